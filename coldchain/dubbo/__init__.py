@@ -1,0 +1,4 @@
+"""Dubbo services: found in ZooKeeper, called with Hessian2.
+
+Still empty: its work has not begun.
+"""

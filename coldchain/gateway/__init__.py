@@ -1,0 +1,6 @@
+"""nginx with Lua as data plane: rendering of its configuration, its process, and the pushing of rotations.
+
+`render` makes the configuration out of settings alone (nothing of a definition gets into it), `process` starts, adopts
+and stops nginx, `push` is the adapter of `ports.gateway.Gateway`, `lua/` is what runs inside nginx.
+Rotations come from `control.gateway`; requests come from consumers and go to instances.
+"""

@@ -1,0 +1,1 @@
+"""One file per process. The only place that knows all parts and hands them to each other."""

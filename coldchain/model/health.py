@@ -1,0 +1,47 @@
+"""health: what probes know of an instance."""
+
+from typing import Literal
+
+from coldchain.model.base import Noun
+
+Outcome = Literal["passed", "failed", "unknown"]
+
+
+class Probe(Noun):
+    """One question to one instance. `statuses` None: 200–399 pass."""
+
+    instance_id: str
+    check: str
+    protocol: Literal["HTTP", "TCP"]
+    address: str
+    port: int
+    path: str = "/"
+    timeout_seconds: float = 20.0
+    statuses: tuple[int, ...] | None = None
+
+
+class ProbeResult(Noun):
+    """The answer. `unknown` when the prober itself could not ask; that counts neither for nor against."""
+
+    outcome: Outcome
+    detail: str = ""
+    seconds: float = 0.0
+
+
+class CheckHealth(Noun):
+    """What is known of one check of one instance; `at` of the last result in seconds since the epoch."""
+
+    check: str
+    passed_in_a_row: int = 0
+    failed_in_a_row: int = 0
+    ever_passed: bool = False
+    at: float = 0.0
+    detail: str = ""
+
+
+class Health(Noun):
+    """All checks of one instance. `since`: when the task was first seen running."""
+
+    instance_id: str
+    since: float
+    checks: tuple[CheckHealth, ...] = ()

@@ -1,0 +1,55 @@
+"""instance: one wanted copy of an app, from the wish to the released address."""
+
+from typing import Literal
+
+from coldchain.model.base import Noun
+
+Phase = Literal[
+    "scheduled", "launching", "starting", "entering", "serving", "draining", "closing", "stopping", "stopped"
+]
+
+
+class Transition(Noun):
+    """One step of an instance's life: into which phase, when (seconds since the epoch), and why."""
+
+    phase: Phase
+    at: float
+    cause: str
+
+
+class Instance(Noun):
+    """One wanted copy.
+
+    `version_id` is the configuration's id (Version.config_id). `task_id` never changes: a crash makes a new instance.
+    A stopped instance stays on record until its address and ports may be given away again.
+    """
+
+    id: str
+    app_id: str
+    version_id: str
+    target: str
+    task_id: str
+    phase: Phase
+    since: float
+    created_at: float
+    agent: str | None = None
+    address: str | None = None
+    host_ports: tuple[int, ...] = ()
+    ports: tuple[int, ...] = ()
+    served: bool = False
+    history: tuple[Transition, ...] = ()
+
+    @property
+    def wanted(self) -> bool:
+        """True while nobody decided that it must leave."""
+        return self.phase in ("scheduled", "launching", "starting", "entering", "serving")
+
+    @property
+    def live(self) -> bool:
+        """True while it has, or may have, a task: what maximum capacity counts."""
+        return self.phase != "stopped"
+
+    @property
+    def in_rotation(self) -> bool:
+        """True once all live gateways acknowledged it and until it is marked draining: what minimum capacity counts."""
+        return self.phase == "serving"

@@ -1,0 +1,16 @@
+"""offer: what an agent has free; the common currency of all engines (Mesos's)."""
+
+from coldchain.model.base import Noun
+
+
+class Offer(Noun):
+    """Free resources of one agent. cpus in shares of a core, mem and disk in MiB; ports as inclusive ranges."""
+
+    agent: str
+    target: str
+    hostname: str
+    cpus: float
+    mem: float
+    disk: float
+    port_ranges: tuple[tuple[int, int], ...] = ()
+    subnet: str | None = None

@@ -1,0 +1,57 @@
+"""rotation: the endpoints that get traffic, and the routes to them, as one versioned object."""
+
+from coldchain.model.app import Balance
+from coldchain.model.base import Noun
+
+
+class Endpoint(Noun):
+    """The address of an instance in a service. Weight 0 gets no new request but is still served and counted.
+
+    `since` is the revision of the rotation in which this endpoint last changed: acknowledged means that a gateway
+    applied that revision or a later one.
+    """
+
+    instance_id: str
+    address: str
+    port: int
+    weight: int = 1
+    since: int = 0
+
+
+class ServiceRotation(Noun):
+    """The endpoints of a service. With none of weight above 0 the gateway answers 503 on the service's own routes."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+class RouteRule(Noun):
+    """A path prefix of a domain and the service it goes to. Prefixes match whole path segments, the longest first."""
+
+    path: str
+    service: str
+    balance: Balance = "round_robin"
+
+
+class Rotation(Noun):
+    """Everything a gateway must know. `revision` grows with each change, also over restarts of the controller."""
+
+    revision: int = 0
+    services: dict[str, ServiceRotation] = {}
+    routes: dict[str, tuple[RouteRule, ...]] = {}
+
+
+class RotationUpdate(Noun):
+    """What changes from `base` to `revision`; base 0 means: forget all, this is the whole. None removes an entry."""
+
+    base: int
+    revision: int
+    services: dict[str, ServiceRotation | None] = {}
+    routes: dict[str, tuple[RouteRule, ...] | None] = {}
+
+
+class GatewayReport(Noun):
+    """What a gateway says of itself. `in_flight` has the open requests of each endpoint of weight 0, by instance."""
+
+    gateway: str
+    applied: int
+    in_flight: dict[str, int] = {}

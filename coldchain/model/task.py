@@ -1,0 +1,64 @@
+"""task: one incarnation of an instance in an engine; what the engine must know and what it reports."""
+
+from typing import Literal
+
+from coldchain.model.app import App
+from coldchain.model.base import Noun
+
+TaskState = Literal["staging", "starting", "running", "killing", "finished", "failed", "killed", "lost"]
+TERMINAL: frozenset[str] = frozenset({"finished", "failed", "killed", "lost"})
+
+
+class TaskSpec(Noun):
+    """All a runner needs to start a task; launching the same spec twice starts it once.
+
+    `image` is the resolved image. `address` is the container's wanted address, None where the network gives one.
+    `host_ports` has one entry per port of the app; 0 where a port is not published on the agent.
+    """
+
+    task_id: str
+    instance_id: str
+    app_id: str
+    version_id: str
+    target: str
+    agent: str
+    app: App
+    image: str | None
+    address: str | None
+    host_ports: tuple[int, ...] = ()
+
+
+class TaskStatus(Noun):
+    """What an engine reports of a task. `address` is where probes and gateways reach it, `ports` in the app's order."""
+
+    task_id: str
+    instance_id: str
+    app_id: str
+    target: str
+    agent: str
+    state: TaskState
+    at: float
+    address: str | None = None
+    ports: tuple[int, ...] = ()
+    exit_status: int | None = None
+    message: str = ""
+    log_tail: tuple[str, ...] = ()
+
+    @property
+    def terminal(self) -> bool:
+        return self.state in TERMINAL
+
+
+class TaskFailure(Noun):
+    """The last failed task of an app, kept for its users. `at` in seconds since the epoch."""
+
+    app_id: str
+    task_id: str
+    instance_id: str
+    version_id: str
+    agent: str
+    state: TaskState
+    at: float
+    exit_status: int | None = None
+    message: str = ""
+    log_tail: tuple[str, ...] = ()

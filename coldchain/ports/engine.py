@@ -1,0 +1,55 @@
+"""Engine: where tasks run (local, mesos, vm)."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from coldchain.model.app import App
+from coldchain.model.offer import Offer
+from coldchain.model.task import TaskSpec, TaskStatus
+
+Progress = Callable[[str], None]
+"""Told in plain words how a long work goes on (`pulling layer 3 of 7`)."""
+
+
+class Engine(Protocol):
+    """Raises `Unavailable` when the engine does not answer: its tasks are then unknown, never gone."""
+
+    target: str
+
+    async def offers(self) -> Sequence[Offer]:
+        """The whole capacity of each agent, not what our own tasks leave of it; the controller counts those itself."""
+        ...
+
+    async def prepare(self, app: App, image: str | None, progress: Progress) -> str | None:
+        """Make the app's image present wherever a task may run; `image` is the resolved one or None to resolve it.
+
+        Returns the resolved image (digest or id), None for an app without one. Raises `Rejected` with the reason.
+        """
+        ...
+
+    async def launch(self, spec: TaskSpec) -> None:
+        """Start the task unless it exists already. Outcomes come as updates. Raises `Rejected` if it cannot start."""
+        ...
+
+    async def kill(self, task_id: str, grace_seconds: float) -> None:
+        """SIGTERM now, SIGKILL after the grace; returns at once or later, the outcome comes as an update.
+        Of an unknown task: nothing happens, and no update comes."""
+        ...
+
+    async def forget(self, task_id: str) -> None:
+        """Remove what is left of a terminal task (container, sandbox). Of an unknown or a live one: nothing happens."""
+        ...
+
+    async def tasks(self) -> Sequence[TaskStatus]:
+        """All tasks of this controller that the engine knows, terminal ones included until forgotten."""
+        ...
+
+    def updates(self) -> AsyncIterator[TaskStatus]:
+        """What changes from now on. May lose, repeat and reorder: `tasks` is the truth. Raises `Unavailable`."""
+        ...
+
+    def logs(self, task_id: str, *, follow: bool, tail: int | None) -> AsyncIterator[bytes]:
+        """Output of the task as it was written, standard output and error mixed. Raises `NotFound`."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,31 @@
+"""Gateway: the data plane that a gateway process feeds (nginx)."""
+
+from typing import Protocol
+
+from coldchain.model.errors import Conflict
+from coldchain.model.rotation import GatewayReport, RotationUpdate
+
+
+class OutOfStep(Conflict):
+    """The update does not build on what the gateway has (its state is gone, or a newer controller fed it)."""
+
+
+class Gateway(Protocol):
+    """Raises `Unavailable` when it does not answer; it then goes on with what it has."""
+
+    async def apply(self, update: RotationUpdate) -> None:
+        """Returns when every worker works by the update. Raises `OutOfStep` unless `update.base` is 0 or what it has;
+        never goes back to a lower revision."""
+        ...
+
+    async def report(self) -> GatewayReport:
+        """Applied revision (0 when it has none) and the open requests of endpoints of weight 0."""
+        ...
+
+    async def renew(self, seconds: float) -> None:
+        """Be ready for that long; without another call it then fails its readiness and serves on."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it; it serves on."""
+        ...

@@ -1,0 +1,28 @@
+"""Runner: how a task runs on its machine (docker, process, package)."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from coldchain.model.app import App
+from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.ports.engine import Progress
+
+
+class Runner(Protocol):
+    """As Engine, for the one machine it stands on. Adopts what it started in an earlier life, and only that."""
+
+    async def prepare(self, app: App, image: str | None, progress: Progress) -> str | None: ...
+
+    async def launch(self, spec: TaskSpec) -> None: ...
+
+    async def kill(self, task_id: str, grace_seconds: float) -> None: ...
+
+    async def forget(self, task_id: str) -> None: ...
+
+    async def tasks(self) -> Sequence[TaskStatus]: ...
+
+    def updates(self) -> AsyncIterator[TaskStatus]: ...
+
+    def logs(self, task_id: str, *, follow: bool, tail: int | None) -> AsyncIterator[bytes]: ...
+
+    async def close(self) -> None: ...

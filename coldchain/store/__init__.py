@@ -1,0 +1,4 @@
+"""Adapters of `ports.store.Store`: in memory, SQLite on one machine.
+
+What must not live here: knowledge of what is stored; values are bytes.
+"""

@@ -1,0 +1,4 @@
+"""Metrics, notifications and logs leave through here.
+
+Still empty: its work has not begun.
+"""
