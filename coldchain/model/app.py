@@ -15,20 +15,20 @@ CheckProtocol = Literal["HTTP", "TCP"]
 Balance = Literal["round_robin", "least_connections"]
 
 
-class Parameter(Noun):
+class Parameter(Noun, frozen=True, kw_only=True):
     """A raw option of `docker run`, without the leading dashes."""
 
     key: str
     value: str
 
 
-class PullConfig(Noun):
+class PullConfig(Noun, frozen=True, kw_only=True):
     """Where the pull credentials stand: the name of an entry in the agent's Docker configuration, never the secret."""
 
     secret: str
 
 
-class Docker(Noun):
+class Docker(Noun, frozen=True, kw_only=True):
     """What the docker runner needs to know of the image."""
 
     image: str
@@ -38,7 +38,7 @@ class Docker(Noun):
     pull_config: PullConfig | None = None
 
 
-class PortMapping(Noun):
+class PortMapping(Noun, frozen=True, kw_only=True):
     """One port of a container. `host_port` None: not published; 0: chosen by Coldchain."""
 
     container_port: int = 0
@@ -49,7 +49,7 @@ class PortMapping(Noun):
     labels: dict[str, str] = {}
 
 
-class Container(Noun):
+class Container(Noun, frozen=True, kw_only=True):
     """How the app is packed."""
 
     type: Literal["DOCKER"] = "DOCKER"
@@ -57,14 +57,14 @@ class Container(Noun):
     port_mappings: tuple[PortMapping, ...] = ()
 
 
-class Network(Noun):
+class Network(Noun, frozen=True, kw_only=True):
     """The network the tasks join. `name` only with mode `container`."""
 
     mode: NetworkMode = "container"
     name: str | None = None
 
 
-class HealthCheck(Noun):
+class HealthCheck(Noun, frozen=True, kw_only=True):
     """A question asked for the whole life of an instance. Defaults are Marathon's."""
 
     protocol: CheckProtocol = "HTTP"
@@ -80,7 +80,7 @@ class HealthCheck(Noun):
     ignore_http1xx: bool = msgspec.field(default=False, name="ignoreHttp1xx")
 
 
-class ReadinessCheck(Noun):
+class ReadinessCheck(Noun, frozen=True, kw_only=True):
     """A question asked until it is answered once with a wanted status. Defaults are Marathon's."""
 
     name: str = "readinessCheck"
@@ -92,14 +92,14 @@ class ReadinessCheck(Noun):
     http_status_codes_for_ready: tuple[int, ...] = (200,)
 
 
-class UpgradeStrategy(Noun):
+class UpgradeStrategy(Noun, frozen=True, kw_only=True):
     """How far capacity may fall below and rise above the wanted number during a rollout, as fractions of it."""
 
     minimum_health_capacity: float = 1.0
     maximum_over_capacity: float = 1.0
 
 
-class Route(Noun):
+class Route(Noun, frozen=True, kw_only=True):
     """A gateway rule: these domains, below this path prefix, go to the app. `*` stands for every other domain."""
 
     domains: tuple[str, ...]
@@ -108,7 +108,7 @@ class Route(Noun):
     balance: Balance = "round_robin"
 
 
-class App(Noun):
+class App(Noun, frozen=True, kw_only=True):
     """One app as wanted. Sizes: cpus in shares of a core, mem and disk in MiB."""
 
     id: str

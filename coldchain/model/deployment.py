@@ -8,7 +8,7 @@ DeploymentKind = Literal["start", "scale", "restart", "replace", "stop", "rollba
 DeploymentState = Literal["running", "succeeded", "failed", "cancelled", "superseded"]
 
 
-class Deployment(Noun):
+class Deployment(Noun, frozen=True, kw_only=True):
     """One move. Times in seconds since the epoch. `rollback_of` names the failed deployment that this one takes back.
 
     A rollback never causes another rollback.

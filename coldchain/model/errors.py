@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from coldchain.model.base import Noun
 
 
-class Problem(Noun):
+class Problem(Noun, frozen=True, kw_only=True):
     """One thing wrong with a document: where (a JSON path such as `/instances`), why, and what was perhaps meant."""
 
     path: str

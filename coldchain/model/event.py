@@ -5,7 +5,7 @@ from typing import Any
 from coldchain.model.base import Noun
 
 
-class Event(Noun):
+class Event(Noun, frozen=True, kw_only=True):
     """`sequence` grows by one within a controller's term; `at` in seconds since the epoch; `body` is Marathon's."""
 
     sequence: int

@@ -7,7 +7,7 @@ from coldchain.model.base import Noun
 Outcome = Literal["passed", "failed", "unknown"]
 
 
-class Probe(Noun):
+class Probe(Noun, frozen=True, kw_only=True):
     """One question to one instance. `statuses` None: 200–399 pass."""
 
     instance_id: str
@@ -20,7 +20,7 @@ class Probe(Noun):
     statuses: tuple[int, ...] | None = None
 
 
-class ProbeResult(Noun):
+class ProbeResult(Noun, frozen=True, kw_only=True):
     """The answer. `unknown` when the prober itself could not ask; that counts neither for nor against."""
 
     outcome: Outcome
@@ -28,7 +28,7 @@ class ProbeResult(Noun):
     seconds: float = 0.0
 
 
-class CheckHealth(Noun):
+class CheckHealth(Noun, frozen=True, kw_only=True):
     """What is known of one check of one instance; `at` of the last result in seconds since the epoch."""
 
     check: str
@@ -39,7 +39,7 @@ class CheckHealth(Noun):
     detail: str = ""
 
 
-class Health(Noun):
+class Health(Noun, frozen=True, kw_only=True):
     """All checks of one instance. `since`: when the task was first seen running."""
 
     instance_id: str

@@ -9,7 +9,7 @@ Phase = Literal[
 ]
 
 
-class Transition(Noun):
+class Transition(Noun, frozen=True, kw_only=True):
     """One step of an instance's life: into which phase, when (seconds since the epoch), and why."""
 
     phase: Phase
@@ -17,7 +17,7 @@ class Transition(Noun):
     cause: str
 
 
-class Instance(Noun):
+class Instance(Noun, frozen=True, kw_only=True):
     """One wanted copy.
 
     `version_id` is the configuration's id (Version.config_id). `task_id` never changes: a crash makes a new instance.

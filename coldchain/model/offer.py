@@ -3,7 +3,7 @@
 from coldchain.model.base import Noun
 
 
-class Offer(Noun):
+class Offer(Noun, frozen=True, kw_only=True):
     """Free resources of one agent. cpus in shares of a core, mem and disk in MiB; ports as inclusive ranges."""
 
     agent: str

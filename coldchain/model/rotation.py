@@ -4,7 +4,7 @@ from coldchain.model.app import Balance
 from coldchain.model.base import Noun
 
 
-class Endpoint(Noun):
+class Endpoint(Noun, frozen=True, kw_only=True):
     """The address of an instance in a service. Weight 0 gets no new request but is still served and counted.
 
     `since` is the revision of the rotation in which this endpoint last changed: acknowledged means that a gateway
@@ -18,13 +18,13 @@ class Endpoint(Noun):
     since: int = 0
 
 
-class ServiceRotation(Noun):
+class ServiceRotation(Noun, frozen=True, kw_only=True):
     """The endpoints of a service. With none of weight above 0 the gateway answers 503 on the service's own routes."""
 
     endpoints: tuple[Endpoint, ...] = ()
 
 
-class RouteRule(Noun):
+class RouteRule(Noun, frozen=True, kw_only=True):
     """A path prefix of a domain and the service it goes to. Prefixes match whole path segments, the longest first."""
 
     path: str
@@ -32,7 +32,7 @@ class RouteRule(Noun):
     balance: Balance = "round_robin"
 
 
-class Rotation(Noun):
+class Rotation(Noun, frozen=True, kw_only=True):
     """Everything a gateway must know. `revision` grows with each change, also over restarts of the controller."""
 
     revision: int = 0
@@ -40,7 +40,7 @@ class Rotation(Noun):
     routes: dict[str, tuple[RouteRule, ...]] = {}
 
 
-class RotationUpdate(Noun):
+class RotationUpdate(Noun, frozen=True, kw_only=True):
     """What changes from `base` to `revision`; base 0 means: forget all, this is the whole. None removes an entry."""
 
     base: int
@@ -49,7 +49,7 @@ class RotationUpdate(Noun):
     routes: dict[str, tuple[RouteRule, ...] | None] = {}
 
 
-class GatewayReport(Noun):
+class GatewayReport(Noun, frozen=True, kw_only=True):
     """What a gateway says of itself. `in_flight` has the open requests of each endpoint of weight 0, by instance."""
 
     gateway: str

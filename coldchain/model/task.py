@@ -9,7 +9,7 @@ TaskState = Literal["staging", "starting", "running", "killing", "finished", "fa
 TERMINAL: frozenset[str] = frozenset({"finished", "failed", "killed", "lost"})
 
 
-class TaskSpec(Noun):
+class TaskSpec(Noun, frozen=True, kw_only=True):
     """All a runner needs to start a task; launching the same spec twice starts it once.
 
     `image` is the resolved image. `address` is the container's wanted address, None where the network gives one.
@@ -28,7 +28,7 @@ class TaskSpec(Noun):
     host_ports: tuple[int, ...] = ()
 
 
-class TaskStatus(Noun):
+class TaskStatus(Noun, frozen=True, kw_only=True):
     """What an engine reports of a task. `address` is where probes and gateways reach it, `ports` in the app's order."""
 
     task_id: str
@@ -49,7 +49,7 @@ class TaskStatus(Noun):
         return self.state in TERMINAL
 
 
-class TaskFailure(Noun):
+class TaskFailure(Noun, frozen=True, kw_only=True):
     """The last failed task of an app, kept for its users. `at` in seconds since the epoch."""
 
     app_id: str

@@ -4,7 +4,7 @@ from coldchain.model.app import App
 from coldchain.model.base import Noun
 
 
-class Version(Noun):
+class Version(Noun, frozen=True, kw_only=True):
     """One snapshot.
 
     `id` is the time it was made (ISO 8601, UTC, milliseconds), unique per app. `config_id` is the id of the version
@@ -19,7 +19,7 @@ class Version(Noun):
     image: str | None = None
 
 
-class AppRecord(Noun):
+class AppRecord(Noun, frozen=True, kw_only=True):
     """What is wanted of an app now: the version aimed at. Its absence means that the app is deleted."""
 
     app_id: str

@@ -10,7 +10,7 @@ ABSENT = 0
 """As `Change.expected`: the key must not exist."""
 
 
-class Entry(Noun):
+class Entry(Noun, frozen=True, kw_only=True):
     """A stored object. `revision` is the store's revision at which the key was last written (1 or more)."""
 
     key: str
@@ -18,14 +18,14 @@ class Entry(Noun):
     revision: int
 
 
-class Listing(Noun):
+class Listing(Noun, frozen=True, kw_only=True):
     """Entries in the order of their keys, as of one revision of the store."""
 
     entries: tuple[Entry, ...]
     revision: int
 
 
-class Change(Noun):
+class Change(Noun, frozen=True, kw_only=True):
     """Write `value`, or delete the key where it is None. `expected`: the revision the key must have (0: absent);
     None: whatever it has."""
 
@@ -34,7 +34,7 @@ class Change(Noun):
     expected: int | None = None
 
 
-class Changed(Noun):
+class Changed(Noun, frozen=True, kw_only=True):
     """A change seen by a watcher. `value` None: deleted."""
 
     key: str
