@@ -18,7 +18,7 @@ class Problem(Noun, frozen=True, kw_only=True):
 
 
 class ColdchainError(Exception):
-    """Something went wrong. `todo` says what the reader can do; `retry_seconds` None means that trying again is vain."""
+    """Something went wrong. `todo`: what the reader can do; `retry_seconds` None: trying again is vain."""
 
     status: int = 500
     retry_seconds: float | None = None
