@@ -49,6 +49,15 @@ class PortMapping(Noun, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
 
 
+class PortDefinition(Noun, frozen=True, kw_only=True):
+    """One port of an app in host mode. `port` 0: chosen by Coldchain."""
+
+    port: int = 0
+    protocol: Literal["tcp", "udp", "udp,tcp"] = "tcp"
+    name: str | None = None
+    labels: dict[str, str] = {}
+
+
 class Container(Noun, frozen=True, kw_only=True):
     """How the app is packed."""
 
@@ -120,6 +129,7 @@ class App(Noun, frozen=True, kw_only=True):
     instances: int = 1
     container: Container | None = None
     networks: tuple[Network, ...] = ()
+    port_definitions: tuple[PortDefinition, ...] = ()
     env: dict[str, str] = {}
     labels: dict[str, str] = {}
     health_checks: tuple[HealthCheck, ...] = ()
@@ -141,6 +151,23 @@ class App(Noun, frozen=True, kw_only=True):
     def network(self) -> Network:
         """The one network of the app; Marathon's default is the bridge of the machine when nothing is said."""
         return self.networks[0] if self.networks else Network(mode="container/bridge")
+
+    @property
+    def ports(self) -> tuple[PortMapping | PortDefinition, ...]:
+        """The ports in the order in which indices and $PORT0… count them."""
+        if self.network.mode == "host":
+            return self.port_definitions
+        return self.container.port_mappings if self.container else ()
+
+    @property
+    def port_names(self) -> tuple[str | None, ...]:
+        """The names of the ports, in their order."""
+        return tuple(port.name for port in self.ports)
+
+    @property
+    def wanted_host_ports(self) -> tuple[int | None, ...]:
+        """For each port the host port it wants: 0 any, None none at all."""
+        return tuple(port.port if isinstance(port, PortDefinition) else port.host_port for port in self.ports)
 
     @property
     def service_name(self) -> str | None:

@@ -1,0 +1,50 @@
+"""address: which address and ports a task gets. What is taken includes what was released a short while ago."""
+
+import ipaddress
+from collections.abc import Collection
+
+
+def next_address(subnet: str, taken: Collection[str], last: str | None) -> str | None:
+    """The first free address after `last`, round the subnet; None when it is full.
+
+    Going round, rather than taking the lowest, keeps an address unused for as long as can be. The first usable
+    address is the gateway's.
+    """
+    network = ipaddress.ip_network(subnet)
+    first, size = int(network.network_address) + 2, network.num_addresses - 3
+    if size <= 0:
+        return None
+    start = 0
+    if last is not None and ipaddress.ip_address(last) in network:
+        start = int(ipaddress.ip_address(last)) - first + 1
+    for step in range(size):
+        candidate = str(ipaddress.ip_address(first + (start + step) % size))
+        if candidate not in taken:
+            return candidate
+    return None
+
+
+def next_ports(
+    ranges: Collection[tuple[int, int]], wanted: Collection[int | None], taken: Collection[int], last: int
+) -> tuple[int, ...] | None:
+    """A host port for each wanted one: None → 0 (not published), 0 → the next free after `last`, else that port.
+
+    None when a wanted port is taken or too few are free.
+    """
+    used = set(taken)
+    numbers = [port for low, high in ranges for port in range(low, high + 1)]
+    start = next((index for index, port in enumerate(numbers) if port > last), 0)
+    order = iter(numbers[start:] + numbers[:start])
+    given: list[int] = []
+    for port in wanted:
+        if port is None:
+            given.append(0)
+            continue
+        number: int | None = port
+        if port == 0:
+            number = next((free for free in order if free not in used), None)
+        if number is None or number in used:
+            return None
+        used.add(number)
+        given.append(number)
+    return tuple(given)

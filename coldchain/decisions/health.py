@@ -1,0 +1,144 @@
+"""health: which questions an instance is asked, when, and what the answers mean."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from coldchain.model.app import App, HealthCheck, ReadinessCheck
+from coldchain.model.base import Noun
+from coldchain.model.health import CheckHealth, Health, Probe, ProbeResult
+from coldchain.model.instance import Instance
+
+PASSES_TO_ENTER = 2
+"""Passes in a row before an instance is healthy: one may be luck while a server warms up."""
+FAILURES_TO_LEAVE = 2
+"""Failures in a row before an instance loses its traffic: one may be a hiccup, and gateways retry connects anyway."""
+FIRST_INTERVAL_SECONDS = 0.1
+"""Until the first success a probe repeats at least this often, whatever its interval: a start must not wait for it."""
+JITTER = 0.1
+"""Fraction of the interval by which probes are spread, so that many instances are not asked in step."""
+
+Standing = Literal["healthy", "unhealthy", "unknown"]
+
+
+class Verdict(Noun, frozen=True, kw_only=True):
+    """What all checks together say. `condemned`: it should be replaced. `detail`: the worst answer in words."""
+
+    standing: Standing
+    ready: bool = True
+    condemned: bool = False
+    detail: str = ""
+
+
+def questions(app: App, instance: Instance) -> tuple[Probe, ...]:
+    """All probes of an instance that has an address; empty while it has none."""
+    if instance.address is None:
+        return ()
+    probes = [
+        Probe(
+            instance_id=instance.id,
+            check=f"health/{index}",
+            protocol=check.protocol,
+            address=instance.address,
+            port=_health_port(app, check, instance),
+            path=check.path,
+            timeout_seconds=check.timeout_seconds,
+        )
+        for index, check in enumerate(app.health_checks)
+    ]
+    probes += [
+        Probe(
+            instance_id=instance.id,
+            check=f"readiness/{index}",
+            protocol="HTTP",
+            address=instance.address,
+            port=_named_port(app, readiness.port_name, instance),
+            path=readiness.path,
+            timeout_seconds=readiness.timeout_seconds,
+            statuses=readiness.http_status_codes_for_ready,
+        )
+        for index, readiness in enumerate(app.readiness_checks)
+    ]
+    return tuple(probes)
+
+
+def _health_port(app: App, check: HealthCheck, instance: Instance) -> int:
+    if check.port is not None:
+        return check.port
+    if check.port_name is not None:
+        return _named_port(app, check.port_name, instance)
+    return instance.ports[check.port_index or 0]
+
+
+def _named_port(app: App, name: str, instance: Instance) -> int:
+    return instance.ports[app.port_names.index(name)]
+
+
+def definition(app: App, check: str) -> HealthCheck | ReadinessCheck:
+    """The definition behind a check's name (`health/0`, `readiness/0`)."""
+    kind, _, index = check.partition("/")
+    return app.health_checks[int(index)] if kind == "health" else app.readiness_checks[int(index)]
+
+
+def next_probe_seconds(app: App, check: CheckHealth, random: float) -> float | None:
+    """Seconds from one probe to the next, spread by `random` in [0, 1); None when it need not be asked again."""
+    asked = definition(app, check.check)
+    if isinstance(asked, ReadinessCheck) and check.ever_passed:
+        return None
+    interval = asked.interval_seconds
+    if check.passed_in_a_row < PASSES_TO_ENTER and not (check.ever_passed and check.failed_in_a_row):
+        interval = min(interval, FIRST_INTERVAL_SECONDS)
+    return interval * (1 - JITTER * random)
+
+
+def observe(app: App, health: Health, check: str, result: ProbeResult, now: float) -> Health:
+    """Health after one more answer. `unknown` changes nothing but the detail; failures in the grace are not counted."""
+    known = {one.check: one for one in health.checks}
+    before = known.get(check, CheckHealth(check=check))
+    asked = definition(app, check)
+    if result.outcome == "passed":
+        after = msgspec.structs.replace(
+            before,
+            passed_in_a_row=before.passed_in_a_row + 1,
+            failed_in_a_row=0,
+            ever_passed=before.ever_passed or isinstance(asked, ReadinessCheck) or before.passed_in_a_row > 0,
+            at=now,
+            detail=result.detail,
+        )
+    elif result.outcome == "failed":
+        grace = asked.grace_period_seconds if isinstance(asked, HealthCheck) else 0.0
+        counted = before.ever_passed or now - health.since >= grace
+        after = msgspec.structs.replace(
+            before,
+            passed_in_a_row=0,
+            failed_in_a_row=before.failed_in_a_row + counted,
+            at=now,
+            detail=result.detail,
+        )
+    else:
+        after = msgspec.structs.replace(before, at=now, detail=result.detail)
+    known[check] = after
+    return msgspec.structs.replace(health, checks=tuple(known[name] for name in sorted(known)))
+
+
+def verdict(app: App, health: Health | None) -> Verdict:
+    """What the answers mean. An app without checks is healthy once it runs; without answers nothing is known."""
+    checks = {one.check: one for one in health.checks} if health else {}
+    ready = all(checks.get(f"readiness/{n}", _UNASKED).ever_passed for n in range(len(app.readiness_checks)))
+    asked = [(one, checks.get(f"health/{n}", _UNASKED)) for n, one in enumerate(app.health_checks)]
+    limits = [(one.max_consecutive_failures, known) for one, known in asked]
+    condemned = any(limit and known.failed_in_a_row > limit for limit, known in limits)
+    failing = [known for limit, known in limits if known.failed_in_a_row >= min(FAILURES_TO_LEAVE, limit or 2)]
+    if failing:
+        return Verdict(standing="unhealthy", ready=ready, condemned=condemned, detail=_words(failing))
+    if all(known.passed_in_a_row >= PASSES_TO_ENTER or (known.ever_passed) for _, known in asked):
+        return Verdict(standing="healthy", ready=ready, detail="" if ready else _words(checks.values()))
+    return Verdict(standing="unknown", ready=ready, detail=_words(checks.values()))
+
+
+def _words(checks: Iterable[CheckHealth]) -> str:
+    return "; ".join(f"{one.check}: {one.detail}" for one in checks if one.detail) or "no answer yet"
+
+
+_UNASKED = CheckHealth(check="")

@@ -1,0 +1,85 @@
+"""instance: the table of an instance's life, enforced at run time; the laws of starting and stopping as data.
+
+    scheduled → launching → starting → entering → serving → draining → closing → stopping → stopped
+    (placed)    (running)   (probes     (every     (to       (every     (in flight (task
+                             pass)      gateway    leave)    gateway    none, or    gone)
+                                        has it)              has it)    deadline)
+"""
+
+import msgspec
+
+from coldchain.model.base import Noun
+from coldchain.model.instance import Instance, Phase, Transition
+
+TRANSITIONS: dict[Phase, frozenset[Phase]] = {
+    "scheduled": frozenset({"launching", "stopped"}),
+    "launching": frozenset({"starting", "stopping", "stopped"}),
+    "starting": frozenset({"entering", "stopping", "stopped"}),
+    "entering": frozenset({"serving", "draining", "stopped"}),
+    "serving": frozenset({"draining", "stopped"}),
+    "draining": frozenset({"closing", "stopped"}),
+    "closing": frozenset({"stopping", "stopped"}),
+    "stopping": frozenset({"stopped"}),
+    "stopped": frozenset(),
+}
+
+HISTORY_KEPT = 20
+"""Transitions kept in an instance's record; its life has nine, so a longer story is a bug worth seeing."""
+
+
+class IllegalTransition(Exception):  # noqa: N818
+    """A bug of ours: carries the instance's story."""
+
+
+class Drain(Noun, frozen=True, kw_only=True):
+    """What is seen of an instance that is leaving.
+
+    `acknowledged`: every live gateway applied its mark. `in_flight`: open requests over all live gateways, None when
+    one of them has not said. `settle_seconds`: what consumers need that cannot acknowledge.
+    """
+
+    acknowledged: bool
+    in_flight: int | None
+    settle_seconds: float
+    deadline_seconds: float
+
+
+def move(instance: Instance, phase: Phase, now: float, cause: str) -> Instance:
+    """The instance in its next phase. Raises IllegalTransition with the instance's story."""
+    if phase not in TRANSITIONS[instance.phase]:
+        raise IllegalTransition(f"{instance.phase} → {phase} ({cause})\n{story(instance)}")
+    history = (*instance.history, Transition(phase=phase, at=now, cause=cause))[-HISTORY_KEPT:]
+    return msgspec.structs.replace(
+        instance, phase=phase, since=now, history=history, served=instance.served or phase == "serving"
+    )
+
+
+def leave(instance: Instance) -> Phase:
+    """The first phase of leaving: what was never given traffic needs no drain, what has no task just ends."""
+    if instance.phase == "scheduled":
+        return "stopped"
+    if instance.phase in ("launching", "starting"):
+        return "stopping"
+    return "draining"
+
+
+def drained(instance: Instance, drain: Drain, now: float) -> tuple[Phase, str] | None:
+    """The next phase of an instance in `draining` or `closing` with the reason, None while it must wait."""
+    if instance.phase == "draining":
+        return ("closing", "every live gateway acknowledged") if drain.acknowledged else None
+    waited = now - instance.since
+    if waited < drain.settle_seconds:
+        return None
+    if drain.in_flight == 0:
+        return "stopping", "nothing in flight"
+    if waited >= drain.deadline_seconds:
+        open_requests = "unknown" if drain.in_flight is None else str(drain.in_flight)
+        return "stopping", f"drain deadline of {drain.deadline_seconds:g} s passed, requests in flight: {open_requests}"
+    return None
+
+
+def story(instance: Instance) -> str:
+    """Its life, one line a step: seconds since its creation, phase, cause."""
+    lines = [f"instance {instance.id} of {instance.app_id}, version {instance.version_id}, task {instance.task_id}"]
+    lines += [f"  +{step.at - instance.created_at:9.3f} s  {step.phase:<9}  {step.cause}" for step in instance.history]
+    return "\n".join(lines)

@@ -1,0 +1,113 @@
+"""placement: which offer a waiting instance takes, and why it takes none."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from coldchain.decisions.address import next_address, next_ports
+from coldchain.model.app import App
+from coldchain.model.base import Noun
+from coldchain.model.instance import Instance
+from coldchain.model.offer import Offer
+
+
+class Waiting(Noun, frozen=True, kw_only=True):
+    """An instance that is to be placed, with the app it is a copy of."""
+
+    instance: Instance
+    app: App
+
+
+class Placed(Noun, frozen=True, kw_only=True):
+    """Where an instance goes, with what it gets there."""
+
+    instance_id: str
+    agent: str
+    address: str | None
+    host_ports: tuple[int, ...]
+
+
+class Refused(Noun, frozen=True, kw_only=True):
+    """Why an instance goes nowhere: how many offers each reason excluded, in Marathon's words for them."""
+
+    instance_id: str
+    app_id: str
+    reasons: dict[str, int]
+
+
+class _Free:
+    """What is left of an offer while instances are taken out of it."""
+
+    def __init__(self, offer: Offer, held: Iterable[tuple[Instance, App]]) -> None:
+        self.offer = offer
+        self.cpus, self.mem, self.disk = offer.cpus, offer.mem, offer.disk
+        self.addresses: set[str] = set()
+        self.ports: set[int] = set()
+        self.last_address: str | None = None
+        self.last_port = 0
+        for instance, app in sorted(held, key=lambda pair: pair[0].created_at):
+            self.take(instance.address, instance.host_ports, app if instance.live else None)
+
+    def take(self, address: str | None, host_ports: Sequence[int], app: App | None) -> None:
+        if address is not None:
+            self.addresses.add(address)
+            self.last_address = address
+        self.ports.update(host_ports)
+        self.last_port = max((*host_ports, 0)) or self.last_port
+        if app is not None:
+            self.cpus -= app.cpus
+            self.mem -= app.mem
+            self.disk -= app.disk
+
+    def fit(self, waiting: Waiting) -> Placed | str:
+        app = waiting.app
+        short = [
+            name
+            for name, have, need in (
+                ("InsufficientCpus", self.cpus, app.cpus),
+                ("InsufficientMemory", self.mem, app.mem),
+                ("InsufficientDisk", self.disk, app.disk),
+            )
+            if have + 1e-9 < need
+        ]
+        if short:
+            return short[0]
+        ports = next_ports(self.offer.port_ranges, app.wanted_host_ports, self.ports - {0}, self.last_port)
+        if ports is None:
+            return "InsufficientPorts"
+        address = None
+        if app.network.mode == "container/bridge" and self.offer.subnet is not None:
+            address = next_address(self.offer.subnet, self.addresses, self.last_address)
+            if address is None:
+                return "InsufficientAddresses"
+        return Placed(instance_id=waiting.instance.id, agent=self.offer.agent, address=address, host_ports=ports)
+
+
+def place(
+    waiting: Iterable[Waiting], offers: Sequence[Offer], held: Iterable[tuple[Instance, App]]
+) -> tuple[list[Placed], list[Refused]]:
+    """Place the waiting instances, oldest first, each on the agent with the most memory left.
+
+    `held` are all instances that are on an agent, with their app; a stopped one on record holds no resources but
+    still its address and ports, because a stale gateway may know them.
+    """
+    by_agent: dict[str | None, list[tuple[Instance, App]]] = {}
+    for instance, app in held:
+        by_agent.setdefault(instance.agent, []).append((instance, app))
+    free = [_Free(offer, by_agent.get(offer.agent, ())) for offer in offers]
+    placed: list[Placed] = []
+    refused: list[Refused] = []
+    for one in sorted(waiting, key=lambda one: (one.instance.created_at, one.instance.id)):
+        reasons: Counter[str] = Counter()
+        for candidate in sorted(free, key=lambda agent: -agent.mem):
+            if candidate.offer.target != one.instance.target:
+                reasons["UnfulfilledTarget"] += 1
+                continue
+            fit = candidate.fit(one)
+            if isinstance(fit, Placed):
+                candidate.take(fit.address, fit.host_ports, one.app)
+                placed.append(fit)
+                break
+            reasons[fit] += 1
+        else:
+            refused.append(Refused(instance_id=one.instance.id, app_id=one.app.id, reasons=dict(reasons)))
+    return placed, refused

@@ -1,0 +1,123 @@
+"""rotation: which endpoints get traffic, as one versioned object; and when every gateway knows it.
+
+The rotation is a pure function of the instances' phases and their health. Nothing but a decision to stop an instance
+removes its endpoint: where probes would take the last one out, it stays in.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from coldchain.model.app import App
+from coldchain.model.base import Noun
+from coldchain.model.instance import Instance
+from coldchain.model.rotation import Endpoint, Rotation, RotationUpdate, RouteRule, ServiceRotation
+
+IN_ROTATION = ("entering", "serving")
+LEAVING = ("draining", "closing", "stopping")
+
+
+class GatewaySession(Noun, frozen=True, kw_only=True):
+    """What the controller knows of a gateway: what it applied, what is open there, until when its lease runs
+    (seconds on the controller's monotonic clock). After a start every known gateway has a whole lease, applied 0."""
+
+    gateway: str
+    applied: int
+    lease_until: float
+    in_flight: dict[str, int] = {}
+
+
+def endpoints(app: App, instances: Iterable[Instance], unhealthy: frozenset[str]) -> tuple[Endpoint, ...]:
+    """The endpoints of an app's service, in the order of instance ids; `since` is still 0."""
+    listed = [one for one in instances if one.address is not None and one.ports and one.phase in (*IN_ROTATION, *LEAVING)]
+    able = [one for one in listed if one.phase in IN_ROTATION]
+    passing = [one for one in able if one.id not in unhealthy]
+    chosen = {one.id for one in passing or able}
+    port_index = app.routes[0].port_index if app.routes else 0
+    return tuple(
+        Endpoint(
+            instance_id=one.id,
+            address=one.address or "",
+            port=one.ports[min(port_index, len(one.ports) - 1)],
+            weight=1 if one.id in chosen else 0,
+        )
+        for one in sorted(listed, key=lambda one: one.id)
+    )
+
+
+def renew(
+    current: Rotation,
+    services: Mapping[str, tuple[Endpoint, ...] | None],
+    routes: Mapping[str, tuple[RouteRule, ...] | None],
+) -> RotationUpdate | None:
+    """What must change in `current` so that it has these services and domains (None: not any more); None for nothing.
+
+    An endpoint that is as it was keeps its `since`; one that changed gets the new revision.
+    """
+    revision = current.revision + 1
+    changed_services: dict[str, ServiceRotation | None] = {}
+    for name, wanted in services.items():
+        before = current.services.get(name)
+        if wanted is None:
+            if before is not None:
+                changed_services[name] = None
+            continue
+        known = {one.instance_id: one for one in before.endpoints} if before else {}
+        merged = tuple(_since(one, known.get(one.instance_id), revision) for one in wanted)
+        if before is None or merged != before.endpoints:
+            changed_services[name] = ServiceRotation(endpoints=merged)
+    changed_routes = {domain: rules for domain, rules in routes.items() if current.routes.get(domain) != rules}
+    if not changed_services and not changed_routes:
+        return None
+    return RotationUpdate(
+        base=current.revision, revision=revision, services=changed_services, routes=changed_routes
+    )
+
+
+def _since(wanted: Endpoint, known: Endpoint | None, revision: int) -> Endpoint:
+    if known is not None and msgspec.structs.replace(known, since=0) == wanted:
+        return known
+    return msgspec.structs.replace(wanted, since=revision)
+
+
+def apply(current: Rotation, update: RotationUpdate) -> Rotation:
+    """The rotation after the update."""
+    services: dict[str, ServiceRotation] = {} if update.base == 0 else dict(current.services)
+    routes: dict[str, tuple[RouteRule, ...]] = {} if update.base == 0 else dict(current.routes)
+    for name, service in update.services.items():
+        if service is None:
+            services.pop(name, None)
+        else:
+            services[name] = service
+    for domain, rules in update.routes.items():
+        if rules is None:
+            routes.pop(domain, None)
+        else:
+            routes[domain] = rules
+    return Rotation(revision=update.revision, services=services, routes=routes)
+
+
+def live(sessions: Iterable[GatewaySession], monotonic: float) -> list[GatewaySession]:
+    """The gateways whose lease still runs: the only ones that can have traffic, and the only ones to wait for."""
+    return [one for one in sessions if one.lease_until > monotonic]
+
+
+def acknowledged(endpoint: Endpoint | None, weight: int, sessions: Iterable[GatewaySession]) -> bool:
+    """True when every one of these (live) gateways works by the endpoint with this weight.
+
+    The weight is asked for beside the revision so that a mark which has not reached the rotation yet is never taken
+    for an acknowledged one.
+    """
+    if endpoint is None or endpoint.weight != weight:
+        return False
+    return all(one.applied >= endpoint.since for one in sessions)
+
+
+def in_flight(instance_id: str, sessions: Iterable[GatewaySession]) -> int | None:
+    """Open requests over all these gateways; None when one of them has not said."""
+    total = 0
+    for one in sessions:
+        if instance_id not in one.in_flight:
+            return None
+        total += one.in_flight[instance_id]
+    return total

@@ -1,0 +1,46 @@
+"""route: the gateway's rules per domain, from the routes of all apps; and who gets a place that two apps want."""
+
+from collections.abc import Iterable
+
+from coldchain.model.app import App
+from coldchain.model.errors import Problem
+from coldchain.model.rotation import RouteRule
+
+
+def rules(apps: Iterable[App]) -> dict[str, tuple[RouteRule, ...]]:
+    """Rules by domain, the longest path first. Of two apps that want one place the first by id has it;
+    `conflicts` keeps that from happening."""
+    table: dict[str, dict[str, RouteRule]] = {}
+    for app in sorted(apps, key=lambda one: one.id):
+        for route in app.routes:
+            for domain in route.domains:
+                rule = RouteRule(path=route.path, service=app.service_name or "", balance=route.balance)
+                table.setdefault(domain, {}).setdefault(route.path, rule)
+    return {
+        domain: tuple(sorted(paths.values(), key=lambda rule: (-len(rule.path), rule.path)))
+        for domain, paths in sorted(table.items())
+    }
+
+
+def conflicts(app: App, others: Iterable[App]) -> list[Problem]:
+    """A problem for each place (domain and path, or service name) of `app` that another app has already."""
+    places: dict[tuple[str, str], str] = {}
+    names: dict[str, str] = {}
+    for other in others:
+        if other.id == app.id:
+            continue
+        if other.service_name:
+            names[other.service_name] = other.id
+        for route in other.routes:
+            places.update({(domain, route.path): other.id for domain in route.domains})
+    problems = []
+    if app.service_name in names:
+        reason = f"the service name {app.service_name!r} belongs to {names[app.service_name]}"
+        problems.append(Problem(path="/service", reason=reason))
+    for index, route in enumerate(app.routes):
+        for position, domain in enumerate(route.domains):
+            holder = places.get((domain, route.path))
+            if holder is not None:
+                reason = f"{domain}{route.path} belongs to {holder}"
+                problems.append(Problem(path=f"/routes/{index}/domains/{position}", reason=reason))
+    return problems
