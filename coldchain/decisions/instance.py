@@ -1,9 +1,9 @@
 """instance: the table of an instance's life, enforced at run time; the laws of starting and stopping as data.
 
-    scheduled → launching → starting → entering → serving → draining → closing → stopping → stopped
-    (placed)    (running)   (probes     (every     (to       (every     (in flight (task
-                             pass)      gateway    leave)    gateway    none, or    gone)
-                                        has it)              has it)    deadline)
+scheduled → launching → starting → entering → serving → draining → closing → stopping → stopped
+(placed)    (running)   (probes     (every     (to       (every     (in flight (task
+                         pass)      gateway    leave)    gateway    none, or    gone)
+                                    has it)              has it)    deadline)
 """
 
 import msgspec

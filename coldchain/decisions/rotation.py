@@ -4,7 +4,7 @@ The rotation is a pure function of the instances' phases and their health. Nothi
 removes its endpoint: where probes would take the last one out, it stays in.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -27,36 +27,49 @@ class GatewaySession(Noun, frozen=True, kw_only=True):
     in_flight: dict[str, int] = {}
 
 
-def endpoints(app: App, instances: Iterable[Instance], unhealthy: frozenset[str]) -> tuple[Endpoint, ...]:
-    """The endpoints of an app's service, in the order of instance ids; `since` is still 0."""
-    listed = [one for one in instances if one.address is not None and one.ports and one.phase in (*IN_ROTATION, *LEAVING)]
+def services(app: App) -> dict[str, int]:
+    """The services an app has in the rotation with the index of the port behind each: one per port that routes name."""
+    name = app.service_name
+    if name is None:
+        return {}
+    indices = sorted({route.port_index for route in app.routes}) or [0]
+    return {name if index == indices[0] else f"{name}.{index}": index for index in indices}
+
+
+def endpoints(app: App, instances: Iterable[Instance], unhealthy: Collection[str]) -> dict[str, tuple[Endpoint, ...]]:
+    """The endpoints of an app's services, in the order of instance ids; `since` is still 0."""
+    listed = [one for one in instances if one.address is not None and one.phase in (*IN_ROTATION, *LEAVING)]
     able = [one for one in listed if one.phase in IN_ROTATION]
     passing = [one for one in able if one.id not in unhealthy]
     chosen = {one.id for one in passing or able}
-    port_index = app.routes[0].port_index if app.routes else 0
-    return tuple(
-        Endpoint(
-            instance_id=one.id,
-            address=one.address or "",
-            port=one.ports[min(port_index, len(one.ports) - 1)],
-            weight=1 if one.id in chosen else 0,
+    return {
+        name: tuple(
+            Endpoint(
+                instance_id=one.id,
+                address=one.address or "",
+                port=one.ports[index],
+                weight=1 if one.id in chosen else 0,
+            )
+            for one in sorted(listed, key=lambda one: one.id)
+            if index < len(one.ports)
         )
-        for one in sorted(listed, key=lambda one: one.id)
-    )
+        for name, index in services(app).items()
+    }
 
 
 def renew(
     current: Rotation,
-    services: Mapping[str, tuple[Endpoint, ...] | None],
-    routes: Mapping[str, tuple[RouteRule, ...] | None],
+    wanted_services: Mapping[str, tuple[Endpoint, ...] | None],
+    wanted_routes: Mapping[str, tuple[RouteRule, ...] | None],
 ) -> RotationUpdate | None:
-    """What must change in `current` so that it has these services and domains (None: not any more); None for nothing.
+    """What must change in `current` so that it has these services and domains (None: not any more; others stay as
+    they are). None when nothing must.
 
     An endpoint that is as it was keeps its `since`; one that changed gets the new revision.
     """
     revision = current.revision + 1
     changed_services: dict[str, ServiceRotation | None] = {}
-    for name, wanted in services.items():
+    for name, wanted in wanted_services.items():
         before = current.services.get(name)
         if wanted is None:
             if before is not None:
@@ -66,12 +79,10 @@ def renew(
         merged = tuple(_since(one, known.get(one.instance_id), revision) for one in wanted)
         if before is None or merged != before.endpoints:
             changed_services[name] = ServiceRotation(endpoints=merged)
-    changed_routes = {domain: rules for domain, rules in routes.items() if current.routes.get(domain) != rules}
+    changed_routes = {domain: rules for domain, rules in wanted_routes.items() if current.routes.get(domain) != rules}
     if not changed_services and not changed_routes:
         return None
-    return RotationUpdate(
-        base=current.revision, revision=revision, services=changed_services, routes=changed_routes
-    )
+    return RotationUpdate(base=current.revision, revision=revision, services=changed_services, routes=changed_routes)
 
 
 def _since(wanted: Endpoint, known: Endpoint | None, revision: int) -> Endpoint:
@@ -82,19 +93,19 @@ def _since(wanted: Endpoint, known: Endpoint | None, revision: int) -> Endpoint:
 
 def apply(current: Rotation, update: RotationUpdate) -> Rotation:
     """The rotation after the update."""
-    services: dict[str, ServiceRotation] = {} if update.base == 0 else dict(current.services)
+    known: dict[str, ServiceRotation] = {} if update.base == 0 else dict(current.services)
     routes: dict[str, tuple[RouteRule, ...]] = {} if update.base == 0 else dict(current.routes)
     for name, service in update.services.items():
         if service is None:
-            services.pop(name, None)
+            known.pop(name, None)
         else:
-            services[name] = service
+            known[name] = service
     for domain, rules in update.routes.items():
         if rules is None:
             routes.pop(domain, None)
         else:
             routes[domain] = rules
-    return Rotation(revision=update.revision, services=services, routes=routes)
+    return Rotation(revision=update.revision, services=known, routes=routes)
 
 
 def live(sessions: Iterable[GatewaySession], monotonic: float) -> list[GatewaySession]:

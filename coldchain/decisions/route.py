@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from coldchain.decisions.rotation import services
 from coldchain.model.app import App
 from coldchain.model.errors import Problem
 from coldchain.model.rotation import RouteRule
@@ -12,9 +13,10 @@ def rules(apps: Iterable[App]) -> dict[str, tuple[RouteRule, ...]]:
     `conflicts` keeps that from happening."""
     table: dict[str, dict[str, RouteRule]] = {}
     for app in sorted(apps, key=lambda one: one.id):
+        service_of = {index: name for name, index in services(app).items()}
         for route in app.routes:
             for domain in route.domains:
-                rule = RouteRule(path=route.path, service=app.service_name or "", balance=route.balance)
+                rule = RouteRule(path=route.path, service=service_of[route.port_index], balance=route.balance)
                 table.setdefault(domain, {}).setdefault(route.path, rule)
     return {
         domain: tuple(sorted(paths.values(), key=lambda rule: (-len(rule.path), rule.path)))

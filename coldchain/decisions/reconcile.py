@@ -1,0 +1,326 @@
+"""reconcile: everything that must be done for one app, from what is wanted and what is seen, and nothing else.
+
+Level-triggered: the same view always gives the same actions, and an app at rest gives none. Nothing is decided before
+the engine has been listed once, because what is unknown is not gone.
+"""
+
+import datetime
+from collections.abc import Iterator
+
+import msgspec
+
+from coldchain.decisions import backoff as backoffs
+from coldchain.decisions import deployment as deployments
+from coldchain.decisions import instance as lives
+from coldchain.decisions.actions import (
+    Action,
+    CreateInstances,
+    EndDeployment,
+    ForgetTask,
+    KillTask,
+    LaunchTask,
+    Move,
+    Place,
+    PrepareImage,
+    RecordFailure,
+    RemoveApp,
+    RemoveInstance,
+    StartRollback,
+)
+from coldchain.decisions.health import Verdict
+from coldchain.model.app import App
+from coldchain.model.backoff import Backoff
+from coldchain.model.base import Noun
+from coldchain.model.deployment import Deployment
+from coldchain.model.instance import Instance
+from coldchain.model.task import TaskFailure, TaskStatus
+from coldchain.model.version import Version
+
+
+class Seen(Noun, frozen=True, kw_only=True):
+    """What is observed of one instance.
+
+    `task` None: a full listing of the engine does not have it. `launch_refused`: why the engine will not start it.
+    `launch_pending`: it was told to and has not answered, so a listing without the task says nothing.
+    `acknowledged`: every live gateway works by the weight that its phase means (True where there is none to ask).
+    `in_flight` as in `instance.Drain`.
+    """
+
+    task: TaskStatus | None = None
+    launch_refused: str | None = None
+    verdict: Verdict = Verdict(standing="unknown")
+    launch_pending: bool = False
+    acknowledged: bool = False
+    in_flight: int | None = 0
+
+
+class View(Noun, frozen=True, kw_only=True):
+    """All that a decision about one app looks at. `versions` has those of its instances, by configuration id too.
+
+    `wanted` None: the app is deleted. `stopping`: the platform is going down, nothing is wanted of any app.
+    `image_failure`: why the image cannot be had, as of the last try. `quarantine_seconds`: how long a stopped
+    instance's address stays unused.
+    """
+
+    app_id: str
+    engine_known: bool
+    wanted: Version | None
+    stopping: bool = False
+    versions: dict[str, Version]
+    instances: tuple[Instance, ...]
+    seen: dict[str, Seen]
+    deployment: Deployment | None = None
+    backoff: Backoff | None = None
+    image_failure: str = ""
+    quarantine_seconds: float = 20.0
+
+
+class Decision(Noun, frozen=True, kw_only=True):
+    """The actions, and when (epoch seconds) the view must be looked at again although nothing new was seen."""
+
+    actions: tuple[Action, ...] = ()
+    look_again_at: float | None = None
+
+
+def reconcile(view: View, now: float) -> Decision:
+    """The actions for an app. Applying them and reconciling again ends in an app at rest."""
+    if not view.engine_known:
+        return Decision()
+    actions: list[Action] = []
+    alarms: list[float] = []
+    after: list[Instance] = []
+    for one in view.instances:
+        steps = list(_advance(view, one, now))
+        actions += steps
+        if any(isinstance(step, RemoveInstance) for step in steps):
+            continue
+        moved = _moved(one, steps, now)
+        after.append(moved)
+        alarms += _alarms(view, moved)
+    actions += _roll(view, after, now, alarms)
+    actions += _end(view, after, now, alarms)
+    return Decision(actions=tuple(actions), look_again_at=min((at for at in alarms if at > now), default=None))
+
+
+def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
+    """What the instance's own life asks for, whatever the rollout wants."""
+    seen = view.seen.get(one.id, Seen())
+    app = view.versions[one.version_id].app
+    if one.phase == "stopped":
+        yield from _clear_away(view, one, seen, now)
+    elif one.phase == "scheduled":
+        return
+    elif seen.task is None and seen.launch_pending:
+        return
+    elif (seen.task is None and one.phase != "launching") or (seen.task is not None and seen.task.terminal):
+        yield from _gone(view, one, seen.task, app, now)
+    elif one.phase == "launching":
+        yield from _launching(view, one, seen, app, now)
+    elif one.phase == "starting":
+        if seen.verdict.standing == "healthy" and seen.verdict.ready:
+            yield Move(instance_id=one.id, phase="entering", cause="running" if not app.health_checks else "healthy")
+    elif one.phase == "entering":
+        if seen.acknowledged:
+            cause = "every live gateway has it" if app.service_name else "no service to enter"
+            yield Move(instance_id=one.id, phase="serving", cause=cause)
+    elif one.phase in ("draining", "closing"):
+        drain = lives.Drain(
+            acknowledged=seen.acknowledged,
+            in_flight=seen.in_flight,
+            settle_seconds=app.settle_seconds if app.service is not None else 0.0,
+            deadline_seconds=app.drain_seconds,
+        )
+        following = lives.drained(one, drain, now)
+        if following is not None:
+            yield Move(instance_id=one.id, phase=following[0], cause=following[1])
+    elif one.phase == "stopping":
+        grace = app.task_kill_grace_period_seconds
+        yield KillTask(instance_id=one.id, grace_seconds=grace, cause=one.history[-1].cause)
+
+
+def _launching(view: View, one: Instance, seen: Seen, app: App, now: float) -> Iterator[Action]:
+    if seen.launch_refused is not None:
+        yield Move(instance_id=one.id, phase="stopped", cause=f"the engine refused it: {seen.launch_refused}")
+        yield _failure(view, one, None, app, now, seen.launch_refused)
+    elif seen.task is not None and seen.task.state == "running":
+        yield Move(
+            instance_id=one.id,
+            phase="starting",
+            address=seen.task.address,
+            ports=seen.task.ports,
+            cause="the task runs",
+        )
+    else:
+        yield LaunchTask(instance_id=one.id, cause="placed")
+
+
+def _gone(view: View, one: Instance, task: TaskStatus | None, app: App, now: float) -> Iterator[Action]:
+    if one.phase == "stopping":
+        yield Move(instance_id=one.id, phase="stopped", cause="the task ended")
+        return
+    reason = "the engine does not have the task any more" if task is None else task.message or f"task {task.state}"
+    yield Move(instance_id=one.id, phase="stopped", cause=reason)
+    yield _failure(view, one, task, app, now, reason)
+
+
+def _failure(view: View, one: Instance, task: TaskStatus | None, app: App, now: float, reason: str) -> RecordFailure:
+    served_since = next((step.at for step in one.history if step.phase == "serving"), now)
+    return RecordFailure(
+        failure=TaskFailure(
+            app_id=one.app_id,
+            task_id=one.task_id,
+            instance_id=one.id,
+            version_id=one.version_id,
+            agent=one.agent or "",
+            state="lost" if task is None and one.phase != "launching" else "failed",
+            at=now,
+            exit_status=task.exit_status if task else None,
+            message=reason,
+            log_tail=task.log_tail if task else (),
+        ),
+        backoff=backoffs.after_failure(
+            view.backoff,
+            app,
+            one.app_id,
+            one.version_id,
+            served=one.served,
+            served_seconds=now - served_since,
+            now=now,
+        ),
+        cause=reason,
+    )
+
+
+def _clear_away(view: View, one: Instance, seen: Seen, now: float) -> Iterator[Action]:
+    if now < one.since + view.quarantine_seconds and one.agent is not None:
+        return
+    if seen.task is not None and seen.task.terminal:
+        yield ForgetTask(instance_id=one.id, cause="nothing asks for it any more")
+    elif seen.task is not None:
+        # A launch that was thought refused went through after all.
+        yield KillTask(instance_id=one.id, grace_seconds=0, cause="a stopped instance's task still runs")
+    else:
+        yield RemoveInstance(instance_id=one.id, cause="its address may be used again")
+
+
+def _moved(one: Instance, steps: list[Action], now: float) -> Instance:
+    for step in steps:
+        if isinstance(step, Move):
+            one = lives.move(one, step.phase, now, step.cause)
+    return one
+
+
+def _alarms(view: View, one: Instance) -> Iterator[float]:
+    if one.phase == "stopped":
+        yield one.since + view.quarantine_seconds
+    elif one.phase == "closing":
+        app = view.versions[one.version_id].app
+        yield one.since + app.drain_seconds
+        yield one.since + app.settle_seconds
+
+
+def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]) -> Iterator[Action]:
+    """Launches and departures towards the wanted version."""
+    wanted = view.wanted
+    if wanted is None or view.stopping:
+        cause = "the platform goes down" if view.stopping else "the app is deleted"
+        for one in instances:
+            if one.wanted:
+                yield Move(instance_id=one.id, phase=lives.leave(one), cause=cause)
+        return
+    if wanted.image is None and wanted.app.container is not None and wanted.app.instances:
+        yield PrepareImage(version_id=wanted.id, cause="before the first old instance leaves")
+        return
+    verdicts = {one.id: view.seen[one.id].verdict for one in instances if one.id in view.seen}
+    step = deployments.step(
+        wanted.app,
+        wanted.config_id,
+        instances,
+        unhealthy=[name for name, verdict in verdicts.items() if verdict.standing == "unhealthy"],
+        condemned=[name for name, verdict in verdicts.items() if verdict.condemned],
+        replacing=view.deployment is not None,
+    )
+    leaving = dict(step.leave)
+    for one in instances:
+        if one.id not in leaving:
+            continue
+        detail = verdicts[one.id].detail if one.id in verdicts and verdicts[one.id].condemned else ""
+        cause = f"{leaving[one.id]}: {detail}" if detail else leaving[one.id]
+        yield Move(instance_id=one.id, phase=lives.leave(one), cause=cause)
+        if detail:
+            app = view.versions[one.version_id].app
+            yield _failure(view, one, view.seen[one.id].task, app, now, cause)
+    allowed_at = backoffs.launch_allowed_at(view.backoff, wanted.config_id)
+    if now < allowed_at:
+        alarms.append(allowed_at)
+        return
+    if step.launch:
+        yield CreateInstances(count=step.launch, version_id=wanted.config_id, cause=_cause(view))
+    for one in instances:
+        if one.phase == "scheduled" and one.id not in leaving:
+            yield Place(instance_id=one.id, cause=_cause(view))
+
+
+def _cause(view: View) -> str:
+    return view.deployment.cause if view.deployment else "fewer instances than wanted"
+
+
+def _end(view: View, instances: list[Instance], now: float, alarms: list[float]) -> Iterator[Action]:
+    """How the deployment ended, if it did; and what is left of a deleted app."""
+    deployment, wanted = view.deployment, view.wanted
+    if wanted is None:
+        if not any(one.live for one in instances):
+            if deployment is not None:
+                yield EndDeployment(state="succeeded", cause="all instances stopped")
+            if not instances:
+                yield RemoveApp(cause="deleted")
+        return
+    if deployment is None or view.stopping:
+        return
+    verdicts = {one.id: view.seen[one.id].verdict for one in instances if one.id in view.seen}
+    unhealthy = [name for name, verdict in verdicts.items() if verdict.standing == "unhealthy"]
+    if deployments.reached(wanted.app, wanted.config_id, instances, unhealthy):
+        yield EndDeployment(state="succeeded", cause="all wanted instances in rotation, no other left")
+        return
+    if not deployments.overdue(deployment, now):
+        alarms.append(deployment.deadline_at)
+        return
+    allowed = deployment.deadline_at - deployment.started_at
+    reason = f"deadline of {allowed:g} s passed: {explain(view, instances, now)}"
+    yield EndDeployment(state="failed", cause=reason)
+    back = view.versions.get(deployment.from_version or "")
+    if back is not None and deployment.rollback_of is None and wanted.app.rollback_on_failure:
+        yield StartRollback(to=rolled_back(back, wanted, now), cause=f"rollback of {deployment.id}: {reason}")
+
+
+def explain(view: View, instances: list[Instance], now: float) -> str:
+    """Why the wanted state is not reached yet, in words."""
+    if view.wanted is None:
+        return "instances still stopping"
+    if view.wanted.image is None and view.image_failure:
+        return f"no image: {view.image_failure}"
+    details = {one.id: view.seen[one.id].verdict.detail for one in instances if one.id in view.seen}
+    text = deployments.shortfall(view.wanted.app, view.wanted.config_id, instances, details, now)
+    allowed_at = backoffs.launch_allowed_at(view.backoff, view.wanted.config_id)
+    if view.backoff is not None and allowed_at:
+        text += f"; {view.backoff.failures} failed tasks in a row"
+    return text
+
+
+def rolled_back(back: Version, wanted: Version, now: float) -> Version:
+    """A new version that is the old configuration: same configuration id and image, so what still runs of it stays."""
+    return msgspec.structs.replace(back, id=version_id(now, wanted.id))
+
+
+def version_id(now: float, last: str | None) -> str:
+    """The id of a version made now: ISO 8601 with milliseconds, later than the last one."""
+    text = _iso(now)
+    if last is not None and text <= last:
+        then = datetime.datetime.fromisoformat(last).timestamp()
+        text = _iso(round(then, 3) + 0.001)
+    return text
+
+
+def _iso(at: float) -> str:
+    moment = datetime.datetime.fromtimestamp(round(at * 1000) / 1000, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
