@@ -4,11 +4,20 @@ Field names and defaults follow Marathon's app definition; `service`, `routes`, 
 `settle_seconds`, `deadline_seconds`, `rollback_on_failure` and `target` are Coldchain's own.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from coldchain.model.base import Noun
+
+YEAR_SECONDS = 365 * 86400
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(ge=0, le=YEAR_SECONDS)]
+PositiveSeconds = Annotated[float, Meta(gt=0, le=YEAR_SECONDS)]
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+Text = Annotated[str, Meta(max_length=65536)]
 
 NetworkMode = Literal["host", "container", "container/bridge"]
 CheckProtocol = Literal["HTTP", "TCP"]
@@ -18,8 +27,8 @@ Balance = Literal["round_robin", "least_connections"]
 class Parameter(Noun, frozen=True, kw_only=True):
     """A raw option of `docker run`, without the leading dashes."""
 
-    key: str
-    value: str
+    key: Name
+    value: Text
 
 
 class PullConfig(Noun, frozen=True, kw_only=True):
@@ -41,21 +50,21 @@ class Docker(Noun, frozen=True, kw_only=True):
 class PortMapping(Noun, frozen=True, kw_only=True):
     """One port of a container. `host_port` None: not published; 0: chosen by Coldchain."""
 
-    container_port: int = 0
-    host_port: int | None = None
+    container_port: Port = 0
+    host_port: Port | None = None
     protocol: Literal["tcp", "udp", "udp,tcp"] = "tcp"
     name: str | None = None
-    service_port: int = 0
-    labels: dict[str, str] = {}
+    service_port: Port = 0
+    labels: dict[Name, Text] = {}
 
 
 class PortDefinition(Noun, frozen=True, kw_only=True):
-    """One port of an app in host mode. `port` 0: chosen by Coldchain."""
+    """One port of an app in network mode `host`. `port` 0: chosen by Coldchain."""
 
-    port: int = 0
+    port: Port = 0
     protocol: Literal["tcp", "udp", "udp,tcp"] = "tcp"
     name: str | None = None
-    labels: dict[str, str] = {}
+    labels: dict[Name, Text] = {}
 
 
 class Container(Noun, frozen=True, kw_only=True):
@@ -78,14 +87,14 @@ class HealthCheck(Noun, frozen=True, kw_only=True):
 
     protocol: CheckProtocol = "HTTP"
     path: str = "/"
-    port_index: int | None = None
+    port_index: Annotated[int, Meta(ge=0)] | None = None
     port_name: str | None = None
-    port: int | None = None
-    grace_period_seconds: float = 300.0
-    interval_seconds: float = 60.0
-    timeout_seconds: float = 20.0
-    max_consecutive_failures: int = 3
-    delay_seconds: float = 0.0
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    grace_period_seconds: Seconds = 300.0
+    interval_seconds: PositiveSeconds = 60.0
+    timeout_seconds: PositiveSeconds = 20.0
+    max_consecutive_failures: Annotated[int, Meta(ge=0, le=1000)] = 3
+    delay_seconds: Seconds = 0.0
     ignore_http1xx: bool = msgspec.field(default=False, name="ignoreHttp1xx")
 
 
@@ -96,24 +105,26 @@ class ReadinessCheck(Noun, frozen=True, kw_only=True):
     protocol: Literal["HTTP"] = "HTTP"
     path: str = "/"
     port_name: str = "http-api"
-    interval_seconds: float = 30.0
-    timeout_seconds: float = 10.0
-    http_status_codes_for_ready: tuple[int, ...] = (200,)
+    interval_seconds: PositiveSeconds = 30.0
+    timeout_seconds: PositiveSeconds = 10.0
+    http_status_codes_for_ready: Annotated[
+        tuple[Annotated[int, Meta(ge=100, le=599)], ...], Meta(min_length=1, max_length=100)
+    ] = (200,)
 
 
 class UpgradeStrategy(Noun, frozen=True, kw_only=True):
     """How far capacity may fall below and rise above the wanted number during a rollout, as fractions of it."""
 
-    minimum_health_capacity: float = 1.0
-    maximum_over_capacity: float = 1.0
+    minimum_health_capacity: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    maximum_over_capacity: Annotated[float, Meta(ge=0, le=100)] = 1.0
 
 
 class Route(Noun, frozen=True, kw_only=True):
     """A gateway rule: these domains, below this path prefix, go to the app. `*` stands for every other domain."""
 
-    domains: tuple[str, ...]
+    domains: Annotated[tuple[str, ...], Meta(min_length=1, max_length=1000)]
     path: str = "/"
-    port_index: int = 0
+    port_index: Annotated[int, Meta(ge=0)] = 0
     balance: Balance = "round_robin"
 
 
@@ -135,15 +146,15 @@ class App(Noun, frozen=True, kw_only=True):
     health_checks: tuple[HealthCheck, ...] = ()
     readiness_checks: tuple[ReadinessCheck, ...] = ()
     upgrade_strategy: UpgradeStrategy = UpgradeStrategy()
-    backoff_seconds: float = 1.0
-    backoff_factor: float = 1.15
-    max_launch_delay_seconds: float = 300.0
-    task_kill_grace_period_seconds: float = 15.0
+    backoff_seconds: Seconds = 1.0
+    backoff_factor: Annotated[float, Meta(ge=1, le=1000)] = 1.15
+    max_launch_delay_seconds: Seconds = 300.0
+    task_kill_grace_period_seconds: Seconds = 15.0
     service: str | None = None
     routes: tuple[Route, ...] = ()
-    drain_seconds: float = 30.0
-    settle_seconds: float = 3.0
-    deadline_seconds: float = 600.0
+    drain_seconds: Seconds = 30.0
+    settle_seconds: Seconds = 3.0
+    deadline_seconds: PositiveSeconds = 600.0
     rollback_on_failure: bool = True
     target: str = "cluster"
 
