@@ -13,6 +13,8 @@ from coldchain.model.base import Noun
 
 YEAR_SECONDS = 365 * 86400
 
+# The ranges are checked when a definition is decoded, and again when a stored one is read: a later version of Coldchain
+# may widen them, and must migrate what is stored before it narrows one.
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0, le=YEAR_SECONDS)]
 PositiveSeconds = Annotated[float, Meta(gt=0, le=YEAR_SECONDS)]
@@ -132,17 +134,17 @@ class App(Noun, frozen=True, kw_only=True):
     """One app as wanted. Sizes: cpus in shares of a core, mem and disk in MiB."""
 
     id: str
-    cmd: str | None = None
-    args: tuple[str, ...] | None = None
-    cpus: float = 1.0
-    mem: float = 128.0
-    disk: float = 0.0
-    instances: int = 1
+    cmd: Text | None = None
+    args: tuple[Text, ...] | None = None
+    cpus: Annotated[float, Meta(ge=0.001, le=10_000)] = 1.0
+    mem: Annotated[float, Meta(ge=0, le=2**30)] = 128.0
+    disk: Annotated[float, Meta(ge=0, le=2**40)] = 0.0
+    instances: Annotated[int, Meta(ge=0, le=10_000)] = 1
     container: Container | None = None
     networks: tuple[Network, ...] = ()
     port_definitions: tuple[PortDefinition, ...] = ()
-    env: dict[str, str] = {}
-    labels: dict[str, str] = {}
+    env: dict[Name, Text] = {}
+    labels: dict[Name, Text] = {}
     health_checks: tuple[HealthCheck, ...] = ()
     readiness_checks: tuple[ReadinessCheck, ...] = ()
     upgrade_strategy: UpgradeStrategy = UpgradeStrategy()
