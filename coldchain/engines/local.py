@@ -1,0 +1,152 @@
+"""LocalEngine: this machine as the whole cluster."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from coldchain.model.app import App
+from coldchain.model.errors import NotFound, Rejected
+from coldchain.model.offer import Offer
+from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.ports.engine import Progress
+from coldchain.ports.runner import Runner
+
+MEMORY_INFORMATION = Path("/proc/meminfo")
+MIB = 1024 * 1024
+
+Subnet = Callable[[], Awaitable[str | None]]
+"""Tells the subnet from which addresses of containers are chosen; None where the network gives them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalEngineSettings:
+    """What of this machine is offered."""
+
+    cpu_factor: float = 1.0
+    """Offered cpus for each core: above 1 to pack more tasks than cores, because cpus are shares and not limits."""
+
+    memory_reserve_mib: float = 512.0
+    """Memory kept for the machine itself, Docker, the gateway and the controller."""
+
+    disk_path: Path = Path("/var/lib")
+    """On the file system whose size is offered: where containers are kept."""
+
+    disk_reserve_mib: float = 1024.0
+    """Disk kept back: a full disk stops everything."""
+
+    port_first: int = 31000
+    port_last: int = 32000
+    """Host ports to give away, both ends included; Mesos's default range."""
+
+
+class LocalEngine:
+    """One agent: this machine. `runners` by what they run: `docker` for apps with a container, `process` for those
+    without; either may be missing."""
+
+    def __init__(
+        self,
+        agent: str,
+        runners: Mapping[str, Runner],
+        settings: LocalEngineSettings,
+        *,
+        subnet: Subnet | None = None,
+        target: str = "cluster",
+    ) -> None:
+        self.target = target
+        self._agent = agent
+        self._runners = dict(runners)
+        self._settings = settings
+        self._subnet = subnet
+
+    async def offers(self) -> Sequence[Offer]:
+        settings = self._settings
+        subnet = await self._subnet() if self._subnet is not None else None
+        memory = await asyncio.to_thread(MEMORY_INFORMATION.read_text)
+        disk = await asyncio.to_thread(shutil.disk_usage, settings.disk_path)
+        return (
+            Offer(
+                agent=self._agent,
+                target=self.target,
+                hostname=self._agent,
+                cpus=len(os.sched_getaffinity(0)) * settings.cpu_factor,
+                mem=max(0.0, memory_total_mib(memory) - settings.memory_reserve_mib),
+                disk=max(0.0, disk.total // MIB - settings.disk_reserve_mib),
+                port_ranges=((settings.port_first, settings.port_last),),
+                subnet=subnet,
+            ),
+        )
+
+    async def prepare(self, app: App, image: str | None, progress: Progress) -> str | None:
+        return await self._runner(app).prepare(app, image, progress)
+
+    async def launch(self, spec: TaskSpec) -> None:
+        await self._runner(spec.app).launch(spec)
+
+    async def kill(self, task_id: str, grace_seconds: float) -> None:
+        await asyncio.gather(*(runner.kill(task_id, grace_seconds) for runner in self._runners.values()))
+
+    async def forget(self, task_id: str) -> None:
+        await asyncio.gather(*(runner.forget(task_id) for runner in self._runners.values()))
+
+    async def tasks(self) -> Sequence[TaskStatus]:
+        listings = await asyncio.gather(*(runner.tasks() for runner in self._runners.values()))
+        return [status for listing in listings for status in listing]
+
+    def updates(self) -> AsyncIterator[TaskStatus]:
+        """Of all runners; Unavailable as soon as one of them raises it, because its tasks are then unknown."""
+        return merged([runner.updates() for runner in self._runners.values()])
+
+    async def logs(self, task_id: str, *, follow: bool, tail: int | None) -> AsyncIterator[bytes]:
+        for runner in self._runners.values():
+            with suppress(NotFound):
+                async for piece in runner.logs(task_id, follow=follow, tail=tail):
+                    yield piece
+                return
+        raise NotFound(f"no output of task {task_id} is kept", todo="See the app's last failure")
+
+    async def close(self) -> None:
+        await asyncio.gather(*(runner.close() for runner in self._runners.values()))
+
+    def _runner(self, app: App) -> Runner:
+        kind = "docker" if app.container is not None else "process"
+        if kind not in self._runners:
+            todo = "Give `container.docker.image`" if kind == "process" else "Give the app another target"
+            raise Rejected(f"target {self.target} cannot run {app.id}: it has no {kind} runner", todo=todo)
+        return self._runners[kind]
+
+
+def memory_total_mib(text: str) -> float:
+    """MemTotal of /proc/meminfo, in MiB."""
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        if name == "MemTotal":
+            return int(rest.split()[0]) / 1024
+    raise ValueError("/proc/meminfo names no MemTotal")
+
+
+async def merged(streams: Sequence[AsyncIterator[TaskStatus]]) -> AsyncGenerator[TaskStatus, None]:
+    """Whatever comes first, until the first stream fails, by its error."""
+    queue: asyncio.Queue[TaskStatus | Exception] = asyncio.Queue(maxsize=1)
+
+    async def pour(stream: AsyncIterator[TaskStatus]) -> None:
+        try:
+            async for status in stream:
+                await queue.put(status)
+        except Exception as error:
+            await queue.put(error)
+
+    pouring = [asyncio.create_task(pour(stream)) for stream in streams]
+    try:
+        while True:
+            item = await queue.get()
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        for task in pouring:
+            task.cancel()
+        await asyncio.gather(*pouring, return_exceptions=True)

@@ -1,0 +1,155 @@
+"""TaskSpec → the Engine API's container document, as a value; nothing here waits or asks."""
+
+import hashlib
+import math
+import re
+from typing import Any
+
+from coldchain.model.app import Container, Network
+from coldchain.model.errors import InvalidDocument, Rejected
+from coldchain.model.task import TaskSpec
+from coldchain.runners.docker.environment import task_environment
+from coldchain.runners.docker.parameters import apply_parameters, unknown_parameters
+from coldchain.runners.docker.settings import DockerSettings
+
+CONTROLLER = "coldchain.controller"
+TARGET = "coldchain.target"
+AGENT = "coldchain.agent"
+INSTANCE = "coldchain.instance"
+TASK = "coldchain.task"
+APP = "coldchain.app"
+VERSION = "coldchain.version"
+ADDRESS = "coldchain.address"
+PORTS = "coldchain.ports"
+
+MIB = 1024 * 1024
+CPU_SHARES_PER_CPU = 1024
+CPU_SHARES_MIN = 2
+"""The kernel's smallest share."""
+
+NETWORK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+NETWORKS_BY_MODE = frozenset({"host", "none", "default"})
+"""Names that mean a mode to Docker and not a network."""
+
+
+def container_name(task_id: str) -> str:
+    """The task's id where Docker allows it as a name, else made safe and still unique."""
+    safe = re.sub(r"[^a-zA-Z0-9_.-]", "-", task_id)
+    if safe == task_id and re.match(r"[a-zA-Z0-9].", safe):
+        return safe
+    return f"task-{safe.strip('-.')}-{hashlib.sha256(task_id.encode()).hexdigest()[:12]}"
+
+
+def network_name(network: Network, settings: DockerSettings) -> str:
+    """What Docker calls the app's network. Raises Rejected for a name that would mean something else to Docker."""
+    if network.mode == "host":
+        return "host"
+    if network.mode == "container/bridge" or network.name is None:
+        return settings.network
+    if network.name in NETWORKS_BY_MODE or not NETWORK_NAME.fullmatch(network.name):
+        raise Rejected(f"{network.name!r} is not the name of a container network", todo="Name one in `networks`")
+    return network.name
+
+
+def task_ports(spec: TaskSpec) -> tuple[int, ...]:
+    """Where the task listens, in the app's order. Raises Rejected for a port that nobody has chosen."""
+    if spec.app.network.mode == "host" or spec.app.container is None:
+        return spec.host_ports
+    ports = []
+    for index, mapping in enumerate(spec.app.container.port_mappings):
+        port = mapping.container_port or _host_port(spec, index)
+        if not port:
+            raise Rejected(
+                f"port {index} of {spec.app_id} has neither a container port nor a host port",
+                todo="Give `containerPort`",
+            )
+        ports.append(port)
+    return tuple(ports)
+
+
+def container_document(spec: TaskSpec, controller_id: str, settings: DockerSettings) -> dict[str, Any]:
+    """The body of `POST /containers/create`. Raises Rejected for what cannot be run."""
+    container = spec.app.container
+    if container is None:
+        raise Rejected(f"{spec.app_id} has no container", todo="Give `container.docker.image`")
+    if problems := unknown_parameters(spec.app):
+        raise Rejected(str(InvalidDocument(problems)), todo="Correct the docker parameters of the app")
+    ports = task_ports(spec)
+    network = network_name(spec.app.network, settings)
+    document: dict[str, Any] = {
+        "Image": spec.image or container.docker.image,
+        "Env": [f"{name}={value}" for name, value in sorted(task_environment(spec, ports).items())],
+        "Labels": {},
+        "HostConfig": _host_config(spec, container, network, settings),
+    }
+    if spec.app.cmd is not None:
+        # As Mesos does: a command line is for the shell, whatever the image's own entry point is.
+        document |= {"Entrypoint": ["/bin/sh"], "Cmd": ["-c", spec.app.cmd]}
+    elif spec.app.args is not None:
+        document["Cmd"] = list(spec.app.args)
+    if network != "host":
+        endpoint = {"IPAMConfig": {"IPv4Address": spec.address}} if spec.address else {}
+        document["NetworkingConfig"] = {"EndpointsConfig": {network: endpoint}}
+        document["ExposedPorts"], document["HostConfig"]["PortBindings"] = _published(
+            spec, container, ports, settings.publish_address
+        )
+    apply_parameters(document, container.docker.parameters)
+    host_config = document["HostConfig"]
+    host_config["CapDrop"] = [name for name in host_config["CapDrop"] if name not in host_config.get("CapAdd", ())]
+    # Ours last: a user's label never makes a container another controller's, or another task.
+    document["Labels"] |= _labels(spec, controller_id, ports, settings)
+    return document
+
+
+def _host_config(spec: TaskSpec, container: Container, network: str, settings: DockerSettings) -> dict[str, Any]:
+    memory = int(spec.app.mem * MIB)
+    return {
+        "NetworkMode": network,
+        "CpuShares": max(CPU_SHARES_MIN, math.floor(spec.app.cpus * CPU_SHARES_PER_CPU)),
+        "Memory": memory,
+        "MemorySwap": memory,
+        "PidsLimit": settings.pids_max,
+        "SecurityOpt": ["no-new-privileges"],
+        "CapDrop": ["NET_RAW"],
+        "Privileged": container.docker.privileged,
+        "Init": False,
+        "RestartPolicy": {"Name": "no"},
+        "LogConfig": {
+            "Type": "json-file",
+            "Config": {"max-size": f"{settings.log_file_mib}m", "max-file": str(settings.log_files)},
+        },
+    }
+
+
+def _published(
+    spec: TaskSpec, container: Container, ports: tuple[int, ...], publish_address: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Exposed ports and port bindings."""
+    exposed: dict[str, Any] = {}
+    bindings: dict[str, Any] = {}
+    for index, mapping in enumerate(container.port_mappings):
+        for protocol in mapping.protocol.split(","):
+            key = f"{ports[index]}/{protocol}"
+            exposed[key] = {}
+            if host_port := _host_port(spec, index):
+                bindings.setdefault(key, []).append({"HostIp": publish_address, "HostPort": str(host_port)})
+    return exposed, bindings
+
+
+def _labels(spec: TaskSpec, controller_id: str, ports: tuple[int, ...], settings: DockerSettings) -> dict[str, str]:
+    labels = {
+        CONTROLLER: controller_id,
+        TARGET: spec.target,
+        AGENT: spec.agent,
+        INSTANCE: spec.instance_id,
+        TASK: spec.task_id,
+        APP: spec.app_id,
+        VERSION: spec.version_id,
+        PORTS: ",".join(map(str, ports)),
+    }
+    address = settings.host_address if spec.app.network.mode == "host" else spec.address
+    return labels | ({ADDRESS: address} if address else {})
+
+
+def _host_port(spec: TaskSpec, index: int) -> int:
+    return spec.host_ports[index] if index < len(spec.host_ports) else 0
