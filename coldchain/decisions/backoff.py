@@ -23,7 +23,7 @@ def after_failure(
     delay = 0.0
     if exponent >= 0:
         delay = min(app.max_launch_delay_seconds, _power(app.backoff_seconds, app.backoff_factor, exponent, app))
-    return Backoff(app_id=app_id, version_id=version_id, failures=failures, until=now + delay)
+    return Backoff(app_id=app_id, target=app.target, version_id=version_id, failures=failures, until=now + delay)
 
 
 def _power(base: float, factor: float, exponent: int, app: App) -> float:

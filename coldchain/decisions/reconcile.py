@@ -108,9 +108,7 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
     app = view.versions[one.version_id].app
     if one.phase == "stopped":
         yield from _clear_away(view, one, seen, now)
-    elif one.phase == "scheduled":
-        return
-    elif seen.task is None and seen.launch_pending:
+    elif one.phase == "scheduled" or (seen.task is None and seen.launch_pending):
         return
     elif (seen.task is None and one.phase != "launching") or (seen.task is not None and seen.task.terminal):
         yield from _gone(view, one, seen.task, app, now)
@@ -168,6 +166,7 @@ def _failure(view: View, one: Instance, task: TaskStatus | None, app: App, now: 
     return RecordFailure(
         failure=TaskFailure(
             app_id=one.app_id,
+            target=one.target,
             task_id=one.task_id,
             instance_id=one.id,
             version_id=one.version_id,

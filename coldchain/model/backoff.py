@@ -7,6 +7,7 @@ class Backoff(Noun, frozen=True, kw_only=True):
     """Failures in a row of one configuration of an app, and until when nothing of it is launched (epoch seconds)."""
 
     app_id: str
+    target: str
     version_id: str
     failures: int = 0
     until: float = 0.0

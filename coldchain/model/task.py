@@ -53,6 +53,7 @@ class TaskFailure(Noun, frozen=True, kw_only=True):
     """The last failed task of an app, kept for its users. `at` in seconds since the epoch."""
 
     app_id: str
+    target: str
     task_id: str
     instance_id: str
     version_id: str

@@ -1,0 +1,87 @@
+"""controller: the loops put together. Everything it needs is handed over; it starts no server of its own."""
+
+import asyncio
+
+import msgspec
+import structlog
+
+from coldchain.control.events import EventLog
+from coldchain.control.health import HealthWatcher
+from coldchain.control.operations import Operations
+from coldchain.control.reconciler import Reconciler
+from coldchain.control.rotation import Publisher
+from coldchain.control.state import State
+from coldchain.control.tasks import TaskWatcher
+from coldchain.documents import keys
+from coldchain.model.deployment import Deployment
+from coldchain.ports.clock import Clock
+from coldchain.ports.engine import Engine
+from coldchain.ports.prober import Prober
+from coldchain.ports.store import ABSENT, Change, Store
+
+log = structlog.get_logger(__name__)
+
+
+class Controller:
+    """One controller of one store. `start` reads everything; `run` goes on until cancelled; apps outlive it."""
+
+    publisher: Publisher
+    events: EventLog
+
+    def __init__(self, store: Store, engine: Engine, prober: Prober, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self.engine = engine
+        self.state = State(store)
+        self.tasks = TaskWatcher(engine, clock, self._mark)
+        self.health = HealthWatcher(self.state, prober, clock, self._mark)
+        self.reconciler = Reconciler(self.state, engine, clock, lambda: self.publisher, self.tasks, self.health)
+        self.operations = Operations(self.state, clock, self._mark)
+
+    def _mark(self, app_ids: object) -> None:
+        self.reconciler.mark(app_ids)  # type: ignore[arg-type]
+
+    async def start(self) -> None:
+        """Take the next term, read the records, and begin every time limit anew. Raises LostUpdate when another
+        controller starts at this moment, Unavailable when the store does not answer."""
+        term = await self._next_term()
+        await self.state.load()
+        await self._renew_deadlines()
+        self.events = EventLog(self._clock, term)
+        self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)
+        self.publisher.start()
+        self.health.start()
+        log.info("controller started", term=term, apps=len(self.state.apps), instances=len(self.state.instances))
+
+    async def _next_term(self) -> int:
+        entry = await self._store.get(keys.CONTROLLER_TERM)
+        term = int(entry.value) + 1 if entry else 1
+        expected = entry.revision if entry else ABSENT
+        await self._store.write([Change(key=keys.CONTROLLER_TERM, value=str(term).encode(), expected=expected)])
+        return term
+
+    async def _renew_deadlines(self) -> None:
+        now = self._clock.now()
+        renewed: list[Deployment] = [
+            msgspec.structs.replace(one, deadline_at=now + (one.deadline_at - one.started_at), started_at=now)
+            for one in self.state.running.values()
+        ]
+        await self.state.commit(renewed)
+
+    async def run(self) -> None:
+        """The loops, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.tasks.run())
+                group.create_task(self.reconciler.run())
+        finally:
+            await self.reconciler.stop()
+            await self.health.stop()
+
+    async def stop_everything(self) -> None:
+        """Drain and stop every instance of every app, in order; the definitions stay. Returns when nothing runs."""
+        self.operations.closed_because = "The platform is going down; nothing can be changed."
+        self.reconciler.stopping = True
+        self.reconciler.mark_all()
+        while any(one.live for one in self.state.instances.values()) or not self.tasks.known:
+            await self._clock.sleep(0.1)

@@ -1,0 +1,58 @@
+"""gateway: the loop of the gateway process: takes rotations from the feed, applies them, reports under a lease."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from coldchain.model.errors import ColdchainError, Unavailable
+from coldchain.model.rotation import GatewayReport
+from coldchain.ports.clock import Clock
+from coldchain.ports.gateway import Gateway, OutOfStep
+from coldchain.ports.rotation_feed import RotationFeed
+
+IDLE_WAIT_SECONDS = 1.0
+"""How long one exchange waits for news: also how often the lease is renewed, several times within its length."""
+DRAINING_WAIT_SECONDS = 0.05
+"""While requests are open on endpoints that leave: how soon the controller hears that they are done."""
+RETRY_SECONDS = 0.2
+
+log = structlog.get_logger(__name__)
+
+
+async def feed_gateway(
+    plane: Gateway, feed: RotationFeed, clock: Clock, revive: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """For ever. `revive` is called when the data plane does not answer, to start it again."""
+    trouble = ""
+    while True:
+        try:
+            report = await plane.report()
+            await _exchange(plane, feed, clock, report)
+            if trouble:
+                log.info("gateway answers again")
+            trouble = ""
+        except OutOfStep:
+            continue  # its state is gone or newer: the next report says which, and the feed answers with the whole
+        except ColdchainError as error:
+            if str(error) != trouble:
+                trouble = str(error)
+                log.warning("gateway not in step", error=trouble)
+            if isinstance(error, Unavailable) and revive is not None:
+                await _revive(revive)
+            await clock.sleep(RETRY_SECONDS)
+
+
+async def _exchange(plane: Gateway, feed: RotationFeed, clock: Clock, report: GatewayReport) -> None:
+    began = clock.monotonic()
+    draining = any(report.in_flight.values())
+    update = await feed.exchange(report, DRAINING_WAIT_SECONDS if draining else IDLE_WAIT_SECONDS)
+    await plane.renew(max(0.0, feed.lease_seconds - (clock.monotonic() - began)))
+    if update is not None:
+        await plane.apply(update)
+
+
+async def _revive(revive: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await revive()
+    except ColdchainError as error:
+        log.warning("gateway cannot be started again", error=str(error))

@@ -1,0 +1,88 @@
+"""health: one loop per check of each running instance asks, and keeps what the answers mean."""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from coldchain.control.state import Record, State
+from coldchain.decisions import health as decide
+from coldchain.decisions.health import Verdict
+from coldchain.model.app import App
+from coldchain.model.health import CheckHealth, Health, Probe
+from coldchain.model.instance import Instance
+from coldchain.ports.clock import Clock
+from coldchain.ports.prober import Prober
+
+PROBED = ("starting", "entering", "serving")
+"""The phases in which answers matter: what leaves is not asked any more."""
+
+
+class HealthWatcher:
+    """`changed(app ids)` is called when a verdict changes. After a start nothing is known, which is not unhealthy."""
+
+    def __init__(self, state: State, prober: Prober, clock: Clock, changed: Callable[[Collection[str]], None]) -> None:
+        self._state = state
+        self._prober = prober
+        self._clock = clock
+        self._changed = changed
+        self._loops: dict[str, list[asyncio.Task[None]]] = {}
+        self.health: dict[str, Health] = {}
+
+    def start(self) -> None:
+        """Begin with the records as they were read, and follow them from now on."""
+        for instance in self._state.instances.values():
+            self._follow(instance)
+        self._state.on_commit(self._committed)
+
+    async def stop(self) -> None:
+        """End all loops."""
+        loops = [loop for loops in self._loops.values() for loop in loops]
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        self._loops.clear()
+
+    def verdict(self, instance: Instance) -> Verdict:
+        """What the checks say of an instance."""
+        return decide.verdict(self._state.app_of(instance), self.health.get(instance.id))
+
+    def _committed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
+        for before, after in pairs:
+            if isinstance(after, Instance):
+                self._follow(after)
+            elif isinstance(before, Instance) and after is None:
+                self._leave(before.id)
+
+    def _follow(self, instance: Instance) -> None:
+        if instance.phase not in PROBED:
+            self._leave(instance.id)
+            return
+        if instance.id in self._loops:
+            return
+        app = self._state.app_of(instance)
+        probes = decide.questions(app, instance)
+        since = next((step.at for step in instance.history if step.phase == "starting"), instance.since)
+        known = (CheckHealth(check=probe.check, ever_passed=instance.served) for probe in probes)
+        self.health[instance.id] = Health(instance_id=instance.id, since=since, checks=tuple(known))
+        self._loops[instance.id] = [asyncio.create_task(self._ask(app, instance, probe)) for probe in probes]
+
+    def _leave(self, instance_id: str) -> None:
+        for loop in self._loops.pop(instance_id, ()):
+            loop.cancel()
+        self.health.pop(instance_id, None)
+
+    async def _ask(self, app: App, instance: Instance, probe: Probe) -> None:
+        delay: float | None = getattr(decide.definition(app, probe.check), "delay_seconds", 0.0)
+        while delay is not None:
+            await self._clock.sleep(delay)
+            result = await self._prober.probe(probe)
+            before = self.health[instance.id]
+            after = decide.observe(app, before, probe.check, result, self._clock.now())
+            self.health[instance.id] = after
+            if decide.verdict(app, before) != decide.verdict(app, after):
+                self._changed({instance.app_id})
+            check = _find(after.checks, probe.check)
+            delay = decide.next_probe_seconds(app, check, self._clock.random())
+
+
+def _find(checks: Iterable[CheckHealth], name: str) -> CheckHealth:
+    return next(one for one in checks if one.check == name)

@@ -1,0 +1,183 @@
+"""operations: what users may ask for: create, change, restart, roll back, cancel, delete. Each is one write."""
+
+from collections.abc import Callable, Collection, Iterable
+
+from coldchain.control.state import Record, State
+from coldchain.decisions import version as decide
+from coldchain.decisions.reconcile import version_id
+from coldchain.decisions.route import conflicts
+from coldchain.model.app import App
+from coldchain.model.deployment import Deployment, DeploymentKind
+from coldchain.model.errors import Conflict, InvalidDocument, NotFound
+from coldchain.model.version import Version
+from coldchain.ports.clock import Clock
+
+VERSIONS_KEPT = 50
+DEPLOYMENTS_KEPT = 200
+"""Ended deployments on record, over all apps: what `status` and a waiting client look back at."""
+
+
+class Operations:
+    """Callable from any task of the loop. `changed(app ids)` wakes the reconciler. Every error leaves all as it was."""
+
+    def __init__(self, state: State, clock: Clock, changed: Callable[[Collection[str]], None]) -> None:
+        self._state = state
+        self._clock = clock
+        self._changed = changed
+        self.closed_because = ""
+
+    async def create(self, app: App, caller: str) -> Deployment:
+        """Raises Conflict where the app exists, InvalidDocument where its routes belong to another."""
+        async with self._state.lock:
+            await self._ready()
+            if app.id in self._state.apps:
+                raise Conflict(f"An app with id [{app.id}] already exists.", todo="Change it with PUT, or `deploy`.")
+            running = self._running(app.id, force=False)
+            return await self._move(app.id, app, caller, running=running)
+
+    async def change(self, app_id: str, edit: Callable[[App | None], App], caller: str, *, force: bool) -> Deployment:
+        """Aim at what `edit` makes of the present definition (None: no such app, yet). Raises Conflict while a
+        deployment runs, unless `force` supersedes it."""
+        async with self._state.lock:
+            await self._ready()
+            current = self._state.wanted(app_id)
+            app = edit(current.app if current else None)
+            return await self._move(app_id, app, caller, running=self._running(app_id, force=force))
+
+    async def restart(self, app_id: str, caller: str, *, force: bool) -> Deployment:
+        """Replace all tasks of the app by new ones."""
+        async with self._state.lock:
+            await self._ready()
+            current = self._current(app_id)
+            running = self._running(app_id, force=force)
+            return await self._move(app_id, current.app, caller, running=running, restart=True)
+
+    async def roll_back(self, app_id: str, to: str | None, caller: str, *, force: bool) -> Deployment:
+        """Aim at an earlier version again; without one named, at the last with another configuration."""
+        async with self._state.lock:
+            await self._ready()
+            current = self._current(app_id)
+            versions = self._state.versions[app_id]
+            if to is None:
+                others = [one for one in versions.values() if one.config_id != current.config_id]
+                if not others:
+                    raise NotFound(f"{app_id} has no earlier version", todo="`status` lists its versions.")
+                back = max(others, key=lambda one: one.id)
+            elif to in versions:
+                back = versions[to]
+            else:
+                raise NotFound(f"{app_id} has no version {to}", todo=f"It has {', '.join(sorted(versions)[-5:])}.")
+            running = self._running(app_id, force=force)
+            self._check_routes(back.app)
+            wanted = Version(
+                app=back.app, id=version_id(self._clock.now(), current.id), config_id=back.config_id, image=back.image
+            )
+            return await self._write(current, wanted, running, "rollback", caller)
+
+    async def delete(self, app_id: str, caller: str, *, force: bool) -> Deployment:
+        """Stop all instances, drained, and take the app away."""
+        async with self._state.lock:
+            await self._ready()
+            current = self._current(app_id)
+            return await self._write(current, None, self._running(app_id, force=force), "stop", caller)
+
+    async def cancel(self, deployment_id: str, caller: str, *, force: bool) -> Deployment | None:
+        """Take a running deployment back by a new one, which is returned; with `force` just end it, as it stands."""
+        async with self._state.lock:
+            await self._ready()
+            running = self._state.deployments.get(deployment_id)
+            if running is None or not running.running:
+                raise NotFound(f"DeploymentPlan {deployment_id} does not exist")
+            current = self._state.wanted(running.app_id)
+            back = self._state.versions.get(running.app_id, {}).get(running.from_version or "")
+            if force or current is None:
+                await self._end(running, f"cancelled by {caller}")
+                return None
+            if back is None:
+                return await self._write(current, None, running, "rollback", caller, ending="cancelled")
+            wanted = Version(
+                app=back.app, id=version_id(self._clock.now(), current.id), config_id=back.config_id, image=back.image
+            )
+            return await self._write(current, wanted, running, "rollback", caller, ending="cancelled")
+
+    async def _ready(self) -> None:
+        if self.closed_because:
+            raise Conflict(self.closed_because)
+        await self._state.fresh()
+
+    def _current(self, app_id: str) -> Version:
+        current = self._state.wanted(app_id)
+        if current is None:
+            raise NotFound(f"App '{app_id}' does not exist", todo="`coldchain status` lists all apps.")
+        return current
+
+    def _running(self, app_id: str, *, force: bool) -> Deployment | None:
+        running = self._state.running.get(app_id)
+        if running is not None and not force:
+            raise Conflict(
+                "App is locked by one or more deployments. Override with the option '?force=true'. "
+                "View details at '/v2/deployments/<DEPLOYMENT_ID>'.",
+                deployments=[running.id],
+            )
+        return running
+
+    def _check_routes(self, app: App) -> None:
+        problems = conflicts(app, self._state.wanted_apps())
+        if problems:
+            raise InvalidDocument(problems)
+
+    async def _move(
+        self, app_id: str, app: App, caller: str, *, running: Deployment | None, restart: bool = False
+    ) -> Deployment:
+        self._check_routes(app)
+        current = self._state.wanted(app_id)
+        wanted = decide.next_version(current, app, self._clock.now(), restart=restart)
+        kind: DeploymentKind = "restart" if restart else decide.kind_of(current, wanted)
+        return await self._write(current, wanted, running, kind, caller)
+
+    async def _write(
+        self,
+        current: Version | None,
+        wanted: Version | None,
+        running: Deployment | None,
+        kind: DeploymentKind,
+        caller: str,
+        ending: decide.Ending = "superseded",
+    ) -> Deployment:
+        change = decide.change(
+            current,
+            wanted,
+            running,
+            kind=kind,
+            deployment_id=self._clock.unique(),
+            cause=f"{kind} asked for by {caller}",
+            now=self._clock.now(),
+            ending=ending,
+        )
+        app_id = change.deployment.app_id
+        put: list[Record] = [change.deployment]
+        put += [one for one in (change.version, change.record, change.ended) if one is not None]
+        remove: list[Record] = [*self._old_versions(app_id), *self._old_deployments()]
+        if kind == "restart" and app_id in self._state.backoffs:
+            remove.append(self._state.backoffs[app_id])
+        if change.record is None:
+            remove.append(self._state.apps[app_id])
+        await self._state.commit(put, remove)
+        self._changed({app_id})
+        return change.deployment
+
+    async def _end(self, running: Deployment, reason: str) -> None:
+        ended = decide.end(running, "cancelled", reason, self._clock.now())
+        await self._state.commit([ended])
+        self._changed({running.app_id})
+
+    def _old_versions(self, app_id: str) -> Iterable[Version]:
+        """Those beyond what is kept that nothing points to."""
+        used = {one.version_id for one in self._state.instances_of.get(app_id, {}).values()}
+        versions = sorted(self._state.versions.get(app_id, {}).values(), key=lambda one: one.id, reverse=True)
+        used |= {one.config_id for one in versions[:VERSIONS_KEPT]}
+        return [one for one in versions[VERSIONS_KEPT:] if one.id not in used]
+
+    def _old_deployments(self) -> Iterable[Deployment]:
+        ended = [one for one in self._state.deployments.values() if not one.running]
+        return sorted(ended, key=lambda one: one.started_at, reverse=True)[DEPLOYMENTS_KEPT:]

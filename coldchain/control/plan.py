@@ -1,0 +1,163 @@
+"""plan: the records that a pass is going to write, gathered from the actions of its decisions."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from coldchain.control.state import Record, State
+from coldchain.decisions import instance as lives
+from coldchain.decisions.actions import (
+    Action,
+    CreateInstances,
+    EndDeployment,
+    ForgetTask,
+    KillTask,
+    LaunchTask,
+    Move,
+    Place,
+    PrepareImage,
+    RecordFailure,
+    RemoveApp,
+    RemoveInstance,
+    StartRollback,
+)
+from coldchain.decisions.placement import Placed
+from coldchain.decisions.reconcile import View
+from coldchain.decisions.version import end
+from coldchain.documents import keys
+from coldchain.model.app import App
+from coldchain.model.deployment import Deployment
+from coldchain.model.instance import Instance, Transition
+from coldchain.model.version import AppRecord
+from coldchain.ports.clock import Clock
+
+Effect = LaunchTask | KillTask | ForgetTask | PrepareImage
+
+
+class Plan:
+    """What will be written, all or nothing, and what will be done once it is written."""
+
+    def __init__(self, state: State, clock: Clock, now: float) -> None:
+        self._state = state
+        self._clock = clock
+        self._now = now
+        self.put: dict[str, Record] = {}
+        self.remove: list[Record] = []
+        self.effects: list[Effect] = []
+        self.waiting: list[str] = []
+        self.touched: set[str] = set()
+
+    def add(self, view: View, actions: Iterable[Action]) -> None:
+        """Take in the actions of one app's decision."""
+        for action in actions:
+            if isinstance(action, Effect):
+                self.effects.append(_named(action, view))
+                continue
+            if isinstance(action, Place):
+                self.waiting.append(action.instance_id)
+                continue
+            self.touched.add(view.app_id)
+            match action:
+                case Move():
+                    self._move(action)
+                case CreateInstances():
+                    for _ in range(action.count):
+                        self._create(view, action)
+                case RemoveInstance():
+                    self.remove.append(self._state.instances[action.instance_id])
+                case RecordFailure():
+                    self._put(action.failure)
+                    self._put(action.backoff)
+                case EndDeployment():
+                    assert view.deployment is not None
+                    self._put(end(view.deployment, action.state, action.cause, self._now))
+                case StartRollback():
+                    self._roll_back(view, action)
+                case RemoveApp():
+                    self._remove_app(view.app_id)
+
+    def _put(self, record: Record) -> None:
+        self.put[keys.key_of(record)] = record
+
+    def instances(self) -> dict[str, Instance]:
+        """All instances as they will be."""
+        changed = {one.id: one for one in self.put.values() if isinstance(one, Instance)}
+        gone = {one.id for one in self.remove if isinstance(one, Instance)}
+        return {name: one for name, one in (self._state.instances | changed).items() if name not in gone}
+
+    def app_of(self, instance: Instance) -> App:
+        """The definition an instance was made from."""
+        return self._state.app_of(instance)
+
+    def _instance(self, name: str) -> Instance:
+        instance = self._state.instances[name]
+        changed = self.put.get(keys.key_of(instance), instance)
+        assert isinstance(changed, Instance)
+        return changed
+
+    def _move(self, action: Move) -> None:
+        moved = lives.move(self._instance(action.instance_id), action.phase, self._now, action.cause)
+        if action.address is not None:
+            moved = msgspec.structs.replace(moved, address=action.address)
+        if action.ports is not None:
+            moved = msgspec.structs.replace(moved, ports=action.ports)
+        self._put(moved)
+
+    def place(self, placed: Placed) -> None:
+        """Record where an instance goes; it is launched once that is written."""
+        moved = lives.move(self._instance(placed.instance_id), "launching", self._now, f"placed on {placed.agent}")
+        moved = msgspec.structs.replace(moved, agent=placed.agent, address=placed.address, host_ports=placed.host_ports)
+        self._put(moved)
+        self.touched.add(moved.app_id)
+
+    def _create(self, view: View, action: CreateInstances) -> None:
+        assert view.wanted is not None
+        name = self._clock.unique()
+        label = view.app_id.strip("/").replace("/", "_")
+        self._put(
+            Instance(
+                id=name,
+                app_id=view.app_id,
+                version_id=action.version_id,
+                target=view.wanted.app.target,
+                task_id=f"{label}.instance-{name}._app.1",
+                phase="scheduled",
+                since=self._now,
+                created_at=self._now,
+                history=(Transition(phase="scheduled", at=self._now, cause=action.cause),),
+            )
+        )
+
+    def _roll_back(self, view: View, action: StartRollback) -> None:
+        failed, wanted = view.deployment, view.wanted
+        assert failed is not None
+        assert wanted is not None
+        self._put(action.to)
+        app = action.to.app
+        self._put(AppRecord(app_id=app.id, version_id=action.to.id, target=app.target, cause=action.cause))
+        self._put(
+            Deployment(
+                id=self._clock.unique(),
+                app_id=app.id,
+                target=app.target,
+                kind="rollback",
+                from_version=wanted.id,
+                to_version=action.to.id,
+                started_at=self._now,
+                deadline_at=self._now + app.deadline_seconds,
+                cause=action.cause,
+                rollback_of=failed.id,
+            )
+        )
+
+    def _remove_app(self, app_id: str) -> None:
+        state = self._state
+        self.remove += state.versions.get(app_id, {}).values()
+        self.remove += [found for found in (state.failures.get(app_id), state.backoffs.get(app_id)) if found]
+
+
+def _named(effect: Effect, view: View) -> Effect:
+    """Versions are unique only within their app; the effect's name says which."""
+    if isinstance(effect, PrepareImage):
+        return msgspec.structs.replace(effect, version_id=f"{view.app_id}@{effect.version_id}")
+    return effect

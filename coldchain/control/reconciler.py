@@ -1,0 +1,280 @@
+"""reconciler: the controller's main loop: gather what is seen, decide, write, publish, act; again where it changed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from functools import partial
+
+import msgspec
+import structlog
+
+from coldchain.control.effects import Effects
+from coldchain.control.health import HealthWatcher
+from coldchain.control.plan import Plan
+from coldchain.control.rotation import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Publisher
+from coldchain.control.state import State
+from coldchain.control.tasks import TaskWatcher
+from coldchain.decisions.actions import ForgetTask, KillTask, LaunchTask, PrepareImage
+from coldchain.decisions.placement import Refused, Waiting, place
+from coldchain.decisions.reconcile import Seen, View, reconcile
+from coldchain.model.errors import ColdchainError, Rejected
+from coldchain.model.instance import Instance
+from coldchain.model.task import TaskSpec
+from coldchain.model.version import Version
+from coldchain.ports.clock import Clock
+from coldchain.ports.engine import Engine
+
+QUARANTINE_SECONDS = LEASE_SECONDS + LEASE_MARGIN_SECONDS + 5.0
+"""How long the address of a stopped instance stays unused: a gateway that lost touch has failed its readiness by then
+(lease), and requests it had accepted before are over or have found nobody (staleness)."""
+SWEEP_SECONDS = 1.0
+"""Apps not at rest are looked at this often even if nothing was heard: what ends by mere time (a lease) is seen so."""
+AGAIN_SECONDS = 10.0
+"""After an engine took an order and the outcome has not shown, it is given again."""
+
+log = structlog.get_logger(__name__)
+
+
+class Reconciler:
+    """One pass at a time. `mark` asks for a pass over an app; the loop sleeps while nothing is marked."""
+
+    def __init__(
+        self,
+        state: State,
+        engine: Engine,
+        clock: Clock,
+        publisher: Callable[[], Publisher],
+        tasks: TaskWatcher,
+        health: HealthWatcher,
+    ) -> None:
+        self._state = state
+        self._engine = engine
+        self._clock = clock
+        self._publisher = publisher
+        self._tasks = tasks
+        self._health = health
+        self._effects = Effects(clock)
+        self._dirty: set[str] = set()
+        self._wake = asyncio.Event()
+        self._alarms: dict[str, float] = {}
+        self.refused: dict[str, Refused] = {}
+        self.progress: dict[str, str] = {}
+        self.stopping = False
+
+    def mark(self, app_ids: Collection[str]) -> None:
+        """Look at these apps soon."""
+        if app_ids:
+            self._dirty.update(app_ids)
+            self._wake.set()
+
+    def mark_all(self) -> None:
+        """Look at every app soon."""
+        self._dirty.update(self._state.apps, self._state.instances_of)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """For ever. A pass that fails is made again; records are written all or nothing, so nothing is half done."""
+        self.mark_all()
+        while True:
+            self._take_due()
+            if not self._dirty:
+                await self._sleep()
+                continue
+            apps, self._dirty = self._dirty, set()
+            try:
+                await self.once(apps)
+            except ColdchainError as error:
+                log.warning("a pass failed and will be made again", error=str(error))
+                await self._clock.sleep(error.retry_seconds or 0.1)
+                self.mark(apps)
+
+    async def _sleep(self) -> None:
+        self._wake.clear()
+        due = min(self._alarms.values(), default=self._clock.now() + SWEEP_SECONDS)
+        sleep = asyncio.ensure_future(self._clock.sleep(min(SWEEP_SECONDS, max(0.0, due - self._clock.now()))))
+        wake = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({sleep, wake}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            wake.cancel()
+        if not self._wake.is_set():
+            restless = {one.app_id for one in self._state.instances.values() if one.phase != "serving"}
+            self._dirty.update(restless, self._state.running)
+
+    def _take_due(self) -> None:
+        now = self._clock.now()
+        due = [app_id for app_id, at in self._alarms.items() if at <= now]
+        for app_id in due:
+            del self._alarms[app_id]
+        self._dirty.update(due)
+
+    async def once(self, app_ids: Iterable[str]) -> None:
+        """One pass over these apps: decide on all, write once, publish, then act."""
+        async with self._state.lock:
+            await self._state.fresh()
+            views = [self.view(app_id) for app_id in sorted(app_ids)]
+            now = self._clock.now()
+            plan = Plan(self._state, self._clock, now)
+            for view in views:
+                decision = reconcile(view, now)
+                self._alarms.pop(view.app_id, None)
+                if decision.look_again_at is not None:
+                    self._alarms[view.app_id] = decision.look_again_at
+                plan.add(view, decision.actions)
+            self._place(plan)
+            await self._state.commit(plan.put.values(), plan.remove)
+            unhealthy = {view.app_id: _unhealthy(view) for view in views}
+            self._publisher().refresh([view.app_id for view in views], unhealthy)
+        for effect in plan.effects:
+            match effect:
+                case LaunchTask():
+                    self._launch(effect.instance_id)
+                case KillTask():
+                    self._kill(effect.instance_id, effect.grace_seconds)
+                case ForgetTask():
+                    self._forget(self._state.instances[effect.instance_id].task_id, effect.instance_id)
+                case PrepareImage():
+                    self._prepare(effect.version_id)
+        for instance in plan.remove:
+            if isinstance(instance, Instance):
+                self._effects.forget(instance.id)
+        self.mark(plan.touched)
+        self._clear_orphans()
+
+    def view(self, app_id: str) -> View:
+        """All that a decision about the app looks at."""
+        state = self._state
+        instances = tuple(state.instances_of.get(app_id, {}).values())
+        wanted = state.wanted(app_id)
+        failed = self._effects.error("prepare", f"{app_id}@{wanted.id}") if wanted else None
+        return View(
+            app_id=app_id,
+            engine_known=self._tasks.known,
+            wanted=wanted,
+            stopping=self.stopping,
+            versions=state.versions.get(app_id, {}),
+            instances=instances,
+            seen={one.id: self._seen(one) for one in instances},
+            deployment=state.running.get(app_id),
+            backoff=state.backoffs.get(app_id),
+            image_failure=str(failed) if failed else "",
+            quarantine_seconds=QUARANTINE_SECONDS,
+        )
+
+    def _seen(self, instance: Instance) -> Seen:
+        refused = self._effects.error("launch", instance.id)
+        publisher = self._publisher()
+        weight = 1 if instance.phase in ("entering", "serving") else 0
+        return Seen(
+            task=self._tasks.tasks.get(instance.task_id),
+            launch_refused=str(refused) if isinstance(refused, Rejected) else None,
+            launch_pending=self._effects.pending("launch", instance.id),
+            verdict=self._health.verdict(instance),
+            acknowledged=publisher.acknowledged(instance, weight),
+            in_flight=publisher.in_flight(instance),
+        )
+
+    def _place(self, plan: Plan) -> None:
+        """Place what may be placed, on what this and all other instances leave of the offers."""
+        self.refused = {
+            name: one
+            for name, one in self.refused.items()
+            if name in self._state.instances and name not in plan.waiting
+        }
+        if not plan.waiting:
+            return
+        instances = plan.instances()
+        waiting = [Waiting(instance=instances[name], app=plan.app_of(instances[name])) for name in plan.waiting]
+        held = [(one, plan.app_of(one)) for one in instances.values() if one.agent is not None]
+        placed, refused = place(waiting, self._tasks.offers, held)
+        for one in placed:
+            plan.place(one)
+        self.refused.update({one.instance_id: one for one in refused})
+
+    def _launch(self, instance_id: str) -> None:
+        instance = self._state.instances.get(instance_id)
+        if instance is None or instance.phase != "launching":
+            return
+        version = self._state.versions[instance.app_id][instance.version_id]
+        spec = TaskSpec(
+            task_id=instance.task_id,
+            instance_id=instance.id,
+            app_id=instance.app_id,
+            version_id=instance.version_id,
+            target=instance.target,
+            agent=instance.agent or "",
+            app=version.app,
+            image=version.image,
+            address=instance.address,
+            host_ports=instance.host_ports,
+        )
+        self._run("launch", instance.id, instance.app_id, partial(self._engine.launch, spec), AGAIN_SECONDS)
+
+    def _kill(self, instance_id: str, grace_seconds: float) -> None:
+        instance = self._state.instances[instance_id]
+        hold_seconds = grace_seconds + AGAIN_SECONDS
+        self._run(
+            "kill",
+            instance.id,
+            instance.app_id,
+            partial(self._engine.kill, instance.task_id, grace_seconds),
+            hold_seconds,
+        )
+
+    def _forget(self, task_id: str, name: str) -> None:
+        async def work() -> None:
+            await self._engine.forget(task_id)
+            self._tasks.drop(task_id)
+
+        instance = self._state.instances.get(name)
+        self._run("forget", name, instance.app_id if instance else "", work, AGAIN_SECONDS)
+
+    def _prepare(self, version_id: str) -> None:
+        app_id, _, name = version_id.partition("@")
+        version = self._state.versions.get(app_id, {}).get(name)
+        if version is None:
+            return
+
+        async def work() -> None:
+            def progress(words: str) -> None:
+                self.progress[app_id] = words
+
+            image = await self._engine.prepare(version.app, version.image, progress)
+            self.progress.pop(app_id, None)
+            await self._resolved(version, image)
+
+        self._run("prepare", version_id, app_id, work)
+
+    async def _resolved(self, version: Version, image: str | None) -> None:
+        async with self._state.lock:
+            await self._state.fresh()
+            known = self._state.versions.get(version.app.id, {}).get(version.id)
+            if known is not None and known.image is None:
+                await self._state.commit([msgspec.structs.replace(known, image=image)])
+
+    def _run(
+        self, kind: str, name: str, app_id: str, work: Callable[[], Awaitable[object]], hold_seconds: float = 0.0
+    ) -> None:
+        self._effects.run(kind, name, work, lambda: self.mark({app_id}), hold_seconds)
+
+    def _clear_orphans(self) -> None:
+        """Tasks of ours that no record knows: of an app deleted while we were away, or of a launch thought lost."""
+        if not self._tasks.known:
+            return
+        for status in list(self._tasks.tasks.values()):
+            if status.instance_id in self._state.instances:
+                continue
+            if status.terminal:
+                self._forget(status.task_id, status.task_id)
+            else:
+                log.warning("ending a task that no instance knows", task=status.task_id, app=status.app_id)
+                end = partial(self._engine.kill, status.task_id, 0.0)
+                self._run("kill", status.task_id, status.app_id, end, AGAIN_SECONDS)
+
+    async def stop(self) -> None:
+        """Cancel what is being carried out."""
+        await self._effects.stop()
+
+
+def _unhealthy(view: View) -> frozenset[str]:
+    return frozenset(name for name, seen in view.seen.items() if seen.verdict.standing == "unhealthy")

@@ -1,0 +1,177 @@
+"""state: the controller's records, in memory and in the store, always the store first.
+
+One writer: whoever reads in order to write holds `lock` from the first read to the end of `commit`.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from coldchain.documents import keys, stored
+from coldchain.documents.keys import Record
+from coldchain.model.app import App
+from coldchain.model.backoff import Backoff
+from coldchain.model.deployment import Deployment
+from coldchain.model.errors import Unavailable
+from coldchain.model.gateway import KnownGateway
+from coldchain.model.instance import Instance
+from coldchain.model.task import TaskFailure
+from coldchain.model.version import AppRecord, Version
+from coldchain.ports.store import ABSENT, Change, LostUpdate, Store
+
+KINDS: dict[str, type[Record]] = {
+    "app": AppRecord,
+    "version": Version,
+    "deployment": Deployment,
+    "instance": Instance,
+    "failure": TaskFailure,
+    "backoff": Backoff,
+    "gateway": KnownGateway,
+}
+
+Committed = Callable[[Sequence[tuple[Record | None, Record | None]]], None]
+"""Told of each commit, as pairs (before, after); None: was not, or is not any more."""
+
+
+class State:
+    """All records, with the indices that the loops need."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._revisions: dict[str, int] = {}
+        self._records: dict[str, Record] = {}
+        self._watchers: list[Committed] = []
+        self._stale = True
+        self.lock = asyncio.Lock()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._records.clear()
+        self._revisions.clear()
+        self.apps: dict[str, AppRecord] = {}
+        self.versions: dict[str, dict[str, Version]] = {}
+        self.deployments: dict[str, Deployment] = {}
+        self.running: dict[str, Deployment] = {}
+        self.instances: dict[str, Instance] = {}
+        self.instances_of: dict[str, dict[str, Instance]] = {}
+        self.failures: dict[str, TaskFailure] = {}
+        self.backoffs: dict[str, Backoff] = {}
+        self.gateways: dict[str, KnownGateway] = {}
+
+    def on_commit(self, watcher: Committed) -> None:
+        """From now on tell `watcher` of every commit."""
+        self._watchers.append(watcher)
+
+    async def load(self) -> None:
+        """Read everything from the store. To be called before anything else, and again when a write was in doubt."""
+        listing = await self._store.list("")
+        self._clear()
+        for entry in listing.entries:
+            kind = KINDS.get(entry.key.partition("/")[0])
+            if kind is not None:
+                self._keep(entry.key, stored.decode(entry.value, kind), entry.revision)
+        self._stale = False
+
+    async def fresh(self) -> None:
+        """Read again if a write was in doubt."""
+        if self._stale:
+            await self.load()
+
+    async def commit(self, put: Iterable[Record] = (), remove: Iterable[Record] = ()) -> None:
+        """Write all or nothing, each record only if it is still as it was read; then tell the watchers.
+
+        Raises LostUpdate or Unavailable; then nothing changed here and `fresh` reads again.
+        """
+        wanted = {keys.key_of(one): one for one in put}
+        gone = {key: None for key in map(keys.key_of, remove) if key in self._records and key not in wanted}
+        changes = [
+            Change(
+                key=key,
+                value=None if record is None else stored.encode(record),
+                expected=self._revisions.get(key, ABSENT),
+            )
+            for key, record in (wanted | gone).items()
+            if record is None or self._records.get(key) != record
+        ]
+        if not changes:
+            return
+        try:
+            revision = await self._store.write(changes)
+        except (LostUpdate, Unavailable):
+            self._stale = True
+            raise
+        except asyncio.CancelledError:
+            self._stale = True
+            raise
+        pairs: list[tuple[Record | None, Record | None]] = []
+        for change in changes:
+            before, after = self._records.get(change.key), wanted.get(change.key)
+            if after is None:
+                self._drop(change.key)
+            else:
+                self._keep(change.key, after, revision)
+            pairs.append((before, after))
+        for watcher in self._watchers:
+            watcher(pairs)
+
+    def _keep(self, key: str, record: Record, revision: int) -> None:
+        self._records[key] = record
+        self._revisions[key] = revision
+        match record:
+            case AppRecord():
+                self.apps[record.app_id] = record
+            case Version():
+                self.versions.setdefault(record.app.id, {})[record.id] = record
+            case Deployment():
+                self.deployments[record.id] = record
+                if record.running:
+                    self.running[record.app_id] = record
+                elif self.running.get(record.app_id, record).id == record.id:
+                    self.running.pop(record.app_id, None)
+            case Instance():
+                self.instances[record.id] = record
+                self.instances_of.setdefault(record.app_id, {})[record.id] = record
+            case TaskFailure():
+                self.failures[record.app_id] = record
+            case Backoff():
+                self.backoffs[record.app_id] = record
+            case KnownGateway():
+                self.gateways[record.name] = record
+
+    def _drop(self, key: str) -> None:
+        record = self._records.pop(key)
+        del self._revisions[key]
+        match record:
+            case AppRecord():
+                del self.apps[record.app_id]
+            case Version():
+                del self.versions[record.app.id][record.id]
+                if not self.versions[record.app.id]:
+                    del self.versions[record.app.id]
+            case Deployment():
+                del self.deployments[record.id]
+                if self.running.get(record.app_id) is record:
+                    del self.running[record.app_id]
+            case Instance():
+                del self.instances[record.id]
+                del self.instances_of[record.app_id][record.id]
+                if not self.instances_of[record.app_id]:
+                    del self.instances_of[record.app_id]
+            case TaskFailure():
+                del self.failures[record.app_id]
+            case Backoff():
+                del self.backoffs[record.app_id]
+            case KnownGateway():
+                del self.gateways[record.name]
+
+    def wanted(self, app_id: str) -> Version | None:
+        """The version aimed at; None for a deleted app."""
+        record = self.apps.get(app_id)
+        return self.versions[app_id][record.version_id] if record else None
+
+    def wanted_apps(self) -> list[App]:
+        """The definitions aimed at, of all apps."""
+        return [self.versions[app_id][record.version_id].app for app_id, record in self.apps.items()]
+
+    def app_of(self, instance: Instance) -> App:
+        """The definition an instance was made from."""
+        return self.versions[instance.app_id][instance.version_id].app

@@ -1,0 +1,106 @@
+"""tasks: what the engine says of its tasks, kept up to date by its updates and checked against full listings."""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+
+import structlog
+
+from coldchain.model.errors import ColdchainError
+from coldchain.model.offer import Offer
+from coldchain.model.task import TaskStatus
+from coldchain.ports.clock import Clock
+from coldchain.ports.engine import Engine
+
+LISTING_SECONDS = 5.0
+"""Between two full listings: how long a lost update can go unnoticed."""
+RETRY_SECONDS = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class TaskWatcher:
+    """`known` is False until the first full listing. While the engine does not answer everything stays as it was
+    last seen: unknown is not gone. `changed(app ids)` is called for what changed."""
+
+    def __init__(self, engine: Engine, clock: Clock, changed: Callable[[Collection[str]], None]) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._changed = changed
+        self._updated_at: dict[str, float] = {}
+        self.known = False
+        self.trouble = ""
+        self.tasks: dict[str, TaskStatus] = {}
+        self.offers: Sequence[Offer] = ()
+
+    async def run(self) -> None:
+        """For ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._list())
+
+    async def _list(self) -> None:
+        while True:
+            try:
+                await self.list_now()
+                await self._clock.sleep(LISTING_SECONDS)
+            except ColdchainError as error:
+                self._troubled(error)
+                await self._clock.sleep(RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async for status in self._engine.updates():
+                    self.note(status)
+            except ColdchainError as error:
+                self._troubled(error)
+            await self._clock.sleep(RETRY_SECONDS)
+            try:
+                await self.list_now()  # what happened while nobody listened
+            except ColdchainError as error:
+                self._troubled(error)
+
+    def _troubled(self, error: ColdchainError) -> None:
+        if not self.trouble:
+            log.warning("engine does not answer", engine=self._engine.target, error=str(error))
+        self.trouble = str(error)
+
+    async def list_now(self) -> None:
+        """One full listing. What was updated while it was made is newer than it and stays."""
+        began = self._clock.monotonic()
+        listed = {one.task_id: one for one in await self._engine.tasks()}
+        self.offers = await self._engine.offers()
+        newer = {task_id for task_id, at in self._updated_at.items() if at >= began}
+        after = {task_id: one for task_id, one in listed.items() if task_id not in newer}
+        after |= {task_id: one for task_id, one in self.tasks.items() if task_id in newer}
+        touched = {
+            one.app_id
+            for task_id in after.keys() | self.tasks.keys()
+            for one in (after.get(task_id), self.tasks.get(task_id))
+            if one is not None and after.get(task_id) != self.tasks.get(task_id)
+        }
+        first, self.known = not self.known, True
+        self.tasks = after
+        self._updated_at = {task_id: at for task_id, at in self._updated_at.items() if at >= began}
+        if self.trouble:
+            log.info("engine answers again", engine=self._engine.target)
+            self.trouble = ""
+        if touched or first:
+            self._changed(touched)
+
+    def note(self, status: TaskStatus) -> None:
+        """An update. Nothing brings a terminal task back to life, so a late one is told by that."""
+        known = self.tasks.get(status.task_id)
+        if known is not None and known.terminal and not status.terminal:
+            return
+        self.tasks[status.task_id] = status
+        self._updated_at[status.task_id] = self._clock.monotonic()
+        if known != status:
+            self._changed({status.app_id})
+
+    def drop(self, task_id: str) -> None:
+        """The engine was told to forget it and did."""
+        status = self.tasks.pop(task_id, None)
+        self._updated_at.pop(task_id, None)
+        if status is not None:
+            self._changed({status.app_id})

@@ -1,0 +1,38 @@
+"""Keys of the store: one per object, named by kind, target and ids; ids are escaped so that `/` stays a separator."""
+
+from urllib.parse import quote
+
+from coldchain.model.backoff import Backoff
+from coldchain.model.deployment import Deployment
+from coldchain.model.gateway import KnownGateway
+from coldchain.model.instance import Instance
+from coldchain.model.task import TaskFailure
+from coldchain.model.version import AppRecord, Version
+
+CONTROLLER_TERM = "controller/term"
+"""The number of the last controller that started: it grows with each, and fences off those before."""
+
+Record = AppRecord | Version | Deployment | Instance | TaskFailure | Backoff | KnownGateway
+
+
+def key_of(record: Record) -> str:
+    """The key of a record, the same for all states of the same object."""
+    match record:
+        case AppRecord():
+            return _key("app", record.target, record.app_id)
+        case Version():
+            return _key("version", record.app.target, record.app.id, record.id)
+        case Deployment():
+            return _key("deployment", record.target, record.id)
+        case Instance():
+            return _key("instance", record.target, record.app_id, record.id)
+        case TaskFailure():
+            return _key("failure", record.target, record.app_id)
+        case Backoff():
+            return _key("backoff", record.target, record.app_id)
+        case KnownGateway():
+            return _key("gateway", record.name)
+
+
+def _key(*parts: str) -> str:
+    return "/".join(quote(part, safe="") for part in parts)

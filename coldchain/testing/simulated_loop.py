@@ -1,0 +1,109 @@
+"""A loop of virtual time: nothing waits, what is ready runs in a shuffled order, and a seed repeats a run exactly.
+
+No threads, no sockets: whatever is simulated stands behind a port.
+"""
+
+import asyncio
+import random
+import selectors
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+EPOCH = 1_700_000_000.0
+
+
+class Deadlock(Exception):  # noqa: N818
+    """Nothing is ready and nothing ever will be: the simulated program waits for itself."""
+
+
+class _NoSelector(selectors.BaseSelector):
+    """Stands where the loop would wait for sockets: lets virtual time pass instead, and shuffles what is ready."""
+
+    def __init__(self, loop: "SimulatedLoop") -> None:
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._loop.pass_time(timeout)
+        return []
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        raise RuntimeError("a simulation has no files and no sockets")
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        raise RuntimeError("a simulation has no files and no sockets")
+
+    def get_map(self) -> Any:
+        return {}
+
+
+class SimulatedLoop(asyncio.BaseEventLoop):
+    """`seed` decides the order of what is ready at the same moment."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+        self.random = random.Random(seed)
+        self._now = 0.0
+        self._selector = _NoSelector(self)
+
+    def time(self) -> float:
+        return self._now
+
+    def pass_time(self, timeout: float | None) -> None:
+        """Called by the loop when it would wait: `timeout` as for select."""
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        if timeout is None:
+            raise Deadlock(f"seed {self.seed}, {self._now:.3f} s")
+        if timeout > 0:
+            # A hair more than asked, so that rounding never leaves a timer a moment ahead of the time.
+            self._now += timeout + 1e-9
+        self.random.shuffle(ready)
+
+    def _process_events(self, event_list: object) -> None:
+        assert not event_list
+
+    def _write_to_self(self) -> None:
+        """Nobody sleeps who would have to be woken."""
+
+
+class SimulatedClock:
+    """Implements ports.clock.Clock on the running simulated loop. `offset` moves the time of day, as a jump does."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        self._loop = loop
+        self._ids = 0
+        self.offset = 0.0
+
+    def now(self) -> float:
+        return EPOCH + self._loop.time() + self.offset
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def random(self) -> float:
+        return self._loop.random.random()
+
+    def unique(self) -> str:
+        self._ids += 1
+        return f"{self._ids:032x}"
+
+
+def simulate(program: Coroutine[Any, Any, T], loop: SimulatedLoop) -> T:
+    """Run `program` to its end in virtual time; what it left running is cancelled. The loop is closed."""
+    try:
+        return loop.run_until_complete(program)
+    except BaseException as error:
+        error.add_note(f"simulated with seed {loop.seed}, ended at {loop.time():.3f} virtual seconds")
+        raise
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
