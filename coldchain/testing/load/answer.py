@@ -53,7 +53,12 @@ class Answer:
     def _read_head(self, head: bytes) -> None:
         first, *lines = head.split(b"\r\n")
         status = first[9:12]
-        if not first.startswith(b"HTTP/1.") or len(status) != 3 or not status.isdigit() or first[12:13] not in (b" ", b""):
+        if (
+            not first.startswith(b"HTTP/1.")
+            or len(status) != 3
+            or not status.isdigit()
+            or first[12:13] not in (b" ", b"")
+        ):
             raise MalformedAnswer(f"no status line: {first[:80]!r}")
         if status.startswith(b"1"):
             return  # an interim answer; the real one follows

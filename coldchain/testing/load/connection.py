@@ -34,9 +34,7 @@ class Connection:
         self._reading = self._writing = False
         self.carried = 0
 
-    def send_first(
-        self, address: Address, payload: bytes, ended: Ended
-    ) -> None:
+    def send_first(self, address: Address, payload: bytes, ended: Ended) -> None:
         """Connect and send. All outcomes reach `ended`, perhaps before this returns."""
         self._start(payload, ended)
         try:
@@ -78,9 +76,9 @@ class Connection:
         if self._socket is None:
             return
         if self._reading:
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._socket.fileno())
         if self._writing:
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_writer(self._socket.fileno())
         self._reading = self._writing = False
         self._socket.close()
         self._socket = self._answer = None
@@ -94,7 +92,7 @@ class Connection:
         assert self._socket is not None
         if not self._writing:
             self._writing = True
-            self._loop.add_writer(self._socket, self._write)
+            self._loop.add_writer(self._socket.fileno(), self._write)
 
     def _write(self) -> None:
         assert self._socket is not None
@@ -113,12 +111,12 @@ class Connection:
         if not self._reading:
             self.carried += 1
             self._reading = True
-            self._loop.add_reader(self._socket, self._read)
+            self._loop.add_reader(self._socket.fileno(), self._read)
         if self._payload:
             self._write_later()
         elif self._writing:
             self._writing = False
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_writer(self._socket.fileno())
 
     def _read(self) -> None:
         assert self._socket is not None

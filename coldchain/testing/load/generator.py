@@ -42,7 +42,18 @@ class _Step:
 
 
 class _Pending:
-    __slots__ = ("connection", "id", "kept", "method", "path", "reused", "scheduled", "service_seconds", "step", "target")
+    __slots__ = (
+        "connection",
+        "id",
+        "kept",
+        "method",
+        "path",
+        "reused",
+        "scheduled",
+        "service_seconds",
+        "step",
+        "target",
+    )
 
     def __init__(self, request_id: str, step: _Step, scheduled: float, target: Target) -> None:
         self.id = request_id
@@ -73,7 +84,7 @@ class Generator:
         self._pending: dict[str, _Pending] = {}  # in the order of their schedule, so that the first times out first
         self._idle: deque[Connection] = deque()
         self._sent = self._failed = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._ended_all = asyncio.Event()
         self._stopped: float | None = None
 
     def start(self) -> None:
@@ -91,17 +102,16 @@ class Generator:
         """From now on requests belong to this step. A name that was used gets a number."""
         names = {step.name for step in self._steps}
         unique = next(
-            each for each in itertools.chain((name,), (f"{name} ({n})" for n in itertools.count(2))) if each not in names
+            each
+            for each in itertools.chain((name,), (f"{name} ({n})" for n in itertools.count(2)))
+            if each not in names
         )
         self._steps.append(_Step(unique, time.monotonic()))
 
     async def stop(self) -> None:
         """Send no more; returns when every request has been answered or has failed."""
         self._stopped = self._stopped or time.monotonic()
-        while self._pending:
-            await asyncio.sleep(PAUSE_SECONDS_MAX)
-        if self._timer is not None:
-            self._timer.cancel()
+        await self._ended_all.wait()
         while self._idle:
             self._idle.pop().close()
 
@@ -115,9 +125,7 @@ class Generator:
     @property
     def counts(self) -> Counts:
         ended = len(self.outcomes)
-        return Counts(
-            sent=self._sent, answered=ended - self._failed, failed=self._failed, in_flight=len(self._pending)
-        )
+        return Counts(sent=self._sent, answered=ended - self._failed, failed=self._failed, in_flight=len(self._pending))
 
     def report(self) -> Report:
         """All numbers up to now. Costs time in proportion to the requests sent; `counts` costs none."""
@@ -152,8 +160,11 @@ class Generator:
         while self._stopped is None and due <= now:
             self._send(due)
             due = self._due()
-        pause = PAUSE_SECONDS_MAX if self._stopped else due - time.monotonic()
-        self._timer = self._loop.call_later(min(max(pause, PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX), self._tick)
+        if self._stopped is not None and not self._pending:
+            self._ended_all.set()
+            return
+        pause = max(due - time.monotonic(), PAUSE_SECONDS_MIN)
+        self._loop.call_later(min(pause, PAUSE_SECONDS_MAX), self._tick)
 
     def _due(self) -> float:
         return self._started + self._sent / self.plan.rate

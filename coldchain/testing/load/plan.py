@@ -46,7 +46,9 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             if (value := getattr(self, name)) <= 0
         ]
         if self.slow_share and self.slow_seconds >= self.timeout_seconds:
-            problems.append(Problem(path="/slow_seconds", reason="must be below timeout_seconds, or each slow one fails"))
+            problems.append(
+                Problem(path="/slow_seconds", reason="must be below timeout_seconds, or each slow one fails")
+            )
         if not self.targets or any(target.weight <= 0 for target in self.targets):
             problems.append(Problem(path="/targets", reason="needs at least one, each with a weight above 0"))
         if problems:
