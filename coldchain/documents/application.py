@@ -1,0 +1,127 @@
+"""The app definition as its writers know it: Marathon's JSON, or the same in YAML, with Coldchain's own fields."""
+
+from typing import Any
+
+from msgspec import structs, to_builtins
+
+from coldchain.documents.findings import Findings, TooMany
+from coldchain.documents.rules import app_findings
+from coldchain.documents.shape import read
+from coldchain.documents.text import parse_json, parse_yaml
+from coldchain.model.app import App, HealthCheck, Route
+from coldchain.model.errors import InvalidDocument
+
+DEADLINE_AFTER_GRACE_SECONDS = 300.0
+"""Where no deadline is given it leaves at least this long after the longest time an instance has to become healthy."""
+
+_ANSWERED = """
+    version versionInfo tasks tasksStaged tasksRunning tasksHealthy tasksUnhealthy deployments lastTaskFailure
+"""
+_LATER = """
+    acceptedResourceRoles apps constraints dependencies executor fetch gpus groups ipAddress killSelection linuxInfo
+    ports requirePorts residency resourceLimits role secrets storeUrls taskStats tty unreachableStrategy uris user
+"""
+EXPLAINED = dict.fromkeys(_ANSWERED.split(), "is part of answers only: leave it out")
+EXPLAINED |= dict.fromkeys(_LATER.split(), "is a field of Marathon's that Coldchain does not have yet")
+
+
+def decode_app(document: object, *, app_id: str | None = None) -> App:
+    """The app in a definition: JSON text (bytes or str), or what a parser made of it.
+
+    `app_id`: the id from the address the definition was sent to; the definition may then lack its own.
+    Raises `MalformedDocument` if the text is no document at all, `InvalidDocument` with everything that is wrong.
+    """
+    if isinstance(document, bytes | str):
+        document = parse_json(document)
+    findings = Findings()
+    try:
+        app = _read(document, app_id, findings)
+    except TooMany:
+        app = None
+    problems = findings.problems(document)
+    if problems:
+        raise InvalidDocument(problems)
+    assert app is not None, "nothing was read and nothing is wrong"
+    return app
+
+
+def decode_yaml(document: bytes | str, *, app_id: str | None = None) -> App:
+    """As `decode_app`, for YAML."""
+    return decode_app(parse_yaml(document), app_id=app_id)
+
+
+def merge_app(current: App, patch: object) -> App:
+    """Marathon's partial update: each field that the patch gives replaces the whole field, null restores its default.
+
+    Of cmd and args the one that is given takes the place of the other. Raises as `decode_app`.
+    """
+    if isinstance(patch, bytes | str):
+        patch = parse_json(patch)
+    if not isinstance(patch, dict):
+        return decode_app(patch)
+    merged = encode_app(current)
+    for given, other in (("cmd", "args"), ("args", "cmd")):
+        if patch.get(given) is not None:
+            merged.pop(other, None)
+    return decode_app(merged | patch, app_id=current.id)
+
+
+def encode_app(app: App) -> dict[str, Any]:
+    """The definition as plain objects, ready for JSON: defaults written out, nothing where nothing is set."""
+    encoded = _without_nothing(to_builtins(app))
+    assert isinstance(encoded, dict)
+    return encoded
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nothing(member) for name, member in value.items() if member is not None}
+    if isinstance(value, list | tuple):
+        return [_without_nothing(member) for member in value]
+    return value
+
+
+def _read(document: object, app_id: str | None, findings: Findings) -> App | None:
+    given = document
+    if app_id is not None and isinstance(document, dict) and document.get("id") is None:
+        given = {**document, "id": app_id}
+    app = read(App, given, findings, EXPLAINED)
+    if app is None:
+        return None
+    app = _normalised(app)
+    if isinstance(given, dict) and given.get("deadlineSeconds") is None:
+        app = structs.replace(app, deadline_seconds=_deadline_seconds(app))
+    findings.extend(app_findings(app))
+    if app_id is not None and app.id != _absolute(app_id):
+        findings.report(("id",), f"is not the app it was sent to, {_absolute(app_id)}")
+    return app
+
+
+def _normalised(app: App) -> App:
+    """The same app in the one way Coldchain writes it."""
+    return structs.replace(
+        app,
+        id=_absolute(app.id),
+        health_checks=tuple(_with_port(check) for check in app.health_checks),
+        routes=tuple(_plain(route) for route in app.routes),
+    )
+
+
+def _absolute(app_id: str) -> str:
+    return "/" + app_id.removeprefix("/").removesuffix("/")
+
+
+def _with_port(check: HealthCheck) -> HealthCheck:
+    if check.port_index is None and check.port_name is None and check.port is None:
+        return structs.replace(check, port_index=0)
+    return check
+
+
+def _plain(route: Route) -> Route:
+    domains = tuple(domain.lower() for domain in route.domains)
+    return structs.replace(route, domains=domains, path=route.path.rstrip("/") if len(route.path) > 1 else route.path)
+
+
+def _deadline_seconds(app: App) -> float:
+    waits = [check.delay_seconds + check.grace_period_seconds for check in app.health_checks]
+    return max([app.deadline_seconds, *(wait + DEADLINE_AFTER_GRACE_SECONDS for wait in waits)])

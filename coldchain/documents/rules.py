@@ -1,0 +1,274 @@
+"""The rules of an app definition that one field's range cannot say: syntax of names, and what goes with what."""
+
+import re
+from collections.abc import Iterator
+
+from coldchain.documents.findings import Finding, Path, closest, shown
+from coldchain.model.app import App, HealthCheck, ReadinessCheck, Route
+
+ID_SEGMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+ID_CHARACTERS_MAX = 200
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+NETWORK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
+ENTRY_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.:/-]{0,254}")
+PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/-]*")
+QUESTION = re.compile(r"/[!-~]*")
+DOCKER_MEM_MIN = 6
+ENVIRONMENT_CHARACTERS_MAX = 1024 * 1024
+
+IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
+IMAGE = re.compile(
+    r"(?:(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:\d))(?::\d{1,5})?/)?"
+    r"(?P<path>[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*)*)"
+    r"(?::\w[\w.-]{0,127})?"
+    r"(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,128})?",
+    re.ASCII,
+)
+IMAGE_CHARACTERS_MAX = 500
+
+
+def app_findings(app: App) -> Iterator[Finding]:
+    """Everything wrong with an app whose fields could be read (or have stand-ins) and were normalised."""
+    yield from _id(app)
+    yield from _names(app)
+    yield from _command(app)
+    yield from _environment(app)
+    yield from _networks(app)
+    yield from _ports(app)
+    for position, check in enumerate(app.health_checks):
+        yield from _health_check(app, check, ("healthChecks", position))
+    yield from _readiness(app)
+    yield from _routes(app)
+
+
+def _id(app: App) -> Iterator[Finding]:
+    segments = app.id.removeprefix("/").split("/")
+    if ".." in segments or "." in segments:
+        yield Finding(("id",), "must be absolute: `..` and `.` stand for nothing here")
+    elif not all(ID_SEGMENT.fullmatch(segment) for segment in segments):
+        plain = re.sub(r"[^a-z0-9/.-]+", "-", app.id.lower()).strip("-/.")
+        fits = plain and all(ID_SEGMENT.fullmatch(segment) for segment in plain.split("/"))
+        yield Finding(
+            ("id",),
+            f"{shown(app.id)} is no id: parts of lower-case letters, digits, `-` and `.`, separated by single slashes,"
+            " each beginning and ending with a letter or a digit",
+            f"/{plain}" if fits and len(plain) <= ID_CHARACTERS_MAX else None,
+        )
+    if len(app.id) > ID_CHARACTERS_MAX:
+        yield Finding(("id",), f"must have at most {ID_CHARACTERS_MAX} characters, not {len(app.id)}")
+
+
+def _names(app: App) -> Iterator[Finding]:
+    syntax = "must be 1 to 63 lower-case letters, digits and `-`, beginning and ending with a letter or a digit"
+    if app.service is not None and not LABEL.fullmatch(app.service):
+        yield Finding(("service",), syntax)
+    elif app.service is None and app.service_name is not None and not LABEL.fullmatch(app.service_name):
+        reason = f"the service name made of the id, {shown(app.service_name)}, {syntax}; give one as `service`"
+        yield Finding(("id",), reason, needs=(("service",), ("routes",)))
+    if not LABEL.fullmatch(app.target):
+        yield Finding(("target",), syntax)
+
+
+def _command(app: App) -> Iterator[Finding]:
+    if app.cmd is not None and app.args is not None:
+        yield Finding(("args",), "cmd and args exclude each other: give one of the two")
+    if app.cmd is not None and not app.cmd.strip():
+        yield Finding(("cmd",), "must not be empty: leave it out to run what the image says")
+    if app.container is None:
+        yield Finding(("container",), "an app needs container.docker.image here: only containers can be run so far")
+        return
+    image = app.container.docker.image
+    where: Path = ("container", "docker", "image")
+    if len(image) > IMAGE_CHARACTERS_MAX or not (IMAGE_ID.fullmatch(image) or IMAGE.fullmatch(image)):
+        lower = image.lower()
+        yield Finding(
+            where,
+            f"{shown(image)} is no image: [registry/]name[:tag][@digest], the name in lower case",
+            lower if lower != image and len(image) <= IMAGE_CHARACTERS_MAX and IMAGE.fullmatch(lower) else None,
+        )
+    if app.mem < DOCKER_MEM_MIN:
+        yield Finding(("mem",), f"must be at least {DOCKER_MEM_MIN} (MiB): Docker starts nothing with less")
+    for position, parameter in enumerate(app.container.docker.parameters):
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", parameter.key):
+            yield Finding(
+                ("container", "docker", "parameters", position, "key"),
+                f"{shown(parameter.key)} is no option of `docker run`; write it without the leading dashes",
+                parameter.key.lstrip("-") or None if parameter.key.startswith("-") else None,
+            )
+    credentials = app.container.docker.pull_config
+    if credentials is not None and not ENTRY_NAME.fullmatch(credentials.secret):
+        yield Finding(
+            ("container", "docker", "pullConfig", "secret"),
+            "must name an entry of the agent's Docker configuration, such as a registry's host name",
+        )
+
+
+def _environment(app: App) -> Iterator[Finding]:
+    for name in app.env:
+        if "=" in name:
+            yield Finding(("env", name), "the name of a variable must not contain `=`")
+    for field, members in (("env", app.env), ("labels", app.labels)):
+        size = sum(len(name) + len(value) for name, value in members.items())
+        if size > ENVIRONMENT_CHARACTERS_MAX // 2:
+            yield Finding((field,), f"all together must have at most {ENVIRONMENT_CHARACTERS_MAX // 2} characters")
+
+
+def _networks(app: App) -> Iterator[Finding]:
+    if len(app.networks) > 1:
+        yield Finding(("networks",), "an app joins one network")
+    for position, network in enumerate(app.networks):
+        where: Path = ("networks", position, "name")
+        mode: Path = ("networks", position, "mode")
+        if network.name is None:
+            continue
+        if network.mode != "container":
+            yield Finding(where, f"mode {network.mode} has no name; only mode container has", needs=(mode,))
+        elif not NETWORK_NAME.fullmatch(network.name):
+            yield Finding(where, f"{shown(network.name)} is no name of a network")
+
+
+def _ports(app: App) -> Iterator[Finding]:
+    networks: tuple[Path, ...] = (("networks",),)
+    host = app.network.mode == "host"
+    mappings = app.container.port_mappings if app.container else ()
+    if host and mappings:
+        yield Finding(
+            ("container", "portMappings"),
+            "in network mode host nothing is mapped: list the ports in portDefinitions",
+            needs=networks,
+        )
+    if not host and app.port_definitions:
+        yield Finding(
+            ("portDefinitions",),
+            f"only for network mode host; in mode {app.network.mode} list the ports in container.portMappings",
+            needs=networks,
+        )
+    where: Path = ("portDefinitions",) if host else ("container", "portMappings")
+    first: dict[str, int] = {}
+    for position, name in enumerate(app.port_names):
+        if name is None:
+            continue
+        if not LABEL.fullmatch(name):
+            yield Finding(
+                (*where, position, "name"), f"{shown(name)} is no port name: lower-case letters, digits and `-`"
+            )
+        elif first.setdefault(name, position) != position:
+            yield Finding((*where, position, "name"), f"port {first[name]} has the name {name} already")
+    for position, mapping in enumerate(mappings):
+        if mapping.container_port == 0 and mapping.host_port is None:
+            yield Finding(
+                ("container", "portMappings", position, "containerPort"),
+                "0 means the same as the host port, but hostPort is not given",
+                needs=(("container", "portMappings", position, "hostPort"),),
+            )
+
+
+def _ports_path(app: App) -> tuple[Path, ...]:
+    """Where the ports of the app are written: who speaks of a port's absence must have been able to read them."""
+    return (("networks",), ("portDefinitions",) if app.network.mode == "host" else ("container",))
+
+
+def _port_index(app: App, index: int, path: Path) -> Iterator[Finding]:
+    count = len(app.port_names)
+    if index >= count:
+        where = "portDefinitions" if app.network.mode == "host" else "container.portMappings"
+        has = "has no ports" if count == 0 else "has only port 0" if count == 1 else f"has ports 0 to {count - 1}"
+        yield Finding(path, f"the app {has}: there is no port {index} in {where}", needs=_ports_path(app))
+
+
+def _port_name(app: App, name: str, path: Path) -> Iterator[Finding]:
+    names = [known for known in app.port_names if known is not None]
+    if name not in names:
+        reason = f"no port of the app has the name {shown(name)}"
+        yield Finding(path, reason, closest(name, names), needs=_ports_path(app))
+
+
+def _health_check(app: App, check: HealthCheck, path: Path) -> Iterator[Finding]:
+    given = [
+        name
+        for name, value in (("portIndex", check.port_index), ("portName", check.port_name), ("port", check.port))
+        if value is not None
+    ]
+    if len(given) > 1:
+        yield Finding((*path, given[1]), f"{' and '.join(given)} exclude each other: give one of them")
+    if check.port_index is not None:
+        others: tuple[Path, ...] = ((*path, "portName"), (*path, "port"))
+        for finding in _port_index(app, check.port_index, (*path, "portIndex")):
+            yield finding._replace(needs=finding.needs + others)
+    if check.port_name is not None:
+        yield from _port_name(app, check.port_name, (*path, "portName"))
+    if check.protocol == "HTTP":
+        yield from _question(check.path, (*path, "path"))
+    if check.delay_seconds + check.grace_period_seconds > app.deadline_seconds:
+        yield Finding(
+            (*path, "gracePeriodSeconds"),
+            f"a deployment would end ({app.deadline_seconds:g} s) before an instance must be healthy"
+            f" ({check.delay_seconds:g} s delay and {check.grace_period_seconds:g} s grace): raise deadlineSeconds",
+            needs=(("deadlineSeconds",), (*path, "delaySeconds")),
+        )
+
+
+def _readiness(app: App) -> Iterator[Finding]:
+    if len(app.readiness_checks) > 1:
+        yield Finding(("readinessChecks",), "an app has at most one readiness check")
+    for position, check in enumerate(app.readiness_checks):
+        yield from _readiness_check(app, check, ("readinessChecks", position))
+
+
+def _readiness_check(app: App, check: ReadinessCheck, path: Path) -> Iterator[Finding]:
+    yield from _port_name(app, check.port_name, (*path, "portName"))
+    yield from _question(check.path, (*path, "path"))
+    if check.timeout_seconds >= check.interval_seconds:
+        yield Finding(
+            (*path, "timeoutSeconds"),
+            f"must be below intervalSeconds ({check.interval_seconds:g})",
+            needs=((*path, "intervalSeconds"),),
+        )
+
+
+def _question(path: str, where: Path) -> Iterator[Finding]:
+    """The path of a check; unlike a route's it may have a query and percent signs, for it goes to the app alone."""
+    if not QUESTION.fullmatch(path) or "#" in path:
+        yield Finding(where, "must begin with `/` and have neither spaces nor control characters nor `#`")
+
+
+def _routes(app: App) -> Iterator[Finding]:
+    first: dict[tuple[str, str], Path] = {}
+    for position, route in enumerate(app.routes):
+        where: Path = ("routes", position)
+        yield from _route_path(route, (*where, "path"))
+        yield from _port_index(app, route.port_index, (*where, "portIndex"))
+        for number, domain in enumerate(route.domains):
+            here = (*where, "domains", number)
+            yield from _domain(domain, here)
+            before = first.setdefault((domain, route.path), here)
+            if before != here:
+                yield Finding(here, f"{shown(domain)} with path {shown(route.path)} is routed twice", needs=(before,))
+
+
+def _route_path(route: Route, where: Path) -> Iterator[Finding]:
+    if not PATH.fullmatch(route.path):
+        yield Finding(
+            where,
+            "must begin with `/` and be made of letters, digits and -._~!$&'()*+,;=:@/: a prefix of decoded paths,"
+            " without query, percent signs and control characters",
+        )
+    elif {"..", "."} & set(route.path.split("/")) or "//" in route.path:
+        yield Finding(where, "must not contain `..`, `.` or empty parts: no request that gets here has them")
+
+
+def _domain(domain: str, where: Path) -> Iterator[Finding]:
+    if domain == "*":
+        return
+    labels = domain.split(".")
+    if len(domain) <= 253 and all(LABEL.fullmatch(label) for label in labels):
+        return
+    if "*" in domain:
+        reason = "only `*` alone stands for other domains, not a part of a name"
+    elif not domain.isascii():
+        reason = "write it as browsers send it (xn--…)"
+    elif ":" in domain or "/" in domain:
+        reason = "a domain has no scheme, port or path"
+    else:
+        reason = "labels of letters, digits and `-`, 63 at most in each, separated by dots"
+    yield Finding(where, f"{shown(domain)} is no host name: {reason}")
