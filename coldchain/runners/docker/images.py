@@ -195,9 +195,9 @@ def find_credentials(settings: DockerSettings, reference: Reference, secret: str
         entry = entries[secret]
     except OSError as error:
         raise Rejected(f"cannot read the Docker configuration {settings.credentials}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError):
         todo = f"Run `docker login {secret}` with that configuration"
-        raise Rejected(f"{settings.credentials} has no entry {secret!r} in `auths`", todo=todo) from error
+        raise Rejected(f"{settings.credentials} has no entry {secret!r} in `auths`", todo=todo) from None
     host = secret.removeprefix("https://").removeprefix("http://").partition("/")[0]
     host = DEFAULT_REGISTRY if host in DEFAULT_REGISTRY_ENTRIES else host
     if host != reference.registry:

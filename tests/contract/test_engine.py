@@ -1,0 +1,411 @@
+"""The contract of `ports.engine.Engine` (and so of `ports.runner.Runner`), for the fake and for local with Docker."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from coldchain.clients.docker import DockerClient
+from coldchain.control.clock import SystemClock
+from coldchain.engines.local import LocalEngine, LocalEngineSettings
+from coldchain.model.app import App, Container, Docker, Network, PortMapping
+from coldchain.model.errors import NotFound, Rejected, Unavailable
+from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.ports.engine import Engine
+from coldchain.runners.docker import DockerRunner, DockerSettings
+from coldchain.testing.application.image import ensure_image
+from coldchain.testing.fake_engine import FakeEngine, Life
+
+PATIENCE_SECONDS = 30.0
+
+# What a task does, as a command line and as a life of the fake.
+SERVES = "serves"
+KINDS: dict[str, tuple[str, Life]] = {
+    SERVES: ("echo begun; exec application", Life(output=b"begun\n")),
+    "fails": ("echo one; echo two; exit 3", Life(output=b"one\ntwo\n", ends_after_seconds=0.0, exit_status=3)),
+    "finishes": ("exit 0", Life(ends_after_seconds=0.0, exit_status=0)),
+    "ignores": ("trap '' TERM; echo begun; while :; do sleep 1; done", Life(output=b"begun\n", ignores_sigterm=True)),
+    "cannot": ("", Life(rejected="cannot start: no such image, call it v404")),
+}
+
+
+class Lab(Protocol):
+    """An engine, and another one that takes over after it (a controller that was restarted)."""
+
+    engine: Engine
+
+    async def restarted(self) -> Engine: ...
+
+    async def close(self) -> None: ...
+
+
+class FakeLab:
+    def __init__(self) -> None:
+        self.engine: Engine = FakeEngine(SystemClock(), life=lambda spec: KINDS[spec.app.labels["kind"]][1])
+
+    async def restarted(self) -> Engine:
+        return self.engine
+
+    async def close(self) -> None:
+        await self.engine.close()
+
+
+class DockerLab:
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+        self._controller = f"contract-{uuid.uuid4().hex[:8]}"
+        self._engines: list[LocalEngine] = []
+        self.engine: Engine = self._make()
+
+    def _make(self) -> LocalEngine:
+        runner = DockerRunner(DockerClient(self._socket), self._controller, "agent-1", DockerSettings())
+        engine = LocalEngine("agent-1", {"docker": runner}, LocalEngineSettings(), subnet=runner.subnet)
+        self._engines.append(engine)
+        return engine
+
+    async def restarted(self) -> Engine:
+        await self._engines[-1].close()
+        return self._make()
+
+    async def close(self) -> None:
+        engine = self._make()
+        for task in await engine.tasks():
+            await engine.kill(task.task_id, 0.0)
+            await engine.forget(task.task_id)
+        assert await engine.tasks() == []
+        for each in self._engines:
+            await each.close()
+
+
+@pytest.fixture(params=["fake", "docker"])
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    if request.param == "fake":
+        lab: Lab = FakeLab()
+    else:
+        daemon = request.getfixturevalue("docker_daemon")
+        await ensure_image(str(daemon.socket))
+        lab = DockerLab(str(daemon.socket))
+    yield lab
+    await lab.close()
+
+
+@pytest.fixture
+def engine(lab: Lab) -> Engine:
+    return lab.engine
+
+
+class Watch:
+    """Collects updates in the background."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.seen: list[TaskStatus] = []
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._collect(engine.updates()))
+
+    async def _collect(self, updates: AsyncIterator[TaskStatus]) -> None:
+        async for status in updates:
+            self.seen.append(status)
+            self._news.set()
+
+    async def until(self, task_id: str, wanted: Callable[[TaskStatus], bool]) -> TaskStatus:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                for status in self.seen:
+                    if status.task_id == task_id and wanted(status):
+                        return status
+                self._news.clear()
+                await self._news.wait()
+
+    async def until_state(self, task_id: str, state: str) -> TaskStatus:
+        return await self.until(task_id, lambda status: status.state == state)
+
+    async def close(self) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+
+@pytest.fixture
+async def watch(engine: Engine) -> AsyncIterator[Watch]:
+    watch = Watch(engine)
+    yield watch
+    await watch.close()
+
+
+def make_spec(kind: str, **changes: Any) -> TaskSpec:
+    number = uuid.uuid4().hex[:10]
+    app = App(
+        id="/contract/app",
+        cmd=KINDS[kind][0] or None,
+        cpus=0.1,
+        mem=32,
+        container=Container(
+            docker=Docker(image="coldchain/shop:v404" if kind == "cannot" else "coldchain/shop:v1"),
+            port_mappings=(PortMapping(container_port=8080), PortMapping(container_port=9090)),
+        ),
+        networks=(Network(mode="container/bridge"),),
+        env={"PORT": "8080"},
+        labels={"kind": kind},
+    )
+    values: dict[str, Any] = {
+        "task_id": f"contract_app.instance-{number}._app.1",
+        "instance_id": f"contract_app.instance-{number}",
+        "app_id": app.id,
+        "version_id": "2026-11-23T00:00:00.000Z",
+        "target": "cluster",
+        "agent": "agent-1",
+        "app": app,
+        "image": None,
+        "address": None,
+        "host_ports": (0, 0),
+    }
+    return TaskSpec(**(values | changes))
+
+
+async def listed(engine: Engine, task_id: str) -> TaskStatus | None:
+    found = [status for status in await engine.tasks() if status.task_id == task_id]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+async def test_offers_the_capacity_of_the_target(engine: Engine) -> None:
+    (offer,) = await engine.offers()
+    assert offer.target == engine.target == "cluster"
+    assert offer.agent == "agent-1"
+    assert offer.cpus > 0
+    assert offer.mem > 0
+    assert offer.port_ranges
+    assert offer.subnet is not None
+
+
+async def test_prepare_resolves_the_image_once(engine: Engine) -> None:
+    app = make_spec(SERVES).app
+    told: list[str] = []
+    image = await engine.prepare(app, None, told.append)
+    assert image is not None
+    assert image.startswith("sha256:")
+    assert await engine.prepare(app, image, told.append) == image
+    assert any("coldchain/shop:v1" in line for line in told)
+
+
+async def test_a_task_runs_and_is_reported(engine: Engine, watch: Watch) -> None:
+    (offer,) = await engine.offers()
+    assert offer.subnet is not None
+    address = offer.subnet.rsplit(".", 2)[0] + ".3.7"
+    spec = make_spec(SERVES, address=address)
+    await engine.launch(spec)
+    running = await watch.until_state(spec.task_id, "running")
+    for status in (running, await listed(engine, spec.task_id)):
+        assert status is not None
+        assert (status.task_id, status.instance_id, status.app_id) == (spec.task_id, spec.instance_id, spec.app_id)
+        assert (status.target, status.agent, status.state) == ("cluster", "agent-1", "running")
+        assert (status.address, status.ports) == (address, (8080, 9090))
+        assert abs(status.at - time.time()) < 60
+
+
+async def test_an_address_is_given_when_none_is_wanted(engine: Engine, watch: Watch) -> None:
+    spec = make_spec(SERVES)
+    await engine.launch(spec)
+    running = await watch.until_state(spec.task_id, "running")
+    assert running.address
+    known = await listed(engine, spec.task_id)
+    assert known is not None
+    assert known.address == running.address
+
+
+async def test_launching_twice_starts_once(engine: Engine, watch: Watch) -> None:
+    spec = make_spec(SERVES)
+    await asyncio.gather(engine.launch(spec), engine.launch(spec))
+    await watch.until_state(spec.task_id, "running")
+    await engine.launch(spec)
+    assert await listed(engine, spec.task_id) is not None
+
+
+async def test_launching_an_ended_task_does_not_start_it_again(engine: Engine, watch: Watch) -> None:
+    spec = make_spec("finishes")
+    await engine.launch(spec)
+    ended = await watch.until(spec.task_id, lambda status: status.terminal)
+    await engine.launch(spec)
+    known = await listed(engine, spec.task_id)
+    assert known is not None
+    assert (ended.state, ended.exit_status) == (known.state, known.exit_status) == ("finished", 0)
+
+
+async def test_a_failed_task_tells_its_exit_status_and_last_words(engine: Engine, watch: Watch) -> None:
+    spec = make_spec("fails")
+    await engine.launch(spec)
+    failed = await watch.until(spec.task_id, lambda status: status.terminal)
+    for status in (failed, await listed(engine, spec.task_id)):
+        assert status is not None
+        assert (status.state, status.exit_status) == ("failed", 3)
+        assert "3" in status.message
+        assert status.log_tail == ("one", "two")
+
+
+async def test_a_launch_that_cannot_be_is_rejected_with_the_reason_and_leaves_nothing(engine: Engine) -> None:
+    spec = make_spec("cannot")
+    with pytest.raises(Rejected, match="v404"):
+        await engine.launch(spec)
+    assert await listed(engine, spec.task_id) is None
+
+
+async def test_an_address_in_use_is_rejected(engine: Engine, watch: Watch) -> None:
+    (offer,) = await engine.offers()
+    assert offer.subnet is not None
+    address = offer.subnet.rsplit(".", 2)[0] + ".3.8"
+    first, second = make_spec(SERVES, address=address), make_spec(SERVES, address=address)
+    await engine.launch(first)
+    with pytest.raises(Rejected, match="in use"):
+        await engine.launch(second)
+    assert await listed(engine, second.task_id) is None
+
+
+async def test_killed_within_the_grace(engine: Engine, watch: Watch) -> None:
+    spec = make_spec(SERVES)
+    await engine.launch(spec)
+    await watch.until_state(spec.task_id, "running")
+    await begun(engine, spec.task_id)
+    began = time.monotonic()
+    await asyncio.gather(engine.kill(spec.task_id, 20.0), engine.kill(spec.task_id, 20.0))
+    killed = await watch.until(spec.task_id, lambda status: status.terminal)
+    assert killed.state == "killed"
+    assert time.monotonic() - began < 15.0
+    known = await listed(engine, spec.task_id)
+    assert known is not None
+    assert known.state == "killed"
+
+
+async def test_killed_by_force_after_the_grace(engine: Engine, watch: Watch) -> None:
+    spec = make_spec("ignores")
+    await engine.launch(spec)
+    await watch.until_state(spec.task_id, "running")
+    await begun(engine, spec.task_id)
+    await engine.kill(spec.task_id, 1.0)
+    killed = await watch.until(spec.task_id, lambda status: status.terminal)
+    assert (killed.state, killed.exit_status) == ("killed", 137)
+
+
+async def test_a_shorter_grace_wins(engine: Engine, watch: Watch, request: pytest.FixtureRequest) -> None:
+    if isinstance(engine, FakeEngine):
+        pytest.skip("the fake keeps the first grace")
+    spec = make_spec("ignores")
+    await engine.launch(spec)
+    await begun(engine, spec.task_id)
+    patient = asyncio.create_task(engine.kill(spec.task_id, 60.0))
+    await engine.kill(spec.task_id, 0.0)
+    assert (await watch.until(spec.task_id, lambda status: status.terminal)).state == "killed"
+    await patient
+
+
+async def begun(engine: Engine, task_id: str) -> None:
+    """Wait for the task's first word, so that its shell has set its traps."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        output = engine.logs(task_id, follow=True, tail=None)
+        async with aclosing(output) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                if b"begun" in piece:
+                    return
+
+
+async def test_unknown_tasks_are_left_alone(engine: Engine) -> None:
+    await engine.kill("contract_app.unknown", 1.0)
+    await engine.forget("contract_app.unknown")
+    with pytest.raises(NotFound):
+        [piece async for piece in engine.logs("contract_app.unknown", follow=False, tail=None)]
+
+
+async def test_forgotten_when_ended_and_only_then(engine: Engine, watch: Watch) -> None:
+    spec = make_spec(SERVES)
+    await engine.launch(spec)
+    await watch.until_state(spec.task_id, "running")
+    await engine.forget(spec.task_id)
+    assert await listed(engine, spec.task_id) is not None
+    await engine.kill(spec.task_id, 5.0)
+    await watch.until_state(spec.task_id, "killed")
+    await engine.forget(spec.task_id)
+    assert await listed(engine, spec.task_id) is None
+    await engine.forget(spec.task_id)
+    last = [status.state for status in watch.seen if status.task_id == spec.task_id][-1]
+    assert last == "killed"
+
+
+async def test_logs_whole_and_tail(engine: Engine, watch: Watch) -> None:
+    spec = make_spec("fails")
+    await engine.launch(spec)
+    await watch.until(spec.task_id, lambda status: status.terminal)
+    for follow in (False, True):
+        if follow and isinstance(engine, FakeEngine):
+            continue
+        whole = b"".join([piece async for piece in engine.logs(spec.task_id, follow=follow, tail=None)])
+        assert whole == b"one\ntwo\n"
+    tail = b"".join([piece async for piece in engine.logs(spec.task_id, follow=False, tail=1)])
+    assert tail == b"two\n"
+
+
+async def test_what_runs_is_adopted_after_a_restart(lab: Lab, watch: Watch) -> None:
+    serving, failed, killed = make_spec(SERVES), make_spec("fails"), make_spec(SERVES)
+    for spec in (serving, failed, killed):
+        await lab.engine.launch(spec)
+    await lab.engine.kill(killed.task_id, 5.0)
+    await watch.until(failed.task_id, lambda status: status.terminal)
+    await watch.until(killed.task_id, lambda status: status.terminal)
+    before = {status.task_id: status for status in await lab.engine.tasks()}
+    await watch.close()
+    engine = await lab.restarted()
+    after = {status.task_id: status for status in await engine.tasks()}
+    assert after == before
+    assert {after[spec.task_id].state for spec in (serving,)} == {"running"}
+    assert after[killed.task_id].state == "killed"
+    assert after[failed.task_id].state == "failed"
+    await engine.launch(serving)
+    assert await engine.tasks() == list(before.values())
+
+
+async def test_updates_begin_with_the_call_and_not_with_the_iteration(engine: Engine) -> None:
+    updates = engine.updates()
+    spec = make_spec("finishes")
+    await engine.launch(spec)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async with aclosing(updates) as stream:  # type: ignore[type-var]
+            async for status in stream:
+                if status.task_id == spec.task_id and status.terminal:
+                    return
+
+
+def gone_fake(folder: Path) -> Engine:
+    fake = FakeEngine(SystemClock())
+    fake.available = False
+    return fake
+
+
+def gone_docker(folder: Path) -> Engine:
+    runner = DockerRunner(DockerClient(folder / "no.sock"), "nobody", "agent-1", DockerSettings())
+    return LocalEngine("agent-1", {"docker": runner}, LocalEngineSettings(), subnet=runner.subnet)
+
+
+CALLS: dict[str, Callable[[Engine, TaskSpec], Awaitable[object]]] = {
+    "tasks": lambda engine, spec: engine.tasks(),
+    "offers": lambda engine, spec: engine.offers(),
+    "launch": lambda engine, spec: engine.launch(spec),
+    "kill": lambda engine, spec: engine.kill(spec.task_id, 1.0),
+    "forget": lambda engine, spec: engine.forget(spec.task_id),
+    "prepare": lambda engine, spec: engine.prepare(spec.app, None, lambda _: None),
+    "updates": lambda engine, spec: anext(engine.updates()),
+    "logs": lambda engine, spec: anext(engine.logs(spec.task_id, follow=False, tail=None)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("make", [gone_fake, gone_docker])
+async def test_an_engine_that_is_gone_is_unknown_and_not_empty(
+    make: Callable[[Path], Engine], call: str, tmp_path: Path
+) -> None:
+    engine = make(tmp_path)
+    with pytest.raises(Unavailable):
+        await CALLS[call](engine, make_spec(SERVES))
+    await engine.close()

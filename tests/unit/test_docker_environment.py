@@ -1,0 +1,54 @@
+"""Marathon's task environment."""
+
+from coldchain.model.app import App, Container, Docker, PortMapping
+from coldchain.runners.docker.environment import label_variables, port_variables
+
+
+def app_with(*mappings: PortMapping) -> App:
+    return App(id="/a", container=Container(docker=Docker(image="i"), port_mappings=mappings))
+
+
+def test_no_ports_no_variables() -> None:
+    assert port_variables(app_with(), (), ()) == {}
+
+
+def test_unpublished_ports_are_the_tasks_own() -> None:
+    app = app_with(PortMapping(container_port=80, name="http-api"), PortMapping(container_port=81))
+    assert port_variables(app, (80, 81), (0, 0)) == {
+        "PORT": "80",
+        "PORTS": "80,81",
+        "PORT0": "80",
+        "PORT1": "81",
+        "PORT_80": "80",
+        "PORT_81": "81",
+        "PORT_HTTP-API": "80",
+    }
+
+
+def test_published_ports_are_the_agents() -> None:
+    app = app_with(PortMapping(container_port=80), PortMapping())
+    assert port_variables(app, (80, 31001), (31000, 31001)) == {
+        "PORT": "31000",
+        "PORTS": "31000,31001",
+        "PORT0": "31000",
+        "PORT1": "31001",
+        "PORT_80": "31000",
+        "PORT_31001": "31001",
+    }
+
+
+def test_labels_are_sanitised() -> None:
+    assert label_variables({"HAPROXY_0_VHOST": "shop.test", "a.b-c/d": "1"}) == {
+        "MARATHON_APP_LABELS": "HAPROXY_0_VHOST A_B_C_D",
+        "MARATHON_APP_LABEL_HAPROXY_0_VHOST": "shop.test",
+        "MARATHON_APP_LABEL_A_B_C_D": "1",
+    }
+
+
+def test_labels_beyond_the_limits_are_left_out() -> None:
+    labels = {"v511": "x" * 511, "v512": "x" * 512, "n" * 492: "1", "m" * 493: "1"}
+    assert set(label_variables(labels)) == {
+        "MARATHON_APP_LABELS",
+        "MARATHON_APP_LABEL_V511",
+        "MARATHON_APP_LABEL_" + "N" * 492,
+    }
