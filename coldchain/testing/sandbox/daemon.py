@@ -130,7 +130,7 @@ class DockerDaemon:
         cgroups.kill(self.cgroup_parent)
         self._kill_helpers()
         for point, _ in reversed(kernel.mounts()):
-            if point.startswith((f"{self.data_root}/", f"{self.exec_root}/")):
+            if f"{point}/".startswith((f"{self.data_root}/", f"{self.exec_root}/")):
                 with contextlib.suppress(OSError):
                     kernel.unmount_lazily(point)
         for directory in (self.data_root, self.exec_root, self._files):

@@ -26,7 +26,7 @@ def become_init(identity: Identity, report: int) -> NoReturn:
         kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_NETWORK | kernel.NEW_IPC | kernel.NEW_HOST_NAME)
         _furnish(identity)
     except OSError as error:
-        os.write(report, f"{error}\n".encode())
+        os.write(report, f"{error.strerror}\n".encode())
         os._exit(1)
     os.write(report, b"ready\n")
     os.close(report)

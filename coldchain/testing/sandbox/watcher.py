@@ -28,7 +28,7 @@ def watch(identity: Identity, alive: int, report: int, others: Sequence[int]) ->
     try:
         init = _make(identity, report)
     except OSError as error:
-        os.write(report, f"0\n{error}\n".encode())
+        os.write(report, f"0\n{error.strerror}\n".encode())
         init = 0
     os.close(report)
     while os.read(alive, 1):
