@@ -1,0 +1,238 @@
+"""What the API answers: Marathon's JSON for apps, tasks, deployments and errors, with Coldchain's own fields beside.
+
+Everything here is a pure function of nouns and returns plain objects, ready for JSON.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from coldchain.decisions import health as decide
+from coldchain.documents.application import encode_app
+from coldchain.model.app import App
+from coldchain.model.base import Noun
+from coldchain.model.deployment import Deployment, DeploymentKind
+from coldchain.model.errors import ColdchainError, Conflict, InvalidDocument, MalformedDocument
+from coldchain.model.health import CheckHealth, Health
+from coldchain.model.instance import Instance, Phase
+from coldchain.model.task import TaskFailure, TaskState, TaskStatus
+from coldchain.model.version import Version
+
+TASK_STATES: dict[TaskState, str] = {
+    "staging": "TASK_STAGING",
+    "starting": "TASK_STARTING",
+    "running": "TASK_RUNNING",
+    "killing": "TASK_KILLING",
+    "finished": "TASK_FINISHED",
+    "failed": "TASK_FAILED",
+    "killed": "TASK_KILLED",
+    "lost": "TASK_LOST",
+}
+PHASE_STATES: dict[Phase, TaskState] = {
+    "launching": "staging",
+    "starting": "running",
+    "entering": "running",
+    "serving": "running",
+    "draining": "running",
+    "closing": "running",
+    "stopping": "killing",
+}
+"""What a task is taken for while its engine says nothing; the other phases have no task."""
+
+ACTIONS: dict[DeploymentKind, tuple[str, ...]] = {
+    "start": ("StartApplication", "ScaleApplication"),
+    "scale": ("ScaleApplication",),
+    "restart": ("RestartApplication",),
+    "replace": ("RestartApplication",),
+    "rollback": ("RestartApplication",),
+    "stop": ("StopApplication",),
+}
+
+
+class InstanceView(Noun, frozen=True, kw_only=True):
+    """All that is known of an instance now; None: the engine, or no probe, has said anything yet."""
+
+    instance: Instance
+    status: TaskStatus | None = None
+    health: Health | None = None
+
+    @property
+    def state(self) -> TaskState | None:
+        """The state of its task; None while it has none, or none any more."""
+        if self.instance.phase not in PHASE_STATES:
+            return None
+        return self.status.state if self.status else PHASE_STATES[self.instance.phase]
+
+
+def timestamp(seconds: float) -> str:
+    """ISO 8601, UTC, with milliseconds and `Z`, as Marathon writes it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def app_answer(
+    version: Version,
+    views: Sequence[InstanceView],
+    *,
+    deployments: Sequence[Deployment] = (),
+    last_failure: TaskFailure | None = None,
+    embed_tasks: bool = False,
+) -> dict[str, Any]:
+    """The app as it is wanted, with counts of its tasks; `deployments` are the running ones of this app.
+
+    The answer holds `tasks` with `embed_tasks`, and `lastTaskFailure` if there was one.
+    """
+    answer = encode_app(version.app) | {
+        "version": version.id,
+        "versionInfo": {"lastScalingAt": version.id, "lastConfigChangeAt": version.config_id},
+        **_counts(version.app, views),
+        "deployments": [{"id": deployment.id} for deployment in deployments],
+    }
+    if last_failure is not None:
+        answer["lastTaskFailure"] = failure_answer(last_failure)
+    if embed_tasks:
+        answer["tasks"] = [task_answer(version.app, view) for view in views if view.state is not None]
+    return answer
+
+
+def _counts(app: App, views: Sequence[InstanceView]) -> dict[str, int]:
+    states = [view.state for view in views]
+    standings = [decide.verdict(app, view.health).standing for view in views if view.state == "running"]
+    return {
+        "tasksStaged": sum(state in ("staging", "starting") for state in states),
+        "tasksRunning": len(standings),
+        "tasksHealthy": standings.count("healthy") if app.health_checks else 0,
+        "tasksUnhealthy": standings.count("unhealthy"),
+        "tasksServing": sum(view.instance.in_rotation for view in views),
+    }
+
+
+def task_answer(app: App, view: InstanceView) -> dict[str, Any]:
+    """One task. `app` is its own definition. Raises ValueError if the instance has no task (`view.state` is None)."""
+    instance, state = view.instance, view.state
+    if state is None:
+        raise ValueError(f"instance {instance.id} is {instance.phase} and has no task")
+    began = {step.phase: step.at for step in instance.history}
+    answer = {
+        "id": instance.task_id,
+        "appId": instance.app_id,
+        "instanceId": instance.id,
+        "host": instance.agent,
+        "slaveId": instance.agent,
+        "ipAddresses": _addresses(instance.address),
+        "ports": list(instance.host_ports),
+        "servicePorts": [getattr(port, "service_port", 0) for port in app.ports],
+        "state": TASK_STATES[state],
+        "version": instance.version_id,
+        "stagedAt": timestamp(began.get("launching", instance.created_at)),
+        "healthCheckResults": _check_results(app, view),
+        "localVolumes": [],
+        "phase": instance.phase,
+        "phaseSince": timestamp(instance.since),
+        "endpoints": [f"{instance.address}:{port}" for port in instance.ports] if instance.address else [],
+        "cause": instance.history[-1].cause if instance.history else "",
+    }
+    if "starting" in began:
+        answer["startedAt"] = timestamp(began["starting"])
+    return answer
+
+
+def _addresses(address: str | None) -> list[dict[str, str]]:
+    return [{"ipAddress": address, "protocol": "IPv6" if ":" in address else "IPv4"}] if address else []
+
+
+def _check_results(app: App, view: InstanceView) -> list[dict[str, Any]]:
+    """Of health checks only, as Marathon does; a check that was never answered has no result."""
+    checks = view.health.checks if view.health else ()
+    return [
+        _check_result(view.instance.id, check)
+        for check in checks
+        if check.check.startswith("health/") and check.at and app.health_checks
+    ]
+
+
+def _check_result(instance_id: str, check: CheckHealth) -> dict[str, Any]:
+    at = timestamp(check.at)
+    return {
+        "instanceId": instance_id,
+        "alive": check.failed_in_a_row < decide.FAILURES_TO_LEAVE
+        and (check.ever_passed or check.passed_in_a_row >= decide.PASSES_TO_ENTER),
+        "consecutiveFailures": check.failed_in_a_row,
+        "lastSuccess": at if check.passed_in_a_row else None,
+        "lastFailure": at if not check.passed_in_a_row else None,
+        "lastFailureCause": check.detail if not check.passed_in_a_row else None,
+        "check": check.check,
+    }
+
+
+def failure_answer(failure: TaskFailure) -> dict[str, Any]:
+    """The last failed task of an app, with what it wrote last."""
+    return {
+        "appId": failure.app_id,
+        "host": failure.agent,
+        "slaveId": failure.agent,
+        "message": failure.message,
+        "state": TASK_STATES[failure.state],
+        "taskId": failure.task_id,
+        "instanceId": failure.instance_id,
+        "timestamp": timestamp(failure.at),
+        "version": failure.version_id,
+        "exitStatus": failure.exit_status,
+        "logTail": list(failure.log_tail),
+    }
+
+
+def deployment_answer(deployment: Deployment) -> dict[str, Any]:
+    """A deployment as Marathon's clients read it, and Coldchain's state, reason and deadline beside."""
+    actions = [{"action": action, "app": deployment.app_id} for action in ACTIONS[deployment.kind]]
+    return {
+        "id": deployment.id,
+        "version": deployment_version(deployment),
+        "affectedApps": [deployment.app_id],
+        "affectedPods": [],
+        "steps": [{"actions": [action]} for action in actions],
+        "currentActions": [{**actions[-1], "readinessCheckResults": []}] if deployment.running else [],
+        "currentStep": len(actions),
+        "totalSteps": len(actions),
+        "target": deployment.target,
+        "kind": deployment.kind,
+        "state": deployment.state,
+        "reason": deployment.reason,
+        "cause": deployment.cause,
+        "fromVersion": deployment.from_version,
+        "toVersion": deployment.to_version,
+        "rollbackOf": deployment.rollback_of,
+        "startedAt": timestamp(deployment.started_at),
+        "deadlineAt": timestamp(deployment.deadline_at),
+        "endedAt": timestamp(deployment.ended_at) if deployment.ended_at is not None else None,
+    }
+
+
+def deployment_version(deployment: Deployment) -> str:
+    """The version aimed at; a deletion has none, and is known by the time it began."""
+    return deployment.to_version or timestamp(deployment.started_at)
+
+
+def deployment_result(deployment: Deployment) -> dict[str, str]:
+    """What a change answers at once."""
+    return {"deploymentId": deployment.id, "version": deployment_version(deployment)}
+
+
+def error_answer(error: ColdchainError) -> tuple[int, dict[str, Any]]:
+    """The HTTP status and the body of an error, in Marathon's forms."""
+    if isinstance(error, MalformedDocument):
+        return error.status, {"message": "Invalid JSON", "details": str(error)}
+    if isinstance(error, InvalidDocument):
+        return error.status, {"message": "Object is not valid", "details": _details(error)}
+    body: dict[str, Any] = {"message": str(error)}
+    if isinstance(error, Conflict) and error.deployments:
+        body["deployments"] = [{"id": deployment} for deployment in error.deployments]
+    return error.status, body
+
+
+def _details(error: InvalidDocument) -> list[dict[str, Any]]:
+    """One entry per path, as Marathon groups them, in the order in which they were found."""
+    reasons: dict[str, list[str]] = {}
+    for problem in error.problems:
+        meant = f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else ""
+        reasons.setdefault(problem.path or "/", []).append(problem.reason + meant)
+    return [{"path": path, "errors": errors} for path, errors in reasons.items()]
