@@ -57,7 +57,7 @@ def _recorded_ids(records_dir: Path) -> Iterable[str]:
 
 
 class Kill(msgspec.Struct, frozen=True, kw_only=True):
-    """An instance killed on purpose: when the kill was begun and when it had certainly ended, in seconds since the epoch."""
+    """An instance killed on purpose: when that began and when it had certainly ended, in seconds since the epoch."""
 
     instance: str
     started_at: float
