@@ -1,0 +1,87 @@
+"""control_socket: speaks with a running nginx over the control protocol of lua/coldchain/control.lua."""
+
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from coldchain.model.base import Noun
+from coldchain.model.errors import ColdchainError, Unavailable
+
+
+class WorkerState(Noun, frozen=True, kw_only=True):
+    """`applied`: the revision that this worker works by."""
+
+    pid: int
+    applied: int
+
+
+class GatewayState(Noun, frozen=True, kw_only=True):
+    """What nginx says of itself. `configuration`: digest of the text it runs by; `master`: process id; `applied`: the
+    revision that all workers have, `head` the last one committed; `connections`: open ones, this call's included."""
+
+    configuration: str
+    master: int
+    applied: int
+    head: int
+    workers: tuple[WorkerState, ...]
+    in_flight: dict[str, int]
+    lease_seconds: float
+    draining: bool
+    connections: int
+
+
+class ControlSocket:
+    """One client of the socket. Raises `Unavailable` when nobody answers there in time."""
+
+    def __init__(self, path: Path, timeout_seconds: float) -> None:
+        self._path = path
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def state(self) -> GatewayState:
+        status, text = await self.call("GET", "/state")
+        if status != 200:
+            raise unexpected(status, text)
+        try:
+            return msgspec.json.decode(text, type=GatewayState)
+        except msgspec.DecodeError as error:
+            raise Unavailable(f"the gateway at {self._path} answers something else: {error}") from error
+
+    async def order(self, path: str, body: bytes = b"") -> None:
+        """POST that has no answer but that it was done."""
+        status, text = await self.call("POST", path, body)
+        if status != 204:
+            raise unexpected(status, text)
+
+    async def call(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Returns status and body."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.UnixConnector(path=str(self._path)), timeout=self._timeout
+            )
+        try:
+            async with self._session.request(method, f"http://gateway{path}", data=body) as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unavailable(
+                f"the gateway at {self._path} does not answer: {error or type(error).__name__}",
+                todo="It serves on if nginx runs; see its logs/error.log otherwise",
+            ) from error
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+def message(text: bytes) -> str:
+    """The `message` of an error's body, or the body."""
+    try:
+        return str(msgspec.json.decode(text)["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return text.decode(errors="replace").strip()[:200]
+
+
+def unexpected(status: int, text: bytes) -> ColdchainError:
+    return Unavailable(f"the gateway answered {status}: {message(text)}")

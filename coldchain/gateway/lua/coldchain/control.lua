@@ -1,0 +1,195 @@
+-- The control protocol, HTTP with JSON over a unix socket that only the gateway process reaches:
+--   GET  /state     → {configuration, master, applied, head, workers, inFlight, leaseSeconds, draining, connections}
+--   PUT  /rotation  ← {base, revision, services, routes}; 204 when every worker works by it, 409 out of step,
+--                     507 no memory (nothing changed), 504 a worker did not follow (the text says which)
+--   POST /lease     ← {"until": CLOCK_MONOTONIC seconds}; ready until then
+--   POST /drain     tells every client connection to close, and is not ready any more; POST /resume takes that back
+-- and, on a listener of its own, GET /.coldchain/ready → 200 or 503 for the balancer before this gateway.
+
+local cjson = require "cjson.safe"
+local rotation = require "coldchain.rotation"
+local store = require "coldchain.store"
+local workers = require "coldchain.workers"
+
+local control = ngx.shared.coldchain_control
+local format = string.format
+
+local M = {configuration = "", acknowledge_seconds = 5}
+
+local function answer(status, document)
+    ngx.status = status
+    if document then
+        ngx.header["Content-Type"] = "application/json"
+        ngx.print(type(document) == "string" and document or cjson.encode(document), "\n")
+    end
+    return ngx.exit(ngx.HTTP_OK)
+end
+
+local function fail(status, message)
+    return answer(status, {message = message})
+end
+
+local function body()
+    ngx.req.read_body()
+    local text = ngx.req.get_body_data()
+    local document = text and cjson.decode(text)
+    return type(document) == "table" and document or nil
+end
+
+-- Every entry as key and JSON text; nil and the reason when one is not what this worker could work by.
+local function entries(update)
+    local texts = {}
+    for name, service in pairs(update.services or {}) do
+        for _, endpoint in ipairs(service ~= cjson.null and service.endpoints or {}) do
+            if type(endpoint.instanceId) ~= "string" or type(endpoint.address) ~= "string"
+                or type(endpoint.port) ~= "number" or type(endpoint.weight) ~= "number" or endpoint.weight < 0 then
+                return nil, "service " .. name .. " has an endpoint without instanceId, address, port or weight"
+            end
+        end
+        texts["service:" .. name] = cjson.encode(service)
+    end
+    for domain, rules in pairs(update.routes or {}) do
+        for _, rule in ipairs(rules ~= cjson.null and rules or {}) do
+            if type(rule.path) ~= "string" or type(rule.service) ~= "string" then
+                return nil, "domain " .. domain .. " has a route without path or service"
+            end
+        end
+        texts["domain:" .. string.lower(domain)] = cjson.encode(rules)
+    end
+    return texts
+end
+
+-- The lowest revision that a live worker works by: what the gateway as a whole has.
+local function applied(all)
+    local lowest = math.huge
+    for _, worker in ipairs(all) do
+        lowest = math.min(lowest, worker.revision)
+    end
+    return lowest == math.huge and 0 or lowest
+end
+
+-- Returns the number of the commit, or nil, a status and a message. An update from an older base holds all that
+-- changed since then, so it is right on every revision between: on those that only some workers have, too.
+local function commit(update, texts)
+    local _, _, revision = store.head()
+    if update.revision < revision then
+        return nil, 409, format("revision %.0f is older than %.0f", update.revision, revision)
+    end
+    local has = applied(workers.all())
+    if update.base ~= 0 and (update.base < has or update.base > revision) then
+        return nil, 409, format("the update builds on %.0f, the gateway has %.0f", update.base, has)
+    end
+    local sequence, problem = store.commit(texts, update.revision, update.base == 0)
+    if not sequence then
+        return nil, 507, "the rotation does not fit into the shared memory: " .. problem
+    end
+    return sequence
+end
+
+local function put_rotation()
+    local update = body()
+    if not update or type(update.base) ~= "number" or type(update.revision) ~= "number" then
+        return fail(400, "not a rotation update")
+    end
+    local texts, problem = entries(update)
+    if not texts then
+        return fail(400, problem)
+    end
+    if not store.lock() then
+        return fail(504, "another update holds the lock")
+    end
+    local done, sequence, status, message = pcall(commit, update, texts)
+    store.unlock()
+    if not done then
+        return fail(500, sequence)
+    end
+    if not sequence then
+        return fail(status, message)
+    end
+    local behind = workers.await(sequence, M.acknowledge_seconds)
+    if #behind > 0 then
+        return fail(504, "worker " .. table.concat(behind, ", ") .. " did not take over the rotation")
+    end
+    return answer(204)
+end
+
+-- Every endpoint of weight 0 is listed, also with 0; a removed one as long as it has open requests.
+local function in_flight(all)
+    local counts = {}
+    for _, service in pairs(rotation.services) do
+        for _, peer in pairs(service.peers) do
+            if peer.weight == 0 then
+                counts[peer.instance_id] = 0
+            end
+        end
+    end
+    for _, worker in ipairs(all) do
+        for instance, open in pairs(worker.in_flight) do
+            counts[instance] = (counts[instance] or 0) + open
+        end
+    end
+    return counts
+end
+
+local function lease_seconds()
+    return math.max(0, (control:get("lease") or 0) - workers.monotonic())
+end
+
+-- Revisions go out as text made here: cjson writes at most 14 digits, they have up to 16.
+local function get_state()
+    workers.tick()
+    local all = workers.all()
+    local _, _, revision = store.head()
+    local lines = {}
+    for index, worker in ipairs(all) do
+        lines[index] = format('{"pid": %d, "applied": %.0f}', worker.pid, worker.revision)
+    end
+    return answer(200, format(
+        '{"configuration": "%s", "master": %d, "applied": %.0f, "head": %.0f, "workers": [%s], "inFlight": %s, '
+            .. '"leaseSeconds": %.3f, "draining": %s, "connections": %d}',
+        M.configuration, workers.master(), applied(all), revision, table.concat(lines, ", "),
+        cjson.encode(in_flight(all)), lease_seconds(), tostring(control:get("draining") or false),
+        tonumber(ngx.var.connections_active)))
+end
+
+local function post_lease()
+    local lease = body()
+    if not lease or type(lease["until"]) ~= "number" then
+        return fail(400, "not a lease")
+    end
+    control:set("lease", lease["until"])
+    return answer(204)
+end
+
+local function post_drain()
+    control:set("draining", true)
+    return answer(204)
+end
+
+local function post_resume()
+    control:delete("draining")
+    return answer(204)
+end
+
+local HANDLERS = {
+    ["GET /state"] = get_state,
+    ["PUT /rotation"] = put_rotation,
+    ["POST /lease"] = post_lease,
+    ["POST /drain"] = post_drain,
+    ["POST /resume"] = post_resume,
+}
+
+function M.control()
+    local handler = HANDLERS[ngx.req.get_method() .. " " .. ngx.var.uri]
+    if not handler then
+        return fail(404, "no such call")
+    end
+    return handler()
+end
+
+function M.ready()
+    local ready = lease_seconds() > 0 and not control:get("draining")
+    return answer(ready and 200 or 503, {ready = ready})
+end
+
+return M

@@ -1,0 +1,223 @@
+-- What happens to a request: a route is found, an endpoint is chosen, failures to connect are tried elsewhere, and
+-- every open request is counted at its endpoint from the choice to the end.
+--
+-- What is known of a request is kept by the address of its nginx structure and not in ngx.ctx: it has to survive the
+-- redirect to the error page, and it is cheaper. The log phase runs for every request and removes it.
+
+local ffi = require "ffi"
+local balancer = require "ngx.balancer"
+local base = require "resty.core.base"
+local choice = require "coldchain.choice"
+local rotation = require "coldchain.rotation"
+local workers = require "coldchain.workers"
+
+local set_current_peer, set_more_tries = balancer.set_current_peer, balancer.set_more_tries
+local get_request, cast, tonumber = base.get_request, ffi.cast, tonumber
+local pick, find_routes = choice.pick, rotation.routes
+local sub, byte = string.sub, string.byte
+local var = ngx.var
+
+local M = {log_accesses = false}
+
+local SLASH = byte("/")
+local NO_ENDPOINT = -3  -- nginx's own answer of a balancer without a choice (NGX_BUSY): it ends the request, no retry
+local TRIES_MAX = 5
+local SKIP_SECONDS = 1
+local FIRST_ROTATION_SECONDS = 2
+
+local route_of = {}  -- request → route
+local peer_of = {}   -- request → peer that it is open at
+local story_of = {}  -- request → {tried, instances, status, reason}, only of those that went wrong somewhere
+
+local UNREACHABLE = "no instance can be reached"
+local REASONS = {
+    [400] = "the request is malformed",
+    [405] = "the method is not allowed",
+    [413] = "the request body is too large",
+    [414] = "the request line is too long",
+    [494] = "the request headers are too large",
+    [500] = "the gateway failed",
+    [502] = "the instance broke off the connection",
+    [503] = "no instance is in rotation",
+    [504] = "the instance did not answer in time",
+}
+
+local function request_key()
+    return tonumber(cast("uintptr_t", get_request()))
+end
+
+local function story(key)
+    local one = story_of[key]
+    if not one then
+        one = {tried = {}, instances = {}}
+        story_of[key] = one
+    end
+    return one
+end
+
+local function answer(status, reason)
+    local body = '{"message": "' .. reason .. '"}\n'
+    ngx.status = status
+    ngx.header["Content-Type"] = "application/json"
+    ngx.header["Content-Length"] = #body
+    ngx.print(body)
+    return ngx.exit(ngx.HTTP_OK)
+end
+
+local function refuse(key, status, reason)
+    story(key).reason = reason
+    return answer(status, reason)
+end
+
+-- A gateway that was never told anything (a fresh start) waits for its first rotation instead of saying 404.
+local function await_first_rotation()
+    for _ = 1, FIRST_ROTATION_SECONDS / 0.02 do
+        if rotation.revision > 0 then
+            return
+        end
+        ngx.sleep(0.02)
+    end
+end
+
+local function find_route(routes, path)
+    for index = 1, #routes do
+        local route = routes[index]
+        local length = route.length
+        if length == 0 then
+            return route
+        end
+        local following = byte(path, length + 1)
+        if (following == SLASH or following == nil) and sub(path, 1, length) == route.prefix then
+            return route
+        end
+    end
+end
+
+-- Whether this worker has any request that may still choose an endpoint or is open at one.
+function M.busy()
+    return next(route_of) ~= nil
+end
+
+function M.access()
+    if rotation.revision == 0 then
+        await_first_rotation()
+    end
+    local key = request_key()
+    local routes = find_routes(var.http_host)
+    local route = routes and find_route(routes, var.uri)
+    if not route then
+        return refuse(key, 404, "no route for this host and path")
+    end
+    route_of[key] = route
+    local service = rotation.services[route.service]
+    if not service or service.count == 0 then
+        return refuse(key, 503, REASONS[503])
+    end
+    if workers.draining then
+        -- nginx decides with the location whether the connection stays: @closing has a keepalive_timeout of 0.
+        ngx.req.set_uri(var.uri)
+        return ngx.exec("@closing")
+    end
+end
+
+local function end_request(key, status, reason)
+    local one = story(key)
+    one.status, one.reason = status, reason
+    return ngx.exit(NO_ENDPOINT)
+end
+
+-- Whether the last try brought nothing to the app: no byte went out on its connection. nginx counts them anew for each
+-- request on a kept-alive connection; $upstream_connect_time would not do, it is set for refused connections too.
+local function unreached()
+    return string.match(var.upstream_bytes_sent or "", "(%d+)[ :,]*$") == "0"
+end
+
+-- After a failed try: only if it brought nothing to the app may the request go elsewhere.
+local function give_up_failed(key, failed)
+    failed.open = failed.open - 1
+    peer_of[key] = nil
+    local one = story(key)
+    one.tried[failed] = true
+    one.instances[#one.instances + 1] = failed.instance_id
+    if not unreached() then
+        local _, status = balancer.get_last_failure()
+        return nil, status
+    end
+    failed.skipped_until = ngx.now() + SKIP_SECONDS
+    return one.tried
+end
+
+-- Chooses from the worker's current tables, not from those of the access phase: the body may have taken minutes.
+function M.balance()
+    local key = request_key()
+    local route = route_of[key]
+    local tried, status
+    local failed = peer_of[key]
+    if failed then
+        tried, status = give_up_failed(key, failed)
+        if not tried then
+            return end_request(key, status, REASONS[status])
+        end
+    end
+    local service = rotation.services[route.service]
+    local peer = service and pick(service, route.least, tried)
+    if not peer then
+        if tried then
+            return end_request(key, 502, UNREACHABLE)
+        end
+        return end_request(key, 503, REASONS[503])
+    end
+    if not tried and service.count > 1 then
+        set_more_tries(service.count < TRIES_MAX and service.count - 1 or TRIES_MAX - 1)
+    end
+    peer_of[key] = peer
+    peer.open = peer.open + 1
+    set_current_peer(peer.address, peer.port)
+end
+
+-- The body of every error that nginx itself makes.
+function M.fault()
+    local key = request_key()
+    local one, peer = story(key), peer_of[key]
+    local status = one.status or ngx.status
+    if peer and not one.reason and unreached() then
+        -- the last try allowed: nginx did not ask the balancer again
+        peer.skipped_until = ngx.now() + SKIP_SECONDS
+        one.reason = UNREACHABLE
+    end
+    one.reason = one.reason or REASONS[status] or "the gateway refused the request"
+    return answer(status, one.reason)
+end
+
+local function log_access(route, peer, one)
+    if route then
+        var.coldchain_service = route.service
+    end
+    if one then
+        if peer then
+            one.instances[#one.instances + 1] = peer.instance_id
+        end
+        var.coldchain_instances = table.concat(one.instances, ", ")
+        var.coldchain_reason = one.reason
+    elseif peer then
+        var.coldchain_instances = peer.instance_id
+    end
+end
+
+function M.log()
+    local key = request_key()
+    local route, peer, one = route_of[key], peer_of[key], story_of[key]
+    if peer then
+        peer.open = peer.open - 1
+        peer_of[key] = nil
+    end
+    if M.log_accesses then
+        log_access(route, peer, one)
+    end
+    route_of[key] = nil
+    if one then
+        story_of[key] = nil
+    end
+end
+
+return M

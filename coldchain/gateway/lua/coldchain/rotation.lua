@@ -1,0 +1,224 @@
+-- The rotation as this worker works by it: plain tables, brought up to date by `sync` and by nothing else.
+--
+-- A peer is an endpoint of a service together with what this worker knows of it: open requests, and until when it is
+-- skipped because it could not be reached. Peers keep their identity over updates (same instance, address and port),
+-- so counts go on; a reused address of another instance is another peer. A removed peer with open requests is kept
+-- in `leaving` until the last one ends.
+
+local cjson = require "cjson.safe"
+local store = require "coldchain.store"
+
+local M = {
+    services = {},  -- name → service {name, peers, ready, count, equal, turn}
+    domains = {},   -- lower-case domain → routes, longest path first
+    leaving = {},   -- peer → true
+    revision = 0,
+    sequence = 0,
+}
+
+local head = ""
+local drained = {}  -- names of the services with an endpoint of weight 0
+local routes_of_host = {}
+local hosts_known = 0
+local HOSTS_KNOWN_MAX = 10000
+
+local function peer_key(endpoint)
+    return endpoint.instanceId .. "|" .. endpoint.address .. "|" .. endpoint.port
+end
+
+local function make_peer(endpoint)
+    local address = endpoint.address
+    if string.find(address, ":", 1, true) then
+        address = "[" .. address .. "]"
+    end
+    return {
+        key = peer_key(endpoint), instance_id = endpoint.instanceId, address = address, port = endpoint.port,
+        weight = 0, current = 0, open = 0, skipped_until = 0,
+    }
+end
+
+local function leave(name, peers, kept)
+    for key, peer in pairs(peers) do
+        if not kept[key] then
+            peer.weight = 0
+            peer.service = name
+            if peer.open > 0 then
+                M.leaving[peer] = true
+            end
+        end
+    end
+end
+
+local function returning(name, key)
+    for peer in pairs(M.leaving) do
+        if peer.service == name and peer.key == key then
+            M.leaving[peer] = nil
+            return peer
+        end
+    end
+end
+
+local function load_service(name, document)
+    local old = M.services[name]
+    local old_peers = old and old.peers or {}
+    if not document then
+        leave(name, old_peers, {})
+        M.services[name], drained[name] = nil, nil
+        return
+    end
+    local peers, ready, equal = {}, {}, true
+    drained[name] = nil
+    for _, endpoint in ipairs(document.endpoints) do
+        local key = peer_key(endpoint)
+        local peer = old_peers[key] or returning(name, key) or make_peer(endpoint)
+        peers[key] = peer
+        peer.weight = endpoint.weight
+        if peer.weight > 0 then
+            ready[#ready + 1] = peer
+            equal = equal and peer.weight == ready[1].weight
+        else
+            drained[name] = true
+        end
+    end
+    leave(name, old_peers, peers)
+    M.services[name] = {
+        name = name, peers = peers, ready = ready, count = #ready, equal = equal,
+        -- Workers begin at different endpoints, so that few requests over many workers spread too.
+        turn = math.random(0, math.max(0, #ready - 1)),
+    }
+end
+
+local function load_domain(name, rules)
+    if not rules then
+        M.domains[name] = nil
+        return
+    end
+    local routes = {}
+    for index, rule in ipairs(rules) do
+        local prefix = string.gsub(rule.path, "/+$", "")
+        routes[index] = {
+            prefix = prefix, length = #prefix, service = rule.service, least = rule.balance == "least_connections",
+        }
+    end
+    table.sort(routes, function(left, right) return left.length > right.length end)
+    M.domains[name] = routes
+end
+
+local function load(key, text)
+    local kind, name = string.match(key, "^(%a+):(.*)$")
+    local document = cjson.decode(text)
+    if document == cjson.null then
+        document = nil
+    end
+    if kind == "service" then
+        load_service(name, document)
+    else
+        load_domain(name, document)
+    end
+end
+
+local function load_changes(sequence)
+    local versions = {}
+    for number = M.sequence + 1, sequence do
+        local keys = store.changes(number)
+        if not keys then
+            return false
+        end
+        for _, key in ipairs(keys) do
+            versions[key] = number
+        end
+    end
+    local texts = {}
+    for key, version in pairs(versions) do
+        texts[key] = store.value(version, key)
+        if not texts[key] then
+            return false
+        end
+    end
+    for key, text in pairs(texts) do
+        load(key, text)
+    end
+    return true
+end
+
+local function load_all(first, sequence)
+    local texts = {}
+    for key, version in pairs(store.versions(first, sequence)) do
+        texts[key] = store.value(version, key)
+        if not texts[key] then
+            return false
+        end
+    end
+    for name in pairs(M.services) do
+        if not texts["service:" .. name] then
+            load_service(name, nil)
+        end
+    end
+    M.domains = {}
+    for key, text in pairs(texts) do
+        load(key, text)
+    end
+    return true
+end
+
+-- Brings this worker's tables up to the last commit. Never yields: a request sees them before or after, not between.
+-- False when commits overtook the reading: try again soon.
+function M.sync()
+    local raw, sequence, revision, first = store.head()
+    if raw == head then
+        return true
+    end
+    local follows = M.sequence > 0 and sequence >= M.sequence and first <= M.sequence
+    if not (follows and load_changes(sequence)) and not load_all(first, sequence) then
+        return false
+    end
+    head, M.sequence, M.revision = raw, sequence, revision
+    routes_of_host, hosts_known = {}, 0
+    return true
+end
+
+-- The routes for a Host header as it was sent (nil when there was none): without port, case and last dot.
+local function find_routes(host)
+    local domain = string.lower(host)
+    domain = string.gsub(domain, ":%d*$", "")
+    domain = string.gsub(domain, "%.$", "")
+    return M.domains[domain] or M.domains["*"]
+end
+
+function M.routes(host)
+    local routes = routes_of_host[host or ""]
+    if routes == nil then
+        routes = find_routes(host or "") or false
+        if hosts_known >= HOSTS_KNOWN_MAX then
+            routes_of_host, hosts_known = {}, 0  -- made-up hosts must not fill the memory
+        end
+        routes_of_host[host or ""] = routes
+        hosts_known = hosts_known + 1
+    end
+    return routes
+end
+
+-- Open requests of this worker at endpoints that get no new ones, by instance; those without any are left out.
+function M.draining()
+    local counts = {}
+    local function add(peer)
+        if peer.weight == 0 and peer.open > 0 then
+            counts[peer.instance_id] = (counts[peer.instance_id] or 0) + peer.open
+        end
+    end
+    for name in pairs(drained) do
+        for _, peer in pairs(M.services[name].peers) do
+            add(peer)
+        end
+    end
+    for peer in pairs(M.leaving) do
+        if peer.open > 0 then
+            add(peer)
+        else
+            M.leaving[peer] = nil
+        end
+    end
+    return counts
+end
+
+return M

@@ -1,0 +1,145 @@
+-- What the workers tell each other: which commit each of them works by, and how many requests it has open at
+-- endpoints that get no new ones. One line per worker in the shared memory, under its process id.
+
+local ffi = require "ffi"
+local cjson = require "cjson.safe"
+local rotation = require "coldchain.rotation"
+local store = require "coldchain.store"
+
+local control = ngx.shared.coldchain_control
+local format, match = string.format, string.match
+
+ffi.cdef [[
+typedef struct { long seconds; long nanoseconds; } coldchain_time;
+int clock_gettime(int clock, coldchain_time *time);
+int getppid(void);
+]]
+
+local M = {draining = false}
+
+local TICK_SECONDS = 0.02
+local POLL_SECONDS = 0.002
+local CLOCK_MONOTONIC = 1
+local time = ffi.new("coldchain_time")
+local own = {}  -- pid, started, name, published
+
+-- Seconds that never jump, the same ones for every process of this machine.
+function M.monotonic()
+    ffi.C.clock_gettime(CLOCK_MONOTONIC, time)
+    return tonumber(time.seconds) + tonumber(time.nanoseconds) / 1e9
+end
+
+function M.master()
+    return ffi.C.getppid()
+end
+
+-- When a process started, in clock ticks since boot: with it a process id means one process for ever. nil: none such.
+local function started(pid)
+    local file = io.open("/proc/" .. pid .. "/stat")
+    if not file then
+        return nil
+    end
+    local text = file:read("*a") or ""
+    file:close()
+    local state, rest = match(text, "^.*%) (%a) (.*)$")
+    if not state or state == "Z" or state == "X" then
+        return nil
+    end
+    local index = 3
+    for field in string.gmatch(rest, "%S+") do
+        index = index + 1
+        if index == 22 then
+            return field
+        end
+    end
+end
+
+-- One text holds both, so that nobody sees a new commit beside old counts.
+local function publish()
+    local text = format("%s %.0f %.0f %s", own.started or "-", rotation.sequence, rotation.revision,
+        cjson.encode(rotation.draining()))
+    if text == own.published then
+        return
+    end
+    local ok, problem = control:safe_set(own.name, text)
+    if ok then
+        own.published = text
+    else
+        ngx.log(ngx.ERR, "cannot tell the other workers what this one works by: ", problem)
+    end
+end
+
+-- Takes over what is new and says so.
+function M.tick()
+    M.draining = control:get("draining") or false
+    if rotation.sync() then
+        publish()
+    end
+end
+
+-- `busy` tells whether the worker has requests: one that is told to exit follows the rotation until the last one ends.
+local function follow(_, busy)
+    while true do
+        local ok, problem = pcall(M.tick)
+        if not ok then
+            ngx.log(ngx.ERR, "cannot follow the rotation: ", problem)
+        end
+        if ngx.worker.exiting() and not busy() then
+            return
+        end
+        ngx.sleep(TICK_SECONDS)
+    end
+end
+
+-- Makes itself known before it reads: a commit after that waits for it, one before that is read.
+function M.start(busy)
+    local pid = ngx.worker.pid()
+    own.started = started(pid)
+    own.name = "worker:" .. pid
+    math.randomseed(pid + ngx.now() * 1000)
+    assert(control:safe_set(own.name, (own.started or "-") .. " 0 0 {}"))
+    M.tick()
+    assert(ngx.timer.at(0, follow, busy))
+end
+
+-- Every live worker: {pid, sequence, revision, in_flight}. Those that are gone, however they went, are forgotten.
+function M.all()
+    local all = {}
+    for _, name in ipairs(control:get_keys(0)) do
+        local pid = match(name, "^worker:(%d+)$")
+        local text = pid and control:get(name)
+        if text then
+            local since, sequence, revision, counts = match(text, "^(%S+) (%d+) (%d+) (.*)$")
+            -- Where this worker cannot even see itself, /proc says nothing of the others: all count as alive.
+            if own.started and started(pid) ~= since then
+                control:delete(name)
+            else
+                all[#all + 1] = {
+                    pid = tonumber(pid), sequence = tonumber(sequence), revision = tonumber(revision),
+                    in_flight = cjson.decode(counts),
+                }
+            end
+        end
+    end
+    return all
+end
+
+-- Waits until every live worker works by a commit. Returns the process ids of those that did not in time.
+function M.await(sequence, seconds)
+    local deadline = M.monotonic() + seconds
+    while true do
+        M.tick()
+        local behind = {}
+        for _, worker in ipairs(M.all()) do
+            if worker.sequence < sequence then
+                behind[#behind + 1] = worker.pid
+            end
+        end
+        if #behind == 0 or M.monotonic() > deadline then
+            return behind
+        end
+        ngx.sleep(POLL_SECONDS)
+    end
+end
+
+return M

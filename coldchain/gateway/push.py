@@ -1,0 +1,61 @@
+"""push: the adapter of `ports.gateway.Gateway` for nginx."""
+
+import ipaddress
+import time
+
+import msgspec
+
+from coldchain.gateway.control_socket import ControlSocket, message, unexpected
+from coldchain.gateway.settings import GatewaySettings
+from coldchain.model.errors import InvalidDocument, Problem, Rejected
+from coldchain.model.rotation import GatewayReport, RotationUpdate
+from coldchain.ports.gateway import OutOfStep
+
+
+class NginxGateway:
+    """The data plane of one machine. `name` is what it reports as."""
+
+    def __init__(self, name: str, settings: GatewaySettings) -> None:
+        self.name = name
+        # A little longer than nginx waits for its workers, so that its own answer (which worker) arrives.
+        self._control = ControlSocket(settings.control_socket, settings.acknowledge_timeout_seconds + 5.0)
+
+    async def apply(self, update: RotationUpdate) -> None:
+        _check_addresses(update)
+        status, text = await self._control.call("PUT", "/rotation", msgspec.json.encode(update))
+        if status == 204:
+            return
+        if status == 409:
+            raise OutOfStep(f"gateway {self.name}: {message(text)}", todo="Send it the whole rotation")
+        if status == 507:
+            raise Rejected(
+                f"gateway {self.name} keeps its last rotation: {message(text)}",
+                todo="Raise dictionary_bytes in the gateway's settings and start it again",
+            )
+        raise unexpected(status, text)
+
+    async def report(self) -> GatewayReport:
+        state = await self._control.state()
+        return GatewayReport(gateway=self.name, applied=state.applied, in_flight=state.in_flight)
+
+    async def renew(self, seconds: float) -> None:
+        # The deadline is on the clock that nginx reads too, so a late delivery does not lengthen the lease.
+        until = time.monotonic() + seconds
+        await self._control.order("/lease", msgspec.json.encode({"until": until}))
+
+    async def close(self) -> None:
+        await self._control.close()
+
+
+def _check_addresses(update: RotationUpdate) -> None:
+    """nginx would take a name for an address and fail only when a request comes."""
+    problems = []
+    for name, service in update.services.items():
+        for index, endpoint in enumerate(service.endpoints if service else ()):
+            try:
+                ipaddress.ip_address(endpoint.address)
+            except ValueError:
+                path = f"/services/{name}/endpoints/{index}/address"
+                problems.append(Problem(path=path, reason=f"{endpoint.address!r} is not an IP address"))
+    if problems:
+        raise InvalidDocument(problems)

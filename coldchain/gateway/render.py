@@ -1,0 +1,254 @@
+"""render: settings → the text of nginx.conf. Pure; hosts, paths and endpoints are data in Lua and never come here."""
+
+import hashlib
+from pathlib import Path
+
+from coldchain.gateway.settings import GatewaySettings
+
+_ERRORS_OF_PROXYING = "413 500 502 503 504"
+_ERRORS_OF_PARSING = "400 405 414 494"
+
+
+def render(settings: GatewaySettings, *, modules: Path, lua: Path, lua_digest: str) -> str:
+    """The whole configuration. `modules`: nginx's module directory; `lua`: where our Lua packages lie; `lua_digest`
+    stands in the text so that changed code counts as a changed configuration."""
+    text = "\n".join([*_main(settings, modules), "http {", *_http(settings, lua, lua_digest), "}", ""])
+    return text.replace("@configuration@", digest(text))
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _main(settings: GatewaySettings, modules: Path) -> list[str]:
+    user = [f"user {' '.join(settings.worker_user)};"] if settings.worker_user else []
+    return [
+        *user,
+        f"worker_processes {settings.worker_processes or 'auto'};",
+        f"pid {settings.prefix}/nginx.pid;",
+        f"error_log {settings.error_log_file} warn;",
+        f"load_module {modules}/ndk_http_module.so;",
+        f"load_module {modules}/ngx_http_lua_module.so;",
+        "events {",
+        "    worker_connections 16384;",
+        "}",
+    ]
+
+
+def _http(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
+    sections = [
+        _basics(settings),
+        _lua(settings, lua, lua_digest),
+        _forwarding(settings),
+        _access_log(settings),
+        _upstream(settings),
+        _consumer_server(settings),
+        _status_server(settings),
+        _control_server(settings),
+    ]
+    return [f"    {line}" for section in sections for line in section]
+
+
+def _basics(settings: GatewaySettings) -> list[str]:
+    return [
+        "server_tokens off;",
+        "default_type application/octet-stream;",
+        "keepalive_requests 10000;",
+        "merge_slashes off;",
+        "server_names_hash_bucket_size 128;",
+        f"client_max_body_size {settings.request_body_bytes_max};",
+        *(
+            f"{name}_temp_path {settings.prefix}/temporary/{name};"
+            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        ),
+    ]
+
+
+def _lua(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
+    log_accesses = "true" if settings.access_log else "false"
+    return [
+        f"# code {lua_digest}",
+        f'lua_package_path "{lua}/?.lua;/usr/share/lua/5.1/?.lua;;";',
+        'lua_package_cpath "/usr/lib/x86_64-linux-gnu/lua/5.1/?.so;/usr/lib/aarch64-linux-gnu/lua/5.1/?.so;;";',
+        f"lua_shared_dict coldchain_rotation {settings.dictionary_bytes};",
+        "lua_shared_dict coldchain_control 16m;",
+        "init_by_lua_block {",
+        '    require("coldchain.start").init({',
+        '        configuration = "@configuration@",',
+        f"        acknowledge_seconds = {settings.acknowledge_timeout_seconds:.3f},",
+        f"        log_accesses = {log_accesses},",
+        "    })",
+        "}",
+        'init_worker_by_lua_block { require("coldchain.start").worker() }',
+    ]
+
+
+def _forwarding(settings: GatewaySettings) -> list[str]:
+    """What of the consumer's headers is believed: a request id of plain characters, and a wish for a WebSocket."""
+    lines = [
+        "map $http_upgrade $coldchain_upgrade {",
+        "    ~*^websocket$ websocket;",
+        "}",
+        "map $coldchain_upgrade $coldchain_connection {",
+        "    websocket upgrade;",
+        "}",
+        "map $http_x_request_id $coldchain_request_id {",
+        "    ~^[A-Za-z0-9._:/+=@-]+$ $http_x_request_id;",
+        "    default $request_id;",
+        "}",
+        "map $http_host $coldchain_host {",
+        '    "" $server_addr;',
+        "    default $http_host;",
+        "}",
+    ]
+    if settings.trusted_proxies:
+        lines += [
+            "geo $coldchain_trusted {",
+            *(f"    {network} 1;" for network in settings.trusted_proxies),
+            "    default 0;",
+            "}",
+            "map $coldchain_trusted $coldchain_forwarded_for {",
+            "    1 $proxy_add_x_forwarded_for;",
+            "    default $remote_addr;",
+            "}",
+            'map "$coldchain_trusted$http_x_forwarded_proto" $coldchain_forwarded_proto {',
+            "    1http http;",
+            "    1https https;",
+            "    default $scheme;",
+            "}",
+        ]
+    return lines
+
+
+def _access_log(settings: GatewaySettings) -> list[str]:
+    if not settings.access_log:
+        return ["access_log off;"]
+    fields = {
+        "time": "$msec",
+        "seconds": "$request_time",
+        "method": '"$request_method"',
+        "host": '"$http_host"',
+        "uri": '"$request_uri"',
+        "status": "$coldchain_status",
+        "requestId": '"$coldchain_request_id"',
+        "service": '"$coldchain_service"',
+        "instances": '"$coldchain_instances"',
+        "addresses": '"$upstream_addr"',
+        "statuses": '"$upstream_status"',
+        "reason": '"$coldchain_reason"',
+        "bytes": "$body_bytes_sent",
+        "client": '"$remote_addr"',
+    }
+    line = ", ".join(f'"{name}": {value}' for name, value in fields.items())
+    return [
+        "map $status $coldchain_status {",
+        "    000 0;",
+        "    default $status;",
+        "}",
+        f"log_format coldchain escape=json '{{{line}}}';",
+        f"access_log {settings.access_log_file} coldchain buffer=64k flush=1s;",
+    ]
+
+
+def _upstream(settings: GatewaySettings) -> list[str]:
+    return [
+        "upstream coldchain {",
+        "    server 0.0.0.1;",
+        '    balancer_by_lua_block { require("coldchain.proxy").balance() }',
+        "    # after the balancer, or connections are silently not kept",
+        "    keepalive 512;",
+        "    keepalive_requests 10000;",
+        f"    keepalive_timeout {_milliseconds(settings.upstream_keepalive_seconds)};",
+        "}",
+    ]
+
+
+def _proxying(settings: GatewaySettings) -> list[str]:
+    forwarded_for = "$coldchain_forwarded_for" if settings.trusted_proxies else "$remote_addr"
+    forwarded_proto = "$coldchain_forwarded_proto" if settings.trusted_proxies else "$scheme"
+    read_timeout = _milliseconds(settings.upstream_read_timeout_seconds)
+    return [
+        "proxy_http_version 1.1;",
+        "proxy_set_header Host $coldchain_host;",
+        "proxy_set_header Connection $coldchain_connection;",
+        "proxy_set_header Upgrade $coldchain_upgrade;",
+        f"proxy_set_header X-Forwarded-For {forwarded_for};",
+        f"proxy_set_header X-Forwarded-Proto {forwarded_proto};",
+        "proxy_set_header X-Forwarded-Host $http_host;",
+        "proxy_set_header X-Real-IP $remote_addr;",
+        "proxy_set_header X-Request-Id $coldchain_request_id;",
+        *(f'proxy_set_header {name} "";' for name in ("Forwarded", "Proxy", "Proxy-Connection", "HTTP2-Settings")),
+        f"proxy_connect_timeout {_milliseconds(settings.upstream_connect_timeout_seconds)};",
+        f"proxy_send_timeout {read_timeout};",
+        f"proxy_read_timeout {read_timeout};",
+        "# The balancer decides in Lua whether there is a next try; nginx would repeat requests that reached an app.",
+        "proxy_next_upstream error timeout non_idempotent;",
+    ]
+
+
+def _consumer_server(settings: GatewaySettings) -> list[str]:
+    lines = [
+        *(f"listen {address} backlog=4096;" for address in settings.listen),
+        *_proxying(settings),
+        f"error_page {_ERRORS_OF_PROXYING} @fault;",
+        f"error_page {_ERRORS_OF_PARSING} /.coldchain/fault;",
+    ]
+    if settings.access_log:
+        lines += [f'set $coldchain_{name} "";' for name in ("service", "instances", "reason")]
+    lines += [
+        'log_by_lua_block { require("coldchain.proxy").log() }',
+        "location / {",
+        '    access_by_lua_block { require("coldchain.proxy").access() }',
+        "    # the slash: what is passed on is the normalised path that the route was chosen by",
+        "    proxy_pass http://coldchain/;",
+        "}",
+        "location @closing {",
+        "    keepalive_timeout 0;",
+        "    proxy_pass http://coldchain;",
+        "}",
+        "location @fault {",
+        '    content_by_lua_block { require("coldchain.proxy").fault() }',
+        "}",
+        "location = /.coldchain/fault {",
+        "    internal;",
+        '    content_by_lua_block { require("coldchain.proxy").fault() }',
+        "}",
+    ]
+    return _server(lines)
+
+
+def _status_server(settings: GatewaySettings) -> list[str]:
+    return _server(
+        [
+            f"listen {settings.status_listen};",
+            "access_log off;",
+            "location = /.coldchain/ready {",
+            '    content_by_lua_block { require("coldchain.control").ready() }',
+            "}",
+            "location / {",
+            "    return 404;",
+            "}",
+        ]
+    )
+
+
+def _control_server(settings: GatewaySettings) -> list[str]:
+    return _server(
+        [
+            f"listen unix:{settings.control_socket};",
+            "access_log off;",
+            "client_max_body_size 256m;",
+            "client_body_buffer_size 256m;",
+            "location / {",
+            '    content_by_lua_block { require("coldchain.control").control() }',
+            "}",
+        ]
+    )
+
+
+def _server(lines: list[str]) -> list[str]:
+    return ["server {", *(f"    {line}" for line in lines), "}"]
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms"

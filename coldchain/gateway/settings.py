@@ -1,0 +1,149 @@
+"""settings: all that can be chosen about a gateway's nginx. None of it comes from a definition."""
+
+import grp
+import ipaddress
+import os
+import pwd
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coldchain.model.errors import InvalidDocument, Problem
+
+_UNSAFE = re.compile(r"[\s;{}\"'\\$#]")
+_LISTEN = re.compile(r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):(\d{1,5})$")
+_SOCKET_PATH_BYTES_MAX = 107
+
+
+def default_worker_user() -> tuple[str, str] | None:
+    """User and group for the workers: `www-data`, else `nobody`. None where nginx may not change users (not root)."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("www-data", "nobody"):
+        try:
+            user = pwd.getpwnam(name)
+            return name, grp.getgrgid(user.pw_gid).gr_name
+        except KeyError:
+            continue
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewaySettings:
+    """Refused with all its problems (`InvalidDocument`) when a value could not stand in nginx's configuration."""
+
+    prefix: Path
+    """Directory of this nginx alone: configuration, logs, sockets, temporary files. Absolute; every user must be able
+    to pass through its parents, since the workers keep large bodies below it."""
+
+    listen: tuple[str, ...] = ("0.0.0.0:80",)
+    """Addresses with port where consumers reach the gateway; IPv6 in brackets."""
+
+    status_listen: str = "127.0.0.1:8081"
+    """Where the balancer before this gateway asks `GET /.coldchain/ready`. Loopback unless it stands elsewhere."""
+
+    worker_processes: int | None = None
+    """nginx workers. None: one per core."""
+
+    worker_user: tuple[str, str] | None = field(default_factory=default_worker_user)
+    """User and group of the workers; they need no right but to answer. None: nginx stays who it is."""
+
+    dictionary_bytes: int = 64 * 1024 * 1024
+    """Shared memory for the rotation, touched only as far as used. 1,000 routes with 10 instances each take 0.5 MB,
+    and an update that replaces the whole stands beside the old one while it is written. Changing it empties it."""
+
+    upstream_keepalive_seconds: float = 4.0
+    """How long an idle connection to an app is kept: below the 5 s after which Node closes its own, because a request
+    that crosses such a closing on its way cannot be repeated safely."""
+
+    upstream_connect_timeout_seconds: float = 0.3
+    """A stopped container's address answers nothing at all; the next endpoint is tried after this time."""
+
+    upstream_read_timeout_seconds: float = 60.0
+    """Longest silence of an app in the middle of an exchange, WebSockets included."""
+
+    request_body_bytes_max: int = 1024 * 1024 * 1024
+    """Larger requests are answered with 413. A body is taken in whole before an app is chosen (so a slow upload holds
+    no app, and can still go elsewhere when the first one cannot be reached), so it must fit on the disk."""
+
+    acknowledge_timeout_seconds: float = 5.0
+    """How long an update waits for every worker to take it over; usually 20 ms."""
+
+    access_log: bool = True
+    """One JSON line per request in `logs/access.log`, at most a second late."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose X-Forwarded-For and X-Forwarded-Proto are believed and continued (the balancer before this
+    gateway). Everybody else's are replaced."""
+
+    def __post_init__(self) -> None:
+        problems = [*self._text_problems(), *self._number_problems()]
+        if problems:
+            raise InvalidDocument(problems)
+
+    @property
+    def control_socket(self) -> Path:
+        return self.prefix / "control" / "gateway.sock"
+
+    @property
+    def configuration_file(self) -> Path:
+        return self.prefix / "nginx.conf"
+
+    @property
+    def error_log_file(self) -> Path:
+        return self.prefix / "logs" / "error.log"
+
+    @property
+    def access_log_file(self) -> Path:
+        return self.prefix / "logs" / "access.log"
+
+    def _text_problems(self) -> list[Problem]:
+        problems = []
+        if not self.prefix.is_absolute() or _UNSAFE.search(str(self.prefix)):
+            problems.append(Problem(path="/prefix", reason="must be an absolute path of plain characters"))
+        if len(os.fsencode(self.control_socket)) > _SOCKET_PATH_BYTES_MAX:
+            problems.append(Problem(path="/prefix", reason="is too long for the path of a unix socket"))
+        if not self.listen:
+            problems.append(Problem(path="/listen", reason="needs at least one address"))
+        for index, address in enumerate((*self.listen, self.status_listen)):
+            path = f"/listen/{index}" if index < len(self.listen) else "/statusListen"
+            if not _is_listen_address(address):
+                problems.append(Problem(path=path, reason=f"{address!r} is not an IP address with a port"))
+        problems += [
+            Problem(path="/workerUser", reason=f"{name!r} is not a plain name")
+            for name in self.worker_user or ()
+            if not name or _UNSAFE.search(name)
+        ]
+        for index, network in enumerate(self.trusted_proxies):
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                problems.append(Problem(path=f"/trustedProxies/{index}", reason=str(error)))
+        return problems
+
+    def _number_problems(self) -> list[Problem]:
+        lowest: dict[str, tuple[float | None, float]] = {
+            "/workerProcesses": (self.worker_processes, 1),
+            "/dictionaryBytes": (self.dictionary_bytes, 64 * 1024),
+            "/upstreamKeepaliveSeconds": (self.upstream_keepalive_seconds, 0.001),
+            "/upstreamConnectTimeoutSeconds": (self.upstream_connect_timeout_seconds, 0.001),
+            "/upstreamReadTimeoutSeconds": (self.upstream_read_timeout_seconds, 0.001),
+            "/requestBodyBytesMax": (self.request_body_bytes_max, 1),
+            "/acknowledgeTimeoutSeconds": (self.acknowledge_timeout_seconds, 0.001),
+        }
+        return [
+            Problem(path=path, reason=f"must be at least {least:g}")
+            for path, (value, least) in lowest.items()
+            if value is not None and not value >= least
+        ]
+
+
+def _is_listen_address(address: str) -> bool:
+    match = _LISTEN.match(address)
+    if not match or address != address.strip() or not 1 <= int(match.group(3)) <= 65535:
+        return False
+    try:
+        ipaddress.ip_address(match.group(1).strip("[]"))
+    except ValueError:
+        return False
+    return True
