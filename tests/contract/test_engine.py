@@ -87,9 +87,9 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     if request.param == "fake":
         lab: Lab = FakeLab()
     else:
-        daemon = request.getfixturevalue("docker_daemon")
-        await ensure_image(str(daemon.socket))
-        lab = DockerLab(str(daemon.socket))
+        socket = str(request.getfixturevalue("docker_daemon"))
+        await ensure_image(socket)
+        lab = DockerLab(socket)
     yield lab
     await lab.close()
 
