@@ -43,7 +43,10 @@ async def ensure_image(docker_socket: str, repository: str = "coldchain/shop", t
                 f"LABEL {CONTENT_LABEL}={content}",
             )
             query = [("fromSrc", "-"), ("repo", repository), ("tag", tag), *(("changes", change) for change in changes)]
-            async with session.post("http://docker/images/create", params=query, data=archive) as answer:
+            # expect100: a refused import is then told before the archive is sent, not in the middle of it
+            async with session.post(
+                "http://docker/images/create", params=query, data=io.BytesIO(archive), expect100=True
+            ) as answer:
                 return _imported(await answer.read(), f"{repository}:{tag}")
     except (aiohttp.ClientConnectionError, OSError) as error:
         raise Unavailable(
