@@ -10,7 +10,7 @@ from coldchain.model.errors import MalformedDocument
 from coldchain.testing.load.outcome import Outcome
 
 RECORD_FIELDS = 4  # id, version, instance, milliseconds since the epoch
-UNANSWERED = frozenset({"502", "504", "-", ""})  # what nginx writes as the upstream's status when it had no answer
+BROKEN_OFF = "the instance broke off the connection"  # the gateway's reason when the request had reached the instance
 
 
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,24 +71,23 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
     failed_on_killed: tuple[Outcome, ...]
 
 
-class _LogLine(msgspec.Struct, frozen=True):
-    """What is needed of a line of the gateway's access log. nginx writes the fields as text or as numbers."""
+class _LogLine(msgspec.Struct, frozen=True, rename="camel"):
+    """What is needed of a line of the gateway's access log: `time` is that of the end, `instances` lists the tries."""
 
     request_id: str
-    instance: str
-    msec: float
-    request_time: float
-    upstream_status: str | int = ""
-    upstream_connect_time: str | float | None = None
+    time: float
+    seconds: float
+    instances: str = ""
+    reason: str = ""
 
 
 def failed_on_killed(outcomes: Iterable[Outcome], access_log_path: Path, kills: Sequence[Kill]) -> Failures:
-    """Tells failures that a kill explains from all others.
+    """Tells failures that a kill explains from all others. The gateway writes its log at most a second late.
 
-    A kill explains a failure only if the access log (JSON lines with msec, request_time, request_id, instance,
-    upstream_status) has exactly one line of that id, whose last try went to the killed instance, and which came in
-    before the kill was complete, ended after it was begun, was connected (where upstream_connect_time is logged), and
-    had no whole answer from it. A client's time-out is never explained: a killed instance answers by a reset. Raises
+    A kill explains a failure only if the access log has exactly one line of its request id, whose last try went to the
+    killed instance, which came in before the kill was complete and ended after it was begun, and which was broken off:
+    before its answer (the gateway says so with status 502) or within it (the client saw the end). An instance that
+    could not be reached explains nothing, for the request could have gone elsewhere; nor does a time-out. Raises
     MalformedDocument when the log cannot be read as such (a torn last line is left out: nginx may be writing it).
     """
     failures = [outcome for outcome in outcomes if outcome.failed]
@@ -109,25 +108,17 @@ def failed_on_killed(outcomes: Iterable[Outcome], access_log_path: Path, kills: 
 
 
 def _explains(kill: Kill, line: _LogLine, outcome: Outcome) -> bool:
-    came_in = line.msec - line.request_time
-    if _last(line.instance) != kill.instance or came_in > kill.completed_at or line.msec < kill.started_at:
-        return False
-    if line.upstream_connect_time is not None and _last(str(line.upstream_connect_time)) in ("-", ""):
+    came_in = line.time - line.seconds
+    if line.instances.split(", ")[-1] != kill.instance or came_in > kill.completed_at or line.time < kill.started_at:
         return False
     if outcome.error is None:
-        return outcome.status in (502, 504) and _last(str(line.upstream_status)) in UNANSWERED
-    return outcome.error in ("reset", "closed")  # cut off in its middle: it has a status in the log, but no end
-
-
-def _last(tries: str) -> str:
-    """The last of nginx's list of tries: `a, b` or, after an internal redirect, `a : b`."""
-    return tries.replace(" : ", ",").split(",")[-1].strip()
+        return outcome.status == 502 and line.reason == BROKEN_OFF
+    return outcome.error in ("reset", "closed")
 
 
 def _log_lines(path: Path) -> Iterable[_LogLine]:
-    text = path.read_bytes()
-    for number, line in enumerate(text.split(b"\n")[:-1], 1):
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
-            yield msgspec.json.decode(line, type=_LogLine, strict=False)
+            yield msgspec.json.decode(line, type=_LogLine)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedDocument(f"{path.name} line {number} is no line of the access log: {error}") from error
