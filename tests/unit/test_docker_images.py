@@ -43,8 +43,12 @@ def settings_with(folder: Path, document: object) -> DockerSettings:
 
 def test_credentials_by_reference(tmp_path: Path) -> None:
     hub, own = "https://index.docker.io/v1/", "registry.test:5000"
-    settings = settings_with(tmp_path, {"auths": {hub: {"auth": "aHVi"}, own: {"username": "u", "password": "p"}}})
-    assert find_credentials(settings, parse_reference("shop"), hub) == {"auth": "aHVi", "serveraddress": hub}
+    settings = settings_with(tmp_path, {"auths": {hub: {"auth": "dTpwOnE="}, own: {"username": "u", "password": "p"}}})
+    assert find_credentials(settings, parse_reference("shop"), hub) == {
+        "username": "u",
+        "password": "p:q",
+        "serveraddress": hub,
+    }
     assert find_credentials(settings, parse_reference(f"{own}/shop"), own) == {
         "username": "u",
         "password": "p",
@@ -73,3 +77,10 @@ def test_credentials_without_a_configuration(tmp_path: Path) -> None:
         find_credentials(
             DockerSettings(credentials=tmp_path / "x"), parse_reference("registry.test/s"), "registry.test"
         )
+
+
+def test_damaged_credentials(tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, {"auths": {"registry.test": {"auth": "c2VjcmV0*"}}})
+    with pytest.raises(Rejected, match="is damaged") as caught:
+        find_credentials(settings, parse_reference("registry.test/shop"), "registry.test")
+    assert "c2VjcmV0" not in str(caught.value)

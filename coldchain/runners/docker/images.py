@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from coldchain.runners.docker.settings import DockerSettings
 
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_REGISTRY_ENTRIES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
-PULL_RETRY_SECONDS = 10.0
+PULL_RETRY_SECONDS = 5.0
 PROGRESS_SECONDS = 0.5
 MIB = 1024 * 1024
 
@@ -140,18 +141,18 @@ class _Pull:
             try:
                 async for line in self._client.pull_image(reference.name, reference.tag, credentials):
                     if "error" in line:
-                        raise self._failure(str(line["error"]), PULL_RETRY_SECONDS)
+                        raise self._failure(str(line["error"]))
                     self._count(line)
             except DockerRefused as error:
-                # 404 covers "no such image" and "access denied"; what is 5xx may be the network or the registry.
-                raise self._failure(error.message, PULL_RETRY_SECONDS if error.status >= 500 else None) from error
+                raise self._failure(error.message) from error
             except DockerUnavailable as error:
                 raise Unavailable(str(error)) from error
         self._tell(f"pulled {self._image}")
 
-    def _failure(self, reason: str, retry_seconds: float | None) -> Rejected:
+    def _failure(self, reason: str) -> Rejected:
+        # The engine tells a registry's no and an unreachable registry in one way, so trying again may always help.
         todo = "Check the image's name, that its registry can be reached from this machine, and `pullConfig`"
-        return Rejected(f"cannot pull {self._image}: {reason}", todo=todo, retry_seconds=retry_seconds)
+        return Rejected(f"cannot pull {self._image}: {reason}", todo=todo, retry_seconds=PULL_RETRY_SECONDS)
 
     def _count(self, line: Mapping[str, Any]) -> None:
         layer, status = line.get("id"), str(line.get("status", ""))
@@ -190,13 +191,13 @@ def find_credentials(settings: DockerSettings, reference: Reference, secret: str
             f"pull credentials {secret!r} are asked for, but this machine has none",
             todo="Name a Docker config.json in the setting `credentials`",
         )
+    todo = f"Run `docker login {secret}` with that configuration"
     try:
         entries = json.loads(settings.credentials.read_bytes())["auths"]
         entry = entries[secret]
     except OSError as error:
         raise Rejected(f"cannot read the Docker configuration {settings.credentials}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError):
-        todo = f"Run `docker login {secret}` with that configuration"
         raise Rejected(f"{settings.credentials} has no entry {secret!r} in `auths`", todo=todo) from None
     host = secret.removeprefix("https://").removeprefix("http://").partition("/")[0]
     host = DEFAULT_REGISTRY if host in DEFAULT_REGISTRY_ENTRIES else host
@@ -205,5 +206,14 @@ def find_credentials(settings: DockerSettings, reference: Reference, secret: str
             f"pull credentials {secret!r} are for {host}, but {reference.name} comes from {reference.registry}",
             todo="Name the entry of the image's own registry in `pullConfig.secret`",
         )
-    fields = ("username", "password", "auth", "identitytoken", "registrytoken")
-    return {name: str(entry[name]) for name in fields if name in entry} | {"serveraddress": secret}
+    fields = ("username", "password", "identitytoken", "registrytoken")
+    credentials = {name: str(entry[name]) for name in fields if name in entry} | {"serveraddress": secret}
+    if "auth" in entry:
+        # The command line keeps both in one; the engine wants them apart.
+        try:
+            credentials["username"], _, credentials["password"] = (
+                b64decode(entry["auth"], validate=True).decode().partition(":")
+            )
+        except ValueError:
+            raise Rejected(f"entry {secret!r} of {settings.credentials} is damaged", todo=todo) from None
+    return credentials
