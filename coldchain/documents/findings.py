@@ -82,12 +82,12 @@ def shown(value: object) -> str:
     return repr(value)
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant, whatever its capitals and underscores."""
+def closest(name: str, known: Iterable[str], likeness: float = 0.7) -> str | None:
+    """The known name that was probably meant, whatever its capitals and underscores. `likeness`: 1 is the same."""
     plain = {other.replace("_", "").lower(): other for other in known if other}
     if len(name) > SHOWN_CHARACTERS_MAX:
         return None
-    matches = get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=0.7)
+    matches = get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=likeness)
     return plain[matches[0]] if matches else None
 
 

@@ -135,7 +135,7 @@ class _Reader:
         wanted = choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
         if not isinstance(value, str):
             return self._wrong(path, wanted, value)
-        return self._unfit(path, f"must be {wanted}, not {shown(value)}", closest(value, choices))
+        return self._unfit(path, f"must be {wanted}, not {shown(value)}", closest(value, choices, likeness=0.5))
 
     def _text(self, kind: inspect.StrType, value: object, path: Path) -> Any:
         if not isinstance(value, str):
