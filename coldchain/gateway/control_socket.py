@@ -1,5 +1,6 @@
 """control_socket: speaks with a running nginx over the control protocol of lua/coldchain/control.lua."""
 
+import io
 from pathlib import Path
 
 import aiohttp
@@ -61,7 +62,7 @@ class ControlSocket:
                 connector=aiohttp.UnixConnector(path=str(self._path)), timeout=self._timeout
             )
         try:
-            async with self._session.request(method, f"http://gateway{path}", data=body) as response:
+            async with self._session.request(method, f"http://gateway{path}", data=io.BytesIO(body)) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unavailable(

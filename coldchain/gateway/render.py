@@ -181,7 +181,10 @@ def _proxying(settings: GatewaySettings) -> list[str]:
         f"proxy_connect_timeout {_milliseconds(settings.upstream_connect_timeout_seconds)};",
         f"proxy_send_timeout {read_timeout};",
         f"proxy_read_timeout {read_timeout};",
-        "# The balancer decides in Lua whether there is a next try; nginx would repeat requests that reached an app.",
+        "# what an app sends goes on at once: streams are not held up, and no answer needs room on the disk",
+        "proxy_buffering off;",
+        "proxy_buffer_size 16k;",
+        "# the balancer decides in Lua whether there is a next try; nginx would repeat requests that reached an app.",
         "proxy_next_upstream error timeout non_idempotent;",
     ]
 

@@ -1,7 +1,6 @@
 """bench: what every benchmark prints at its end: the bars it has to meet, and what it compared itself with."""
 
 import json
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ class Bar(Noun, frozen=True, kw_only=True):
 
     @property
     def met(self) -> bool:
-        return (operator.le if self.better == "lower" else operator.ge)(self.value, self.limit)
+        return self.value <= self.limit if self.better == "lower" else self.value >= self.limit
 
 
 def report(bars: Sequence[Bar], peers: Mapping[str, Any]) -> int:

@@ -9,10 +9,8 @@ import argparse
 import asyncio
 import os
 import re
-import socket
 import statistics
 import subprocess
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from coldchain.gateway.push import NginxGateway
 from coldchain.gateway.settings import GatewaySettings
 from coldchain.model.rotation import Endpoint, RotationUpdate, RouteRule, ServiceRotation
 from coldchain.testing.bench import Bar, report
+from coldchain.testing.gateway_lab import free_ports, reachable_directory
 
 UPSTREAMS = 3
 LIMITS = {"round_robin": 1.35, "least_connections": 1.5}
@@ -54,16 +53,6 @@ class Subject:
     host: str = "plain.test"
     microseconds: list[float] = field(default_factory=list)
     p99_milliseconds: list[float] = field(default_factory=list)
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def start_plain(directory: Path, servers: str, log: str) -> int:
@@ -204,9 +193,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--access-log", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        os.chmod(directory, 0o755)
-        return asyncio.run(run(Path(directory), arguments.pairs, arguments.seconds, arguments.access_log))
+    with reachable_directory() as directory:
+        return asyncio.run(run(directory, arguments.pairs, arguments.seconds, arguments.access_log))
 
 
 if __name__ == "__main__":

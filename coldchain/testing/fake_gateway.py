@@ -1,0 +1,93 @@
+"""A data plane in memory, with the faults that a real one has, on the clock it is given."""
+
+import ipaddress
+
+from coldchain.decisions import rotation as decisions
+from coldchain.model.errors import InvalidDocument, Problem, Unavailable
+from coldchain.model.rotation import Endpoint, GatewayReport, Rotation, RotationUpdate
+from coldchain.ports.clock import Clock
+from coldchain.ports.gateway import OutOfStep
+
+
+class FakeGateway:
+    """Implements `ports.gateway.Gateway`. A test sets the faults and the open requests, by instance id.
+
+    `refuses` True: it does not answer, and nothing happens. `replies_lost` > 0: so many calls happen and are not
+    answered. `delay_seconds`: what each call takes. `forget` loses its state, as a restart does.
+    """
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        self.name = name
+        self.rotation = Rotation()
+        self.open_requests: dict[str, int] = {}
+        self.refuses = False
+        self.replies_lost = 0
+        self.delay_seconds = 0.0
+        self._clock = clock
+        self._lease_until = clock.monotonic()
+
+    async def apply(self, update: RotationUpdate) -> None:
+        await self._receive()
+        _check(update)
+        has = self.rotation.revision
+        if update.revision < has or update.base not in (0, has):
+            raise OutOfStep(f"gateway {self.name} has revision {has}", todo="Send it the whole rotation")
+        self.rotation = decisions.apply(self.rotation, update)
+        self._reply()
+
+    async def report(self) -> GatewayReport:
+        await self._receive()
+        in_flight = {one.instance_id: 0 for one in self._endpoints() if one.weight == 0}
+        kept = {one.instance_id for one in self._endpoints()} - in_flight.keys()
+        in_flight |= {
+            instance: count for instance, count in self.open_requests.items() if count and instance not in kept
+        }
+        self._reply()
+        return GatewayReport(gateway=self.name, applied=self.rotation.revision, in_flight=in_flight)
+
+    async def renew(self, seconds: float) -> None:
+        sent_at = self._clock.monotonic()
+        await self._receive()
+        self._lease_until = sent_at + seconds
+        self._reply()
+
+    async def close(self) -> None:
+        return None
+
+    @property
+    def ready(self) -> bool:
+        """What the balancer before it is told."""
+        return self._clock.monotonic() < self._lease_until
+
+    def routes_to(self, instance_id: str) -> bool:
+        """True when a new request could go there."""
+        return any(one.instance_id == instance_id and one.weight > 0 for one in self._endpoints())
+
+    def forget(self) -> None:
+        """It was started anew: no rotation, no lease, no open request."""
+        self.rotation = Rotation()
+        self.open_requests.clear()
+        self._lease_until = self._clock.monotonic()
+
+    def _endpoints(self) -> list[Endpoint]:
+        return [endpoint for service in self.rotation.services.values() for endpoint in service.endpoints]
+
+    async def _receive(self) -> None:
+        if self.delay_seconds:
+            await self._clock.sleep(self.delay_seconds)
+        if self.refuses:
+            raise Unavailable(f"gateway {self.name} does not answer")
+
+    def _reply(self) -> None:
+        if self.replies_lost > 0:
+            self.replies_lost -= 1
+            raise Unavailable(f"the reply of gateway {self.name} was lost")
+
+
+def _check(update: RotationUpdate) -> None:
+    for name, service in update.services.items():
+        for endpoint in service.endpoints if service else ():
+            try:
+                ipaddress.ip_address(endpoint.address)
+            except ValueError as error:
+                raise InvalidDocument([Problem(path=f"/services/{name}", reason=str(error))]) from error

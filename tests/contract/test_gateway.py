@@ -1,0 +1,205 @@
+"""The contract of `ports.gateway.Gateway`, for the fake and for real nginx."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import pytest
+
+from coldchain.model.errors import InvalidDocument
+from coldchain.model.rotation import RotationUpdate, RouteRule, ServiceRotation
+from coldchain.ports.gateway import Gateway, OutOfStep
+from coldchain.testing.fake_gateway import FakeGateway
+from coldchain.testing.gateway_lab import GatewayLab, endpoint, running_gateway
+from coldchain.testing.raw_application import RawApplication, holds, raw_application
+
+LAST = 2**52 - 1
+
+
+class RealClock:
+    """`ports.clock.Clock` as far as the fake gateway asks for it."""
+
+    def now(self) -> float:
+        return 0.0
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def random(self) -> float:
+        return 0.5
+
+    def unique(self) -> str:
+        return "0" * 32
+
+
+class Subject(Protocol):
+    """A gateway and what stands around it. `port` is that of an app whose requests stay open until `finish`."""
+
+    gateway: Gateway
+    port: int
+
+    async def begin(self) -> None:
+        """One more request is open at the instance `a`."""
+
+    async def finish(self) -> None:
+        """All of them end."""
+
+    async def ready(self) -> bool: ...
+
+
+class FakeSubject:
+    port = 8000
+
+    def __init__(self) -> None:
+        self.gateway: Gateway = FakeGateway("one", RealClock())
+
+    @property
+    def fake(self) -> FakeGateway:
+        assert isinstance(self.gateway, FakeGateway)
+        return self.gateway
+
+    async def begin(self) -> None:
+        self.fake.open_requests["a"] = self.fake.open_requests.get("a", 0) + 1
+
+    async def finish(self) -> None:
+        self.fake.open_requests.clear()
+
+    async def ready(self) -> bool:
+        return self.fake.ready
+
+
+class NginxSubject:
+    def __init__(self, lab: GatewayLab, application: RawApplication) -> None:
+        self.lab = lab
+        self.gateway: Gateway = lab.gateway
+        self.application = application
+        self.port = application.port
+        self.requests: list[asyncio.Task[object]] = []
+
+    async def begin(self) -> None:
+        self.application.arrived.clear()
+        self.requests.append(asyncio.create_task(self.lab.ask("POST", data=b"body")))
+        await self.application.arrived.wait()
+
+    async def finish(self) -> None:
+        self.application.released.set()
+        await asyncio.gather(*self.requests)
+
+    async def ready(self) -> bool:
+        return await self.lab.ready() == 200
+
+
+@pytest.fixture(params=["fake", "nginx"])
+async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+    if request.param == "fake":
+        yield FakeSubject()
+        return
+    async with running_gateway() as lab, raw_application(holds) as application:
+        yield NginxSubject(lab, application)
+
+
+ROUTES = {"*": (RouteRule(path="/", service="shop"),)}
+
+
+def whole(revision: int, port: int, weight: int = 1) -> RotationUpdate:
+    service = ServiceRotation(endpoints=(endpoint("a", port, weight), endpoint("b", port + 1, 0)))
+    return RotationUpdate(base=0, revision=revision, services={"shop": service}, routes=dict(ROUTES))
+
+
+def change(base: int, revision: int, port: int, weight: int) -> RotationUpdate:
+    service = ServiceRotation(endpoints=(endpoint("a", port, weight),))
+    return RotationUpdate(base=base, revision=revision, services={"shop": service})
+
+
+async def test_a_new_gateway_has_nothing(subject: Subject) -> None:
+    report = await subject.gateway.report()
+    assert (report.applied, report.in_flight) == (0, {})
+
+
+async def test_what_was_applied_is_reported_up_to_the_last_revision(subject: Subject) -> None:
+    await subject.gateway.apply(whole(LAST - 1, subject.port))
+    await subject.gateway.apply(change(LAST - 1, LAST, subject.port, 1))
+    assert (await subject.gateway.report()).applied == LAST
+
+
+async def test_an_update_on_another_base_is_refused_and_changes_nothing(subject: Subject) -> None:
+    await subject.gateway.apply(whole(5, subject.port))
+    for update in (change(4, 6, subject.port, 0), change(6, 7, subject.port, 0)):
+        with pytest.raises(OutOfStep):
+            await subject.gateway.apply(update)
+    report = await subject.gateway.report()
+    assert (report.applied, report.in_flight) == (5, {"b": 0})
+
+
+async def test_a_change_before_anything_whole_is_refused(subject: Subject) -> None:
+    with pytest.raises(OutOfStep):
+        await subject.gateway.apply(change(3, 4, subject.port, 1))
+
+
+async def test_the_whole_is_taken_again_at_the_same_revision_but_never_a_lower_one(subject: Subject) -> None:
+    await subject.gateway.apply(whole(5, subject.port))
+    await subject.gateway.apply(whole(5, subject.port))
+    with pytest.raises(OutOfStep):
+        await subject.gateway.apply(whole(4, subject.port))
+    assert (await subject.gateway.report()).applied == 5
+
+
+async def test_open_requests_of_weight_0_are_counted_until_they_end(subject: Subject) -> None:
+    await subject.gateway.apply(whole(1, subject.port))
+    await subject.begin()
+    await subject.begin()
+    assert (await subject.gateway.report()).in_flight == {"b": 0}
+    await subject.gateway.apply(change(1, 2, subject.port, 0))
+    assert (await subject.gateway.report()).in_flight == {"a": 2}
+    await subject.finish()
+    await _settled(subject, {"a": 0})
+
+
+async def test_a_removed_endpoint_is_counted_until_its_last_request_ends(subject: Subject) -> None:
+    await subject.gateway.apply(whole(1, subject.port))
+    await subject.begin()
+    await subject.gateway.apply(RotationUpdate(base=1, revision=2, services={"shop": ServiceRotation()}))
+    assert (await subject.gateway.report()).in_flight == {"a": 1}
+    await subject.gateway.apply(RotationUpdate(base=2, revision=3, services={"shop": None}))
+    assert (await subject.gateway.report()).in_flight == {"a": 1}
+    await subject.finish()
+    await _settled(subject, {})
+
+
+async def test_an_endpoint_that_comes_back_is_the_same(subject: Subject) -> None:
+    await subject.gateway.apply(whole(1, subject.port))
+    await subject.begin()
+    await subject.gateway.apply(RotationUpdate(base=1, revision=2, services={"shop": None}))
+    await subject.gateway.apply(change(2, 3, subject.port, 0))
+    assert (await subject.gateway.report()).in_flight == {"a": 1}
+    await subject.finish()
+    await _settled(subject, {"a": 0})
+
+
+async def test_readiness_ends_with_the_lease(subject: Subject) -> None:
+    assert not await subject.ready()
+    await subject.gateway.renew(60)
+    assert await subject.ready()
+    await subject.gateway.renew(0)
+    assert not await subject.ready()
+
+
+async def test_a_name_for_an_address_is_refused_and_changes_nothing(subject: Subject) -> None:
+    service = ServiceRotation(endpoints=(endpoint("a", 80, address="localhost"),))
+    with pytest.raises(InvalidDocument):
+        await subject.gateway.apply(RotationUpdate(base=0, revision=1, services={"shop": service}))
+    assert (await subject.gateway.report()).applied == 0
+
+
+async def _settled(subject: Subject, wanted: dict[str, int]) -> None:
+    """Counts of workers come a moment late."""
+    found: dict[str, int] = {}
+    for _ in range(500):
+        found = (await subject.gateway.report()).in_flight
+        if found == wanted:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"in flight: {found}, not {wanted}")
