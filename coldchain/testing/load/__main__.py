@@ -8,9 +8,11 @@ import asyncio
 import sys
 from urllib.parse import urlsplit
 
+import msgspec
+
 from coldchain.model.errors import ColdchainError
 from coldchain.testing.load.generator import Generator
-from coldchain.testing.load.plan import LoadPlan, Target, as_json
+from coldchain.testing.load.plan import LoadPlan, Target
 from coldchain.testing.load.report import Report
 
 
@@ -40,7 +42,7 @@ def main() -> int:
     except ColdchainError as error:
         print(error, file=sys.stderr)
         return 2
-    print(as_json(report))
+    print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     return 1 if report.total.failed else 0
 
 

@@ -10,6 +10,7 @@ from coldchain.model.errors import MalformedDocument
 from coldchain.testing.load.outcome import Outcome
 
 RECORD_FIELDS = 4  # id, version, instance, milliseconds since the epoch
+LOG_RESOLUTION_SECONDS = 0.001  # the log's times are cut to it, so an end may seem to lie before its cause
 BROKEN_OFF = "the instance broke off the connection"  # the gateway's reason when the request had reached the instance
 
 
@@ -108,8 +109,10 @@ def failed_on_killed(outcomes: Iterable[Outcome], access_log_path: Path, kills: 
 
 
 def _explains(kill: Kill, line: _LogLine, outcome: Outcome) -> bool:
-    came_in = line.time - line.seconds
-    if line.instances.split(", ")[-1] != kill.instance or came_in > kill.completed_at or line.time < kill.started_at:
+    if line.instances.split(", ")[-1] != kill.instance:
+        return False
+    came_in, ended_before = line.time - line.seconds, line.time + LOG_RESOLUTION_SECONDS
+    if came_in > kill.completed_at or ended_before <= kill.started_at:
         return False
     if outcome.error is None:
         return outcome.status == 502 and line.reason == BROKEN_OFF

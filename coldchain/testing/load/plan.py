@@ -1,7 +1,5 @@
 """plan: which requests to send, and how fast."""
 
-from typing import Any
-
 import msgspec
 
 from coldchain.model.errors import InvalidDocument, Problem
@@ -53,8 +51,3 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
             problems.append(Problem(path="/targets", reason="needs at least one, each with a weight above 0"))
         if problems:
             raise InvalidDocument(problems)
-
-
-def as_json(value: Any) -> str:
-    """The value as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
