@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from coldchain.control.state import Record, State
+from coldchain.control.state import State
 from coldchain.decisions import health as decide
 from coldchain.decisions.health import Verdict
+from coldchain.documents.keys import Record
 from coldchain.model.app import App
 from coldchain.model.health import CheckHealth, Health, Probe
 from coldchain.model.instance import Instance

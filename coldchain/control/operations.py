@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Collection, Iterable
 
-from coldchain.control.state import Record, State
+from coldchain.control.state import State
 from coldchain.decisions import version as decide
 from coldchain.decisions.reconcile import version_id
 from coldchain.decisions.route import conflicts
+from coldchain.documents.keys import Record
 from coldchain.model.app import App
 from coldchain.model.deployment import Deployment, DeploymentKind
 from coldchain.model.errors import Conflict, InvalidDocument, NotFound

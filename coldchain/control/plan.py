@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from coldchain.control.state import Record, State
+from coldchain.control.state import State
 from coldchain.decisions import instance as lives
 from coldchain.decisions.actions import (
     Action,
@@ -25,6 +25,7 @@ from coldchain.decisions.placement import Placed
 from coldchain.decisions.reconcile import View
 from coldchain.decisions.version import end
 from coldchain.documents import keys
+from coldchain.documents.keys import Record
 from coldchain.model.app import App
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance, Transition

@@ -271,7 +271,7 @@ def _end(view: View, instances: list[Instance], now: float, alarms: list[float])
         if not any(one.live for one in instances):
             if deployment is not None:
                 yield EndDeployment(state="succeeded", cause="all instances stopped")
-            if not instances:
+            if not instances and view.versions:
                 yield RemoveApp(cause="deleted")
         return
     if deployment is None or view.stopping:

@@ -17,7 +17,7 @@ class _Document(msgspec.Struct, frozen=True):
     value: msgspec.Raw
 
 
-class UnreadableDocument(ColdchainError):
+class UnreadableDocument(ColdchainError):  # noqa: N818
     """The store holds something this version of Coldchain cannot read: it must not be guessed at."""
 
 

@@ -1,0 +1,177 @@
+"""A whole platform in virtual time: the real control loops on fakes, and a watcher of what must never happen."""
+
+import asyncio
+from collections.abc import Callable
+
+from coldchain.control.controller import Controller
+from coldchain.control.gateway import feed_gateway
+from coldchain.decisions.deployment import capacity
+from coldchain.decisions.rotation import apply
+from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping, Route
+from coldchain.model.deployment import Deployment
+from coldchain.model.errors import Unavailable
+from coldchain.model.health import Probe, ProbeResult
+from coldchain.model.instance import Instance
+from coldchain.model.rotation import GatewayReport, Rotation, RotationUpdate
+from coldchain.ports.gateway import OutOfStep
+from coldchain.ports.store import Store
+from coldchain.store.memory import MemoryStore
+from coldchain.testing.fake_engine import FakeEngine
+from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop
+
+
+def example_app(**fields: object) -> App:
+    """An app with one port, one health check and one route; `fields` replace or add."""
+    given: dict[str, object] = {
+        "id": "/shop",
+        "instances": 2,
+        "cpus": 0.1,
+        "mem": 16.0,
+        "container": Container(docker=Docker(image="shop:v1"), port_mappings=(PortMapping(container_port=8080),)),
+        "health_checks": (HealthCheck(path="/health", interval_seconds=1.0, timeout_seconds=0.5),),
+        "routes": (Route(domains=("shop.test",)),),
+        "drain_seconds": 5.0,
+        "deadline_seconds": 60.0,
+    }
+    return App(**(given | fields))  # type: ignore[arg-type]
+
+
+class EngineProber:
+    """A prober that sees what the fake engine's tasks would answer."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+        self.failing: Callable[[Probe], bool] = lambda probe: False
+
+    async def probe(self, probe: Probe) -> ProbeResult:
+        await asyncio.sleep(0.001)
+        task = self._engine.task_at(probe.address, probe.port)
+        if task is None:
+            return ProbeResult(outcome="failed", detail="connection refused")
+        if not task.healthy or self.failing(probe):
+            return ProbeResult(outcome="failed", detail="status 503")
+        return ProbeResult(outcome="passed", detail="status 200")
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class SimulatedGateway:
+    """A data plane in memory. `in_flight` has the open requests by instance, as a test sets them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rotation = Rotation()
+        self.in_flight: dict[str, int] = {}
+        self.available = True
+        self.apply_seconds = 0.002
+
+    async def apply(self, update: RotationUpdate) -> None:
+        await asyncio.sleep(self.apply_seconds)
+        self._answer()
+        if update.base not in (0, self.rotation.revision) or update.revision <= self.rotation.revision:
+            raise OutOfStep("out of step")
+        self.rotation = apply(self.rotation, update)
+
+    async def report(self) -> GatewayReport:
+        self._answer()
+        leaving = [e for s in self.rotation.services.values() for e in s.endpoints if e.weight == 0]
+        open_requests = {one.instance_id: self.in_flight.get(one.instance_id, 0) for one in leaving}
+        return GatewayReport(gateway=self.name, applied=self.rotation.revision, in_flight=open_requests)
+
+    async def renew(self, seconds: float) -> None:
+        self._answer()
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    def routes_to(self, instance_id: str) -> bool:
+        """True when a new request could go there."""
+        services = self.rotation.services.values()
+        return any(e.instance_id == instance_id and e.weight for s in services for e in s.endpoints)
+
+    def _answer(self) -> None:
+        if not self.available:
+            raise Unavailable("the gateway does not answer")
+
+
+class Platform:
+    """Controller, gateways and engine; the controller can be killed and started again on the same store."""
+
+    def __init__(self, loop: SimulatedLoop, *, gateways: int = 1, store: Store | None = None) -> None:
+        self.clock = SimulatedClock(loop)
+        self.store = store or MemoryStore()
+        self.engine = FakeEngine(self.clock)
+        self.prober = EngineProber(self.engine)
+        self.gateways = [SimulatedGateway(f"gateway-{n}") for n in range(gateways)]
+        self.violations: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._kill = self.engine.kill
+        self.engine.kill = self._watched_kill  # type: ignore[method-assign]
+
+    async def start(self) -> None:
+        """Start a controller, as `coldchain up` does."""
+        self.controller = Controller(self.store, self.engine, self.prober, self.clock)
+        await self.controller.start()
+        self.controller.state.on_commit(lambda pairs: self.check())
+        self._tasks = [asyncio.create_task(self.controller.run())]
+        for gateway in self.gateways:
+            self._tasks.append(asyncio.create_task(feed_gateway(gateway, self.controller.publisher, self.clock)))
+
+    async def kill(self) -> None:
+        """The controller is gone from one moment to the next; tasks and gateways go on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def ended(self, deployment: Deployment, within: float = 300.0) -> Deployment:
+        """Wait for the end of a deployment."""
+        return await self.until(
+            lambda: (found := self.controller.state.deployments[deployment.id]) and not found.running and found, within
+        )
+
+    async def until(self, found: Callable[[], object], within: float = 60.0):  # type: ignore[no-untyped-def]
+        """Wait until `found` gives something true, and return it."""
+        limit = self.clock.monotonic() + within
+        while True:
+            value = found()
+            if value:
+                return value
+            if self.clock.monotonic() > limit:
+                raise TimeoutError(self.picture())
+            await asyncio.sleep(0.01)
+
+    def instances(self, app_id: str = "/shop") -> list[Instance]:
+        """The live instances of an app."""
+        return [one for one in self.controller.state.instances_of.get(app_id, {}).values() if one.live]
+
+    def serving(self, app_id: str = "/shop") -> list[Instance]:
+        """Those in rotation."""
+        return [one for one in self.instances(app_id) if one.in_rotation]
+
+    def picture(self) -> str:
+        """What stands where, for the message of a failed test."""
+        lines = [f"{one.id[-4:]} {one.version_id} {one.phase}" for one in self.instances()]
+        lines += [str(one) for one in self.controller.state.running.values()]
+        return "\n".join(lines)
+
+    async def _watched_kill(self, task_id: str, grace_seconds: float) -> None:
+        task = self.engine.held.get(task_id)
+        if task is not None:
+            for gateway in self.gateways:
+                if gateway.routes_to(task.spec.instance_id):
+                    self.violations.append(f"{task_id} killed while {gateway.name} routes to it")
+        await self._kill(task_id, grace_seconds)
+
+    def check(self) -> None:
+        """What must hold after every write."""
+        state = self.controller.state
+        for app_id in state.apps:
+            version = state.wanted(app_id)
+            assert version is not None
+            live = len(self.instances(app_id))
+            largest = max(
+                [version.app, *(one.app for one in state.versions[app_id].values())], key=lambda app: capacity(app)[1]
+            )
+            if live > capacity(largest)[1] + 1:
+                self.violations.append(f"{app_id}: {live} live, at most {capacity(largest)[1]} allowed")
