@@ -184,6 +184,7 @@ def _proxying(settings: GatewaySettings) -> list[str]:
         "# what an app sends goes on at once: streams are not held up, and no answer needs room on the disk",
         "proxy_buffering off;",
         "proxy_buffer_size 16k;",
+        "proxy_buffers 4 16k;",
         "# the balancer decides in Lua whether there is a next try; nginx would repeat requests that reached an app.",
         "proxy_next_upstream error timeout non_idempotent;",
     ]

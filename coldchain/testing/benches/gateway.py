@@ -90,9 +90,9 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(subject: Subject, seconds: float) -> None:
+def measure(subject: Subject, seconds: int) -> None:
     before = cpu_seconds(subject.worker)
-    command = ["wrk", "-t1", "-c32", f"-d{seconds:g}s", "--latency", "-H", f"Host: {subject.host}", subject.url]
+    command = ["wrk", "-t1", "-c32", f"-d{seconds}s", "--latency", "-H", f"Host: {subject.host}", subject.url]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     used = cpu_seconds(subject.worker) - before
     requests = re.search(r"(\d+) requests in", output)
@@ -128,7 +128,7 @@ async def push_routes(settings: GatewaySettings, upstreams: list[int]) -> None:
     await gateway.close()
 
 
-async def run(directory: Path, pairs: int, seconds: float, access_log: bool) -> int:
+async def run(directory: Path, pairs: int, seconds: int, access_log: bool) -> int:
     *upstreams, plain_port, port, status_port = free_ports(UPSTREAMS + 3)
     log = f"access_log {directory}/plain/access.log combined buffer=64k flush=1s;" if access_log else "access_log off;"
     settings = GatewaySettings(
@@ -190,7 +190,7 @@ async def run(directory: Path, pairs: int, seconds: float, access_log: bool) -> 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--access-log", action="store_true")
     arguments = parser.parse_args()
     with reachable_directory() as directory:
