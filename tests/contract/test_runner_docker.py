@@ -252,12 +252,12 @@ async def test_its_network_is_made_again_when_somebody_removes_it(bench: Bench, 
 @pytest.mark.parametrize(
     ("parameters", "changes", "reason"),
     [
-        ([], {"args": ("/bin/nothing",)}, "no such file or directory|not found"),
+        ([], {"args": ("/bin/nothing",)}, "(no such file or directory|not found).*Correct `cmd` or `args`"),
         ([("sysctl", "no.such=1")], {}, "sysctl"),
         ([("user", "nobody-here")], {}, "nobody-here"),
         ([("volum", "/a:/b")], {}, "did you mean 'volume'"),
         ([("memory-reservation", "1g")], {}, "(?i)memory"),
-        ([], {"mem": 1}, "(?i)minimum memory"),
+        ([], {"mem": 1}, "(?i)minimum memory.*Give more `mem`"),
         ([], {"docker": Docker(image="coldchain/nothing:1")}, "(?i)no such image.*Pull, load or build"),
     ],
 )
@@ -274,7 +274,7 @@ async def test_a_taken_host_port_is_rejected(bench: Bench, make_spec: MakeSpec, 
     port = free_port()
     runner = bench.runner()
     await runner.launch(make_spec(host_ports=(port,)))
-    with pytest.raises(Rejected, match=rf"{port}.*port is already allocated"):
+    with pytest.raises(Rejected, match=rf"{port}.*port is already allocated.*hostPort"):
         await runner.launch(make_spec(host_ports=(port,)))
     assert len(await runner.tasks()) == 1
 
@@ -327,6 +327,17 @@ async def test_a_lost_reply_is_safe_to_repeat(
         await runner.launch(spec)
         (status,) = await runner.tasks()
         assert status.state == "running"
+
+
+async def test_what_an_earlier_try_left_behind_and_cannot_start_is_made_anew(bench: Bench, make_spec: MakeSpec) -> None:
+    runner, spec = bench.runner(), make_spec()
+    document = container_document(spec, bench.controller, DockerSettings()) | {"Cmd": ["/bin/nothing"]}
+    await runner.subnet()
+    left_behind = await bench.client.create_container(container_name(spec.task_id), document)
+    await runner.launch(spec)
+    (status,) = await runner.tasks()
+    assert status.state == "running"
+    assert (await bench.inspect(spec))["Id"] != left_behind
 
 
 async def test_killed_before_it_was_started(bench: Bench, make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from coldchain.clients.docker import DockerClient, DockerRefused, DockerUnavaila
 from coldchain.model.app import Docker
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.ports.engine import Progress
+from coldchain.runners.docker.hints import todo_for
 from coldchain.runners.docker.settings import DockerSettings
 
 DEFAULT_REGISTRY = "docker.io"
@@ -151,7 +152,8 @@ class _Pull:
 
     def _failure(self, reason: str) -> Rejected:
         # The engine tells a registry's no and an unreachable registry in one way, so trying again may always help.
-        todo = "Check the image's name, that its registry can be reached from this machine, and `pullConfig`"
+        usual = "Check the image's name, that its registry can be reached from this machine, and `pullConfig`"
+        todo = todo_for(reason, usual)
         return Rejected(f"cannot pull {self._image}: {reason}", todo=todo, retry_seconds=PULL_RETRY_SECONDS)
 
     def _count(self, line: Mapping[str, Any]) -> None:

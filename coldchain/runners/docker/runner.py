@@ -13,6 +13,7 @@ from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.ports.engine import Progress
 from coldchain.runners.docker import status
+from coldchain.runners.docker.hints import todo_for
 from coldchain.runners.docker.images import Images
 from coldchain.runners.docker.network import Bridge
 from coldchain.runners.docker.settings import DockerSettings
@@ -93,23 +94,30 @@ class DockerRunner:
 
     async def _create_and_start(self, spec: TaskSpec, document: dict[str, Any]) -> None:
         name = container_name(spec.task_id)
-        try:
-            await self._client.create_container(name, document)
-        except DockerRefused as error:
-            if error.status != 409:
-                raise
-            # The name is taken: by our own earlier try, whose reply was lost, or by someone else.
-            found = await self._client.inspect_container(name)
-            if not self._is_ours(found, spec.task_id):
-                raise
-            if found["State"]["Status"] != "created":
-                return
+        fresh = await self._create(spec.task_id, document)
+        if not fresh and (await self._client.inspect_container(name))["State"]["Status"] != "created":
+            return
         try:
             await self._client.start_container(name)
         except DockerRefused:
             with contextlib.suppress(DockerRefused):
                 await self._client.remove_container(name, force=True)
-            raise
+            # A daemon that died while it started a container cannot start that one ever again (seen: "already
+            # exists", "id already in use"). What an earlier try left behind deserves a container of a new id.
+            if fresh or not await self._create(spec.task_id, document):
+                raise
+            await self._client.start_container(name)
+
+    async def _create(self, task_id: str, document: dict[str, Any]) -> bool:
+        """False when it is there already: from our own earlier try, whose reply was lost."""
+        name = container_name(task_id)
+        try:
+            await self._client.create_container(name, document)
+        except DockerRefused as error:
+            if error.status != 409 or not self._is_ours(await self._client.inspect_container(name), task_id):
+                raise
+            return False
+        return True
 
     # Stop
 
@@ -316,10 +324,7 @@ def _network_is_missing(error: DockerRefused) -> bool:
 
 
 def _rejected(spec: TaskSpec, error: DockerRefused) -> Rejected:
-    if error.status == 404 and "image" in error.message.lower():
-        todo = "Pull, load or build the image again"
-    elif _network_is_missing(error):
+    todo = todo_for(error.message)
+    if _network_is_missing(error):
         todo = f"Make the network (`docker network create {spec.app.network.name}`) or name another in `networks`"
-    else:
-        todo = ""
     return Rejected(f"Docker cannot start {spec.task_id}: {error.message.strip()}", todo=todo)
