@@ -7,6 +7,7 @@ may have the file open, so after a start there is no watcher who could know olde
 """
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -51,12 +52,12 @@ class SQLiteStore:
     def __init__(self, path: str | Path, kept_changes: int = KEPT_CHANGES) -> None:
         self.path = Path(path).resolve()
         self._lock = FileLock(self.path)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._lock.release)
             self._writing = connect(self.path)
+            undo.callback(self._writing.close)
             self._reading = connect(self.path)
-        except BaseException:
-            self._lock.release()
-            raise
+            undo.pop_all()
         self._revision = _revision(self._writing)
         self._log = ChangeLog(self._revision, kept_changes)
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()

@@ -1,6 +1,7 @@
 """What only a file can do: outlive SIGKILL, fill its disk, be damaged, be somebody else's."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -9,11 +10,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from coldchain.model.errors import Rejected
 from coldchain.ports.store import Change, Compacted
+from coldchain.store.file import connect
 from coldchain.store.sqlite import SQLiteStore
 
 WRITER = """
@@ -52,8 +55,8 @@ FILLER = """
         acknowledged, refused = [], 0
         for number in range(400):
             try:
-                await store.write([Change(key=f"left/{number:03}", value=bytes(5000)),
-                                   Change(key=f"right/{number:03}", value=bytes(5000))])
+                revision = await store.write([Change(key=f"left/{number:03}", value=bytes(5000)),
+                                              Change(key=f"right/{number:03}", value=bytes(5000))])
                 acknowledged.append(f"{number:03}")
             except Unavailable as error:
                 assert "is full; nothing was written" in str(error) and "Free some room" in error.todo, error
@@ -71,7 +74,8 @@ FILLER = """
 
         assert await stored(store) == acknowledged
         ballast.unlink()
-        await store.write([Change(key="left/later", value=b""), Change(key="right/later", value=b"")])
+        later = await store.write([Change(key="left/later", value=b""), Change(key="right/later", value=b"")])
+        assert later == revision + 1, "a refused write took a revision"
         await store.close()
         store = SQLiteStore(folder / "store.db")
         assert await stored(store) == [*acknowledged, "later"]
@@ -163,6 +167,51 @@ async def test_a_write_that_cannot_be_stored_does_not_spoil_its_group(tmp_path: 
     assert isinstance(outcomes[1], UnicodeEncodeError)
     assert [entry.key for entry in (await store.list("")).entries] == ["after", "before"]
     await store.close()
+
+
+class LateToTell(SQLiteStore):
+    """Tells its watchers of a commit only when it is allowed to."""
+
+    allowed = False
+
+    def _finish(self, group: Any, outcomes: Any) -> None:
+        if self.allowed:
+            super()._finish(group, outcomes)
+        else:
+            asyncio.get_running_loop().call_soon(self._finish, group, outcomes)
+
+
+def hold_up_until_committed(path: Path) -> None:
+    """Keeps the event loop from hearing of the first commit before it is there."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        while connection.execute("SELECT revision FROM meta").fetchone() != (1,):
+            pass
+
+
+async def test_a_reader_is_not_ahead_of_the_watchers(tmp_path: Path) -> None:
+    """A commit may be read before it is told. Who lists and watches from there must not be sent away for it."""
+    store = LateToTell(tmp_path / "store.db")
+    writing = asyncio.ensure_future(store.write([put("k")]))
+    await asyncio.sleep(0)
+    hold_up_until_committed(store.path)
+    listing = asyncio.ensure_future(store.list(""))
+    entry = asyncio.ensure_future(store.get("k"))
+    await asyncio.wait([listing, entry], timeout=0.05)
+    assert not listing.done()
+    assert not entry.done()
+    store.allowed = True
+    assert (await listing).revision == await writing == 1
+    changes = store.watch("", listing.result().revision)
+    await store.write([put("later")])
+    assert (await asyncio.wait_for(anext(changes), 10)).key == "later"
+    assert await entry is not None
+    await store.close()
+
+
+def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    with contextlib.closing(connect(tmp_path / "store.db")) as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 async def test_old_revisions_are_compacted_over_a_restart(tmp_path: Path) -> None:
