@@ -1,11 +1,13 @@
 """controller: the loops put together. Everything it needs is handed over; it starts no server of its own."""
 
 import asyncio
+from collections.abc import Collection
 
 import msgspec
 import structlog
 
 from coldchain.control.events import EventLog
+from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
 from coldchain.control.operations import Operations
 from coldchain.control.reconciler import Reconciler
@@ -38,8 +40,8 @@ class Controller:
         self.reconciler = Reconciler(self.state, engine, clock, lambda: self.publisher, self.tasks, self.health)
         self.operations = Operations(self.state, clock, self._mark)
 
-    def _mark(self, app_ids: object) -> None:
-        self.reconciler.mark(app_ids)  # type: ignore[arg-type]
+    def _mark(self, app_ids: Collection[str]) -> None:
+        self.reconciler.mark(app_ids)
 
     async def start(self) -> None:
         """Take the next term, read the records, and begin every time limit anew. Raises LostUpdate when another
@@ -48,6 +50,14 @@ class Controller:
         await self.state.load()
         await self._renew_deadlines()
         self.events = EventLog(self._clock, term)
+        happenings = Happenings(self.events, self._clock)
+        self.state.on_commit(happenings.committed)
+        self.tasks.on_update = lambda status: happenings.task_updated(
+            status, self.state.instances.get(status.instance_id)
+        )
+        self.health.on_standing = lambda instance, verdict: happenings.health_changed(
+            instance, verdict.standing, verdict.detail
+        )
         self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)
         self.publisher.start()
         self.health.start()

@@ -26,6 +26,7 @@ class HealthWatcher:
         self._clock = clock
         self._changed = changed
         self._loops: dict[str, list[asyncio.Task[None]]] = {}
+        self.on_standing: Callable[[Instance, Verdict], None] = lambda instance, verdict: None
         self.health: dict[str, Health] = {}
 
     def start(self) -> None:
@@ -79,7 +80,10 @@ class HealthWatcher:
             before = self.health[instance.id]
             after = decide.observe(app, before, probe.check, result, self._clock.now())
             self.health[instance.id] = after
-            if decide.verdict(app, before) != decide.verdict(app, after):
+            was, now = decide.verdict(app, before), decide.verdict(app, after)
+            if was.standing != now.standing:
+                self.on_standing(instance, now)
+            if was != now:
                 self._changed({instance.app_id})
             check = _find(after.checks, probe.check)
             delay = decide.next_probe_seconds(app, check, self._clock.random())

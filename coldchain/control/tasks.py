@@ -27,6 +27,7 @@ class TaskWatcher:
         self._clock = clock
         self._changed = changed
         self._updated_at: dict[str, float] = {}
+        self.on_update: Callable[[TaskStatus], None] = lambda status: None
         self.known = False
         self.trouble = ""
         self.tasks: dict[str, TaskStatus] = {}
@@ -79,12 +80,15 @@ class TaskWatcher:
             for one in (after.get(task_id), self.tasks.get(task_id))
             if one is not None and after.get(task_id) != self.tasks.get(task_id)
         }
+        unheard = [one for task_id, one in listed.items() if task_id not in newer and one != self.tasks.get(task_id)]
         first, self.known = not self.known, True
         self.tasks = after
         self._updated_at = {task_id: at for task_id, at in self._updated_at.items() if at >= began}
         if self.trouble:
             log.info("engine answers again", engine=self._engine.target)
             self.trouble = ""
+        for status in unheard if not first else ():
+            self.on_update(status)
         if touched or first:
             self._changed(touched)
 
@@ -96,6 +100,7 @@ class TaskWatcher:
         self.tasks[status.task_id] = status
         self._updated_at[status.task_id] = self._clock.monotonic()
         if known != status:
+            self.on_update(status)
             self._changed({status.app_id})
 
     def drop(self, task_id: str) -> None:

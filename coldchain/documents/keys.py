@@ -12,6 +12,9 @@ from coldchain.model.version import AppRecord, Version
 CONTROLLER_TERM = "controller/term"
 """The number of the last controller that started: it grows with each, and fences off those before."""
 
+CONTROLLER_ID = "controller/id"
+"""By it the tasks of this store are known: a controller adopts its own and only its own."""
+
 Record = AppRecord | Version | Deployment | Instance | TaskFailure | Backoff | KnownGateway
 
 

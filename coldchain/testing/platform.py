@@ -170,8 +170,7 @@ class Platform:
             version = state.wanted(app_id)
             assert version is not None
             live = len(self.instances(app_id))
-            largest = max(
-                [version.app, *(one.app for one in state.versions[app_id].values())], key=lambda app: capacity(app)[1]
-            )
-            if live > capacity(largest)[1] + 1:
-                self.violations.append(f"{app_id}: {live} live, at most {capacity(largest)[1]} allowed")
+            apps = [version.app, *(one.app for one in state.versions[app_id].values())]
+            allowed = max(capacity(app)[1] for app in apps) + 1
+            if live > allowed:
+                self.violations.append(f"{app_id}: {live} live, at most {allowed} allowed")

@@ -1,0 +1,54 @@
+"""happenings: turns what was written into the events that Marathon's clients know."""
+
+from collections.abc import Sequence
+
+from coldchain.control.events import EventLog
+from coldchain.documents import events as bodies
+from coldchain.documents.keys import Record
+from coldchain.model.deployment import Deployment
+from coldchain.model.instance import Instance
+from coldchain.model.task import TaskStatus
+from coldchain.ports.clock import Clock
+
+
+class Happenings:
+    """Told of commits and of task updates; emits the events."""
+
+    def __init__(self, log: EventLog, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+
+    def committed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
+        """For State.on_commit."""
+        for before, after in pairs:
+            if isinstance(after, Instance) and (not isinstance(before, Instance) or before.phase != after.phase):
+                self._emit(bodies.instance_changed_event(after), after.history[-1].cause)
+            elif isinstance(after, Deployment) and before is None:
+                self._emit(bodies.deployment_info(after), after.cause)
+            elif isinstance(after, Deployment) and not after.running:
+                self._ended(after)
+
+    def _ended(self, deployment: Deployment) -> None:
+        at = deployment.ended_at or self._clock.now()
+        if deployment.state == "succeeded":
+            self._emit(bodies.deployment_step_success(deployment, at), deployment.cause)
+        self._emit(bodies.deployment_ended(deployment), deployment.reason or deployment.cause)
+        if deployment.to_version is None and deployment.state == "succeeded":
+            self._emit(bodies.app_terminated_event(deployment.app_id, at), deployment.cause)
+
+    def task_updated(self, status: TaskStatus, instance: Instance | None) -> None:
+        """The engine reported a change of a task."""
+        version = instance.version_id if instance else ""
+        host_ports = instance.host_ports if instance else ()
+        self._emit(bodies.status_update_event(status, version, host_ports), status.message or f"task {status.state}")
+
+    def health_changed(self, instance: Instance, standing: str, detail: str) -> None:
+        """An instance became healthy or unhealthy, or is not known any more."""
+        at = self._clock.now()
+        healthy = {"healthy": True, "unhealthy": False}.get(standing)
+        if healthy is not None:
+            self._emit(bodies.health_status_changed_event(instance, healthy, at), detail)
+        self._emit(bodies.instance_health_changed_event(instance, healthy, at), detail)
+
+    def _emit(self, body: dict[str, object], cause: str) -> None:
+        self._log.emit(str(body["eventType"]), cause, body)

@@ -1,0 +1,160 @@
+"""command: the console script `coldchain`: the commands that start processes, beside those of `cli`."""
+
+import asyncio
+import contextlib
+import http.client
+import socket
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypedDict
+
+import typer
+
+from coldchain.cli.application import application
+from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
+from coldchain.model.errors import ColdchainError
+
+Data = Annotated[Path, typer.Option(envvar="COLDCHAIN_DATA", help="Folder of the store and the gateway.")]
+Api = Annotated[str, typer.Option(help="HOST:PORT of the API; loopback only.")]
+Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
+Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells whether it is ready.")]
+Socket = Annotated[str, typer.Option(envvar="COLDCHAIN_DOCKER_SOCKET", help="Unix socket of the Docker Engine.")]
+Agent = Annotated[str | None, typer.Option(help="Name of this machine; its host name if not given.")]
+Factor = Annotated[float, typer.Option(min=0.01, help="Offered cpus for each core.")]
+Publish = Annotated[str, typer.Option(help="Address on which host ports of containers are published.")]
+Credentials = Annotated[Path | None, typer.Option(help="Docker config.json with the entries that pullConfig names.")]
+
+
+class Address(TypedDict):
+    """Where the API listens, as PlatformSettings takes it."""
+
+    api_host: str
+    api_port: int
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
+@application.command()
+def up(
+    data: Data = DEFAULT_DATA,
+    api: Api = "127.0.0.1:8080",
+    gateway: Gateway = None,
+    gateway_status: Status = "127.0.0.1:8081",
+    docker_socket: Socket = DEFAULT_DOCKER,
+    agent: Agent = None,
+    cpu_factor: Factor = 1.0,
+    publish_address: Publish = "127.0.0.1",
+    docker_credentials: Credentials = None,
+) -> None:
+    """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
+    from coldchain.main.up import up as run
+
+    settings = PlatformSettings(
+        data=data,
+        **_address(api),
+        gateway=tuple(gateway or ("0.0.0.0:80",)),
+        gateway_status=gateway_status,
+        docker_socket=docker_socket,
+        cpu_factor=cpu_factor,
+        publish_address=publish_address,
+        docker_credentials=docker_credentials,
+        agent=agent or socket.gethostname(),
+    )
+    _configure_log()
+    _run(run(settings))
+
+
+@application.command()
+def down(
+    data: Data = DEFAULT_DATA,
+    api: Api = "127.0.0.1:8080",
+    gateway: Gateway = None,
+    gateway_status: Status = "127.0.0.1:8081",
+    docker_socket: Socket = DEFAULT_DOCKER,
+    agent: Agent = None,
+) -> None:
+    """Drain and stop every instance, then the gateway. The definitions stay: `up` starts everything again."""
+    from coldchain.main.down import down as run
+
+    address = _address(api)
+    if _ask_to_go_down(address["api_host"], address["api_port"]):
+        return
+    settings = PlatformSettings(
+        data=data,
+        **address,
+        gateway=tuple(gateway or ("0.0.0.0:80",)),
+        gateway_status=gateway_status,
+        docker_socket=docker_socket,
+        agent=agent or socket.gethostname(),
+    )
+    _configure_log()
+    _run(run(settings))
+
+
+def _address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint="--api")
+    if host not in LOOPBACK:
+        raise typer.BadParameter(
+            f"{host} is not loopback; the API asks nobody who he is, so only this machine may reach it",
+            param_hint="--api",
+        )
+    return Address(api_host=host.strip("[]"), api_port=int(port))
+
+
+def _ask_to_go_down(host: str, port: int) -> bool:
+    """Ask a running `up`, and wait until it has gone. False when none answers."""
+    try:
+        _request(host, port, "POST", "/v1/down")
+    except OSError:
+        return False
+    while True:
+        try:
+            _request(host, port, "GET", "/ping")
+        except OSError:
+            return True
+        time.sleep(0.2)
+
+
+def _request(host: str, port: int, method: str, path: str) -> None:
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request(method, path)
+        connection.getresponse().read()
+
+
+def _configure_log() -> None:
+    import structlog
+
+    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _run(program: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run to the end; an error is said in words, with what to do, and exits with 1."""
+    from coldchain.main.platform import describe
+
+    try:
+        status = asyncio.run(program)
+    except (ColdchainError, ExceptionGroup) as error:
+        sys.stderr.write(f"coldchain: {describe(error)}\n")
+        status = 1
+    raise SystemExit(status)
+
+
+def main() -> None:
+    """The console script."""
+    application()

@@ -1,0 +1,114 @@
+"""platform: the parts of a platform on one machine, made and handed to each other. `up` and `down` run it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+
+from coldchain.clients.docker import DockerClient
+from coldchain.control.clock import SystemClock
+from coldchain.control.controller import Controller
+from coldchain.control.gateway import feed_gateway
+from coldchain.documents import keys
+from coldchain.engines.local import LocalEngine, LocalEngineSettings
+from coldchain.gateway.process import NginxProcess
+from coldchain.gateway.push import NginxGateway
+from coldchain.main.settings import PlatformSettings
+from coldchain.model.errors import ColdchainError, Rejected, Unavailable
+from coldchain.ports.store import ABSENT, Change, Store
+from coldchain.probes.prober import NetworkProber
+from coldchain.runners.docker.runner import DockerRunner
+from coldchain.runners.docker.settings import DockerSettings
+from coldchain.store.sqlite import SQLiteStore
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """What `up` runs. The gateway's nginx is started by `serve`, and outlives it."""
+
+    controller: Controller
+    nginx: NginxProcess
+    gateway: NginxGateway
+    clock: SystemClock
+
+    async def serve(self) -> None:
+        """Start or adopt nginx, then all loops, until cancelled. Apps and nginx go on afterwards.
+
+        Raises what nginx raises when it cannot be started; once it ran it is started again whenever it is gone.
+        """
+        outcome = await self.nginx.start_or_adopt()
+        log.info("gateway", nginx=outcome)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.controller.run())
+            group.create_task(feed_gateway(self.gateway, self.controller.publisher, self.clock, self._revive))
+
+    async def _revive(self) -> None:
+        outcome = await self.nginx.start_or_adopt()
+        log.warning("gateway did not answer", nginx=outcome)
+
+
+@contextlib.asynccontextmanager
+async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
+    """Open the store and read it; nothing is started yet, and an error leaves nothing behind."""
+    gateway_settings = settings.gateway_settings()
+    store = await asyncio.to_thread(_open_store, settings)
+    async with contextlib.AsyncExitStack() as closing:
+        closing.push_async_callback(store.close)
+        clock = SystemClock()
+        client = DockerClient(settings.docker_socket)
+        docker = DockerSettings(publish_address=settings.publish_address, credentials=settings.docker_credentials)
+        runner = DockerRunner(client, await _controller_id(store, clock), settings.agent, docker)
+        closing.push_async_callback(runner.close)
+        offered = LocalEngineSettings(cpu_factor=settings.cpu_factor, disk_path=settings.data)
+        engine = LocalEngine(settings.agent, {"docker": runner}, offered, subnet=runner.subnet)
+        await _check_docker(engine, settings)
+        prober = NetworkProber()
+        closing.push_async_callback(prober.close)
+        gateway = NginxGateway(settings.agent, gateway_settings)
+        closing.push_async_callback(gateway.close)
+        controller = Controller(store, engine, prober, clock)
+        await controller.start()
+        yield Platform(controller=controller, nginx=NginxProcess(gateway_settings), gateway=gateway, clock=clock)
+
+
+def _open_store(settings: PlatformSettings) -> SQLiteStore:
+    try:
+        # Workers of nginx pass through; what is secret has its own rights.
+        settings.data.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Rejected(
+            f"cannot make the data folder {settings.data}: {error.strerror}",
+            todo="Run as root, or name another folder with --data.",
+        ) from error
+    return SQLiteStore(settings.store_file)
+
+
+async def _controller_id(store: Store, clock: SystemClock) -> str:
+    """The id by which tasks know whose they are: made once for a store."""
+    entry = await store.get(keys.CONTROLLER_ID)
+    if entry is not None:
+        return entry.value.decode()
+    name = clock.unique()
+    await store.write([Change(key=keys.CONTROLLER_ID, value=name.encode(), expected=ABSENT)])
+    return name
+
+
+async def _check_docker(engine: LocalEngine, settings: PlatformSettings) -> None:
+    try:
+        await engine.tasks()
+    except Unavailable as error:
+        raise Rejected(
+            f"no Docker Engine answers on {settings.docker_socket}: {error.message}",
+            todo="Install docker.io and start it (`systemctl start docker`), or name its socket with --docker-socket.",
+        ) from error
+
+
+def describe(error: BaseException) -> str:
+    """The words for an error that ends the process: the first of a group is the cause, the rest follow from it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, ColdchainError) else f"{type(error).__name__}: {error}"

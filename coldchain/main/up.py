@@ -1,0 +1,61 @@
+"""up: the platform on one machine as one process. Apps and gateway outlive it."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+
+from coldchain.api.server import ApiServer, ApiSettings
+from coldchain.main.down import take_down
+from coldchain.main.platform import open_platform
+from coldchain.main.settings import PlatformSettings
+from coldchain.runners.docker.parameters import unknown_parameters
+
+
+async def up(settings: PlatformSettings) -> int:
+    """Run until SIGINT, SIGTERM or `coldchain down`. Raises ColdchainError when it cannot start."""
+    left, down = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, left.set)
+    async with open_platform(settings) as platform:
+        offered = ApiSettings(check=unknown_parameters, go_down=down.set)
+        server = ApiServer(platform.controller, settings.api_host, settings.api_port, offered)
+        await server.start()
+        serving = asyncio.create_task(platform.serve())
+        _say(f"API on http://{settings.api_host}:{settings.api_port}, gateway on {', '.join(settings.gateway)}")
+        try:
+            if await _first(serving, left, down) is down:
+                _say("going down: draining and stopping every instance")
+                stopping = asyncio.create_task(platform.controller.stop_everything())
+                await asyncio.wait({stopping, serving, asyncio.create_task(left.wait())}, return_when="FIRST_COMPLETED")
+                if stopping.done():
+                    await take_down(platform, serving)
+                    _say("everything is stopped; `coldchain up` starts it again")
+                    return 0
+                stopping.cancel()
+        finally:
+            await server.stop()
+            serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
+    _say("stopped; apps and gateway serve on. `coldchain up` takes them over again, `coldchain down` stops them")
+    return 0
+
+
+async def _first(serving: asyncio.Task[None], *events: asyncio.Event) -> asyncio.Event | None:
+    """The event that came first; raises what ended `serving`, if that came first."""
+    waits = {asyncio.create_task(event.wait()): event for event in events}
+    try:
+        await asyncio.wait({serving, *waits}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            if not wait.done():
+                wait.cancel()
+    if serving.done():
+        await serving
+    return next((event for event in events if event.is_set()), None)
+
+
+def _say(words: str) -> None:
+    print(f"coldchain: {words}", file=sys.stderr)  # noqa: T201 -- for whoever started it
