@@ -29,7 +29,8 @@ class NginxProcess:
 
     async def start_or_adopt(self) -> Outcome:
         """Afterwards nginx runs by these settings. One that runs already is kept; only if its configuration (or our
-        Lua code) differs it is reloaded, once. After a reload that changed `dictionary_bytes` it has no rotation.
+        Lua code) differs it is reloaded, once. After a reload that changed `dictionary_bytes` it has no rotation,
+        and requests that are open at that moment end uncounted.
 
         Raises `Rejected` (not installed, address in use, directory not writable, disk full, configuration refused)
         or `Unavailable` (it runs but does not answer).
@@ -89,7 +90,8 @@ class NginxProcess:
 
         async def reloaded() -> bool:
             now = await self.state()
-            return now is not None and now.configuration == wanted
+            replaced = not any(_takes_calls(worker.pid) for worker in state.workers)
+            return now is not None and now.configuration == wanted and replaced
 
         if not await _until_true(reloaded, _START_SECONDS):
             raise Rejected(
@@ -188,11 +190,20 @@ class NginxProcess:
 
 def is_master(pid: int) -> bool:
     """True while that process is an nginx master (and not another process under a used-again number)."""
+    return _title(pid).startswith(b"nginx: master process")
+
+
+def _takes_calls(pid: int) -> bool:
+    """True for a worker that was not told to end yet."""
+    return _title(pid).rstrip(b"\0 ") == b"nginx: worker process"
+
+
+def _title(pid: int) -> bytes:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().startswith(b"nginx: master process")
+            return file.read()
     except OSError:
-        return False
+        return b""
 
 
 def _configuration(text: str) -> str:

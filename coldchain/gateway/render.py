@@ -55,7 +55,6 @@ def _basics(settings: GatewaySettings) -> list[str]:
         "default_type application/octet-stream;",
         "keepalive_requests 10000;",
         "merge_slashes off;",
-        "server_names_hash_bucket_size 128;",
         f"client_max_body_size {settings.request_body_bytes_max};",
         *(
             f"{name}_temp_path {settings.prefix}/temporary/{name};"
@@ -93,7 +92,7 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
         "    websocket upgrade;",
         "}",
         "map $http_x_request_id $coldchain_request_id {",
-        "    ~^[A-Za-z0-9._:/+=@-]+$ $http_x_request_id;",
+        '    "~^[A-Za-z0-9._:/+=@-]{1,128}$" $http_x_request_id;',
         "    default $request_id;",
         "}",
         "map $http_host $coldchain_host {",
@@ -241,6 +240,8 @@ def _control_server(settings: GatewaySettings) -> list[str]:
         [
             f"listen unix:{settings.control_socket};",
             "access_log off;",
+            "# a connection that is kept would stay with a worker that a reload has replaced",
+            "keepalive_timeout 0;",
             "client_max_body_size 256m;",
             "client_body_buffer_size 256m;",
             "location / {",

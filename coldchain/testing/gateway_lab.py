@@ -6,7 +6,7 @@ import json
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,15 @@ class GatewayLab:
                     return entry
             await asyncio.sleep(0.05)
         raise AssertionError(f"no line about {request_id}")
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    """Polls what nobody announces; fails naming it after PATIENCE_SECONDS."""
+    for _ in range(int(PATIENCE_SECONDS / 0.01)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"in vain waited for: {what}")
 
 
 def endpoint(instance_id: str, port: int, weight: int = 1, address: str = "127.0.0.1") -> Endpoint:

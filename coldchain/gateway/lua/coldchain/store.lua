@@ -2,7 +2,7 @@
 --
 -- Every value is kept under its version, the number of the commit that wrote it: `17:service:shop` is the JSON text of
 -- service `shop` as of commit 17, `null` where it was removed. `change:17` lists the keys of commit 17. One fixed-size
--- value, the head, says which commit counts, so that a commit is seen as a whole or not at all, also when the memory
+-- value beside them, the head, says which commit counts, so that a commit is seen as a whole or not at all, also when the memory
 -- is full half way or the writing worker is killed. Superseded versions are swept now and then; a reader that misses
 -- one reads everything anew.
 
@@ -16,12 +16,12 @@ local M = {}
 
 local LOCK_SECONDS = 5
 local LOCK_TRIES = 1000
-local CHANGES_KEPT = 128
-local SWEEP_EVERY = 64
+local CHANGES_KEPT = 32
+local SWEEP_EVERY = 32
 
 -- Returns the raw head (to compare), the number of the last commit, its revision, and the commit that began anew.
 function M.head()
-    local raw = control:get("head")
+    local raw = values:get("head")
     if not raw then
         return "", 0, 0, 0
     end
@@ -65,7 +65,7 @@ local function sweep()
             if not newest or (version < sequence - CHANGES_KEPT and values:get(name) == "null") then
                 values:delete(name)
             end
-        elseif tonumber(match(name, "^change:(%d+)$")) < sequence - CHANGES_KEPT then
+        elseif (tonumber(match(name, "^change:(%d+)$")) or sequence) < sequence - CHANGES_KEPT then
             values:delete(name)
         end
     end
@@ -101,7 +101,7 @@ function M.commit(entries, revision, whole)
         ok, problem = write(sequence, entries, whole)
     end
     if ok then
-        ok, problem = control:safe_set("head", format("%016.0f %016.0f %016.0f",
+        ok, problem = values:safe_set("head", format("%016.0f %016.0f %016.0f",
             sequence, revision, whole and sequence or first))
     end
     if not ok or whole or sequence % SWEEP_EVERY == 0 then
@@ -127,8 +127,9 @@ function M.unlock()
     control:delete("lock")
 end
 
-function M.free_bytes()
-    return values:free_space()
+-- Which memory this is: a reload that changes its size leaves the old workers with the old one.
+function M.memory()
+    return values:capacity()
 end
 
 return M

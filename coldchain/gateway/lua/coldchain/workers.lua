@@ -56,7 +56,7 @@ end
 
 -- One text holds both, so that nobody sees a new commit beside old counts.
 local function publish()
-    local text = format("%s %.0f %.0f %s", own.started or "-", rotation.sequence, rotation.revision,
+    local text = format("%s %.0f %.0f %.0f %s", own.started or "-", store.memory(), rotation.sequence, rotation.revision,
         cjson.encode(rotation.draining()))
     if text == own.published then
         return
@@ -97,23 +97,23 @@ function M.start(busy)
     own.started = started(pid)
     own.name = "worker:" .. pid
     math.randomseed(pid + ngx.now() * 1000)
-    assert(control:safe_set(own.name, (own.started or "-") .. " 0 0 {}"))
+    assert(control:safe_set(own.name, format("%s %.0f 0 0 {}", own.started or "-", store.memory())))
     M.tick()
     assert(ngx.timer.at(0, follow, busy))
 end
 
--- Every live worker: {pid, sequence, revision, in_flight}. Those that are gone, however they went, are forgotten.
+-- Every live worker on this memory: {pid, sequence, revision, in_flight}. Those that are gone, however they went, are forgotten.
 function M.all()
     local all = {}
     for _, name in ipairs(control:get_keys(0)) do
         local pid = match(name, "^worker:(%d+)$")
         local text = pid and control:get(name)
         if text then
-            local since, sequence, revision, counts = match(text, "^(%S+) (%d+) (%d+) (.*)$")
+            local since, memory, sequence, revision, counts = match(text, "^(%S+) (%d+) (%d+) (%d+) (.*)$")
             -- Where this worker cannot even see itself, /proc says nothing of the others: all count as alive.
             if own.started and started(pid) ~= since then
                 control:delete(name)
-            else
+            elseif tonumber(memory) == store.memory() then
                 all[#all + 1] = {
                     pid = tonumber(pid), sequence = tonumber(sequence), revision = tonumber(revision),
                     in_flight = cjson.decode(counts),
