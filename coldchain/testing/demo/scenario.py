@@ -1,0 +1,146 @@
+"""scenario: what happens to the shop, step by step. A step that does not end as it must raises StepFailed."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from coldchain.testing.demo.stage import Stage, StepFailed
+from coldchain.testing.load.accounting import Kill
+from coldchain.testing.load.generator import Generator
+
+SHORTEST_STEP_SECONDS = 6.0
+"""Load goes on at least this long in each step, so that its numbers mean something."""
+BAD_DEADLINE_SECONDS = 12
+
+
+@dataclass
+class Show:
+    """What the steps share. `settings_of(tag, **env)` gives the shop's definition for a version."""
+
+    stage: Stage
+    generator: Generator
+    settings_of: Callable[..., dict[str, Any]]
+    first_version: str
+    kills: list[Kill] = field(default_factory=list)
+
+
+async def steady(show: Show) -> None:
+    await asyncio.sleep(SHORTEST_STEP_SECONDS)
+
+
+async def scale_up(show: Show) -> None:
+    await show.stage.deploy("PUT", "/v2/apps/shop", {"instances": 6})
+    await _expect_serving(show, 6)
+
+
+async def scale_down(show: Show) -> None:
+    await show.stage.deploy("PUT", "/v2/apps/shop", {"instances": 3})
+    await _expect_serving(show, 3)
+
+
+async def restart_single(show: Show) -> None:
+    (before,) = await show.stage.tasks("/cart")
+    await show.stage.deploy("POST", "/v2/apps/cart/restart")
+    (after,) = await show.stage.tasks("/cart")
+    if before["id"] == after["id"]:
+        raise StepFailed("the restart left the old task running")
+
+
+async def roll_out(show: Show) -> None:
+    wanted = show.settings_of("v2", START_MS="1500") | {"instances": 4}
+    await show.stage.deploy("PUT", "/v2/apps/shop", wanted)
+    await _expect_serving(show, 4)
+
+
+async def roll_out_bad(show: Show) -> None:
+    tasks = {task["id"] for task in await show.stage.tasks("/shop")}
+    wanted = show.settings_of("v3", HEALTH="never") | {"instances": 4, "deadlineSeconds": BAD_DEADLINE_SECONDS}
+    wanted["healthChecks"][0]["gracePeriodSeconds"] = 5
+    failed = await show.stage.deploy("PUT", "/v2/apps/shop", wanted, expected="failed")
+    rollback = await _rollback_of(show, failed["id"])
+    await show.stage.deployment(rollback)
+    if {task["id"] for task in await show.stage.tasks("/shop")} != tasks:
+        raise StepFailed("the rollback did not leave the old tasks as they were")
+
+
+async def kill_container(show: Show) -> None:
+    task = (await show.stage.tasks("/shop"))[0]
+    show.kills.append(await show.stage.kill_container(task["id"], task["instanceId"]))
+    limit = time.monotonic() + 30
+    while True:
+        serving = [one for one in await show.stage.tasks("/shop") if one["phase"] == "serving"]
+        if len(serving) == 4 and task["id"] not in {one["id"] for one in serving}:
+            return
+        if time.monotonic() > limit:
+            raise StepFailed("the killed container was not replaced within 30 s")
+        await asyncio.sleep(0.05)
+
+
+async def kill_controller(show: Show) -> None:
+    wanted = show.settings_of("v3", START_MS="500") | {"instances": 4}
+    started = await show.stage.call("PUT", "/v2/apps/shop", wanted)
+    await asyncio.sleep(1.5)
+    show.stage.kill()
+    await asyncio.sleep(2)
+    await show.stage.start()
+    await show.stage.deployment(started["deploymentId"])
+    await _expect_serving(show, 4)
+
+
+async def roll_back(show: Show) -> None:
+    await show.stage.deploy("PUT", "/v2/apps/shop", {"version": show.first_version})
+    await _expect_serving(show, 4)
+
+
+Step = Callable[[Show], Awaitable[None]]
+STEPS: tuple[tuple[str, Step], ...] = (
+    ("steady load", steady),
+    ("scale 4 → 6", scale_up),
+    ("scale 6 → 3", scale_down),
+    ("restart the single instance", restart_single),
+    ("rollout, 1.5 s start", roll_out),
+    ("rollout that never gets healthy", roll_out_bad),
+    ("SIGKILL a container", kill_container),
+    ("SIGKILL the controller in mid-rollout", kill_controller),
+    ("rollback by version", roll_back),
+)
+
+
+async def perform(show: Show, began: Callable[[str], None], requests: int) -> None:
+    """All steps in order, then steady load until `requests` were sent."""
+    for name, step in STEPS:
+        show.generator.step(name)
+        began(name)
+        shortest = asyncio.ensure_future(asyncio.sleep(SHORTEST_STEP_SECONDS))
+        try:
+            await step(show)
+        except StepFailed as error:
+            raise StepFailed(f"{name}: {error}") from error
+        await shortest
+    if show.generator.counts.sent < requests:
+        show.generator.step("steady again")
+        began("steady again")
+        while show.generator.counts.sent < requests:
+            await asyncio.sleep(0.2)
+
+
+async def _expect_serving(show: Show, count: int) -> None:
+    tasks = await show.stage.tasks("/shop")
+    phases = [task["phase"] for task in tasks]
+    if phases != ["serving"] * count:
+        raise StepFailed(f"expected {count} instances serving, found {phases}")
+
+
+async def _rollback_of(show: Show, failed: str) -> str:
+    limit = time.monotonic() + 5
+    while time.monotonic() < limit:
+        for deployment in await show.stage.call("GET", "/v2/deployments"):
+            if deployment["kind"] == "rollback":
+                return str(deployment["id"])
+        found = await show.stage.call("GET", f"/v1/deployments/{failed}")
+        if found.get("rolledBackBy"):
+            return str(found["rolledBackBy"])
+        await asyncio.sleep(0.02)
+    raise StepFailed("the failed rollout was not rolled back")

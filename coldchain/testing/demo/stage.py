@@ -1,0 +1,149 @@
+"""stage: the platform of the demo as a user runs it: `coldchain up` in a process of its own, reached by its API."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from coldchain.model.errors import ColdchainError
+from coldchain.testing.load.accounting import Kill
+
+START_SECONDS = 30.0
+
+
+class StepFailed(ColdchainError):  # noqa: N818
+    """The platform did not do what the step expects of it."""
+
+
+class Stage:
+    """One platform. `start` and `kill` may follow each other, as often as the scenario likes."""
+
+    def __init__(self, data: Path, docker_socket: Path, api_port: int, gateway_port: int, status_port: int) -> None:
+        self.data = data
+        self.api = f"http://127.0.0.1:{api_port}"
+        self.gateway_port = gateway_port
+        self.log = data / "coldchain.log"
+        self.access_log = data / "gateway" / "logs" / "access.log"
+        self._docker_socket = docker_socket
+        self._options = [
+            f"--data={data}",
+            f"--api=127.0.0.1:{api_port}",
+            f"--gateway=127.0.0.1:{gateway_port}",
+            f"--gateway-status=127.0.0.1:{status_port}",
+            f"--docker-socket={docker_socket}",
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Start the controller and wait until its API answers."""
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "coldchain", "up", *self._options, "--cpu-factor=4"]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        limit = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                await self.call("GET", "/ping")
+            except (aiohttp.ClientError, StepFailed) as error:
+                if self._process.poll() is not None or time.monotonic() > limit:
+                    raise StepFailed(f"`coldchain up` does not answer: {self.log_tail()}") from error
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+    def kill(self) -> None:
+        """SIGKILL for the controller."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def log_tail(self) -> str:
+        """The last lines of the controller's log."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(lines[-15:])
+
+    async def down(self) -> None:
+        """`coldchain down`, and wait for its end."""
+        if self._process is None:
+            return
+        command = [sys.executable, "-m", "coldchain", "down", *self._options]
+        with self.log.open("ab") as log:
+            down = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+            await down.wait()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(self._process.wait)
+
+    async def close(self) -> None:
+        """Let go of the API."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def call(self, method: str, path: str, body: object = None) -> Any:
+        """One call of the API; its answer. Raises StepFailed with what the API said."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(self.api)
+        async with self._session.request(method, path, json=body) as answer:
+            if answer.status >= 400:
+                raise StepFailed(f"{method} {path}: {answer.status} {await answer.text()}")
+            return await answer.json(content_type=None) if answer.content_type == "application/json" else None
+
+    async def deploy(self, method: str, path: str, body: object = None, expected: str = "succeeded") -> dict[str, Any]:
+        """A call that starts a deployment; wait until it has ended as expected and return it."""
+        started = await self.call(method, path, body)
+        return await self.deployment(started["deploymentId"], expected)
+
+    async def deployment(self, name: str, expected: str = "succeeded") -> dict[str, Any]:
+        """Wait until a deployment has ended as expected, over restarts of the controller."""
+        while True:
+            try:
+                found: dict[str, Any] = await self.call("GET", f"/v1/deployments/{name}")
+            except aiohttp.ClientError:
+                found = {"state": "running"}
+            if found["state"] == expected:
+                return found
+            if found["state"] != "running":
+                raise StepFailed(f"deployment {name} {found['state']}, not {expected}: {found['reason']}")
+            await asyncio.sleep(0.1)
+
+    async def create(self, app: dict[str, Any]) -> dict[str, Any]:
+        """Deploy a new app and wait until it serves; the app with its version."""
+        created: dict[str, Any] = await self.call("POST", "/v2/apps", app)
+        for deployment in created["deployments"]:
+            await self.deployment(deployment["id"])
+        return created
+
+    async def tasks(self, app_id: str) -> list[dict[str, Any]]:
+        """The tasks of an app."""
+        found: dict[str, Any] = await self.call("GET", f"/v2/apps{app_id}/tasks")
+        return list(found["tasks"])
+
+    async def kill_container(self, task_id: str, instance_id: str) -> Kill:
+        """SIGKILL for the process of a task's container, from the machine: nobody is told."""
+        connector = aiohttp.UnixConnector(str(self._docker_socket))
+        async with aiohttp.ClientSession("http://docker", connector=connector) as docker:
+            query = {"filters": json.dumps({"label": [f"coldchain.task={task_id}"]})}
+            async with docker.get("/containers/json", params=query) as answer:
+                (container,) = await answer.json()
+            async with docker.get(f"/containers/{container['Id']}/json") as answer:
+                pid = (await answer.json())["State"]["Pid"]
+        began = time.time()
+        os.kill(pid, signal.SIGKILL)
+        while not _ended(pid):
+            await asyncio.sleep(0.001)
+        return Kill(instance=instance_id, started_at=began, completed_at=time.time())
+
+
+def _ended(pid: int) -> bool:
+    """True for a process that is a zombie: its sockets are closed, only nobody has waited for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (OSError, IndexError):
+        return True
