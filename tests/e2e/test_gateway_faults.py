@@ -80,7 +80,11 @@ async def test_what_a_killed_worker_had_open_is_not_counted_for_ever(lab: Gatewa
         app.released.set()
         await lab.change(endpoint("a", app.port))
         assert (await lab.ask()).status == 200
-        assert len((await lab.state()).workers) == 2
+        for _ in range(500):
+            if len((await lab.state()).workers) == 2:
+                return
+            await asyncio.sleep(0.01)
+        pytest.fail("nginx did not replace its workers")
 
 
 async def test_a_worker_that_stands_still_is_named_and_the_gateway_has_what_all_have() -> None:
@@ -90,21 +94,20 @@ async def test_a_worker_that_stands_still_is_named_and_the_gateway_has_what_all_
             with pytest.raises(Unavailable, match=f"worker {pid} did not take over"):
                 await lab.change(endpoint("a", app.port, 0))
             assert (await lab.gateway.report()).applied == 1
-                # What was not acknowledged is contained in the next update from the base that was reported.
-                services: dict[str, ServiceRotation | None]
-                services = {"shop": ServiceRotation(endpoints=(endpoint("b", app.port),))}
-                with pytest.raises(Unavailable, match=f"worker {pid} did not take over"):
-                    await lab.gateway.apply(RotationUpdate(base=1, revision=3, services=services))
-            for _ in range(500):
-                if (await lab.gateway.report()).applied == 3:
-                    break
-                await asyncio.sleep(0.01)
-            report = await lab.gateway.report()
-            assert (report.applied, report.in_flight) == (3, {})
+            # What was not acknowledged is contained in the next update from the base that was reported.
+            services: dict[str, ServiceRotation | None]
+            services = {"shop": ServiceRotation(endpoints=(endpoint("b", app.port),))}
+            with pytest.raises(Unavailable, match=f"worker {pid} did not take over"):
+                await lab.gateway.apply(RotationUpdate(base=1, revision=3, services=services))
+        for _ in range(500):
+            if (await lab.gateway.report()).applied == 3:
+                break
+            await asyncio.sleep(0.01)
+        report = await lab.gateway.report()
+        assert (report.applied, report.in_flight) == (3, {})
 
 
 async def one_worker(lab: GatewayLab) -> int:
-    """One that does not answer the control socket at the moment: they take turns, so it is tried out."""
     return (await lab.state()).workers[0].pid
 
 
