@@ -1,5 +1,5 @@
 """The demo: the main job shown on a real machine, under load, with everything counted.
 
-What lives here: the platform under test as child processes (`stage`), what is done to it (`scenario`), the live table
+What lives here: what is done to the platform (`scenario`), the live table
 (`table`), the sums at the end (`result`). What must not: a number that was not measured; a step that is not done.
 """

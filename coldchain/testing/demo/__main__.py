@@ -19,7 +19,7 @@ from coldchain.model.errors import ColdchainError
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.demo.result import good, result
 from coldchain.testing.demo.scenario import Show, perform
-from coldchain.testing.demo.stage import Stage
+from coldchain.testing.stage import Stage
 from coldchain.testing.demo.table import Board
 from coldchain.testing.load.generator import Generator
 from coldchain.testing.load.plan import LoadPlan, Target

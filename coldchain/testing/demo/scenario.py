@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from coldchain.testing.demo.stage import Stage, StepFailed
+from coldchain.testing.stage import Stage, StepFailed
 from coldchain.testing.load.accounting import Kill
 from coldchain.testing.load.generator import Generator
 

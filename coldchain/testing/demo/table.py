@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from coldchain.testing.demo.stage import Stage, StepFailed
+from coldchain.testing.stage import Stage, StepFailed
 from coldchain.testing.load.generator import Generator
 
 REFRESH_SECONDS = 0.5

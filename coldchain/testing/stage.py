@@ -1,4 +1,4 @@
-"""stage: the platform of the demo as a user runs it: `coldchain up` in a process of its own, reached by its API."""
+"""stage: the platform as a user runs it: `coldchain up` in a process of its own, reached by its API."""
 
 import asyncio
 import json
