@@ -23,7 +23,10 @@ class StepFailed(ColdchainError):  # noqa: N818
 
 
 class Stage:
-    """One platform. `start` and `kill` may follow each other, as often as the scenario likes."""
+    """One platform. `start` and `kill` may follow each other, as often as the scenario likes.
+
+    `options` are those of `coldchain up`; `prefix` is a command to run it by.
+    """
 
     def __init__(self, data: Path, docker_socket: Path, api_port: int, gateway_port: int, status_port: int) -> None:
         self.data = data
@@ -32,20 +35,21 @@ class Stage:
         self.log = data / "coldchain.log"
         self.access_log = data / "gateway" / "logs" / "access.log"
         self._docker_socket = docker_socket
-        self._options = [
-            f"--data={data}",
-            f"--api=127.0.0.1:{api_port}",
-            f"--gateway=127.0.0.1:{gateway_port}",
-            f"--gateway-status=127.0.0.1:{status_port}",
-            f"--docker-socket={docker_socket}",
-        ]
+        self.options = {
+            "--data": str(data),
+            "--api": f"127.0.0.1:{api_port}",
+            "--gateway": f"127.0.0.1:{gateway_port}",
+            "--gateway-status": f"127.0.0.1:{status_port}",
+            "--docker-socket": str(docker_socket),
+        }
+        self.prefix: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
         """Start the controller and wait until its API answers."""
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "coldchain", "up", *self._options, "--cpu-factor=4"]
+            command = [*self.prefix, *self._command("up"), "--cpu-factor=4"]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         limit = time.monotonic() + START_SECONDS
         while True:
@@ -73,13 +77,46 @@ class Stage:
         """`coldchain down`, and wait for its end."""
         if self._process is None:
             return
-        command = [sys.executable, "-m", "coldchain", "down", *self._options]
         with self.log.open("ab") as log:
-            down = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+            down = await asyncio.create_subprocess_exec(*self._command("down"), stdout=log, stderr=log)
             await down.wait()
+        await self.terminate()
+
+    async def terminate(self) -> int:
+        """SIGTERM for the controller, if it runs; its exit status."""
+        assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            await asyncio.to_thread(self._process.wait)
+        return await asyncio.to_thread(self._process.wait)
+
+    @property
+    def exit_status(self) -> int | None:
+        """Of the controller; None while it runs."""
+        return self._process.poll() if self._process else None
+
+    def gateway_runs(self) -> bool:
+        """True when the platform's nginx runs."""
+        return self._gateway_pid() is not None
+
+    async def kill_gateway(self) -> None:
+        """SIGKILL for nginx and its workers, as when the machine goes down."""
+        master = self._gateway_pid()
+        assert master is not None
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        pids = [master, *map(int, children)]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        while not all(map(_ended, pids)):
+            await asyncio.sleep(0.01)
+
+    def _gateway_pid(self) -> int | None:
+        found = sorted((Path(self.options["--data"]) / "gateway").glob("**/nginx.pid"))
+        pid = int(found[0].read_text()) if found else None
+        return pid if pid is not None and not _ended(pid) else None
+
+    def _command(self, verb: str) -> list[str]:
+        options = [f"{name}={value}" for name, value in self.options.items()]
+        return [sys.executable, "-m", "coldchain", verb, *options]
 
     async def close(self) -> None:
         """Let go of the API."""
