@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
 
 from coldchain.control.controller import Controller
 from coldchain.control.gateway import feed_gateway
@@ -18,6 +19,9 @@ from coldchain.ports.store import Store
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine
 from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop
+
+
+T = TypeVar("T")
 
 
 def example_app(**fields: object) -> App:
@@ -126,11 +130,10 @@ class Platform:
 
     async def ended(self, deployment: Deployment, within: float = 300.0) -> Deployment:
         """Wait for the end of a deployment."""
-        return await self.until(
-            lambda: (found := self.controller.state.deployments[deployment.id]) and not found.running and found, within
-        )
+        await self.until(lambda: not self.controller.state.deployments[deployment.id].running, within)
+        return self.controller.state.deployments[deployment.id]
 
-    async def until(self, found: Callable[[], object], within: float = 60.0):  # type: ignore[no-untyped-def]
+    async def until(self, found: Callable[[], T], within: float = 60.0) -> T:
         """Wait until `found` gives something true, and return it."""
         limit = self.clock.monotonic() + within
         while True:
