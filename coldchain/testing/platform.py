@@ -20,7 +20,6 @@ from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine
 from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop
 
-
 T = TypeVar("T")
 
 

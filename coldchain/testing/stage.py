@@ -1,11 +1,14 @@
 """stage: the platform as a user runs it: `coldchain up` in a process of its own, reached by its API."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -94,6 +97,12 @@ class Stage:
         """Of the controller; None while it runs."""
         return self._process.poll() if self._process else None
 
+    def cpu_seconds(self) -> float:
+        """CPU time that the controller has used."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def gateway_runs(self) -> bool:
         """True when the platform's nginx runs."""
         return self._gateway_pid() is not None
@@ -176,6 +185,16 @@ class Stage:
         while not _ended(pid):
             await asyncio.sleep(0.001)
         return Kill(instance=instance_id, started_at=began, completed_at=time.time())
+
+
+def make_stage(docker_socket: Path | str) -> Stage:
+    """A stage in a new folder with free ports, not started yet; nginx's workers can pass through the folder."""
+    data = Path(tempfile.mkdtemp(prefix="coldchain-stage-"))
+    data.chmod(0o755)
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        ports = [one.getsockname()[1] for one in sockets]
+    return Stage(data, Path(docker_socket), *ports)
 
 
 def _ended(pid: int) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import json
-import tempfile
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,9 @@ from typing import Any
 import pytest
 
 from coldchain.testing.application.image import ensure_image
-from coldchain.testing.stage import Stage
+from coldchain.testing.stage import Stage, make_stage
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "01-shop"
-
-
-@pytest.fixture
-def data() -> Path:
-    """A folder that nginx's workers can pass through."""
-    folder = Path(tempfile.mkdtemp(prefix="coldchain-e2e-"))
-    folder.chmod(0o755)
-    return folder
 
 
 @pytest.fixture
@@ -36,12 +28,13 @@ def shop() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-async def stage(docker_daemon: Path, data: Path, free_port: Callable[[], int]) -> AsyncIterator[Stage]:
+async def stage(docker_daemon: Path) -> AsyncIterator[Stage]:
     """A platform that is not started yet; everything it started is stopped afterwards."""
     await asyncio.gather(*(ensure_image(str(docker_daemon), tag=tag) for tag in ("v1", "v2")))
-    stage = Stage(data, docker_daemon, free_port(), free_port(), free_port())
+    stage = make_stage(docker_daemon)
     try:
         yield stage
     finally:
         await stage.down()
         await stage.close()
+        shutil.rmtree(stage.data, ignore_errors=True)

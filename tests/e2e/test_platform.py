@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from coldchain.clients.docker import DockerClient
-from coldchain.testing.stage import Stage
+from coldchain.testing.stage import Stage, make_stage
 
 Shop = Callable[..., dict[str, Any]]
 
@@ -101,15 +101,11 @@ async def test_after_a_reboot_everything_comes_back(stage: Stage, shop: Shop, do
     assert await ask(stage) == 200
 
 
-async def test_containers_of_another_platform_are_left_alone(
-    stage: Stage, shop: Shop, docker_daemon: Path, tmp_path: Path, free_port: Callable[[], int]
-) -> None:
+async def test_containers_of_another_platform_are_left_alone(stage: Stage, shop: Shop, docker_daemon: Path) -> None:
     await stage.start()
     await stage.create(shop(instances=1))
     before = await running(docker_daemon)
-    other_data = stage.data.parent / f"{stage.data.name}-other"
-    other_data.mkdir(mode=0o755)
-    other = Stage(other_data, docker_daemon, free_port(), free_port(), free_port())
+    other = make_stage(docker_daemon)
     try:
         await other.start()
         await asyncio.sleep(1)
@@ -118,7 +114,7 @@ async def test_containers_of_another_platform_are_left_alone(
     finally:
         await other.down()
         await other.close()
-        shutil.rmtree(other_data)
+        shutil.rmtree(other.data)
     assert await running(docker_daemon) == before
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from coldchain.testing.stage import Stage, StepFailed
+from coldchain.testing.stage import Stage, StepFailed, make_stage
 
 Shop = Callable[..., dict[str, Any]]
 
@@ -59,10 +59,10 @@ async def test_a_port_in_use(stage: Stage, which: str) -> None:
     assert not stage.gateway_runs()
 
 
-async def test_a_second_up_on_the_same_data(stage: Stage, free_port: Callable[[], int]) -> None:
+async def test_a_second_up_on_the_same_data(stage: Stage, docker_daemon: Path) -> None:
     await stage.start()
-    second = Stage(stage.data, Path(stage.options["--docker-socket"]), free_port(), free_port(), free_port())
-    second.log = stage.data / "second.log"
+    second = make_stage(docker_daemon)
+    second.options["--data"] = stage.options["--data"]
     try:
         said = await refusal(second)
         assert "store.sqlite" in said
@@ -72,8 +72,8 @@ async def test_a_second_up_on_the_same_data(stage: Stage, free_port: Callable[[]
     assert await stage.call("GET", "/v2/apps") == {"apps": []}
 
 
-async def test_an_api_that_is_not_on_loopback_is_refused(data: Path) -> None:
-    command = [sys.executable, "-m", "coldchain", "up", f"--data={data}", "--api=0.0.0.0:8080"]
+async def test_an_api_that_is_not_on_loopback_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "coldchain", "up", f"--data={tmp_path}", "--api=0.0.0.0:8080"]
     ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
     assert ended.returncode == 2
     assert "loopback" in ended.stderr

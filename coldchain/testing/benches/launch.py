@@ -16,9 +16,10 @@ from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 import aiohttp
+import msgspec
 
 from coldchain.clients.docker import DockerClient
-from coldchain.engines.local import LocalEngine, LocalEngineSettings
+from coldchain.documents.application import encode_app
 from coldchain.model.app import App, Container, Docker, PortMapping
 from coldchain.model.task import TaskSpec
 from coldchain.runners.docker import DockerRunner, DockerSettings
@@ -26,6 +27,7 @@ from coldchain.runners.docker.specification import ADDRESS, CONTROLLER, PORTS, c
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.bench import Bar, report
 from coldchain.testing.sandbox import DockerDaemon
+from coldchain.testing.stage import Stage, make_stage
 
 LIMIT = 1.15
 POLL_SECONDS = 0.01
@@ -44,13 +46,21 @@ APP = App(
 
 
 class Side(Protocol):
-    """One way to start containers. All carry Coldchain's labels with `controller`, which the observer follows."""
+    """One way to start containers. All carry Coldchain's labels; by `label` (`key=value`) the observer follows them."""
 
     name: str
-    controller: str
+    label: str
 
     async def start(self, count: int) -> None:
         """Ask for that many containers; what is timed begins with this call."""
+        ...
+
+    async def clear(self) -> None:
+        """Remove them all; not timed."""
+        ...
+
+    def cpu_seconds(self) -> float:
+        """What the side itself has used so far, without the Docker Engine."""
         ...
 
     async def close(self) -> None: ...
@@ -83,7 +93,7 @@ class BareSide:
     name = "engine"
 
     def __init__(self, socket: str, image: str, subnet: str) -> None:
-        self.controller = "bench-engine"
+        self.label = f"{CONTROLLER}=bench-engine"
         self._client = DockerClient(socket)
         self._image = image
         self._subnet = subnet
@@ -93,44 +103,56 @@ class BareSide:
         settings = DockerSettings()
 
         async def one(spec: TaskSpec) -> None:
-            name, document = container_name(spec.task_id), container_document(spec, self.controller, settings)
+            name, document = container_name(spec.task_id), container_document(spec, "bench-engine", settings)
             async with slots:
                 await self._client.create_container(name, document)
                 await self._client.start_container(name)
 
         await asyncio.gather(*(one(spec) for spec in make_specs(count, self._image, self._subnet)))
 
+    async def clear(self) -> None:
+        slots = asyncio.Semaphore(STARTS_AT_ONCE)
+
+        async def remove(container: str) -> None:
+            async with slots:
+                await self._client.remove_container(container, force=True)
+
+        rows = await self._client.containers([self.label])
+        await asyncio.gather(*(remove(row["Id"]) for row in rows))
+
+    def cpu_seconds(self) -> float:
+        return time.process_time()
+
     async def close(self) -> None:
         await self._client.close()
 
 
-class EngineSide:
-    """Engine `local`, with its updates followed as the controller does."""
+class PlatformSide:
+    """The whole of Coldchain: a running `coldchain up`, asked through its API for an app of so many instances."""
 
-    name = "local"
+    name = "coldchain"
 
-    def __init__(self, socket: str, image: str, subnet: str) -> None:
-        self.controller = "bench-local"
-        settings = DockerSettings(starts_at_once=STARTS_AT_ONCE)
-        runner = DockerRunner(DockerClient(socket), self.controller, "bench", settings)
-        self._engine = LocalEngine("bench", {"docker": runner}, LocalEngineSettings(), subnet=runner.subnet)
-        self._image = image
-        self._subnet = subnet
-        self._following = asyncio.create_task(self._follow())
-
-    async def _follow(self) -> None:
-        async for _ in self._engine.updates():
-            pass
+    def __init__(self, stage: Stage, socket: str) -> None:
+        self.label = f"coldchain.app={APP.id}"
+        self._stage = stage
+        self._client = DockerClient(socket)
 
     async def start(self, count: int) -> None:
-        specs = make_specs(count, self._image, self._subnet)
-        await asyncio.gather(*(self._engine.launch(spec) for spec in specs))
+        await self._stage.call("POST", "/v2/apps", encode_app(msgspec.structs.replace(APP, instances=count)))
+
+    async def clear(self) -> None:
+        await self._stage.deploy("DELETE", f"/v2/apps{APP.id}?force=true")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await self._client.containers([self.label]):
+                await asyncio.sleep(0.1)
+
+    def cpu_seconds(self) -> float:
+        return self._stage.cpu_seconds()
 
     async def close(self) -> None:
-        self._following.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._following
-        await self._engine.close()
+        await self._client.close()
+        await self._stage.down()
+        await self._stage.close()
 
 
 class Observer:
@@ -142,7 +164,7 @@ class Observer:
 
     async def time(self, side: Side, count: int) -> float:
         """Seconds from the first request until `count` containers have answered."""
-        filters = {"type": ["container"], "event": ["start"], "label": [f"{CONTROLLER}={side.controller}"]}
+        filters = {"type": ["container"], "event": ["start"], "label": [side.label]}
         events = self._client.events(filters, since=time.time())
         following = asyncio.create_task(self._all_answer(events, count))
         began = time.perf_counter()
@@ -169,17 +191,6 @@ class Observer:
                         return time.perf_counter()
             await asyncio.sleep(POLL_SECONDS)
 
-    async def clear(self, side: Side) -> None:
-        """Remove the side's containers; not timed."""
-        slots = asyncio.Semaphore(STARTS_AT_ONCE)
-
-        async def remove(container: str) -> None:
-            async with slots:
-                await self._client.remove_container(container, force=True)
-
-        rows = await self._client.containers([f"{CONTROLLER}={side.controller}"])
-        await asyncio.gather(*(remove(row["Id"]) for row in rows))
-
     async def close(self) -> None:
         await self._client.close()
         await self._http.close()
@@ -191,21 +202,23 @@ async def measure(socket: str, pairs: int, containers: int) -> int:
     runner = DockerRunner(client, "bench", "bench", DockerSettings())
     subnet = await runner.subnet()
     await runner.close()
-    sides: Sequence[Side] = (BareSide(socket, image, subnet), EngineSide(socket, image, subnet))
+    stage = make_stage(socket)
+    await stage.start()
+    sides: Sequence[Side] = (BareSide(socket, image, subnet), PlatformSide(stage, socket))
     observer = Observer(socket)
     seconds: dict[str, list[float]] = {side.name: [] for side in sides}
     cpu_seconds: dict[str, list[float]] = {side.name: [] for side in sides}
     try:
         for number in range(-1, pairs):  # the first pair warms up
             for side in sides if number % 2 else reversed(sides):
-                cpu_began = time.process_time()
+                cpu_began = side.cpu_seconds()
                 took = await observer.time(side, containers)
-                cpu_took = time.process_time() - cpu_began
-                await observer.clear(side)
+                cpu_took = side.cpu_seconds() - cpu_began
+                await side.clear()
                 if number >= 0:
                     seconds[side.name].append(took)
                     cpu_seconds[side.name].append(cpu_took)
-                print(f"pair {number + 1}: {side.name:8} {took:6.2f} s, {cpu_took:5.2f} s of our CPU", flush=True)
+                print(f"pair {number + 1}: {side.name:8} {took:6.2f} s, {cpu_took:5.2f} s of its own CPU", flush=True)
     finally:
         await observer.close()
         for side in sides:
