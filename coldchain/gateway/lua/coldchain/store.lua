@@ -97,7 +97,8 @@ function M.commit(entries, revision, whole)
     control:set("writing", true)
     local ok, problem = write(sequence, entries, whole)
     if not ok then
-        ok = false
+        sweep()
+        ok, problem = write(sequence, entries, whole)
     end
     if ok then
         ok, problem = values:safe_set("head", format("%016.0f %016.0f %016.0f",
