@@ -5,7 +5,8 @@ import contextlib
 import signal
 import sys
 
-from coldchain.api.server import ApiServer, ApiSettings
+from coldchain.api.server import ApiServer
+from coldchain.api.settings import ApiSettings
 from coldchain.main.down import take_down
 from coldchain.main.platform import open_platform
 from coldchain.main.settings import PlatformSettings
@@ -19,7 +20,7 @@ async def up(settings: PlatformSettings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, left.set)
     async with open_platform(settings) as platform:
-        offered = ApiSettings(check=unknown_parameters, go_down=down.set)
+        offered = ApiSettings(check=unknown_parameters, down=down.set, clock=platform.clock)
         server = ApiServer(platform.controller, settings.api_host, settings.api_port, offered)
         await server.start()
         serving = asyncio.create_task(platform.serve())

@@ -90,9 +90,6 @@ async def _perform(options: argparse.Namespace, stage: Stage, folder: Path) -> d
     showing = asyncio.create_task(board.run())
     show = Show(stage=stage, generator=generator, settings_of=settings_of, first_version=first["version"])
     try:
-        # The first step's name must stand before the first request.
-        generator.step("steady load")
-        generator.start()
         await perform(show, board.began, options.requests)
     finally:
         await generator.stop()

@@ -49,6 +49,7 @@ async def result(generator: Generator, records: Path, access_log: Path, kills: S
                 "requests": step.requests,
                 "failed": failed_in_step[step.name],
                 "latency_ms_p99": round(step.latency_ms_p99, 1),
+                "latency_ms_p99_beyond_service": round(step.latency_ms_p99_beyond_service, 1),
             }
             for step in report.steps
         ],

@@ -109,10 +109,12 @@ STEPS: tuple[tuple[str, Step], ...] = (
 
 
 async def perform(show: Show, began: Callable[[str], None], requests: int) -> None:
-    """All steps in order, then steady load until `requests` were sent."""
+    """Start the load, all steps in order, then steady load until `requests` were sent."""
     for name, step in STEPS:
         show.generator.step(name)
         began(name)
+        if name == STEPS[0][0]:
+            show.generator.start()
         shortest = asyncio.ensure_future(asyncio.sleep(SHORTEST_STEP_SECONDS))
         try:
             await step(show)
