@@ -1,0 +1,144 @@
+"""apps: `/v2/apps`: what is wanted, as users' tools read and change it."""
+
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from coldchain.api.context import Context, context_of, unknown_app
+from coldchain.api.exchange import CALLER, answer, app_id_of, body_of, change_answer, flag
+from coldchain.api.selectors import app_selector
+from coldchain.documents.application import decode_app, encode_app, merge_app
+from coldchain.documents.events import api_post_event
+from coldchain.model.app import App
+from coldchain.model.errors import InvalidDocument, NotFound, Problem
+from coldchain.model.version import Version
+
+RESERVED = ("restart", "tasks", "versions")
+"""Words of addresses: an app of this name below another one could not be asked for."""
+
+
+async def list_apps(request: web.Request) -> web.Response:
+    """All apps, or those that `id`, `cmd` and `label` choose."""
+    context = context_of(request)
+    query = request.query
+    chosen = app_selector(query.get("id"), query.get("cmd"), query.get("label"))
+    embed = set(query.getall("embed", []))
+    tasks = bool(embed & {"apps.tasks", "apps.failures"})
+    failure = bool(embed & {"apps.lastTaskFailure", "apps.failures"})
+    app_ids = sorted(app.id for app in context.controller.state.wanted_apps() if chosen(app))
+    return answer({"apps": [context.app(app_id, tasks=tasks, failure=failure) for app_id in app_ids]})
+
+
+async def create_app(request: web.Request) -> web.Response:
+    context = context_of(request)
+    app = _checked(context, decode_app(await body_of(request)))
+    deployment = await context.controller.operations.create(app, CALLER)
+    _announce(request, context, app)
+    headers = {"Marathon-Deployment-Id": deployment.id, "Location": f"/v2/apps{app.id}"}
+    shown = context.app(app.id, tasks=True, failure=False)
+    return answer(shown, HTTPStatus.CREATED, headers)
+
+
+async def show_app(request: web.Request) -> web.Response:
+    return answer({"app": context_of(request).app(app_id_of(request), tasks=True, failure=True)})
+
+
+async def put_app(request: web.Request) -> web.Response:
+    """Create or change; with nothing but a version go back to that version."""
+    context, app_id = context_of(request), app_id_of(request)
+    given = await body_of(request)
+    version = _only_version(given, app_id)
+    if version is not None:
+        return await roll_back(request, context, app_id, version)
+    return await _change(request, context, given, partial=flag(request, "partialUpdate", True))
+
+
+async def patch_app(request: web.Request) -> web.Response:
+    """Change what exists."""
+    context = context_of(request)
+    context.wanted(app_id_of(request))
+    return await _change(request, context, await body_of(request), partial=True)
+
+
+async def roll_back(request: web.Request, context: Context, app_id: str, version: str | None) -> web.Response:
+    """Aim at an earlier version; None: the last with another configuration."""
+    force = flag(request, "force")
+    deployment = await context.controller.operations.roll_back(app_id, version, CALLER, force=force)
+    return change_answer(deployment)
+
+
+async def _change(request: web.Request, context: Context, given: Any, *, partial: bool) -> web.Response:
+    app_id = app_id_of(request)
+    edits: list[tuple[App | None, App]] = []
+
+    def edit(current: App | None) -> App:
+        app = decode_app(given, app_id=app_id) if current is None or not partial else merge_app(current, given)
+        edits.append((current, _checked(context, app)))
+        return app
+
+    operations = context.controller.operations
+    deployment = await operations.change(app_id, edit, CALLER, force=flag(request, "force"))
+    [(before, after)] = edits
+    _announce(request, context, after)
+    if before is None:
+        return change_answer(deployment, HTTPStatus.CREATED, {"Location": f"/v2/apps{app_id}"})
+    return change_answer(deployment)
+
+
+def _checked(context: Context, app: App) -> App:
+    problems = list(context.settings.check(app))
+    parts = app.id.strip("/").split("/")
+    if len(parts) > 1 and (parts[-1] in RESERVED or parts[-2] == "versions"):
+        problems.append(Problem(path="/id", reason=f"{', '.join(RESERVED)} have a meaning of their own in addresses"))
+    if problems:
+        raise InvalidDocument(problems)
+    return app
+
+
+def _announce(request: web.Request, context: Context, app: App) -> None:
+    body = api_post_event(app, request.path, request.remote or "", context.settings.clock.now())
+    context.controller.events.emit("api_post_event", f"asked for by {CALLER}", body)
+
+
+def _only_version(given: Any, app_id: str) -> str | None:
+    if not isinstance(given, dict) or not isinstance(given.get("version"), str) or given.keys() - {"id", "version"}:
+        return None
+    if "id" in given and "/" + str(given["id"]).strip("/") != app_id:
+        return None
+    version: str = given["version"]
+    return version
+
+
+async def restart_app(request: web.Request) -> web.Response:
+    operations = context_of(request).controller.operations
+    return change_answer(await operations.restart(app_id_of(request), CALLER, force=flag(request, "force")))
+
+
+async def delete_app(request: web.Request) -> web.Response:
+    operations = context_of(request).controller.operations
+    return change_answer(await operations.delete(app_id_of(request), CALLER, force=flag(request, "force")))
+
+
+def _versions(context: Context, app_id: str) -> dict[str, Version]:
+    found = context.controller.state.versions.get(app_id)
+    if not found or app_id not in context.controller.state.apps:
+        raise unknown_app(app_id)
+    return found
+
+
+async def list_versions(request: web.Request) -> web.Response:
+    """The latest first."""
+    return answer({"versions": sorted(_versions(context_of(request), app_id_of(request)), reverse=True)})
+
+
+async def show_version(request: web.Request) -> web.Response:
+    """The definition as it was."""
+    app_id, name = app_id_of(request), request.match_info["version"]
+    version = _versions(context_of(request), app_id).get(name)
+    if version is None:
+        raise NotFound(f"App '{app_id}' does not have the version '{name}'", todo=f"/v2/apps{app_id}/versions has all.")
+    info = {"lastScalingAt": version.id, "lastConfigChangeAt": version.config_id}
+    return answer(
+        encode_app(version.app) | {"version": version.id, "versionInfo": info, "resolvedImage": version.image}
+    )

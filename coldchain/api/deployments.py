@@ -1,0 +1,23 @@
+"""deployments: `/v2/deployments`: the moves under way, and how to take one back."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from coldchain.api.context import context_of
+from coldchain.api.exchange import CALLER, HEADERS, answer, change_answer, flag
+from coldchain.documents.answers import deployment_answer
+
+
+async def list_deployments(request: web.Request) -> web.Response:
+    running = context_of(request).controller.state.running.values()
+    return answer([deployment_answer(one) for one in sorted(running, key=lambda one: (one.started_at, one.id))])
+
+
+async def cancel_deployment(request: web.Request) -> web.Response:
+    """By a deployment that leads back; with `force` it just ends where it is."""
+    operations = context_of(request).controller.operations
+    back = await operations.cancel(request.match_info["deployment_id"], CALLER, force=flag(request, "force"))
+    if back is None:
+        return web.Response(status=HTTPStatus.ACCEPTED, headers=HEADERS)
+    return change_answer(back)

@@ -1,0 +1,85 @@
+"""exchange: what all handlers do with a request and an answer."""
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from coldchain.documents.answers import deployment_result, error_answer
+from coldchain.documents.text import parse_json
+from coldchain.model.deployment import Deployment
+from coldchain.model.errors import ColdchainError, InvalidDocument, MalformedDocument, Problem
+
+CALLER = "local"
+"""Who asks. The API listens on loopback; whoever reaches it is the one user there is."""
+
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def answer(document: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A document as JSON."""
+    return web.Response(
+        body=msgspec.json.encode(document),
+        status=status,
+        content_type="application/json",
+        charset="utf-8",
+        headers=HEADERS | (headers or {}),
+    )
+
+
+def text(body: str, content_type: str = "text/plain") -> web.Response:
+    """Plain text."""
+    return web.Response(text=body, content_type=content_type, charset="utf-8", headers=HEADERS)
+
+
+def change_answer(deployment: Deployment, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """What a change answers at once: the deployment that carries it out."""
+    return answer(deployment_result(deployment), status, {"Marathon-Deployment-Id": deployment.id, **(headers or {})})
+
+
+def failure(error: ColdchainError) -> web.Response:
+    """An error in Marathon's form; with the delay after which trying again makes sense."""
+    status, body = error_answer(error)
+    headers = {"Retry-After": str(max(1, round(error.retry_seconds)))} if error.retry_seconds else {}
+    return answer(body, status, headers)
+
+
+def app_id_of(request: web.Request) -> str:
+    """The id in the path: `/v2/apps//a/b` and `/v2/apps/a/b` are the same app."""
+    return "/" + request.match_info["app_id"].strip("/")
+
+
+def flag(request: web.Request, name: str, default: bool = False) -> bool:
+    """A switch of the query; given without a value it is on. Raises MalformedDocument for what is neither."""
+    given = request.query.get(name)
+    if given is None:
+        return default
+    if given.lower() in ("", "1", "true", "yes", "on"):
+        return True
+    if given.lower() in ("0", "false", "no", "off"):
+        return False
+    raise MalformedDocument(f"{name}={given[:40]} in the query is neither true nor false", todo="Write true or false")
+
+
+def number(request: web.Request, name: str, most: int) -> int | None:
+    """A whole number of the query from 0 to `most`, None where it is not given. Raises MalformedDocument."""
+    given = request.query.get(name)
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) < 10 and int(given) <= most):
+        raise MalformedDocument(f"{name}={given[:40]} in the query is no number", todo=f"Write one from 0 to {most}")
+    return int(given)
+
+
+async def body_of(request: web.Request) -> Any:
+    """The JSON document sent, whatever content type it was sent with, as Marathon reads it."""
+    return parse_json(await request.read())
+
+
+async def optional_body(request: web.Request) -> dict[str, Any]:
+    """The JSON object sent; none is the same as an empty one. Raises MalformedDocument, InvalidDocument."""
+    sent = await request.read()
+    given = parse_json(sent) if sent.strip() else {}
+    if not isinstance(given, dict):
+        raise InvalidDocument([Problem(path="", reason="must be an object")])
+    return given

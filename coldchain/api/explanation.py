@@ -1,0 +1,92 @@
+"""explanation: how far an app is from what is wanted, and why; the part of `/v1` that one screen is made of."""
+
+from typing import Any
+
+from coldchain.api.context import Context
+from coldchain.decisions.reconcile import explain
+from coldchain.model.app import App
+from coldchain.model.instance import Instance
+
+UNSAFE = "no health check: its releases cannot be loss-free"
+
+
+def progress(context: Context, app_id: str) -> dict[str, int]:
+    """Counts of instances of the wanted configuration on their way, and of others that are still live (`old`).
+
+    Each stage holds those of the next: `desired` ≥ `placed` ≥ `healthy` ≥ `serving` once all is well.
+    """
+    wanted = context.controller.state.wanted(app_id)
+    live = [one for one in context.instances(app_id) if one.live]
+    new = [one for one in live if wanted is not None and one.wanted and one.version_id == wanted.config_id]
+    return {
+        "desired": wanted.app.instances if wanted else 0,
+        "placed": sum(one.agent is not None for one in new),
+        "healthy": sum(is_healthy(context, one) for one in new),
+        "serving": sum(one.in_rotation for one in new),
+        "old": len(live) - len(new),
+    }
+
+
+def is_healthy(context: Context, instance: Instance) -> bool:
+    """True once it runs and its checks pass."""
+    if instance.phase not in ("starting", "entering", "serving"):
+        return False
+    verdict = context.controller.health.verdict(instance)
+    return verdict.standing == "healthy" and verdict.ready
+
+
+def settled(context: Context, app_id: str) -> bool:
+    """True when nothing is under way and as many serve as are wanted."""
+    counts = progress(context, app_id)
+    return app_id not in context.controller.state.running and counts["serving"] == counts["desired"]
+
+
+def why_not_yet(context: Context, app_id: str) -> str:
+    """Why the wanted state is not reached, in words; empty when it is."""
+    if settled(context, app_id):
+        return ""
+    controller = context.controller
+    if not controller.tasks.known:
+        return f"the engine has not answered yet: {controller.tasks.trouble or 'asking'}"
+    view = controller.reconciler.view(app_id)
+    parts = [explain(view, list(view.instances), context.settings.clock.now())]
+    if app_id in controller.reconciler.progress:
+        parts.append(f"image: {controller.reconciler.progress[app_id]}")
+    for one in refused(context, app_id):
+        reasons = ", ".join(f"{reason} on {agents}" for reason, agents in one["reasons"].items())
+        parts.append(f"instance {one['instanceId']} fits no agent ({reasons or 'none offers anything'})")
+    failure = controller.state.failures.get(app_id)
+    if view.backoff is not None and failure is not None:
+        parts.append(f"last failure: {failure.message}")
+    if controller.tasks.trouble:
+        parts.append(f"engine: {controller.tasks.trouble}")
+    return "; ".join(parts)
+
+
+def refused(context: Context, app_id: str) -> list[dict[str, Any]]:
+    """The instances that fit no agent, with how many agents each reason excluded."""
+    found = context.controller.reconciler.refused.values()
+    return [{"instanceId": one.instance_id, "reasons": one.reasons} for one in found if one.app_id == app_id]
+
+
+def condition(context: Context, app_id: str) -> str:
+    """The state of an app in one word, as Marathon's users know them."""
+    state = context.controller.state
+    if app_id not in state.apps:
+        return "deleting"
+    if refused(context, app_id):
+        return "waiting"
+    if app_id in state.running:
+        return "deploying"
+    counts = progress(context, app_id)
+    if not counts["desired"]:
+        return "suspended"
+    backoff = state.backoffs.get(app_id)
+    if backoff is not None and backoff.until > context.settings.clock.now():
+        return "delayed"
+    return "running" if counts["serving"] >= counts["desired"] else "degraded"
+
+
+def warnings(app: App) -> list[str]:
+    """What makes the app less safe than it could be."""
+    return [] if app.health_checks else [UNSAFE]

@@ -1,0 +1,129 @@
+"""metrics: `/metrics`, the controller's own numbers in Prometheus's text form."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple, get_args
+
+from aiohttp import web
+
+from coldchain._version import __version__
+from coldchain.api.context import Context, context_of
+from coldchain.api.exchange import HEADERS
+from coldchain.documents.keys import Record
+from coldchain.model.deployment import Deployment, DeploymentState
+from coldchain.model.instance import Phase
+from coldchain.model.task import TaskFailure
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Counters:
+    """What happened since this controller started; `committed` is for State.on_commit."""
+
+    def __init__(self) -> None:
+        self.commits = 0
+        self.failed_tasks = 0
+        self.ended_deployments: Counter[str] = Counter()
+
+    def committed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
+        self.commits += 1
+        for _, after in pairs:
+            if isinstance(after, TaskFailure):
+                self.failed_tasks += 1
+            elif isinstance(after, Deployment) and not after.running:
+                self.ended_deployments[after.state] += 1
+
+
+COUNTERS = web.AppKey("counters", Counters)
+
+
+class Metric(NamedTuple):
+    """One family. `samples`: value by labels."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    samples: Mapping[tuple[tuple[str, str], ...], float]
+
+
+def render(metrics: Iterable[Metric]) -> str:
+    """The text exposition format 0.0.4."""
+    lines = []
+    for metric in metrics:
+        lines.append(f"# HELP {metric.name} {_escaped(metric.help)}")
+        lines.append(f"# TYPE {metric.name} {metric.kind}")
+        for labels, value in metric.samples.items():
+            inner = ",".join(f'{name}="{_quoted(of)}"' for name, of in labels)
+            lines.append(f"{metric.name}{{{inner}}} {value:g}" if inner else f"{metric.name} {value:.17g}")
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _quoted(text: str) -> str:
+    return _escaped(text).replace('"', '\\"')
+
+
+def collect(context: Context, counters: Counters) -> list[Metric]:
+    """The numbers of this moment."""
+    controller = context.controller
+    state = controller.state
+    phases = Counter(one.phase for one in state.instances.values())
+    live = {one.gateway for one in controller.publisher.live()}
+
+    def one(value: float) -> dict[tuple[tuple[str, str], ...], float]:
+        return {(): value}
+
+    return [
+        Metric("coldchain_info", "gauge", "Version of the controller.", {(("version", __version__),): 1}),
+        Metric("coldchain_apps", "gauge", "Apps that are wanted.", one(len(state.apps))),
+        Metric(
+            "coldchain_instances",
+            "gauge",
+            "Instances on record by phase.",
+            {(("phase", phase),): phases[phase] for phase in get_args(Phase)},
+        ),
+        Metric("coldchain_deployments_running", "gauge", "Deployments that have not ended.", one(len(state.running))),
+        Metric(
+            "coldchain_deployments_ended_total",
+            "counter",
+            "Deployments that ended since the controller started, by how.",
+            {
+                (("state", name),): counters.ended_deployments[name]
+                for name in get_args(DeploymentState)
+                if name != "running"
+            },
+        ),
+        Metric(
+            "coldchain_tasks_failed_total",
+            "counter",
+            "Tasks that failed since the controller started.",
+            one(counters.failed_tasks),
+        ),
+        Metric("coldchain_commits_total", "counter", "Writes of the controller to its store.", one(counters.commits)),
+        Metric(
+            "coldchain_placements_refused",
+            "gauge",
+            "Instances that fit no agent.",
+            one(len(controller.reconciler.refused)),
+        ),
+        Metric(
+            "coldchain_engine_up",
+            "gauge",
+            "1 while the engine answers.",
+            {(("target", controller.engine.target),): float(controller.tasks.known and not controller.tasks.trouble)},
+        ),
+        Metric(
+            "coldchain_gateway_lease",
+            "gauge",
+            "1 while the gateway's lease runs.",
+            {(("gateway", name),): float(name in live) for name in sorted(controller.publisher.sessions)},
+        ),
+    ]
+
+
+async def show_metrics(request: web.Request) -> web.Response:
+    body = render(collect(context_of(request), request.app[COUNTERS]))
+    return web.Response(body=body.encode(), headers=HEADERS | {"Content-Type": CONTENT_TYPE})

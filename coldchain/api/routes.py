@@ -1,0 +1,58 @@
+"""routes: every address of the API and what answers it."""
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from coldchain.api import apps, deployments, events, logs, metrics, platform, status, tasks
+from coldchain.api.apps import RESERVED
+
+_APP = "{app_id:.+}"
+_WORDS = "|".join(RESERVED)
+# Ids contain slashes, so addresses are read from the right: what ends in a reserved word is not part of the id.
+_APP_ALONE = rf"{{app_id:(?!.*[^/]/+(?:{_WORDS}|versions/[^/]+)/*$).+}}"
+_END = "{end:/?}"
+
+Route = tuple[str, str, Handler]
+
+MARATHON: tuple[Route, ...] = (
+    ("GET", f"/v2/apps{_END}", apps.list_apps),
+    ("POST", f"/v2/apps{_END}", apps.create_app),
+    ("POST", f"/v2/apps/{_APP}/restart", apps.restart_app),
+    ("GET", f"/v2/apps/{_APP}/tasks", tasks.list_app_tasks),
+    ("GET", f"/v2/apps/{_APP}/versions", apps.list_versions),
+    ("GET", f"/v2/apps/{_APP}/versions/{{version}}", apps.show_version),
+    ("GET", f"/v2/apps/{_APP_ALONE}", apps.show_app),
+    ("PUT", f"/v2/apps/{_APP_ALONE}", apps.put_app),
+    ("PATCH", f"/v2/apps/{_APP_ALONE}", apps.patch_app),
+    ("DELETE", f"/v2/apps/{_APP_ALONE}", apps.delete_app),
+    ("GET", f"/v2/deployments{_END}", deployments.list_deployments),
+    ("DELETE", "/v2/deployments/{deployment_id}", deployments.cancel_deployment),
+    ("GET", f"/v2/tasks{_END}", tasks.list_tasks),
+    ("GET", "/v2/info", platform.show_info),
+    ("GET", "/v2/leader", platform.show_leader),
+    ("GET", "/ping", platform.ping),
+    ("GET", "/metrics", metrics.show_metrics),
+)
+OURS: tuple[Route, ...] = (
+    ("GET", "/v1/status", status.show_platform),
+    ("GET", f"/v1/apps/{_APP}/status", status.show_app),
+    ("POST", f"/v1/apps/{_APP}/rollback", status.roll_back),
+    ("GET", "/v1/deployments/{deployment_id}", status.show_deployment),
+    ("GET", "/v1/instances/{instance_id}/story", status.show_story),
+    ("POST", "/v1/down", platform.go_down),
+)
+STREAMS: tuple[Route, ...] = (
+    ("GET", "/v2/events", events.follow_events),
+    ("GET", f"/v1/apps/{_APP}/logs", logs.follow_logs),
+)
+
+
+def add_routes(router: web.UrlDispatcher) -> None:
+    """HEAD is answered where GET is, except where the answer never ends."""
+    for method, path, handler in MARATHON + OURS:
+        if method == "GET":
+            router.add_get(path, handler)
+        else:
+            router.add_route(method, path, handler)
+    for method, path, handler in STREAMS:
+        router.add_route(method, path, handler)

@@ -1,0 +1,38 @@
+"""settings: what the API needs beside the controller, handed over by `main`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from coldchain.control.clock import SystemClock
+from coldchain.model.app import App
+from coldchain.model.errors import Problem
+from coldchain.ports.clock import Clock
+
+
+def _nothing_to_object_to(app: App) -> Sequence[Problem]:
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiSettings:
+    """Groups what can be chosen about the API; every field has a default that works."""
+
+    check: Callable[[App], Sequence[Problem]] = _nothing_to_object_to
+    """What the runners know to be impossible in a definition (an option Docker does not have): said before anything
+    is stored, because a definition that cannot start is worth nothing on record."""
+
+    down: Callable[[], None] | None = None
+    """Called when a user asks for everything to be stopped; returns at once. None: nobody can ask."""
+
+    hosts: tuple[str, ...] = ()
+    """Names under which the API may be addressed beside localhost and the host it listens on. Any other name in a
+    request's Host header is refused: a page in a browser could have bound it to this machine (DNS rebinding)."""
+
+    keep_alive_seconds: float = 15.0
+    """Silence on an event stream after which a comment is sent, so that nothing between takes it for dead."""
+
+    shutdown_seconds: float = 2.0
+    """How long `stop` waits for requests under way before it cuts them off."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    """Where "for how long" is counted from; the controller's own clock."""

@@ -1,0 +1,79 @@
+"""A platform behind its API, in one process and in real time: the real controller and server on a fake engine."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from coldchain.api.server import ApiServer
+from coldchain.api.settings import ApiSettings
+from coldchain.control.clock import SystemClock
+from coldchain.control.controller import Controller
+from coldchain.control.gateway import feed_gateway
+from coldchain.model.task import TaskSpec
+from coldchain.store.memory import MemoryStore
+from coldchain.testing.fake_engine import FakeEngine, Life
+from coldchain.testing.platform import EngineProber, SimulatedGateway
+
+
+class ServedPlatform:
+    """`start` and `stop` may follow each other: store, engine and gateway stay, as does the port."""
+
+    def __init__(self, settings: ApiSettings | None = None) -> None:
+        self.clock = SystemClock()
+        self.store = MemoryStore()
+        self.engine = FakeEngine(self.clock)
+        self.engine.life = self.life
+        self.prober = EngineProber(self.engine)
+        self.gateway = SimulatedGateway("gateway-0")
+        self.settings = replace(settings or ApiSettings(), clock=self.clock)
+        self.port = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def life(self, spec: TaskSpec) -> Life:
+        """Tasks start at once, write two lines, and do what their definition's variables say: `HEALTH`, `EXIT`."""
+        env = spec.app.env
+        return Life(
+            start_seconds=0.01,
+            stop_seconds=0.01,
+            healthy=env.get("HEALTH") != "never",
+            ends_after_seconds=0.05 if "EXIT" in env else None,
+            exit_status=int(env.get("EXIT", 0)),
+            output=b"started\nlistening on 8080\n",
+        )
+
+    @property
+    def url(self) -> str:
+        """Where the API is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Start controller, gateway and API."""
+        self.controller = Controller(self.store, self.engine, self.prober, self.clock)
+        await self.controller.start()
+        self.server = ApiServer(self.controller, "127.0.0.1", self.port, self.settings)
+        await self.server.start()
+        self.port = self.server.port
+        self._tasks = [
+            asyncio.create_task(self.controller.run()),
+            asyncio.create_task(feed_gateway(self.gateway, self.controller.publisher, self.clock)),
+        ]
+
+    async def stop(self) -> None:
+        """End the API and the controller, as a crash would; tasks and gateway go on."""
+        await self.server.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def served_platform(settings: ApiSettings | None = None) -> AsyncIterator[ServedPlatform]:
+    """Started, and stopped at the end."""
+    platform = ServedPlatform(settings)
+    await platform.start()
+    try:
+        yield platform
+    finally:
+        await platform.stop()
+        await platform.engine.close()
