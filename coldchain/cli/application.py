@@ -1,0 +1,54 @@
+"""application: the commands put together. `main.command` adds those that start processes."""
+
+from typing import Annotated
+
+import typer
+
+from coldchain.cli import changes, deploy, events, logs, status, versions
+
+EPILOG = (
+    "Exit status: 0 done, 1 failed or rolled back, 2 invalid input or usage, 3 no platform answers, 4 timed out, "
+    "130 interrupted."
+)
+
+application = typer.Typer(
+    name="coldchain",
+    help="Run services on containers, and release, scale and recover them without losing a request.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from coldchain._version import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@application.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Options of the whole program."""
+
+
+for command in (
+    deploy.deploy,
+    status.status,
+    changes.scale,
+    changes.restart,
+    changes.rollback,
+    versions.versions,
+    logs.logs,
+    events.events,
+    events.story,
+    changes.cancel,
+    changes.delete,
+):
+    application.command()(command)

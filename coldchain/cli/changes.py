@@ -1,0 +1,132 @@
+"""changes: commands that change an app that is there: scale, restart, rollback, cancel, delete."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from coldchain.cli.client import Client, app_path
+from coldchain.cli.errors import CommandError, Invalid
+from coldchain.cli.follow import follow
+from coldchain.cli.options import DEFAULT_URL, AppId, Force, Json, Timeout, Url, Wait
+from coldchain.cli.output import fail, run, say, write_json
+
+Count = Annotated[int, typer.Argument(metavar="N", min=0, help="How many instances.")]
+VersionId = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="One of `coldchain versions APP`.")]
+DeploymentId = Annotated[
+    str, typer.Argument(metavar="DEPLOYMENT", help="Its id, the beginning of it, or the id of its app.")
+]
+
+
+class _Change:
+    """One call that begins a deployment, and how to go on."""
+
+    def __init__(self, url: str, *, wait: bool, timeout: float | None, as_json: bool) -> None:
+        self.client = Client(url)
+        self.wait, self.timeout, self.as_json = wait, timeout, as_json
+
+    async def make(self, method: str, path: str, *, body: object = None, force: bool = False) -> None:
+        async with self.client as client:
+            query = {"force": "true"} if force else {}
+            await self.follow(await client.call(method, path, body=body, query=query))
+
+    async def follow(self, begun: dict[str, Any]) -> None:
+        if self.wait:
+            await follow(self.client, [begun["deploymentId"]], timeout=self.timeout, as_json=self.as_json)
+        elif self.as_json:
+            write_json(begun)
+        else:
+            say(f"deployment {begun['deploymentId']} begun")
+
+
+def scale(
+    app: AppId,
+    instances: Count,
+    wait: Wait = True,
+    force: Force = False,
+    timeout: Timeout = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Change the number of instances. What leaves is drained first."""
+    change = _Change(url, wait=wait, timeout=timeout, as_json=as_json)
+    run(change.make("PATCH", f"/v2/apps/{app_path(app)}", body={"instances": instances}, force=force))
+
+
+def restart(
+    app: AppId,
+    wait: Wait = True,
+    force: Force = False,
+    timeout: Timeout = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Replace every instance by a new one, as a rollout does."""
+    change = _Change(url, wait=wait, timeout=timeout, as_json=as_json)
+    run(change.make("POST", f"/v2/apps/{app_path(app)}/restart", force=force))
+
+
+def rollback(
+    app: AppId,
+    version: VersionId = None,
+    wait: Wait = True,
+    force: Force = False,
+    timeout: Timeout = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Go back to a version; without one, to the last with another configuration."""
+    change = _Change(url, wait=wait, timeout=timeout, as_json=as_json)
+    body = {"version": version} if version else {}
+    run(change.make("POST", f"/v1/apps/{app_path(app)}/rollback", body=body, force=force))
+
+
+def cancel(
+    deployment: DeploymentId,
+    force: Annotated[bool, typer.Option("--force", help="Just end it, as it stands; nothing is taken back.")] = False,
+    wait: Wait = True,
+    timeout: Timeout = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Take a running deployment back."""
+    run(_cancel(_Change(url, wait=wait, timeout=timeout, as_json=as_json), deployment, force=force))
+
+
+async def _cancel(change: _Change, given: str, *, force: bool) -> None:
+    async with change.client as client:
+        running = await client.get("/v2/deployments")
+        found = [
+            one["id"] for one in running if one["id"].startswith(given) or "/" + given.strip("/") in one["affectedApps"]
+        ]
+        if len(found) != 1:
+            raise CommandError(
+                f"{len(found)} running deployments are meant by {given!r}",
+                lines=[f"{one['id']} {one['kind']} of {', '.join(one['affectedApps'])}" for one in running],
+                todo="These are running: name one of them." if running else "None is running.",
+            )
+        begun = await client.call("DELETE", f"/v2/deployments/{found[0]}", query={"force": str(force).lower()})
+        if begun is not None:
+            await change.follow(begun)
+        elif change.as_json:
+            write_json({"cancelled": found[0]})
+        else:
+            say(f"deployment {found[0]} ended as it stood")
+
+
+def delete(
+    app: AppId,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Wait = True,
+    force: Force = False,
+    timeout: Timeout = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Drain and stop all instances, and take the app away with its versions."""
+    change = _Change(url, wait=wait, timeout=timeout, as_json=as_json)
+    if not yes:
+        if not sys.stdin.isatty():
+            fail(Invalid(f"nobody is there to agree that {app} is deleted", todo="Say it with --yes."))
+        typer.confirm(f"Delete {app} with all its instances and versions?", abort=True, err=True)
+    run(change.make("DELETE", f"/v2/apps/{app_path(app)}", force=force))

@@ -1,0 +1,126 @@
+"""client: the API's addresses as calls. Heavy modules are imported when the first call is made."""
+
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from coldchain.cli.errors import Invalid, Refused, Unreachable
+
+if TYPE_CHECKING:
+    import aiohttp
+
+PATIENCE_SECONDS = 30.0
+"""How long a lost connection is tried again: a controller that restarts is back before that."""
+RETRY_SECONDS = 0.3
+ANSWER_SECONDS = 60.0
+
+Query = Mapping[str, str]
+
+
+def app_path(app_id: str) -> str:
+    """The part of an address that names an app."""
+    return quote(app_id.strip("/"), safe="/.-")
+
+
+class Client:
+    """Calls raise Unreachable where nobody answers, Refused where the answer is no."""
+
+    def __init__(self, url: str) -> None:
+        self.url = (url if "://" in url else f"http://{url}").rstrip("/")
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Client":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, path: str, **query: str) -> Any:
+        return await self.call("GET", path, query=query)
+
+    async def call(self, method: str, path: str, *, body: object = None, query: Query | None = None) -> Any:
+        """The JSON answer; None if there is no body."""
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=10)
+        try:
+            async with self._open().request(
+                method, self.url + path, json=body, params=query, timeout=timeout
+            ) as response:
+                return await self._read(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    async def get_patiently(self, path: str) -> Any:
+        """As `get`; a lost connection or a platform that is not ready is tried again for PATIENCE_SECONDS."""
+        import asyncio
+        import time
+
+        limit = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self.get(path)
+            except (Unreachable, Refused) as error:
+                if (isinstance(error, Refused) and error.status < 500) or time.monotonic() > limit:
+                    raise
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def lines(self, path: str, *, query: Query | None = None, headers: Query | None = None) -> AsyncIterator[str]:
+        """The lines of an answer without an end."""
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=None)
+        try:
+            async with self._open().get(self.url + path, params=query, headers=headers, timeout=timeout) as response:
+                if response.status != 200:
+                    await self._read(response)
+                kept = b""
+                async for chunk in response.content.iter_any():
+                    *whole, kept = (kept + chunk).split(b"\n")
+                    for line in whole:
+                        yield line.decode("utf-8", "replace")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    def _open(self) -> "aiohttp.ClientSession":
+        import aiohttp
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        return self._session
+
+    async def _read(self, response: "aiohttp.ClientResponse") -> Any:
+        import json
+
+        sent = await response.read()
+        try:
+            document = json.loads(sent) if sent else None
+        except ValueError:
+            raise self._stranger(response) from None
+        if response.status >= 400:
+            if not isinstance(document, dict):
+                raise self._stranger(response)
+            raise Refused(response.status, document)
+        return document
+
+    def _stranger(self, response: "aiohttp.ClientResponse") -> Unreachable:
+        return Unreachable(
+            f"what answers at {self.url} is not Coldchain",
+            why=f"status {response.status}, {response.content_type}",
+            todo="Name the API's address with --url or COLDCHAIN_URL.",
+        )
+
+    def _unreachable(self, error: BaseException) -> Unreachable | Invalid:
+        import aiohttp
+
+        if isinstance(error, aiohttp.InvalidURL):
+            return Invalid(f"{self.url} is no address", todo="Write it as http://127.0.0.1:8080.")
+        return Unreachable(
+            f"no platform answers at {self.url}",
+            why=getattr(error, "strerror", None) or str(error) or type(error).__name__,
+            todo="Start it with `coldchain up`, or name another address with --url or COLDCHAIN_URL.",
+        )

@@ -1,0 +1,71 @@
+"""deploy: sends definitions and follows them until they serve."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coldchain.cli.client import Client, app_path
+from coldchain.cli.errors import Refused
+from coldchain.cli.files import Definition, read_definitions
+from coldchain.cli.follow import follow
+from coldchain.cli.options import DEFAULT_URL, Force, Json, Timeout, Url, Wait
+from coldchain.cli.output import run, say, write_json
+
+Files = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="Definitions in JSON or YAML; - is standard input.")
+]
+
+
+def deploy(
+    files: Files,
+    wait: Wait = True,
+    force: Force = False,
+    timeout: Timeout = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Create or change apps as their definitions say, and follow until they serve.
+
+    Exit status: 0 succeeded; 1 failed or rolled back; 2 invalid definition or usage; 3 no platform answers;
+    4 timed out; 130 interrupted (the deployment goes on).
+    """
+    run(_deploy(Client(url), files, wait=wait, force=force, timeout=timeout, as_json=as_json))
+
+
+async def _deploy(
+    client: Client, files: list[Path], *, wait: bool, force: bool, timeout: float | None, as_json: bool
+) -> None:
+    definitions = await asyncio.to_thread(read_definitions, files)
+    for one in definitions:
+        if not one.checked:
+            say(f"warning: {one.app_id} has no health check: its releases cannot be loss-free")
+    async with client:
+        begun: list[dict[str, str]] = []
+        for one in definitions:
+            try:
+                begun.append(await _send(client, one, force=force))
+            except Refused as error:
+                error.what = f"{one.source}: {one.app_id}: {error.what}"
+                if begun:
+                    error.lines.append("begun before, and going on: " + ", ".join(_name(each) for each in begun))
+                raise
+            if not wait and not as_json:
+                say(f"{one.app_id}: deployment {begun[-1]['deploymentId']} begun, version {begun[-1]['version']}")
+        if wait:
+            await follow(client, [each["deploymentId"] for each in begun], timeout=timeout, as_json=as_json)
+        elif as_json:
+            write_json(begun)
+
+
+async def _send(client: Client, one: Definition, *, force: bool) -> dict[str, str]:
+    query = {"partialUpdate": "false", "force": str(force).lower()}
+    answer: dict[str, str] = await client.call(
+        "PUT", f"/v2/apps/{app_path(one.app_id)}", body=one.document, query=query
+    )
+    return {"id": one.app_id, **answer}
+
+
+def _name(begun: dict[str, str]) -> str:
+    return f"{begun['id']} (deployment {begun['deploymentId']})"

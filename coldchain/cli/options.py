@@ -1,0 +1,32 @@
+"""options: arguments and options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+def complete_app(context: typer.Context, incomplete: str) -> list[str]:
+    """Ids of the apps there are, for the shell; nothing when no platform answers."""
+    import json
+    import urllib.request
+
+    url = str(context.params.get("url") or DEFAULT_URL)
+    try:
+        with urllib.request.urlopen(f"{url}/v2/apps", timeout=2) as response:  # noqa: S310 -- the user's own address
+            found = [str(app["id"]) for app in json.load(response)["apps"]]
+    except (OSError, ValueError, LookupError):
+        return []
+    return [app_id for app_id in found if app_id.lstrip("/").startswith(incomplete.lstrip("/"))]
+
+
+Url = Annotated[str, typer.Option("--url", envvar="COLDCHAIN_URL", help="Address of the API.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+AppId = Annotated[str, typer.Argument(metavar="APP", help="Id of the app.", autocompletion=complete_app)]
+Force = Annotated[bool, typer.Option("--force", help="Take the place of a deployment that is still running.")]
+Wait = Annotated[bool, typer.Option("--wait/--detach", help="Follow the deployment to its end, or return at once.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", min=0.1, help="Seconds to follow; the deployment itself goes on. [default: none]"),
+]

@@ -1,0 +1,151 @@
+"""status: how things stand: all apps in brief, or one with its instances, its deployment and what keeps it."""
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coldchain.cli.client import Client, app_path
+from coldchain.cli.follow import STAGES, failure_lines
+from coldchain.cli.options import DEFAULT_URL, Json, Url, complete_app
+from coldchain.cli.output import console, duration, run, show, table, write_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+WATCH_SECONDS = 1.0
+ID_SHOWN = 12
+COLORS = {"running": "green", "deploying": "cyan", "suspended": "bright_black", "deleting": "magenta"}
+BAD_COLOR = "red"
+
+OptionalApp = Annotated[
+    str | None, typer.Argument(metavar="[APP]", help="Id of an app; all if none is given.", autocompletion=complete_app)
+]
+
+
+def status(
+    app: OptionalApp = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every second, until interrupted.")] = False,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Show all apps, or one with its instances and why it is not yet as wanted."""
+    run(_status(Client(url), app, watch=watch, as_json=as_json))
+
+
+async def _status(client: Client, app: str | None, *, watch: bool, as_json: bool) -> None:
+    path = f"/v1/apps/{app_path(app)}/status" if app else "/v1/status"
+    async with client:
+        if not watch:
+            _show(await client.get(path), one=app is not None, as_json=as_json)
+        elif as_json or not sys.stdout.isatty():
+            while True:
+                _show(await client.get_patiently(path), one=app is not None, as_json=as_json)
+                await asyncio.sleep(WATCH_SECONDS)
+        else:
+            await _watch(client, path, one=app is not None)
+
+
+async def _watch(client: Client, path: str, *, one: bool) -> None:
+    from rich.live import Live
+
+    with Live(console=console(), auto_refresh=False, screen=True) as live:
+        while True:
+            live.update(_screen(await client.get_patiently(path), one=one), refresh=True)
+            await asyncio.sleep(WATCH_SECONDS)
+
+
+def _show(found: dict[str, Any], *, one: bool, as_json: bool) -> None:
+    if as_json:
+        write_json(found)
+    else:
+        show(_screen(found, one=one))
+
+
+def _screen(found: dict[str, Any], *, one: bool) -> "RenderableType":
+    from rich.console import Group
+
+    return Group(*(_app(found) if one else _platform(found)))
+
+
+def _platform(found: dict[str, Any]) -> list["RenderableType"]:
+    from rich.text import Text
+
+    rows = [
+        (
+            app["id"],
+            _condition(app["condition"]),
+            *(app["progress"][stage] for stage in STAGES),
+            app["image"],
+            app["explain"] or "; ".join(app["warnings"]),
+        )
+        for app in found["apps"]
+    ]
+    shown: list[RenderableType] = [table(("app", "state", *STAGES, "image", "note"), rows)] if rows else []
+    if not rows:
+        shown.append(Text("No app yet. `coldchain deploy FILE` makes one."))
+    shown += [Text(line, style="yellow") for line in _troubles(found)]
+    return shown
+
+
+def _troubles(found: dict[str, Any]) -> list[str]:
+    """What is not as it should be with the platform itself."""
+    lines = [found["goingDown"]] if found["goingDown"] else []
+    if found["engine"]["trouble"]:
+        lines.append(f"engine {found['engine']['target']}: {found['engine']['trouble']}")
+    silent = [gateway["name"] for gateway in found["gateways"] if not gateway["live"]]
+    return lines + [f"gateway {name} does not report; if it runs, it serves its last routes" for name in silent]
+
+
+def _condition(word: str) -> "RenderableType":
+    from rich.text import Text
+
+    return Text(word, style=COLORS.get(word, BAD_COLOR))
+
+
+def _app(found: dict[str, Any]) -> list["RenderableType"]:
+    from rich.text import Text
+
+    counts = ", ".join(f"{found['progress'][stage]} {stage}" for stage in STAGES)
+    old = f", {found['progress']['old']} old" if found["progress"]["old"] else ""
+    lines = [
+        Text.assemble(f"{found['id']}  ", _condition(found["condition"]), f"  {counts}{old}"),  # type: ignore[arg-type]
+        Text(f"version {found['version'] or '-'}, image {found['image'] or '-'}"),
+    ]
+    if found["routes"]:
+        lines.append(Text(f"routes {', '.join(found['routes'])}"))
+    if found["deployment"]:
+        one = found["deployment"]
+        lines.append(Text(f"deployment {one['id']}: {one['kind']}, deadline {one['deadlineAt']} ({one['cause']})"))
+    elif found["lastDeployment"] and found["lastDeployment"]["state"] != "succeeded":
+        one = found["lastDeployment"]
+        lines.append(Text(f"last deployment {one['id']}: {one['kind']} {one['state']}: {one['reason']}"))
+    if found["imageProgress"]:
+        lines.append(Text(f"image: {found['imageProgress']}"))
+    if found["explain"]:
+        lines.append(Text(f"not there yet: {found['explain']}", style="yellow"))
+    lines += [Text(f"warning: {warning}", style="yellow") for warning in found["warnings"]]
+    shown: list[RenderableType] = [*lines, Text()]
+    if found["instances"]:
+        rows = [_instance(one) for one in found["instances"]]
+        shown += [table(("instance", "phase", "for", "health", "agent", "address", "version", "cause"), rows)]
+    if found["lastFailure"]:
+        shown.append(Text())
+        shown += [Text(line) for line in failure_lines(found["lastFailure"])]
+    return shown
+
+
+def _instance(one: dict[str, Any]) -> tuple[object, ...]:
+    ports = ",".join(map(str, one["ports"]))
+    health = one["standing"] if one["standing"] == "healthy" else one["healthDetail"] or one["standing"]
+    return (
+        one["id"][:ID_SHOWN],
+        one["phase"],
+        duration(one["sinceSeconds"]),
+        health if one["phase"] in ("starting", "entering", "serving") else None,
+        one["agent"],
+        f"{one['address']}:{ports}" if one["address"] and ports else one["address"],
+        one["version"],
+        one["cause"],
+    )
