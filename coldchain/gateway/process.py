@@ -58,7 +58,8 @@ class NginxProcess:
         if master is None or not is_master(master):
             return
         if state is not None:
-            await self._drain(deadline)
+            await self.drain()
+            await self._until_quiet(deadline)
         for number, seconds in (
             (signal.SIGQUIT, max(0.0, deadline - time.monotonic())),
             (signal.SIGTERM, _KILL_SECONDS),
@@ -67,6 +68,10 @@ class NginxProcess:
             if await _until(lambda: not is_master(master), seconds):
                 return
         raise Unavailable(f"nginx (process {master}) does not end", todo=f"End it by hand: kill -9 {master}")
+
+    async def drain(self) -> None:
+        """From now on it is not ready, and every answer closes its connection. `start_or_adopt` takes that back."""
+        await self._order("/drain")
 
     async def state(self) -> GatewayState | None:
         """What the nginx of this prefix says of itself; None when none answers."""
@@ -144,9 +149,8 @@ class NginxProcess:
         if process.returncode != 0:
             raise _refusal(output.decode(errors="replace"))
 
-    async def _drain(self, deadline: float) -> None:
-        """Answers now carry `Connection: close`; waits until only our own connection is left."""
-        await self._order("/drain")
+    async def _until_quiet(self, deadline: float) -> None:
+        """Waits, not for ever, until only our own connection is left."""
 
         async def quiet() -> bool:
             state = await self.state()

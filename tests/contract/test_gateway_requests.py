@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import io
 import json
+import re
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -96,7 +98,7 @@ async def test_the_path_passed_on_is_the_one_the_route_was_chosen_by(lab: Gatewa
         await exchange(lab, f"GET {path} HTTP/1.1\r\nHost: x\r\n")
     assert [request.target for request in app.requests] == list(paths.values())
     app.requests.clear()
-    await lab.process._order("/drain")
+    await lab.process.drain()
     await lab.in_flight({})
     for path in paths:
         await exchange(lab, f"GET {path} HTTP/1.1\r\nHost: x\r\n")
@@ -270,7 +272,7 @@ async def test_headers_that_the_consumer_may_not_make_up(lab: GatewayLab, app: R
     )
     headers = app.requests[0].headers
     request_id = headers.pop("x-request-id")
-    assert len(request_id) == 32
+    assert re.fullmatch(rf"{re.escape(socket.gethostname())}-\d+-1-[\d.]+", request_id)
     assert headers == {
         "host": "shop.test:8080",
         "x-forwarded-for": "127.0.0.1",
@@ -404,7 +406,7 @@ async def test_while_draining_every_answer_closes_its_connection(lab: GatewayLab
     head = await reader.readuntil(b"\r\n\r\n")
     assert b"Connection: keep-alive" in head
     await reader.readexactly(len(str(app.port)))
-    await lab.process._order("/drain")
+    await lab.process.drain()
     assert await lab.ready() == 503
     await asyncio.sleep(0.1)  # every worker hears of it within its next tick
     writer.write(request)

@@ -127,7 +127,7 @@ async def test_another_size_of_memory_empties_it_and_requests_wait_for_the_rotat
 async def test_a_draining_one_that_is_adopted_serves_again(lab: GatewayLab, app: RawApplication) -> None:
     await lab.route(endpoint("a", app.port))
     await lab.gateway.renew(60)
-    await lab.process._order("/drain")
+    await lab.process.drain()
     assert (await lab.state()).draining
     await lab.process.start_or_adopt()
     assert not (await lab.state()).draining

@@ -11,6 +11,7 @@ import os
 import re
 import statistics
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,8 +81,9 @@ def proxy_server(port: int, upstreams: list[int]) -> str:
 
 
 def worker_of(master: int) -> int:
-    """The one worker of an nginx."""
-    children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    """The one worker of an nginx, which appears a moment after its master."""
+    while not (children := Path(f"/proc/{master}/task/{master}/children").read_text().split()):
+        time.sleep(0.01)
     return int(children[0])
 
 
