@@ -57,8 +57,9 @@ class Stage:
         limit = time.monotonic() + START_SECONDS
         while True:
             try:
-                await self.call("GET", "/ping")
-            except (aiohttp.ClientError, StepFailed) as error:
+                async with asyncio.timeout(1):
+                    await self.call("GET", "/ping")
+            except (aiohttp.ClientError, StepFailed, TimeoutError) as error:
                 if self._process.poll() is not None or time.monotonic() > limit:
                     raise StepFailed(f"`coldchain up` does not answer: {self.log_tail()}") from error
                 await asyncio.sleep(0.05)
