@@ -1,7 +1,7 @@
 """controller: the loops put together. Everything it needs is handed over; it starts no server of its own."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 import structlog
@@ -12,9 +12,10 @@ from coldchain.control.health import HealthWatcher
 from coldchain.control.operations import Operations
 from coldchain.control.reconciler import Reconciler
 from coldchain.control.rotation import Publisher
-from coldchain.control.state import State
+from coldchain.control.state import State, app_id_of
 from coldchain.control.tasks import TaskWatcher
 from coldchain.documents import keys
+from coldchain.documents.keys import Record
 from coldchain.model.deployment import Deployment
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine
@@ -38,10 +39,15 @@ class Controller:
         self.tasks = TaskWatcher(engine, clock, self._mark)
         self.health = HealthWatcher(self.state, prober, clock, self._mark)
         self.reconciler = Reconciler(self.state, engine, clock, lambda: self.publisher, self.tasks, self.health)
-        self.operations = Operations(self.state, clock, self._mark)
+        self.tasks.on_listed = self.reconciler.listed
+        self.operations = Operations(self.state, clock)
 
     def _mark(self, app_ids: Collection[str]) -> None:
         self.reconciler.mark(app_ids)
+
+    def _mark_changed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
+        changed = (after or before for before, after in pairs)
+        self._mark({app_id for record in changed if record and (app_id := app_id_of(record))})
 
     async def start(self) -> None:
         """Take the next term, read the records, and begin every time limit anew. Raises LostUpdate when another
@@ -52,6 +58,7 @@ class Controller:
         self.events = EventLog(self._clock, term)
         happenings = Happenings(self.events, self._clock)
         self.state.on_commit(happenings.committed)
+        self.state.on_commit(self._mark_changed)
         self.tasks.on_update = lambda status: happenings.task_updated(
             status, self.state.instances.get(status.instance_id)
         )

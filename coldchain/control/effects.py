@@ -5,22 +5,22 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from coldchain.model.errors import ColdchainError
+from coldchain.model.errors import ColdchainError, Unavailable
 from coldchain.ports.clock import Clock
 
 RETRY_SECONDS_MAX = 30.0
-KINDS = ("prepare", "launch", "kill", "forget")
 
 log = structlog.get_logger(__name__)
 
 
 class Effect:
-    """How far an effect got. `error` of the last try; `again_at`: monotonic time before which it is not tried again."""
+    """How far an effect got, on the monotonic clock. `error`: of the last try, which is repeated from `again_at` on."""
 
     def __init__(self) -> None:
         self.running: asyncio.Task[None] | None = None
         self.error: ColdchainError | None = None
         self.again_at = 0.0
+        self.ended_at = 0.0
         self.tries = 0
 
 
@@ -38,13 +38,17 @@ class Effects:
         name: str,
         work: Callable[[], Awaitable[object]],
         done: Callable[[], None],
+        *,
+        limit_seconds: float,
         hold_seconds: float = 0.0,
     ) -> None:
         """Start `work` unless it runs or must wait; call `done` at its end. After a success it is not tried again for
-        `hold_seconds`; after an error for as long as the error says, doubled with each try."""
+        `hold_seconds`; after an error, or when the limit is over, for as long as the error says, doubled with each
+        try."""
         effect = self._effects.setdefault((kind, name), Effect())
         if effect.running is None and self._clock.monotonic() >= effect.again_at:
-            effect.running = asyncio.create_task(self._carry_out(kind, name, effect, work, done, hold_seconds))
+            carrying_out = self._carry_out(kind, name, effect, work, done, limit_seconds, hold_seconds)
+            effect.running = asyncio.create_task(carrying_out)
 
     async def _carry_out(
         self,
@@ -53,38 +57,49 @@ class Effects:
         effect: Effect,
         work: Callable[[], Awaitable[object]],
         done: Callable[[], None],
+        limit_seconds: float,
         hold_seconds: float,
     ) -> None:
         try:
-            await work()
+            async with asyncio.timeout(limit_seconds):
+                await work()
             effect.error, effect.tries = None, 0
             effect.again_at = self._clock.monotonic() + hold_seconds
+        except TimeoutError:
+            self._failed(kind, name, effect, Unavailable(f"{kind}: no answer in {limit_seconds:g} s"))
         except ColdchainError as error:
-            effect.error = error
-            effect.tries += 1
-            delay = min(RETRY_SECONDS_MAX, (error.retry_seconds or 1.0) * 2.0 ** min(effect.tries - 1, 10))
-            effect.again_at = self._clock.monotonic() + delay
-            log.warning("failed, will be tried again", what=kind, of=name, error=str(error), again_in_seconds=delay)
+            self._failed(kind, name, effect, error)
+        except Exception as error:
+            log.exception("a bug of ours", what=kind, of=name)
+            words = f"{kind} failed by a bug of ours: {type(error).__name__}: {error}"
+            self._failed(kind, name, effect, ColdchainError(words, todo="The controller's log has the trace"))
         finally:
             effect.running = None
+            effect.ended_at = self._clock.monotonic()
             done()
 
-    def pending(self, kind: str, name: str) -> bool:
-        """True while it runs."""
+    def _failed(self, kind: str, name: str, effect: Effect, error: ColdchainError) -> None:
+        effect.error = error
+        effect.tries += 1
+        delay = min(RETRY_SECONDS_MAX, (error.retry_seconds or 1.0) * 2.0 ** min(effect.tries - 1, 10))
+        effect.again_at = self._clock.monotonic() + delay
+        log.warning("failed, will be tried again", what=kind, of=name, error=str(error), again_in_seconds=delay)
+
+    def unsettled(self, kind: str, name: str, since: float) -> bool:
+        """True while it runs, or if it ended at `since` (monotonic seconds) or later."""
         effect = self._effects.get((kind, name))
-        return effect is not None and effect.running is not None
+        return effect is not None and (effect.running is not None or effect.ended_at >= since)
 
     def error(self, kind: str, name: str) -> ColdchainError | None:
         """Of the last try; None when it went well or was not tried."""
         effect = self._effects.get((kind, name))
         return effect.error if effect else None
 
-    def forget(self, name: str) -> None:
-        """The object is gone: its effects are of no interest any more."""
-        for kind in KINDS:
-            effect = self._effects.get((kind, name))
-            if effect is not None and effect.running is None:
-                del self._effects[kind, name]
+    def forget(self, gone: Callable[[str], bool]) -> None:
+        """Drop what is known of objects that are gone, by their names."""
+        self._effects = {
+            key: effect for key, effect in self._effects.items() if effect.running is not None or not gone(key[1])
+        }
 
     async def stop(self) -> None:
         """Cancel what runs; the next controller asks for it again."""

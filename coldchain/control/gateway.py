@@ -14,6 +14,7 @@ IDLE_WAIT_SECONDS = 1.0
 """How long one exchange waits for news: also how often the lease is renewed, several times within its length."""
 DRAINING_WAIT_SECONDS = 0.05
 """While requests are open on endpoints that leave: how soon the controller hears that they are done."""
+OUT_OF_STEP_SECONDS = 0.01
 RETRY_SECONDS = 0.2
 
 log = structlog.get_logger(__name__)
@@ -32,7 +33,8 @@ async def feed_gateway(
                 log.info("gateway answers again")
             trouble = ""
         except OutOfStep:
-            continue  # its state is gone or newer: the next report says which, and the feed answers with the whole
+            # Its state is gone or newer: the next report says which, and the feed answers with the whole.
+            await clock.sleep(OUT_OF_STEP_SECONDS)
         except ColdchainError as error:
             if str(error) != trouble:
                 trouble = str(error)

@@ -1,6 +1,6 @@
 """operations: what users may ask for: create, change, restart, roll back, cancel, delete. Each is one write."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
 from coldchain.control.state import State
 from coldchain.decisions import version as decide
@@ -19,12 +19,11 @@ DEPLOYMENTS_KEPT = 200
 
 
 class Operations:
-    """Callable from any task of the loop. `changed(app ids)` wakes the reconciler. Every error leaves all as it was."""
+    """Callable from any task of the loop. Every error leaves all as it was, but for Unavailable: then nobody knows."""
 
-    def __init__(self, state: State, clock: Clock, changed: Callable[[Collection[str]], None]) -> None:
+    def __init__(self, state: State, clock: Clock) -> None:
         self._state = state
         self._clock = clock
-        self._changed = changed
         self.closed_because = ""
 
     async def create(self, app: App, caller: str) -> Deployment:
@@ -123,7 +122,12 @@ class Operations:
         return running
 
     def _check_routes(self, app: App) -> None:
-        problems = conflicts(app, self._state.wanted_apps())
+        leaving = {
+            one.version_id: self._state.app_of(one)
+            for one in self._state.instances.values()
+            if one.live and one.app_id != app.id
+        }
+        problems = conflicts(app, self._state.wanted_apps(), leaving.values())
         if problems:
             raise InvalidDocument(problems)
 
@@ -132,7 +136,8 @@ class Operations:
     ) -> Deployment:
         self._check_routes(app)
         current = self._state.wanted(app_id)
-        wanted = decide.next_version(current, app, self._clock.now(), restart=restart)
+        last = max(self._state.versions.get(app_id, ()), default=None)
+        wanted = decide.next_version(current, app, self._clock.now(), last=last, restart=restart)
         kind: DeploymentKind = "restart" if restart else decide.kind_of(current, wanted)
         return await self._write(current, wanted, running, kind, caller)
 
@@ -164,13 +169,11 @@ class Operations:
         if change.record is None:
             remove.append(self._state.apps[app_id])
         await self._state.commit(put, remove)
-        self._changed({app_id})
         return change.deployment
 
     async def _end(self, running: Deployment, reason: str) -> None:
         ended = decide.end(running, "cancelled", reason, self._clock.now())
         await self._state.commit([ended])
-        self._changed({running.app_id})
 
     def _old_versions(self, app_id: str) -> Iterable[Version]:
         """Those beyond what is kept that nothing points to."""

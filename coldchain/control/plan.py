@@ -46,7 +46,6 @@ class Plan:
         self.remove: list[Record] = []
         self.effects: list[Effect] = []
         self.waiting: list[str] = []
-        self.touched: set[str] = set()
 
     def add(self, view: View, actions: Iterable[Action]) -> None:
         """Take in the actions of one app's decision."""
@@ -57,7 +56,6 @@ class Plan:
             if isinstance(action, Place):
                 self.waiting.append(action.instance_id)
                 continue
-            self.touched.add(view.app_id)
             match action:
                 case Move():
                     self._move(action)
@@ -68,7 +66,8 @@ class Plan:
                     self.remove.append(self._state.instances[action.instance_id])
                 case RecordFailure():
                     self._put(action.failure)
-                    self._put(action.backoff)
+                    if action.backoff is not None:
+                        self._put(action.backoff)
                 case EndDeployment():
                     assert view.deployment is not None
                     self._put(end(view.deployment, action.state, action.cause, self._now))
@@ -109,7 +108,6 @@ class Plan:
         moved = lives.move(self._instance(placed.instance_id), "launching", self._now, f"placed on {placed.agent}")
         moved = msgspec.structs.replace(moved, agent=placed.agent, address=placed.address, host_ports=placed.host_ports)
         self._put(moved)
-        self.touched.add(moved.app_id)
 
     def _create(self, view: View, action: CreateInstances) -> None:
         assert view.wanted is not None

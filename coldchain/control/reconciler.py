@@ -31,6 +31,11 @@ SWEEP_SECONDS = 1.0
 AGAIN_SECONDS = 10.0
 """After an engine took an order and the outcome has not shown, it is given again."""
 
+ORPHAN_GRACE_SECONDS = 10.0
+LIMIT_SECONDS = {"prepare": 3600.0, "launch": 300.0, "kill": 60.0, "forget": 60.0}
+"""An engine that has not answered an order by then (for a kill: beyond the grace) is taken not to answer. An image may
+be large and its registry far; a launch may wait for many others."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -58,6 +63,7 @@ class Reconciler:
         self._alarms: dict[str, float] = {}
         self.refused: dict[str, Refused] = {}
         self.progress: dict[str, str] = {}
+        self.broken: dict[str, str] = {}
         self.stopping = False
 
     def mark(self, app_ids: Collection[str]) -> None:
@@ -97,6 +103,8 @@ class Reconciler:
         finally:
             sleep.cancel()
             wake.cancel()
+        if self._state.in_doubt:
+            self.mark_all()
         if not self._wake.is_set():
             restless = {one.app_id for one in self._state.instances.values() if one.phase != "serving"}
             self._dirty.update(restless, self._state.running)
@@ -112,15 +120,9 @@ class Reconciler:
         """One pass over these apps: decide on all, write once, publish, then act."""
         async with self._state.lock:
             await self._state.fresh()
-            views = [self.view(app_id) for app_id in sorted(app_ids)]
             now = self._clock.now()
             plan = Plan(self._state, self._clock, now)
-            for view in views:
-                decision = reconcile(view, now)
-                self._alarms.pop(view.app_id, None)
-                if decision.look_again_at is not None:
-                    self._alarms[view.app_id] = decision.look_again_at
-                plan.add(view, decision.actions)
+            views = [view for app_id in sorted(app_ids) if (view := self._decide(app_id, plan, now))]
             self._place(plan)
             await self._state.commit(plan.put.values(), plan.remove)
             unhealthy = {view.app_id: _unhealthy(view) for view in views}
@@ -135,18 +137,30 @@ class Reconciler:
                     self._forget(self._state.instances[effect.instance_id].task_id, effect.instance_id)
                 case PrepareImage():
                     self._prepare(effect.version_id)
-        for instance in plan.remove:
-            if isinstance(instance, Instance):
-                self._effects.forget(instance.id)
-        self.mark(plan.touched)
-        self._clear_orphans()
+
+    def _decide(self, app_id: str, plan: Plan, now: float) -> View | None:
+        """Decide on one app. One that cannot be decided on, which is a bug of ours, must not hold up all others."""
+        try:
+            view = self.view(app_id)
+            decision = reconcile(view, now)
+            plan.add(view, decision.actions)
+        except Exception as error:
+            log.exception("a bug of ours: no decision on an app", app=app_id)
+            self.broken[app_id] = f"{type(error).__name__}: {error}"
+            self._alarms[app_id] = now + AGAIN_SECONDS
+            return None
+        self.broken.pop(app_id, None)
+        self._alarms.pop(app_id, None)
+        if decision.look_again_at is not None:
+            self._alarms[app_id] = decision.look_again_at
+        return view
 
     def view(self, app_id: str) -> View:
         """All that a decision about the app looks at."""
         state = self._state
         instances = tuple(state.instances_of.get(app_id, {}).values())
         wanted = state.wanted(app_id)
-        failed = self._effects.error("prepare", f"{app_id}@{wanted.id}") if wanted else None
+        failed = self._effects.error("prepare", f"{app_id}@{wanted.config_id}") if wanted else None
         return View(
             app_id=app_id,
             engine_known=self._tasks.known,
@@ -157,7 +171,9 @@ class Reconciler:
             seen={one.id: self._seen(one) for one in instances},
             deployment=state.running.get(app_id),
             backoff=state.backoffs.get(app_id),
+            failure=state.failures.get(app_id),
             image_failure=str(failed) if failed else "",
+            engine_trouble=self._tasks.trouble,
             quarantine_seconds=QUARANTINE_SECONDS,
         )
 
@@ -165,14 +181,37 @@ class Reconciler:
         refused = self._effects.error("launch", instance.id)
         publisher = self._publisher()
         weight = 1 if instance.phase in ("entering", "serving") else 0
+        waits_for = publisher.waits_for(instance, weight)
+        in_flight = publisher.in_flight(instance)
+        rejected = isinstance(refused, Rejected)
         return Seen(
             task=self._tasks.tasks.get(instance.task_id),
-            launch_refused=str(refused) if isinstance(refused, Rejected) else None,
-            launch_pending=self._effects.pending("launch", instance.id),
+            launch_refused=str(refused) if rejected else None,
+            launch_pending=not rejected and self._effects.unsettled("launch", instance.id, self._tasks.listed_at),
             verdict=self._health.verdict(instance),
-            acknowledged=publisher.acknowledged(instance, weight),
-            in_flight=publisher.in_flight(instance),
+            trouble=self._trouble(instance, waits_for, in_flight),
+            acknowledged=not waits_for,
+            in_flight=in_flight,
         )
+
+    def _trouble(self, instance: Instance, waits_for: str, in_flight: int | None) -> str:
+        """What the instance waits for, in words."""
+        match instance.phase:
+            case "scheduled":
+                refused = self.refused.get(instance.id)
+                return str(refused) if refused else ""
+            case "launching" | "stopping":
+                error = self._effects.error("launch" if instance.phase == "launching" else "kill", instance.id)
+                return str(error) if error else ""
+            case "entering" | "draining":
+                return waits_for
+            case "closing":
+                open_requests = "an unknown number of" if in_flight is None else in_flight
+                return f"{open_requests} requests in flight" if in_flight != 0 else ""
+            case "serving":
+                overruled = self._publisher().overruled(instance)
+                return "serves on, because more than half of its service fails" if overruled else ""
+        return ""
 
     def _place(self, plan: Plan) -> None:
         """Place what may be placed, on what this and all other instances leave of the offers."""
@@ -213,13 +252,8 @@ class Reconciler:
     def _kill(self, instance_id: str, grace_seconds: float) -> None:
         instance = self._state.instances[instance_id]
         hold_seconds = grace_seconds + AGAIN_SECONDS
-        self._run(
-            "kill",
-            instance.id,
-            instance.app_id,
-            partial(self._engine.kill, instance.task_id, grace_seconds),
-            hold_seconds,
-        )
+        work = partial(self._engine.kill, instance.task_id, grace_seconds)
+        self._run("kill", instance.id, instance.app_id, work, hold_seconds, grace_seconds)
 
     def _forget(self, task_id: str, name: str) -> None:
         async def work() -> None:
@@ -246,21 +280,46 @@ class Reconciler:
         self._run("prepare", version_id, app_id, work)
 
     async def _resolved(self, version: Version, image: str | None) -> None:
+        """All versions of one configuration have one image."""
         async with self._state.lock:
             await self._state.fresh()
-            known = self._state.versions.get(version.app.id, {}).get(version.id)
-            if known is not None and known.image is None:
-                await self._state.commit([msgspec.structs.replace(known, image=image)])
+            versions = self._state.versions.get(version.app.id, {}).values()
+            same = [one for one in versions if one.config_id == version.config_id and one.image is None]
+            await self._state.commit([msgspec.structs.replace(one, image=image) for one in same])
 
     def _run(
-        self, kind: str, name: str, app_id: str, work: Callable[[], Awaitable[object]], hold_seconds: float = 0.0
+        self,
+        kind: str,
+        name: str,
+        app_id: str,
+        work: Callable[[], Awaitable[object]],
+        hold_seconds: float = 0.0,
+        grace_seconds: float = 0.0,
     ) -> None:
-        self._effects.run(kind, name, work, lambda: self.mark({app_id}), hold_seconds)
+        self._effects.run(
+            kind,
+            name,
+            work,
+            lambda: self.mark({app_id}),
+            limit_seconds=LIMIT_SECONDS[kind] + grace_seconds,
+            hold_seconds=hold_seconds,
+        )
+
+    def listed(self, first: bool) -> None:
+        """The engine was listed: for the first time, and all can be decided on; or again, which shows who is lost."""
+        if first:
+            self.mark_all()
+        self._effects.forget(self._is_gone)
+        if not self._state.in_doubt and self._publisher().in_step():
+            self._clear_orphans()
+
+    def _is_gone(self, name: str) -> bool:
+        app_id, at, _ = name.partition("@")
+        known = app_id in self._state.apps if at else name in self._state.instances
+        return not known and name not in self._tasks.tasks
 
     def _clear_orphans(self) -> None:
         """Tasks of ours that no record knows: of an app deleted while we were away, or of a launch thought lost."""
-        if not self._tasks.known:
-            return
         for status in list(self._tasks.tasks.values()):
             if status.instance_id in self._state.instances:
                 continue
@@ -268,8 +327,8 @@ class Reconciler:
                 self._forget(status.task_id, status.task_id)
             else:
                 log.warning("ending a task that no instance knows", task=status.task_id, app=status.app_id)
-                end = partial(self._engine.kill, status.task_id, 0.0)
-                self._run("kill", status.task_id, status.app_id, end, AGAIN_SECONDS)
+                end = partial(self._engine.kill, status.task_id, ORPHAN_GRACE_SECONDS)
+                self._run("kill", status.task_id, status.app_id, end, AGAIN_SECONDS, ORPHAN_GRACE_SECONDS)
 
     async def stop(self) -> None:
         """Cancel what is being carried out."""

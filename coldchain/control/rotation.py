@@ -4,14 +4,18 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 
+import structlog
+
 from coldchain.control.state import State
 from coldchain.decisions import rotation as rotations
 from coldchain.decisions import route as routes
 from coldchain.decisions.rotation import GatewaySession
 from coldchain.model.gateway import KnownGateway
 from coldchain.model.instance import Instance
-from coldchain.model.rotation import Endpoint, GatewayReport, Rotation, RotationUpdate
+from coldchain.model.rotation import Endpoint, GatewayReport, Rotation, RotationUpdate, RouteRule
 from coldchain.ports.clock import Clock
+
+log = structlog.get_logger(__name__)
 
 LEASE_SECONDS = 5.0
 """For the gateway, from the moment it began to send its report. Long enough for a loaded machine, short enough that
@@ -35,8 +39,12 @@ class Publisher:
         self._published = asyncio.Event()
         self._services_of: dict[str, list[str]] = {}
         self._app_of: dict[str, str] = {}
+        self._routed: dict[str, object] = {}
         self._unhealthy: dict[str, frozenset[str]] = {}
-        self.rotation = Rotation(revision=term << TERM_SHIFT)
+        self._listed: dict[str, dict[str, list[Endpoint]]] = {}
+        self._changed_at: dict[str, int] = {}
+        self._first = term << TERM_SHIFT
+        self.rotation = Rotation(revision=self._first)
         self.sessions: dict[str, GatewaySession] = {}
 
     @property
@@ -53,31 +61,66 @@ class Publisher:
     def refresh(self, app_ids: Iterable[str], unhealthy: dict[str, frozenset[str]]) -> None:
         """Make the rotation anew for these apps and wake the gateways if it changed. `unhealthy`: ids by app."""
         self._unhealthy.update(unhealthy)
+        app_ids = list(app_ids)
         wanted: dict[str, tuple[Endpoint, ...] | None] = {}
         for app_id in app_ids:
             found = self._endpoints(app_id)
-            wanted.update(dict.fromkeys(self._services_of.pop(app_id, [])))
+            gone = [name for name in self._services_of.pop(app_id, ()) if name not in found]
+            wanted.update(dict.fromkeys(gone))
             wanted.update(found)
+            for name in gone:
+                self._app_of.pop(name, None)
             if found:
                 self._services_of[app_id] = list(found)
                 self._app_of.update(dict.fromkeys(found, app_id))
+            else:
+                self._unhealthy.pop(app_id, None)
+        update = rotations.renew(self.rotation, wanted, self._rules(app_ids))
+        if update is not None:
+            self.rotation = rotations.apply(self.rotation, update)
+            self._updates.append(update)
+            self._published.set()
+            self._published = asyncio.Event()
+        for app_id in app_ids:
+            self._index(app_id, update)
+
+    def _index(self, app_id: str, update: RotationUpdate | None) -> None:
+        listed: dict[str, list[Endpoint]] = {}
+        for name in self._services_of.get(app_id, ()):
+            for endpoint in self.rotation.services[name].endpoints:
+                listed.setdefault(endpoint.instance_id, []).append(endpoint)
+        before = self._listed.pop(app_id, {})
+        if listed:
+            self._listed[app_id] = listed
+        if update is not None and before != listed:
+            self._changed_at[app_id] = update.revision
+        if not listed and app_id not in self._state.apps and app_id not in self._state.instances_of:
+            self._changed_at.pop(app_id, None)
+
+    def _rules(self, app_ids: Iterable[str]) -> dict[str, tuple[RouteRule, ...] | None]:
+        """What changes of the routes: nothing, unless one of these apps has other routes than when it was last seen."""
+        changed = False
+        for app_id in app_ids:
+            version = self._state.wanted(app_id)
+            routed = (version.app.routes, rotations.services(version.app)) if version and version.app.routes else None
+            if routed != self._routed.get(app_id):
+                changed = True
+                self._routed.pop(app_id, None)
+                if routed is not None:
+                    self._routed[app_id] = routed
+        if not changed:
+            return {}
         rules = routes.rules(self._state.wanted_apps())
-        gone = dict.fromkeys(domain for domain in self.rotation.routes if domain not in rules)
-        update = rotations.renew(self.rotation, wanted, rules | gone)
-        if update is None:
-            return
-        self.rotation = rotations.apply(self.rotation, update)
-        self._updates.append(update)
-        self._published.set()
-        self._published = asyncio.Event()
+        return rules | dict.fromkeys(domain for domain in self.rotation.routes if domain not in rules)
 
     def _endpoints(self, app_id: str) -> dict[str, tuple[Endpoint, ...]]:
-        instances = list(self._state.instances_of.get(app_id, {}).values())
+        instances = [one for one in self._state.instances_of.get(app_id, {}).values() if one.live]
         version = self._state.wanted(app_id)
-        definitions = [version.app] if version else [self._state.app_of(one) for one in instances if one.live]
-        if not definitions:
-            return {}
-        return rotations.endpoints(definitions[0], instances, self._unhealthy.get(app_id, frozenset()))
+        return rotations.endpoints(
+            version.app if version else None,
+            [(one, self._state.app_of(one)) for one in instances],
+            self._unhealthy.get(app_id, frozenset()),
+        )
 
     def live(self) -> list[GatewaySession]:
         """The gateways that must be waited for now."""
@@ -85,19 +128,39 @@ class Publisher:
 
     def acknowledged(self, instance: Instance, weight: int) -> bool:
         """True when every live gateway works by this weight of the instance; an app without a service asks nobody."""
-        names = self._services_of.get(instance.app_id, [])
-        endpoints = [one for name in names for one in self.rotation.services[name].endpoints]
-        found = [one for one in endpoints if one.instance_id == instance.id]
-        if not found:
-            return not names
-        sessions = self.live()
-        return all(rotations.acknowledged(one, weight, sessions) for one in found)
+        return not self.waits_for(instance, weight)
+
+    def waits_for(self, instance: Instance, weight: int) -> str:
+        """What its acknowledgement waits for, in words; empty when it has it."""
+        found = self._listed.get(instance.app_id, {}).get(instance.id, ())
+        if not found and weight:
+            if not rotations.services(self._state.app_of(instance)):
+                return ""
+            return "it has no address at which its service could be reached"
+        if any(one.weight != weight for one in found):
+            return "its probes fail" if weight else "its mark is not published yet"
+        since = max((one.since for one in found), default=self._changed_at.get(instance.app_id, self._first))
+        now = self._clock.monotonic()
+        behind = [one for one in self.live() if one.applied < since]
+        return ", ".join(
+            f"gateway {one.gateway} has not applied it (its lease ends in {one.lease_until - now:.0f} s)"
+            for one in sorted(behind, key=lambda one: one.gateway)
+        )
+
+    def overruled(self, instance: Instance) -> bool:
+        """True when its probes fail and it serves on, because so many others of its service fail too."""
+        found = self._listed.get(instance.app_id, {}).get(instance.id, ())
+        return instance.id in self._unhealthy.get(instance.app_id, ()) and any(one.weight for one in found)
 
     def in_flight(self, instance: Instance) -> int | None:
         """Open requests of an instance of weight 0 over all live gateways; None when one has not said."""
-        if instance.app_id not in self._services_of:
+        if instance.id not in self._listed.get(instance.app_id, {}):
             return 0
         return rotations.in_flight(instance.id, self.live())
+
+    def in_step(self) -> bool:
+        """True when every live gateway works by a rotation of this controller, of whatever age."""
+        return all(one.applied >= self._first for one in self.live())
 
     async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
         await self._note(report)
@@ -112,7 +175,22 @@ class Publisher:
                 sleep.cancel()
         return self._update_since(report.applied)
 
+    def _overtake(self, report: GatewayReport) -> None:
+        """The gateway works by a newer rotation than this controller ever gave: the store was restored from older
+        data. What it would refuse, and what it seems to have acknowledged, is numbered anew above that."""
+        log.warning("the gateway is ahead of the store: numbering anew", gateway=report.gateway, applied=report.applied)
+        self.rotation = rotations.renumbered(self.rotation, report.applied + 1)
+        self._first = self.rotation.revision
+        self._updates.clear()
+        self._changed_at.clear()
+        self._published.set()
+        self._published = asyncio.Event()
+        for app_id in self._services_of:
+            self._index(app_id, None)
+
     async def _note(self, report: GatewayReport) -> None:
+        if report.applied > self.rotation.revision:
+            self._overtake(report)
         if report.gateway not in self._state.gateways:
             async with self._state.lock:
                 await self._state.fresh()
@@ -133,7 +211,8 @@ class Publisher:
         names: set[str] = set()
         if report.applied != known.applied:
             news = [one for one in self._updates if known.applied < one.revision <= report.applied]
-            names = set(self._app_of) if known.applied == 0 else {name for one in news for name in one.services}
+            followed = bool(news) and news[0].base == known.applied
+            names = {name for one in news for name in one.services} if followed else set(self._app_of)
         apps = {self._app_of[name] for name in names if name in self._app_of}
         for instance_id in known.in_flight.keys() | report.in_flight.keys():
             if known.in_flight.get(instance_id) != report.in_flight.get(instance_id):

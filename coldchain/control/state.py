@@ -62,19 +62,32 @@ class State:
         self._watchers.append(watcher)
 
     async def load(self) -> None:
-        """Read everything from the store. To be called before anything else, and again when a write was in doubt."""
+        """Read everything from the store. To be called before anything else, and again when a write was in doubt: the
+        watchers are told of what it had changed after all, as of any commit."""
         listing = await self._store.list("")
+        before = dict(self._records)
         self._clear()
         for entry in listing.entries:
             kind = KINDS.get(entry.key.partition("/")[0])
             if kind is not None:
                 self._keep(entry.key, stored.decode(entry.value, kind), entry.revision)
         self._stale = False
+        keys_changed = [key for key in before | self._records if before.get(key) != self._records.get(key)]
+        self._tell([(before.get(key), self._records.get(key)) for key in keys_changed])
+
+    @property
+    def in_doubt(self) -> bool:
+        """True while nobody knows whether a write happened."""
+        return self._stale
 
     async def fresh(self) -> None:
         """Read again if a write was in doubt."""
         if self._stale:
             await self.load()
+
+    def _tell(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
+        for watcher in self._watchers if pairs else ():
+            watcher(pairs)
 
     async def commit(self, put: Iterable[Record] = (), remove: Iterable[Record] = ()) -> None:
         """Write all or nothing, each record only if it is still as it was read; then tell the watchers.
@@ -96,10 +109,7 @@ class State:
             return
         try:
             revision = await self._store.write(changes)
-        except (LostUpdate, Unavailable):
-            self._stale = True
-            raise
-        except asyncio.CancelledError:
+        except (LostUpdate, Unavailable, asyncio.CancelledError):
             self._stale = True
             raise
         pairs: list[tuple[Record | None, Record | None]] = []
@@ -110,8 +120,7 @@ class State:
             else:
                 self._keep(change.key, after, revision)
             pairs.append((before, after))
-        for watcher in self._watchers:
-            watcher(pairs)
+        self._tell(pairs)
 
     def _keep(self, key: str, record: Record, revision: int) -> None:
         self._records[key] = record
@@ -175,3 +184,14 @@ class State:
     def app_of(self, instance: Instance) -> App:
         """The definition an instance was made from."""
         return self.versions[instance.app_id][instance.version_id].app
+
+
+def app_id_of(record: Record) -> str | None:
+    """The app that a record is about; None for those about none."""
+    match record:
+        case Version():
+            return record.app.id
+        case KnownGateway():
+            return None
+        case _:
+            return record.app_id

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
-from coldchain.model.errors import ColdchainError
+from coldchain.model.errors import ColdchainError, Unavailable
 from coldchain.model.offer import Offer
 from coldchain.model.task import TaskStatus
 from coldchain.ports.clock import Clock
@@ -13,6 +13,8 @@ from coldchain.ports.engine import Engine
 
 LISTING_SECONDS = 5.0
 """Between two full listings: how long a lost update can go unnoticed."""
+LISTING_SECONDS_MAX = 30.0
+"""An engine that takes longer for a listing does not answer."""
 RETRY_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
@@ -20,15 +22,19 @@ log = structlog.get_logger(__name__)
 
 class TaskWatcher:
     """`known` is False until the first full listing. While the engine does not answer everything stays as it was
-    last seen: unknown is not gone. `changed(app ids)` is called for what changed."""
+    last seen: unknown is not gone. `changed(app ids)` is called for what changed, `on_listed(first)` after each full
+    listing. `listed_at`: when the last one began, on the monotonic clock."""
 
     def __init__(self, engine: Engine, clock: Clock, changed: Callable[[Collection[str]], None]) -> None:
         self._engine = engine
         self._clock = clock
         self._changed = changed
         self._updated_at: dict[str, float] = {}
+        self._listing = asyncio.Lock()
         self.on_update: Callable[[TaskStatus], None] = lambda status: None
+        self.on_listed: Callable[[bool], None] = lambda first: None
         self.known = False
+        self.listed_at = 0.0
         self.trouble = ""
         self.tasks: dict[str, TaskStatus] = {}
         self.offers: Sequence[Offer] = ()
@@ -67,10 +73,19 @@ class TaskWatcher:
         self.trouble = str(error)
 
     async def list_now(self) -> None:
-        """One full listing. What was updated while it was made is newer than it and stays."""
-        began = self._clock.monotonic()
-        listed = {one.task_id: one for one in await self._engine.tasks()}
-        self.offers = await self._engine.offers()
+        """One full listing. What was updated while it was made is newer than it and stays. Raises Unavailable."""
+        async with self._listing:  # one at a time: of two, the older could come last
+            began = self._clock.monotonic()
+            try:
+                async with asyncio.timeout(LISTING_SECONDS_MAX):
+                    listed = {one.task_id: one for one in await self._engine.tasks()}
+                    offers = await self._engine.offers()
+            except TimeoutError as error:
+                raise Unavailable(f"no listing of tasks in {LISTING_SECONDS_MAX:g} s") from error
+            self._take_over(began, listed)
+            self.offers = offers
+
+    def _take_over(self, began: float, listed: dict[str, TaskStatus]) -> None:
         newer = {task_id for task_id, at in self._updated_at.items() if at >= began}
         after = {task_id: one for task_id, one in listed.items() if task_id not in newer}
         after |= {task_id: one for task_id, one in self.tasks.items() if task_id in newer}
@@ -83,14 +98,15 @@ class TaskWatcher:
         unheard = [one for task_id, one in listed.items() if task_id not in newer and one != self.tasks.get(task_id)]
         first, self.known = not self.known, True
         self.tasks = after
+        self.listed_at = began
         self._updated_at = {task_id: at for task_id, at in self._updated_at.items() if at >= began}
         if self.trouble:
             log.info("engine answers again", engine=self._engine.target)
             self.trouble = ""
         for status in unheard if not first else ():
             self.on_update(status)
-        if touched or first:
-            self._changed(touched)
+        self._changed(touched)
+        self.on_listed(first)
 
     def note(self, status: TaskStatus) -> None:
         """An update. Nothing brings a terminal task back to life, so a late one is told by that."""

@@ -38,10 +38,11 @@ class RemoveInstance(Action, frozen=True, kw_only=True):
 
 
 class RecordFailure(Action, frozen=True, kw_only=True):
-    """Keep what is known of a failed task, and how long the configuration has to wait."""
+    """Keep what is known of a failed task, and how long the configuration has to wait: None where the task was not
+    one of the wanted configuration, whose count of failures stays as it is."""
 
     failure: TaskFailure
-    backoff: Backoff
+    backoff: Backoff | None
 
 
 class EndDeployment(Action, frozen=True, kw_only=True):
@@ -61,7 +62,7 @@ class RemoveApp(Action, frozen=True, kw_only=True):
 
 
 class PrepareImage(Action, frozen=True, kw_only=True):
-    """Have the engine resolve and fetch the version's image."""
+    """Have the engine resolve and fetch the image of a configuration."""
 
     version_id: str
 

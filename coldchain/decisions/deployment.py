@@ -44,54 +44,102 @@ def step(
     `replacing`: a deployment runs that replaces instances of other configurations; without one they count as good.
     """
     wanted = [one for one in instances if one.wanted]
-    never_served = [one for one in wanted if one.phase not in ("entering", "serving")]
-    failed_to_start = [one for one in never_served if one.id in condemned]
-    old = [one for one in wanted if one.version_id != config_id and replacing and one not in failed_to_start]
-    good = [one for one in wanted if one not in old and one.id not in condemned]
-    sick = [one for one in wanted if one not in old and one.id in condemned and one not in failed_to_start]
-    serving = [one for one in wanted if one.in_rotation and one.id not in unhealthy]
+    never_served, failed_to_start, old, good, sick = _sorted_out(wanted, config_id, condemned, replacing)
     minimum, maximum = capacity(app)
     if minimum >= maximum and (old or sick):
         maximum += 1
 
-    leave: list[tuple[str, str]] = [(one.id, "it never became healthy") for one in failed_to_start]
-    leave += [(one.id, "superseded before it served") for one in old if one in never_served]
-    spare = max(0, len(serving) - minimum)
-
-    def let_go(candidates: Iterable[Instance], cause: str, most: int) -> None:
-        nonlocal spare
-        for one in list(candidates)[: max(0, most)]:
-            costs = one in serving
-            if costs and not spare:
-                continue
-            spare -= costs
-            leave.append((one.id, cause))
-
-    served_old = [one for one in old if one not in never_served]
+    departures = _Departures(wanted, unhealthy, minimum)
+    departures.leave += [(one.id, "it never became healthy") for one in failed_to_start]
+    departures.leave += [(one.id, "superseded before it served") for one in old if one.id in never_served]
+    served_old = [one for one in old if one.id not in never_served]
     surplus = len(good) - app.instances
-    let_go(_scale_down_order(good, config_id), f"scaled to {app.instances}", surplus)
-    let_go(_first_to_replace(served_old, unhealthy), "replaced by a newer version", len(served_old))
-    good_serving = sum(one in serving for one in good)
+    departures.let_go(_scale_down_order(good, config_id, unhealthy), f"scaled to {app.instances}", surplus)
+    departures.let_go(_first_to_replace(served_old, unhealthy), "replaced by a newer version", len(served_old))
+
+    room = max(0, maximum - sum(one.live for one in instances))
+    at_rest = not departures.leave and all(
+        one.in_rotation or (one.id in condemned and one.phase == "entering") for one in instances if one.live
+    )
+    good_serving = sum(one.in_rotation and one.id not in unhealthy for one in good)
     if sick and good_serving + len(sick) > app.instances and not _leaving(instances):
-        let_go(sick, "replaced for bad health", 1)
+        departures.let_go(sick, "replaced for bad health", 1)
+    elif sick and not room and at_rest:
+        # The app allows no instance above its number, so that the replacement can only come after.
+        departures.let_go(sick, "replaced for bad health, after it because there is no room beside it", 1)
 
     # One replacement at a time for bad health: a fault that all share must not double the load.
     missing = app.instances - len(good)
     if sick and not old:
-        starting = sum(one in never_served or one.phase == "entering" for one in good)
+        starting = sum(not one.in_rotation for one in good)
         missing = min(missing, max(0, app.instances - len(good) - len(sick)) + (0 if starting else 1))
-    room = maximum - sum(one.live for one in instances)
-    return Step(launch=max(0, min(missing, room)), leave=tuple(leave))
+    return Step(launch=max(0, min(missing, room)), leave=tuple(departures.leave))
 
 
-def _scale_down_order(good: Iterable[Instance], config_id: str) -> list[Instance]:
-    """Other configurations first, then those not in rotation yet, then the youngest (Marathon's default)."""
-    return sorted(good, key=lambda one: (one.version_id == config_id, one.in_rotation, -one.created_at, one.id))
+def _sorted_out(
+    wanted: Iterable[Instance], config_id: str, condemned: Collection[str], replacing: bool
+) -> tuple[set[str], list[Instance], list[Instance], list[Instance], list[Instance]]:
+    """The wanted instances as: ids of those never given traffic, failed to start, old, good, sick (the last four
+    are disjoint and all)."""
+    never_served: set[str] = set()
+    failed_to_start: list[Instance] = []
+    old: list[Instance] = []
+    good: list[Instance] = []
+    sick: list[Instance] = []
+    for one in wanted:
+        if one.phase not in ("entering", "serving"):
+            never_served.add(one.id)
+            if one.id in condemned:
+                failed_to_start.append(one)
+                continue
+        if one.version_id != config_id and (replacing or one.id in never_served):
+            old.append(one)
+        elif one.id in condemned:
+            sick.append(one)
+        else:
+            good.append(one)
+    return never_served, failed_to_start, old, good, sick
+
+
+class _Departures:
+    """Who leaves, as long as enough stay in rotation. A healthy instance leaves only if `minimum` healthy ones stay;
+    an unhealthy one costs no capacity, but may be all that is left to serve: it leaves only if as many stay in all."""
+
+    def __init__(self, wanted: Collection[Instance], unhealthy: Collection[str], minimum: int) -> None:
+        self._unhealthy = unhealthy
+        serving = [one for one in wanted if one.in_rotation]
+        self._spare = len(serving) - minimum
+        self._spare_healthy = sum(one.id not in unhealthy for one in serving) - minimum
+        self.leave: list[tuple[str, str]] = []
+
+    def let_go(self, candidates: Sequence[Instance], cause: str, most: int) -> None:
+        """Let the first `most` candidates leave, but for those that are needed."""
+        for one in candidates[: max(0, most)]:
+            healthy = one.id not in self._unhealthy
+            if one.in_rotation and (self._spare <= 0 or (healthy and self._spare_healthy <= 0)):
+                continue
+            self._spare -= one.in_rotation
+            self._spare_healthy -= one.in_rotation and healthy
+            self.leave.append((one.id, cause))
+
+
+def _scale_down_order(good: Iterable[Instance], config_id: str, unhealthy: Collection[str]) -> list[Instance]:
+    """Those that give no capacity first, then other configurations, then the youngest (Marathon's default)."""
+    return sorted(
+        good,
+        key=lambda one: (
+            one.in_rotation,
+            one.id not in unhealthy,
+            one.version_id == config_id,
+            -one.created_at,
+            one.id,
+        ),
+    )
 
 
 def _first_to_replace(old: Iterable[Instance], unhealthy: Collection[str]) -> list[Instance]:
-    """Unhealthy ones first, then those not in rotation, then the oldest."""
-    return sorted(old, key=lambda one: (one.id not in unhealthy, one.in_rotation, one.created_at, one.id))
+    """Those not in rotation first, then unhealthy ones, then the oldest."""
+    return sorted(old, key=lambda one: (one.in_rotation, one.id not in unhealthy, one.created_at, one.id))
 
 
 def _leaving(instances: Iterable[Instance]) -> bool:
@@ -108,20 +156,3 @@ def reached(app: App, config_id: str, instances: Iterable[Instance], unhealthy: 
 def overdue(deployment: Deployment, now: float) -> bool:
     """True when the deadline has passed."""
     return now >= deployment.deadline_at
-
-
-def shortfall(app: App, config_id: str, instances: Iterable[Instance], details: dict[str, str], now: float) -> str:
-    """Why the wanted state is not reached, in words: the reason of a failed deployment, and what `status` shows."""
-    live = [one for one in instances if one.live]
-    serving = [one for one in live if one.in_rotation and one.version_id == config_id]
-    parts = [f"{len(serving)} of {app.instances} instances of the new version in rotation"]
-    waiting = [one for one in live if one not in serving and one.version_id == config_id]
-    for one in waiting[:3]:
-        detail = f" ({details[one.id]})" if details.get(one.id) else ""
-        parts.append(f"instance {one.id} {one.phase} for {now - one.since:.0f} s{detail}")
-    if len(waiting) > 3:
-        parts.append(f"{len(waiting) - 3} more like them")
-    old = sum(one.version_id != config_id for one in live)
-    if old:
-        parts.append(f"{old} of an older version still live")
-    return "; ".join(parts)

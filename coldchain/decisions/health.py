@@ -68,7 +68,8 @@ def _health_port(app: App, check: HealthCheck, instance: Instance) -> int:
         return check.port
     if check.port_name is not None:
         return _named_port(app, check.port_name, instance)
-    return instance.ports[check.port_index or 0]
+    index = check.port_index or 0
+    return instance.ports[index] if index < len(instance.ports) else 0
 
 
 def _named_port(app: App, name: str, instance: Instance) -> int:

@@ -33,6 +33,10 @@ class Refused(Noun, frozen=True, kw_only=True):
     app_id: str
     reasons: dict[str, int]
 
+    def __str__(self) -> str:
+        counted = ", ".join(f"{reason} on {agents}" for reason, agents in self.reasons.items())
+        return f"it fits no agent: {counted or 'none offers anything'}"
+
 
 class _Free:
     """What is left of an offer while instances are taken out of it."""

@@ -27,52 +27,14 @@ from coldchain.decisions.actions import (
     RemoveInstance,
     StartRollback,
 )
-from coldchain.decisions.health import Verdict
+from coldchain.decisions.explanation import explain as explain
+from coldchain.decisions.view import Seen as Seen
+from coldchain.decisions.view import View as View
 from coldchain.model.app import App
-from coldchain.model.backoff import Backoff
 from coldchain.model.base import Noun
-from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance
 from coldchain.model.task import TaskFailure, TaskStatus
 from coldchain.model.version import Version
-
-
-class Seen(Noun, frozen=True, kw_only=True):
-    """What is observed of one instance.
-
-    `task` None: a full listing of the engine does not have it. `launch_refused`: why the engine will not start it.
-    `launch_pending`: it was told to and has not answered, so a listing without the task says nothing.
-    `acknowledged`: every live gateway works by the weight that its phase means (True where there is none to ask).
-    `in_flight` as in `instance.Drain`.
-    """
-
-    task: TaskStatus | None = None
-    launch_refused: str | None = None
-    verdict: Verdict = Verdict(standing="unknown")
-    launch_pending: bool = False
-    acknowledged: bool = False
-    in_flight: int | None = 0
-
-
-class View(Noun, frozen=True, kw_only=True):
-    """All that a decision about one app looks at. `versions` has those of its instances, by configuration id too.
-
-    `wanted` None: the app is deleted. `stopping`: the platform is going down, nothing is wanted of any app.
-    `image_failure`: why the image cannot be had, as of the last try. `quarantine_seconds`: how long a stopped
-    instance's address stays unused.
-    """
-
-    app_id: str
-    engine_known: bool
-    wanted: Version | None
-    stopping: bool = False
-    versions: dict[str, Version]
-    instances: tuple[Instance, ...]
-    seen: dict[str, Seen]
-    deployment: Deployment | None = None
-    backoff: Backoff | None = None
-    image_failure: str = ""
-    quarantine_seconds: float = 20.0
 
 
 class Decision(Noun, frozen=True, kw_only=True):
@@ -137,10 +99,7 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
 
 
 def _launching(view: View, one: Instance, seen: Seen, app: App, now: float) -> Iterator[Action]:
-    if seen.launch_refused is not None:
-        yield Move(instance_id=one.id, phase="stopped", cause=f"the engine refused it: {seen.launch_refused}")
-        yield _failure(view, one, None, app, now, seen.launch_refused)
-    elif seen.task is not None and seen.task.state == "running":
+    if seen.task is not None and seen.task.state == "running":
         yield Move(
             instance_id=one.id,
             phase="starting",
@@ -148,6 +107,9 @@ def _launching(view: View, one: Instance, seen: Seen, app: App, now: float) -> I
             ports=seen.task.ports,
             cause="the task runs",
         )
+    elif seen.launch_refused is not None:
+        yield Move(instance_id=one.id, phase="stopped", cause=f"the engine refused it: {seen.launch_refused}")
+        yield _failure(view, one, None, app, now, seen.launch_refused)
     else:
         yield LaunchTask(instance_id=one.id, cause="placed")
 
@@ -163,6 +125,17 @@ def _gone(view: View, one: Instance, task: TaskStatus | None, app: App, now: flo
 
 def _failure(view: View, one: Instance, task: TaskStatus | None, app: App, now: float, reason: str) -> RecordFailure:
     served_since = next((step.at for step in one.history if step.phase == "serving"), now)
+    backoff = None
+    if view.wanted is not None and one.version_id == view.wanted.config_id and one.wanted:
+        backoff = backoffs.after_failure(
+            view.backoff,
+            app,
+            one.app_id,
+            one.version_id,
+            served=one.served,
+            served_seconds=now - served_since,
+            now=now,
+        )
     return RecordFailure(
         failure=TaskFailure(
             app_id=one.app_id,
@@ -177,27 +150,21 @@ def _failure(view: View, one: Instance, task: TaskStatus | None, app: App, now: 
             message=reason,
             log_tail=task.log_tail if task else (),
         ),
-        backoff=backoffs.after_failure(
-            view.backoff,
-            app,
-            one.app_id,
-            one.version_id,
-            served=one.served,
-            served_seconds=now - served_since,
-            now=now,
-        ),
+        backoff=backoff,
         cause=reason,
     )
 
 
 def _clear_away(view: View, one: Instance, seen: Seen, now: float) -> Iterator[Action]:
-    if now < one.since + view.quarantine_seconds and one.agent is not None:
+    if seen.launch_pending:
         return
-    if seen.task is not None and seen.task.terminal:
-        yield ForgetTask(instance_id=one.id, cause="nothing asks for it any more")
-    elif seen.task is not None:
-        # A launch that was thought refused went through after all.
+    if seen.task is not None and not seen.task.terminal:
+        # A launch that was thought refused or lost went through after all.
         yield KillTask(instance_id=one.id, grace_seconds=0, cause="a stopped instance's task still runs")
+    elif now < one.since + view.quarantine_seconds and one.agent is not None:
+        return
+    elif seen.task is not None:
+        yield ForgetTask(instance_id=one.id, cause="nothing asks for it any more")
     else:
         yield RemoveInstance(instance_id=one.id, cause="its address may be used again")
 
@@ -228,7 +195,7 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
                 yield Move(instance_id=one.id, phase=lives.leave(one), cause=cause)
         return
     if wanted.image is None and wanted.app.container is not None and wanted.app.instances:
-        yield PrepareImage(version_id=wanted.id, cause="before the first old instance leaves")
+        yield PrepareImage(version_id=wanted.config_id, cause="before the first old instance leaves")
         return
     verdicts = {one.id: view.seen[one.id].verdict for one in instances if one.id in view.seen}
     step = deployments.step(
@@ -288,22 +255,8 @@ def _end(view: View, instances: list[Instance], now: float, alarms: list[float])
     reason = f"deadline of {allowed:g} s passed: {explain(view, instances, now)}"
     yield EndDeployment(state="failed", cause=reason)
     back = view.versions.get(deployment.from_version or "")
-    if back is not None and deployment.rollback_of is None and wanted.app.rollback_on_failure:
+    if back is not None and deployment.kind != "rollback" and wanted.app.rollback_on_failure:
         yield StartRollback(to=rolled_back(back, wanted, now), cause=f"rollback of {deployment.id}: {reason}")
-
-
-def explain(view: View, instances: list[Instance], now: float) -> str:
-    """Why the wanted state is not reached yet, in words."""
-    if view.wanted is None:
-        return "instances still stopping"
-    if view.wanted.image is None and view.image_failure:
-        return f"no image: {view.image_failure}"
-    details = {one.id: view.seen[one.id].verdict.detail for one in instances if one.id in view.seen}
-    text = deployments.shortfall(view.wanted.app, view.wanted.config_id, instances, details, now)
-    allowed_at = backoffs.launch_allowed_at(view.backoff, view.wanted.config_id)
-    if view.backoff is not None and allowed_at:
-        text += f"; {view.backoff.failures} failed tasks in a row"
-    return text
 
 
 def rolled_back(back: Version, wanted: Version, now: float) -> Version:

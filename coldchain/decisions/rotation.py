@@ -28,33 +28,53 @@ class GatewaySession(Noun, frozen=True, kw_only=True):
 
 
 def services(app: App) -> dict[str, int]:
-    """The services an app has in the rotation with the index of the port behind each: one per port that routes name."""
+    """The services an app has in the rotation with the index of the port behind each: one per port that routes name.
+    None without a port: there would be nothing to send requests to."""
     name = app.service_name
     if name is None:
         return {}
     indices = sorted({route.port_index for route in app.routes}) or [0]
-    return {name if index == indices[0] else f"{name}.{index}": index for index in indices}
+    named = {name if index == indices[0] else f"{name}.{index}": index for index in indices}
+    return {name: index for name, index in named.items() if index < len(app.ports)}
 
 
-def endpoints(app: App, instances: Iterable[Instance], unhealthy: Collection[str]) -> dict[str, tuple[Endpoint, ...]]:
-    """The endpoints of an app's services, in the order of instance ids; `since` is still 0."""
-    listed = [one for one in instances if one.address is not None and one.phase in (*IN_ROTATION, *LEAVING)]
-    able = [one for one in listed if one.phase in IN_ROTATION]
+def joined(own: App, wanted: App | None) -> dict[str, int]:
+    """The services in which an instance made from `own` is listed while `wanted` is aimed at: its own, by its own
+    ports; and where the service got a new name that one too, so that routes to it find those that still serve."""
+    found = services(own)
+    known = dict(found)
+    for position, (name, index) in enumerate(services(wanted).items() if wanted and known else ()):
+        if index in known.values():
+            found.setdefault(name, index)
+        elif position == 0:
+            found.setdefault(name, next(iter(known.values())))
+    return found
+
+
+def endpoints(
+    wanted: App | None, instances: Iterable[tuple[Instance, App]], unhealthy: Collection[str]
+) -> dict[str, tuple[Endpoint, ...]]:
+    """The endpoints of an app's services, in the order of instance ids; `since` is still 0. `instances`: each with the
+    definition it was made from.
+
+    Probes take no more than half of the instances out: when more fail, the fault is likely one that all share, and
+    all serve.
+    """
+    listed = sorted(
+        ((one, own) for one, own in instances if one.address is not None and one.phase in (*IN_ROTATION, *LEAVING)),
+        key=lambda pair: pair[0].id,
+    )
+    able = [one for one, _ in listed if one.phase in IN_ROTATION]
     passing = [one for one in able if one.id not in unhealthy]
-    chosen = {one.id for one in passing or able}
-    return {
-        name: tuple(
-            Endpoint(
-                instance_id=one.id,
-                address=one.address or "",
-                port=one.ports[index],
-                weight=1 if one.id in chosen else 0,
-            )
-            for one in sorted(listed, key=lambda one: one.id)
-            if index < len(one.ports)
-        )
-        for name, index in services(app).items()
-    }
+    chosen = {one.id for one in (passing if 2 * len(passing) >= len(able) else able)}
+    found: dict[str, list[Endpoint]] = {name: [] for name in (services(wanted) if wanted else ())}
+    for one, own in listed:
+        for name, index in joined(own, wanted).items():
+            if index < len(one.ports):
+                weight = 1 if one.id in chosen else 0
+                endpoint = Endpoint(instance_id=one.id, address=one.address or "", port=one.ports[index], weight=weight)
+                found.setdefault(name, []).append(endpoint)
+    return {name: tuple(given) for name, given in found.items()}
 
 
 def renew(
@@ -108,20 +128,32 @@ def apply(current: Rotation, update: RotationUpdate) -> Rotation:
     return Rotation(revision=update.revision, services=known, routes=routes)
 
 
+def renumbered(current: Rotation, revision: int) -> Rotation:
+    """The same rotation as if all of it had changed at `revision`."""
+    return Rotation(
+        revision=revision,
+        services={
+            name: ServiceRotation(
+                endpoints=tuple(msgspec.structs.replace(one, since=revision) for one in service.endpoints)
+            )
+            for name, service in current.services.items()
+        },
+        routes=current.routes,
+    )
+
+
 def live(sessions: Iterable[GatewaySession], monotonic: float) -> list[GatewaySession]:
     """The gateways whose lease still runs: the only ones that can have traffic, and the only ones to wait for."""
     return [one for one in sessions if one.lease_until > monotonic]
 
 
-def acknowledged(endpoint: Endpoint | None, weight: int, sessions: Iterable[GatewaySession]) -> bool:
+def acknowledged(endpoint: Endpoint, weight: int, sessions: Iterable[GatewaySession]) -> bool:
     """True when every one of these (live) gateways works by the endpoint with this weight.
 
     The weight is asked for beside the revision so that a mark which has not reached the rotation yet is never taken
     for an acknowledged one.
     """
-    if endpoint is None or endpoint.weight != weight:
-        return False
-    return all(one.applied >= endpoint.since for one in sessions)
+    return endpoint.weight == weight and all(one.applied >= endpoint.since for one in sessions)
 
 
 def in_flight(instance_id: str, sessions: Iterable[GatewaySession]) -> int | None:

@@ -15,6 +15,8 @@ def rules(apps: Iterable[App]) -> dict[str, tuple[RouteRule, ...]]:
     for app in sorted(apps, key=lambda one: one.id):
         service_of = {index: name for name, index in services(app).items()}
         for route in app.routes:
+            if route.port_index not in service_of:
+                continue
             for domain in route.domains:
                 rule = RouteRule(path=route.path, service=service_of[route.port_index], balance=route.balance)
                 table.setdefault(domain, {}).setdefault(route.path, rule)
@@ -24,21 +26,24 @@ def rules(apps: Iterable[App]) -> dict[str, tuple[RouteRule, ...]]:
     }
 
 
-def conflicts(app: App, others: Iterable[App]) -> list[Problem]:
-    """A problem for each place (domain and path, or service name) of `app` that another app has already."""
+def conflicts(app: App, others: Iterable[App], leaving: Iterable[App] = ()) -> list[Problem]:
+    """A problem for each place (domain and path, or service name) of `app` that another app has already. `leaving`:
+    definitions that other apps' instances were made from; they hold their service names until they have stopped."""
     places: dict[tuple[str, str], str] = {}
     names: dict[str, str] = {}
+    for former in leaving:
+        names.update(dict.fromkeys(services(former), f"{former.id}, of which instances are still running"))
     for other in others:
         if other.id == app.id:
             continue
-        if other.service_name:
-            names[other.service_name] = other.id
+        names.update(dict.fromkeys(services(other), other.id))
         for route in other.routes:
             places.update({(domain, route.path): other.id for domain in route.domains})
-    problems = []
-    if app.service_name in names:
-        reason = f"the service name {app.service_name!r} belongs to {names[app.service_name]}"
-        problems.append(Problem(path="/service", reason=reason))
+    problems = [
+        Problem(path="/service", reason=f"the service name {name!r} belongs to {names[name]}")
+        for name in services(app)
+        if name in names
+    ]
     for index, route in enumerate(app.routes):
         for position, domain in enumerate(route.domains):
             holder = places.get((domain, route.path))

@@ -23,10 +23,16 @@ class Change(Noun, frozen=True, kw_only=True):
     ended: Deployment | None = None
 
 
-def next_version(current: Version | None, app: App, now: float, *, restart: bool = False) -> Version:
-    """The version that aims at `app`. With the same configuration it keeps configuration id and image, so that tasks
-    that run serve on; a restart makes a new configuration, and its tag is resolved anew."""
-    name = version_id(now, current.id if current else None)
+def next_version(
+    current: Version | None, app: App, now: float, *, last: str | None = None, restart: bool = False
+) -> Version:
+    """The version that aims at `app`, with an id after `last`, the last known of the app: one that was deleted may have
+    versions on record as long as its instances stop.
+
+    With the same configuration it keeps configuration id and image, so that tasks that run serve on; a restart makes
+    a new configuration, and its tag is resolved anew.
+    """
+    name = version_id(now, last or (current.id if current else None))
     if current is not None and not restart and same_configuration(current.app, app):
         return Version(app=app, id=name, config_id=current.config_id, image=current.image)
     return Version(app=app, id=name, config_id=name)
@@ -76,9 +82,9 @@ def end(running: Deployment, state: DeploymentState, reason: str, now: float) ->
 
 def _fallback(current: Version | None, running: Deployment | None) -> str | None:
     """Where a rollback leads: to the last version that a deployment reached, not to one that was still on its way."""
-    if running is not None:
-        return running.from_version
-    return current.id if current else None
+    if running is None:
+        return current.id if current else None
+    return running.to_version if running.rollback_of is not None else running.from_version
 
 
 def kind_of(current: Version | None, wanted: Version) -> DeploymentKind:

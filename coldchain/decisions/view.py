@@ -1,0 +1,51 @@
+"""view: all that a decision about one app looks at."""
+
+from coldchain.decisions.health import Verdict
+from coldchain.model.backoff import Backoff
+from coldchain.model.base import Noun
+from coldchain.model.deployment import Deployment
+from coldchain.model.instance import Instance
+from coldchain.model.task import TaskFailure, TaskStatus
+from coldchain.model.version import Version
+
+
+class Seen(Noun, frozen=True, kw_only=True):
+    """What is observed of one instance.
+
+    `task` None: a full listing of the engine does not have it. `launch_refused`: why the engine will not start it.
+    `launch_pending`: it was told to and has not answered, or answered after the last full listing began, so that a
+    listing without the task says nothing.
+    `acknowledged`: every live gateway works by the weight that its phase means (True where there is none to ask).
+    `in_flight` as in `instance.Drain`. `trouble`: what it waits for or what failed, in words, for those who ask why.
+    """
+
+    task: TaskStatus | None = None
+    launch_refused: str | None = None
+    verdict: Verdict = Verdict(standing="unknown")
+    launch_pending: bool = False
+    trouble: str = ""
+    acknowledged: bool = False
+    in_flight: int | None = 0
+
+
+class View(Noun, frozen=True, kw_only=True):
+    """All that a decision about one app looks at. `versions` has those of its instances, by configuration id too.
+
+    `wanted` None: the app is deleted. `stopping`: the platform is going down, nothing is wanted of any app.
+    `image_failure`: why the image cannot be had, as of the last try. `engine_trouble`: why the engine does not answer.
+    `failure`: the last failed task. `quarantine_seconds`: how long a stopped instance's address stays unused.
+    """
+
+    app_id: str
+    engine_known: bool
+    wanted: Version | None
+    stopping: bool = False
+    versions: dict[str, Version]
+    instances: tuple[Instance, ...]
+    seen: dict[str, Seen]
+    deployment: Deployment | None = None
+    backoff: Backoff | None = None
+    failure: TaskFailure | None = None
+    image_failure: str = ""
+    engine_trouble: str = ""
+    quarantine_seconds: float = 20.0
