@@ -1,13 +1,17 @@
 """A whole platform in virtual time: the real control loops on fakes, and a watcher of what must never happen."""
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
+
+import msgspec
 
 from coldchain.control.controller import Controller
 from coldchain.control.gateway import feed_gateway
 from coldchain.decisions.deployment import capacity
 from coldchain.decisions.rotation import apply
+from coldchain.documents.keys import Record
 from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping, Route
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import Unavailable
@@ -15,10 +19,12 @@ from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.instance import Instance
 from coldchain.model.rotation import GatewayReport, Rotation, RotationUpdate
 from coldchain.ports.gateway import OutOfStep
-from coldchain.ports.store import Store
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine
-from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop
+from coldchain.testing.faulty_store import FaultyStore
+from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop, simulate
+
+Pairs = Sequence[tuple[Record | None, Record | None]]
 
 T = TypeVar("T")
 
@@ -39,12 +45,28 @@ def example_app(**fields: object) -> App:
     return App(**(given | fields))  # type: ignore[arg-type]
 
 
+def image(tag: str) -> Container:
+    """The example app's container with another image."""
+    return Container(docker=Docker(image=f"shop:{tag}"), port_mappings=(PortMapping(container_port=8080),))
+
+
+def to(**fields: object) -> Callable[[App | None], App]:
+    """An edit that changes these fields."""
+
+    def edit(app: App | None) -> App:
+        assert app is not None
+        return msgspec.structs.replace(app, **fields)
+
+    return edit
+
+
 class EngineProber:
-    """A prober that sees what the fake engine's tasks would answer."""
+    """A prober that sees what the fake engine's tasks would answer. `passed`: instances that ever passed."""
 
     def __init__(self, engine: FakeEngine) -> None:
         self._engine = engine
         self.failing: Callable[[Probe], bool] = lambda probe: False
+        self.passed: set[str] = set()
 
     async def probe(self, probe: Probe) -> ProbeResult:
         await asyncio.sleep(0.001)
@@ -53,6 +75,7 @@ class EngineProber:
             return ProbeResult(outcome="failed", detail="connection refused")
         if not task.healthy or self.failing(probe):
             return ProbeResult(outcome="failed", detail="status 503")
+        self.passed.add(probe.instance_id)
         return ProbeResult(outcome="passed", detail="status 200")
 
     async def close(self) -> None:
@@ -68,6 +91,8 @@ class SimulatedGateway:
         self.in_flight: dict[str, int] = {}
         self.available = True
         self.apply_seconds = 0.002
+        self.ready_until = 0.0
+        self.applied: Callable[[SimulatedGateway], None] = lambda gateway: None
 
     async def apply(self, update: RotationUpdate) -> None:
         await asyncio.sleep(self.apply_seconds)
@@ -75,6 +100,7 @@ class SimulatedGateway:
         if update.base not in (0, self.rotation.revision) or update.revision <= self.rotation.revision:
             raise OutOfStep("out of step")
         self.rotation = apply(self.rotation, update)
+        self.applied(self)
 
     async def report(self) -> GatewayReport:
         self._answer()
@@ -84,14 +110,16 @@ class SimulatedGateway:
 
     async def renew(self, seconds: float) -> None:
         self._answer()
+        self.ready_until = asyncio.get_running_loop().time() + seconds
 
     async def close(self) -> None:
         """Nothing to close."""
 
     def routes_to(self, instance_id: str) -> bool:
-        """True when a new request could go there."""
+        """True when a new request could go there: the balancer before it leaves a gateway that is not ready."""
         services = self.rotation.services.values()
-        return any(e.instance_id == instance_id and e.weight for s in services for e in s.endpoints)
+        ready = asyncio.get_running_loop().time() < self.ready_until
+        return ready and any(e.instance_id == instance_id and e.weight for s in services for e in s.endpoints)
 
     def _answer(self) -> None:
         if not self.available:
@@ -101,14 +129,17 @@ class SimulatedGateway:
 class Platform:
     """Controller, gateways and engine; the controller can be killed and started again on the same store."""
 
-    def __init__(self, loop: SimulatedLoop, *, gateways: int = 1, store: Store | None = None) -> None:
+    def __init__(self, loop: SimulatedLoop, *, gateways: int = 1) -> None:
         self.clock = SimulatedClock(loop)
-        self.store = store or MemoryStore()
+        self.store = FaultyStore(MemoryStore())
         self.engine = FakeEngine(self.clock)
         self.prober = EngineProber(self.engine)
         self.gateways = [SimulatedGateway(f"gateway-{n}") for n in range(gateways)]
+        for gateway in self.gateways:
+            gateway.applied = self._check_rotation
         self.violations: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._live: dict[str, int] = {}
         self._kill = self.engine.kill
         self.engine.kill = self._watched_kill  # type: ignore[method-assign]
 
@@ -116,7 +147,7 @@ class Platform:
         """Start a controller, as `coldchain up` does."""
         self.controller = Controller(self.store, self.engine, self.prober, self.clock)
         await self.controller.start()
-        self.controller.state.on_commit(lambda pairs: self.check())
+        self.controller.state.on_commit(self._check)
         self._tasks = [asyncio.create_task(self.controller.run())]
         for gateway in self.gateways:
             self._tasks.append(asyncio.create_task(feed_gateway(gateway, self.controller.publisher, self.clock)))
@@ -165,14 +196,54 @@ class Platform:
                     self.violations.append(f"{task_id} killed while {gateway.name} routes to it")
         await self._kill(task_id, grace_seconds)
 
-    def check(self) -> None:
+    def _check_rotation(self, gateway: SimulatedGateway) -> None:
+        """No traffic to what never passed a probe."""
+        for service in gateway.rotation.services.values():
+            for endpoint in service.endpoints:
+                if endpoint.weight and endpoint.instance_id not in self.prober.passed:
+                    self.violations.append(f"{gateway.name} routes to {endpoint.instance_id}, which never passed")
+
+    def _check(self, pairs: Pairs) -> None:
         """What must hold after every write."""
-        state = self.controller.state
-        for app_id in state.apps:
-            version = state.wanted(app_id)
-            assert version is not None
-            live = len(self.instances(app_id))
-            apps = [version.app, *(one.app for one in state.versions[app_id].values())]
-            allowed = max(capacity(app)[1] for app in apps) + 1
-            if live > allowed:
-                self.violations.append(f"{app_id}: {live} live, at most {allowed} allowed")
+        for app_id in self.controller.state.apps:
+            self._check_capacity(app_id, pairs)
+        held = Counter(
+            (one.agent, place)
+            for one in self.controller.state.instances.values()
+            if one.agent is not None
+            for place in (one.address, *one.host_ports)
+            if place
+        )
+        self.violations += [f"{place} was given twice" for place, count in held.items() if count > 1]
+        self.violations += [f"no decision on {name}: {why}" for name, why in self.controller.reconciler.broken.items()]
+
+    def _check_capacity(self, app_id: str, pairs: Pairs) -> None:
+        version = self.controller.state.wanted(app_id)
+        assert version is not None
+        minimum, maximum = capacity(version.app)
+        live = len(self.instances(app_id))
+        if live > self._live.get(app_id, 0) and live > maximum + (minimum >= maximum):
+            self.violations.append(f"{app_id}: {live} live, at most {maximum} allowed")
+        self._live[app_id] = live
+        drained = [
+            after
+            for before, after in pairs
+            if isinstance(before, Instance) and isinstance(after, Instance) and after.app_id == app_id
+            if before.phase == "serving" and after.phase == "draining"
+        ]
+        serving = len(self.serving(app_id))
+        if drained and serving < minimum and not self.controller.reconciler.stopping:
+            self.violations.append(f"{app_id}: drained to {serving} in rotation, at least {minimum} wanted")
+
+
+def run(program: Callable[[Platform], Awaitable[None]], seed: int, *, gateways: int = 1) -> None:
+    """Run a program against a platform in virtual time; fails if anything happened that must not."""
+    loop = SimulatedLoop(seed)
+
+    async def whole() -> None:
+        platform = Platform(loop, gateways=gateways)
+        await platform.start()
+        await program(platform)
+        assert platform.violations == []
+
+    simulate(whole(), loop)

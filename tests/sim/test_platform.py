@@ -1,34 +1,9 @@
 """The real control loops on fakes, in virtual time."""
 
-from collections.abc import Awaitable, Callable
-
-import msgspec
 import pytest
 
-from coldchain.model.app import App, Container, Docker, PortMapping
 from coldchain.testing.fake_engine import Life
-from coldchain.testing.platform import Platform, example_app
-from coldchain.testing.simulated_loop import SimulatedLoop, simulate
-
-
-def run(program: Callable[[Platform], Awaitable[None]], seed: int, **options: int) -> None:
-    loop = SimulatedLoop(seed)
-
-    async def whole() -> None:
-        platform = Platform(loop, **options)
-        await platform.start()
-        await program(platform)
-        assert platform.violations == []
-
-    simulate(whole(), loop)
-
-
-def to(**fields: object) -> Callable[[App | None], App]:
-    return lambda app: msgspec.structs.replace(app, **fields)
-
-
-def image(tag: str) -> Container:
-    return Container(docker=Docker(image=f"shop:{tag}"), port_mappings=(PortMapping(container_port=8080),))
+from coldchain.testing.platform import Platform, example_app, image, run, to
 
 
 @pytest.mark.parametrize("seed", range(5))
