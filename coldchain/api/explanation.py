@@ -3,7 +3,7 @@
 from typing import Any
 
 from coldchain.api.context import Context
-from coldchain.decisions.reconcile import explain
+from coldchain.decisions.explanation import explain
 from coldchain.model.app import App
 from coldchain.model.instance import Instance
 
@@ -49,18 +49,9 @@ def why_not_yet(context: Context, app_id: str) -> str:
     if not controller.tasks.known:
         return f"the engine has not answered yet: {controller.tasks.trouble or 'asking'}"
     view = controller.reconciler.view(app_id)
-    parts = [explain(view, list(view.instances), context.settings.clock.now())]
-    if app_id in controller.reconciler.progress:
-        parts.append(f"image: {controller.reconciler.progress[app_id]}")
-    for one in refused(context, app_id):
-        reasons = ", ".join(f"{reason} on {agents}" for reason, agents in one["reasons"].items())
-        parts.append(f"instance {one['instanceId']} fits no agent ({reasons or 'none offers anything'})")
-    failure = controller.state.failures.get(app_id)
-    if view.backoff is not None and failure is not None:
-        parts.append(f"last failure: {failure.message}")
-    if controller.tasks.trouble:
-        parts.append(f"engine: {controller.tasks.trouble}")
-    return "; ".join(parts)
+    why = explain(view, list(view.instances), context.settings.clock.now())
+    pulling = controller.reconciler.progress.get(app_id)
+    return f"image: {pulling}; {why}" if pulling else why
 
 
 def refused(context: Context, app_id: str) -> list[dict[str, Any]]:
@@ -72,7 +63,8 @@ def refused(context: Context, app_id: str) -> list[dict[str, Any]]:
 def condition(context: Context, app_id: str) -> str:
     """The state of an app in one word, as Marathon's users know them."""
     state = context.controller.state
-    if app_id not in state.apps:
+    wanted = state.wanted(app_id)
+    if wanted is None:
         return "deleting"
     if refused(context, app_id):
         return "waiting"
@@ -81,10 +73,12 @@ def condition(context: Context, app_id: str) -> str:
     counts = progress(context, app_id)
     if not counts["desired"]:
         return "suspended"
+    if counts["serving"] >= counts["desired"]:
+        return "running"
     backoff = state.backoffs.get(app_id)
-    if backoff is not None and backoff.until > context.settings.clock.now():
-        return "delayed"
-    return "running" if counts["serving"] >= counts["desired"] else "degraded"
+    if backoff is None or backoff.version_id != wanted.config_id:
+        return "degraded"
+    return "delayed" if backoff.until > context.settings.clock.now() else "degraded"
 
 
 def warnings(app: App) -> list[str]:

@@ -54,7 +54,7 @@ def render(metrics: Iterable[Metric]) -> str:
         lines.append(f"# TYPE {metric.name} {metric.kind}")
         for labels, value in metric.samples.items():
             inner = ",".join(f'{name}="{_quoted(of)}"' for name, of in labels)
-            lines.append(f"{metric.name}{{{inner}}} {value:g}" if inner else f"{metric.name} {value:.17g}")
+            lines.append(f"{metric.name}{{{inner}}} {value!r}" if inner else f"{metric.name} {value!r}")
     return "\n".join(lines) + "\n"
 
 

@@ -37,7 +37,7 @@ class ApiServer:
         )
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[answer_errors, turn_away], client_max_size=DOCUMENT_BYTES_MAX + 1)
+        application = web.Application(middlewares=[answer_errors, turn_away], client_max_size=DOCUMENT_BYTES_MAX)
         application[CONTEXT] = self._context
         application[COUNTERS] = counters = Counters()
         self._context.controller.state.on_commit(counters.committed)

@@ -121,6 +121,16 @@ class Client:
             return Invalid(f"{self.url} is no address", todo="Write it as http://127.0.0.1:8080.")
         return Unreachable(
             f"no platform answers at {self.url}",
-            why=getattr(error, "strerror", None) or str(error) or type(error).__name__,
+            why=_why(error),
             todo="Start it with `coldchain up`, or name another address with --url or COLDCHAIN_URL.",
         )
+
+
+def _why(error: BaseException) -> str:
+    import os
+
+    cause = getattr(error, "os_error", error)
+    number = getattr(cause, "errno", None)
+    if number and number > 0:
+        return os.strerror(number)
+    return getattr(cause, "strerror", None) or str(error) or type(error).__name__

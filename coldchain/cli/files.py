@@ -68,6 +68,9 @@ def _add(source: str, text: bytes, document: Any, found: list[Definition], mista
     many = isinstance(document, list)
     for position, one in enumerate(document if many else [document]):
         where = (*prefix, str(position)) if many else prefix
+        if not isinstance(one, dict):
+            mistakes.append(f"{source}:{_line(text, where) or 1}: an app definition must be an object")
+            continue
         try:
             app = decode_app(one)
         except InvalidDocument as error:

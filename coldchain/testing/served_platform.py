@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
+
+from aiohttp import ClientSession
 
 from coldchain.api.server import ApiServer
 from coldchain.api.settings import ApiSettings
@@ -58,6 +61,26 @@ class ServedPlatform:
             asyncio.create_task(self.controller.run()),
             asyncio.create_task(feed_gateway(self.gateway, self.controller.publisher, self.clock)),
         ]
+
+    async def deployed(self, session: ClientSession, app: dict[str, Any]) -> dict[str, Any]:
+        """Create an app through the API and wait until it serves; the answer to its creation."""
+        async with session.post("/v2/apps", json=app) as answer:
+            created: dict[str, Any] = await answer.json()
+        for deployment in created["deployments"]:
+            await self.ended(session, deployment["id"])
+        return created
+
+    async def ended(self, session: ClientSession, name: str) -> dict[str, Any]:
+        """Wait for the end of a deployment; it, as the API shows it."""
+        committed = asyncio.Event()
+        self.controller.state.on_commit(lambda pairs: committed.set())
+        while True:
+            async with session.get(f"/v1/deployments/{name}") as answer:
+                found: dict[str, Any] = await answer.json()
+            if found["state"] != "running":
+                return found
+            await committed.wait()
+            committed.clear()
 
     async def stop(self) -> None:
         """End the API and the controller, as a crash would; tasks and gateway go on."""

@@ -1,0 +1,242 @@
+"""Every address of the API answers as it should; an address without a case here fails."""
+
+from collections.abc import AsyncIterator, Callable
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import make_mocked_request
+
+from coldchain.api.server import ApiServer
+from coldchain.api.settings import ApiSettings
+from coldchain.control.clock import SystemClock
+from coldchain.control.controller import Controller
+from coldchain.store.memory import MemoryStore
+from coldchain.testing.fake_engine import FakeEngine
+from coldchain.testing.platform import EngineProber
+from coldchain.testing.served_platform import ServedPlatform, served_platform
+
+SHOP = {"id": "/a/shop", "container": {"docker": {"image": "shop:v1"}, "portMappings": [{"containerPort": 80}]}}
+
+
+class Case(NamedTuple):
+    """`path` and `body` may name `{version}`, `{deployment}` and `{instance}` of the app that is there."""
+
+    method: str
+    path: str
+    status: int
+    says: Callable[[Any], bool] = lambda said: True
+    body: Any = None
+    headers: dict[str, str] = {}
+
+
+def begun(said: Any) -> bool:
+    return said.keys() == {"deploymentId", "version"}
+
+
+CASES = (
+    Case("GET", "/v2/apps", 200, lambda said: [app["id"] for app in said["apps"]] == ["/a/shop"]),
+    Case("GET", "/v2/apps/", 200, lambda said: len(said["apps"]) == 1),
+    Case("GET", "/v2/apps?id=nothing", 200, lambda said: said == {"apps": []}),
+    Case("GET", "/v2/apps?embed=apps.tasks", 200, lambda said: len(said["apps"][0]["tasks"]) == 1),
+    Case("POST", "/v2/apps", 201, lambda said: said["id"] == "/b", body={**SHOP, "id": "/b"}),
+    Case("POST", "/v2/apps", 409, lambda said: "already exists" in said["message"], body=SHOP),
+    Case("POST", "/v2/apps", 422, lambda said: said["details"][0]["path"] == "/id", body={**SHOP, "id": "/a/tasks"}),
+    Case("GET", "/v2/apps/a/shop", 200, lambda said: said["app"]["tasksServing"] == 1),
+    Case("GET", "/v2/apps//a/shop", 200, lambda said: said["app"]["tasks"][0]["phase"] == "serving"),
+    Case("GET", "/v2/apps/%2Fa%2Fshop", 200, lambda said: said["app"]["id"] == "/a/shop"),
+    Case("GET", "/v2/apps/none", 404, lambda said: "'/none' does not exist" in said["message"]),
+    Case("PUT", "/v2/apps/a/shop", 200, begun, body={"instances": 2}),
+    Case("PUT", "/v2/apps/a/shop", 200, begun, body={"version": "{version}"}),
+    Case("PUT", "/v2/apps/a/shop", 200, begun, body={"id": "a/shop", "version": "{version}"}),
+    Case("PUT", "/v2/apps/a/shop", 404, body={"version": "2020-01-01T00:00:00.000Z"}),
+    Case("PUT", "/v2/apps/a/shop?partialUpdate=false", 422, body={"instances": 2}),
+    Case("PUT", "/v2/apps/a/shop?force=perhaps", 400, body={"instances": 2}),
+    Case("PUT", "/v2/apps/b", 201, begun, body={**SHOP, "id": "/b"}),
+    Case("PUT", "/v2/apps/b", 422, body=SHOP),
+    Case("PATCH", "/v2/apps/a/shop", 200, begun, body={"instances": 2}),
+    Case("PATCH", "/v2/apps/none", 404, body={"instances": 2}),
+    Case("DELETE", "/v2/apps/a/shop", 200, begun),
+    Case("DELETE", "/v2/apps/none", 404),
+    Case("POST", "/v2/apps/a/shop/restart", 200, begun),
+    Case("GET", "/v2/apps/a/shop/restart", 405),
+    Case("GET", "/v2/apps/a/shop/tasks", 200, lambda said: said["tasks"][0]["state"] == "TASK_RUNNING"),
+    Case("GET", "/v2/apps/none/tasks", 404),
+    Case("GET", "/v2/apps/a/shop/versions", 200, lambda said: len(said["versions"]) == 1),
+    Case("GET", "/v2/apps/none/versions", 404),
+    Case("GET", "/v2/apps/a/shop/versions/{version}", 200, lambda said: said["id"] == "/a/shop"),
+    Case("GET", "/v2/apps/a/shop/versions/none", 404),
+    Case("GET", "/v2/deployments", 200, lambda said: said == []),
+    Case("DELETE", "/v2/deployments/{deployment}", 404, lambda said: "does not exist" in said["message"]),
+    Case("GET", "/v2/tasks", 200, lambda said: said["tasks"][0]["appId"] == "/a/shop"),
+    Case("GET", "/v2/tasks?status=staging", 200, lambda said: said["tasks"] == []),
+    Case("GET", "/v2/tasks?status[]=running", 200, lambda said: len(said["tasks"]) == 1),
+    Case("GET", "/v2/tasks?status=lost", 400),
+    Case("GET", "/v2/tasks", 200, lambda said: said == "a_shop\t0\t10.201.0.2:80\n", headers={"Accept": "text/plain"}),
+    Case("GET", "/v2/events", 405, lambda said: "text/event-stream" in said["message"]),
+    Case("GET", "/v2/info", 200, lambda said: said["name"] == "coldchain"),
+    Case("GET", "/v2/leader", 200, lambda said: said["leader"].startswith("127.0.0.1:")),
+    Case("GET", "/ping", 200, lambda said: said == "pong"),
+    Case("GET", "/metrics", 200, lambda said: "\ncoldchain_apps 1\n" in said),
+    Case("GET", "/v1/status", 200, lambda said: said["gateways"][0]["live"]),
+    Case("GET", "/v1/apps/a/shop/status", 200, lambda said: said["instances"][0]["story"]),
+    Case("GET", "/v1/apps/none/status", 404),
+    Case("GET", "/v1/apps/a/shop/logs?tail=1&format=text", 200, lambda said: said == "listening on 8080\n"),
+    Case("GET", "/v1/apps/a/shop/logs?tail=many", 400),
+    Case("GET", "/v1/apps/none/logs", 404),
+    Case("POST", "/v1/apps/a/shop/rollback", 200, begun, body={"version": "{version}"}),
+    Case("POST", "/v1/apps/a/shop/rollback", 404, lambda said: "no earlier version" in said["message"]),
+    Case("POST", "/v1/apps/a/shop/rollback", 422, body={"verzion": "1"}),
+    Case("POST", "/v1/apps/a/shop/rollback", 422, body=[]),
+    Case("GET", "/v1/deployments/{deployment}", 200, lambda said: said["state"] == "succeeded"),
+    Case("GET", "/v1/deployments/none", 404),
+    Case("GET", "/v1/instances/{instance}/story", 200, lambda said: "serving" in said["story"]),
+    Case("GET", "/v1/instances/none/story", 404),
+    Case("POST", "/v1/down", 202),
+    Case("GET", "/nothing", 404, lambda said: "/nothing" in said["message"]),
+)
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[ServedPlatform]:
+    async with served_platform(ApiSettings(down=lambda: None)) as platform:
+        yield platform
+
+
+def filled(value: Any, names: dict[str, str]) -> Any:
+    """`value` with the names in braces replaced."""
+    if isinstance(value, dict):
+        return {name: filled(member, names) for name, member in value.items()}
+    if isinstance(value, str):
+        for name, known in names.items():
+            value = value.replace(f"{{{name}}}", known)
+    return value
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.method} {case.path} {case.status}")
+async def test_an_address_answers(platform: ServedPlatform, case: Case) -> None:
+    async with ClientSession(platform.url) as session:
+        app = await platform.deployed(session, SHOP)
+        names = {
+            "version": app["version"],
+            "deployment": app["deployments"][0]["id"],
+            "instance": next(iter(platform.controller.state.instances))[:8],
+        }
+        path = filled(case.path, names)
+        body = filled(case.body, names)
+        async with session.request(case.method, path, json=body, headers=case.headers) as answer:
+            said = await (answer.json() if answer.content_type == "application/json" else answer.text())
+            assert answer.status == case.status, said
+            assert case.says(said), said
+            if "deploymentId" in str(said):
+                assert answer.headers["Marathon-Deployment-Id"] == said["deploymentId"]
+            if answer.status == 405:
+                assert answer.headers["Allow"]
+
+
+async def application() -> web.Application:
+    clock = SystemClock()
+    engine = FakeEngine(clock)
+    return ApiServer(Controller(MemoryStore(), engine, EngineProber(engine), clock), "127.0.0.1", 0).application
+
+
+async def test_every_address_has_a_case() -> None:
+    app = await application()
+    covered = set()
+    for case in CASES:
+        found = await app.router.resolve(
+            make_mocked_request(case.method, case.path.replace("{", "").replace("}", ""), app=app)
+        )
+        if found.http_exception is None:
+            covered.add(found.route)
+    missing = [route for route in app.router.routes() if route.method != "HEAD" and route not in covered]
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", ["/v2/apps/a/shop", "/v2/apps", "/ping", "/v1/status"])
+async def test_head_is_get_without_a_body(platform: ServedPlatform, path: str) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, SHOP)
+        async with session.head(path) as answer:
+            assert answer.status == 200
+            assert await answer.read() == b""
+
+
+async def test_what_was_answered_is_seen_at_once(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        async with session.post("/v2/apps", json=SHOP) as answer:
+            created = await answer.json()
+            assert answer.headers["Location"] == "/v2/apps/a/shop"
+        async with session.get("/v2/apps/a/shop") as answer:
+            assert (await answer.json())["app"]["version"] == created["version"]
+        async with session.get("/v2/deployments") as answer:
+            [running] = await answer.json()
+            assert running["id"] == created["deployments"][0]["id"]
+        for force, status in (("false", 409), ("true", 200)):
+            async with session.put(f"/v2/apps/a/shop?force={force}", json={"cpus": 0.5}) as answer:
+                said = await answer.json()
+                assert answer.status == status
+                if status == 409:
+                    assert said["deployments"] == [{"id": running["id"]}]
+        async with session.get("/v2/apps/a/shop") as answer:
+            assert (await answer.json())["app"]["cpus"] == 0.5
+
+
+@pytest.mark.parametrize("force", [True, False])
+async def test_a_deployment_is_cancelled(platform: ServedPlatform, force: bool) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, SHOP)
+        check = {"healthChecks": [{"path": "/"}], "env": {"HEALTH": "never"}}
+        async with session.put("/v2/apps/a/shop", json=check) as answer:
+            begun = (await answer.json())["deploymentId"]
+        async with session.delete(f"/v2/deployments/{begun}?force={str(force).lower()}") as answer:
+            assert answer.status == (202 if force else 200)
+            said = await answer.json() if answer.status == 200 else await answer.read()
+        assert (await platform.ended(session, begun))["state"] == "cancelled"
+        if force:
+            assert said == b""
+            assert platform.controller.state.running == {}
+        else:
+            back = await platform.ended(session, said["deploymentId"])
+            assert (back["kind"], back["state"]) == ("rollback", "succeeded")
+
+
+async def test_a_body_of_another_content_type_is_read_as_marathon_does(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        text = b'{"id": "/x", "container": {"docker": {"image": "x"}}}'
+        async with session.post("/v2/apps", data=text, headers={"Content-Type": "text/plain"}) as answer:
+            assert answer.status == 201
+        async with session.post("/v2/apps", data=b'{"id": "/x",') as answer:
+            assert answer.status == 400
+            assert (await answer.json())["message"] == "Invalid JSON"
+
+
+async def test_a_large_body_is_refused(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        async with session.post("/v2/apps", data=BytesIO(b" " * (2**20 + 1))) as answer:
+            assert answer.status == 413
+            assert "1 MiB" in (await answer.json())["message"]
+        async with session.post("/v2/apps", data=BytesIO(b" " * 2**20)) as answer:
+            assert answer.status == 400
+
+
+async def test_a_store_that_does_not_answer_is_said_with_when_to_try_again(platform: ServedPlatform) -> None:
+    await platform.store.close()
+    async with ClientSession(platform.url) as session, session.post("/v2/apps", json=SHOP) as answer:
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert (await answer.json())["message"]
+
+
+async def test_an_internal_error_shows_its_id_only(
+    platform: ServedPlatform, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform.controller.state, "wanted_apps", lambda: 1 / 0)
+    async with ClientSession(platform.url) as session, session.get("/v2/apps") as answer:
+        assert answer.status == 500
+        message = (await answer.json())["message"]
+    assert "division" not in message
+    logged = capsys.readouterr().out
+    assert message.split()[2].rstrip(".") in logged
+    assert "division" in logged

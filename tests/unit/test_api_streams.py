@@ -1,0 +1,172 @@
+"""Streams: events with ids that can be resumed, logs of all instances; both end with the server."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from aiohttp import ClientResponse, ClientSession
+
+from coldchain.api.settings import ApiSettings
+from coldchain.testing.fake_engine import Life
+from coldchain.testing.served_platform import ServedPlatform, served_platform
+
+APP = {"id": "/x", "instances": 2, "container": {"docker": {"image": "x"}}}
+STREAM = {"Accept": "text/event-stream"}
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[ServedPlatform]:
+    async with served_platform(ApiSettings(keep_alive_seconds=0.05)) as platform:
+        yield platform
+
+
+async def next_event(answer: ClientResponse) -> dict[str, str]:
+    """The fields of the next event; comments are skipped."""
+    event: dict[str, str] = {}
+    async with asyncio.timeout(5):
+        async for raw in answer.content:
+            line = raw.decode().rstrip("\n")
+            if not line and event:
+                return event
+            name, _, value = line.partition(": ")
+            if name:
+                event[name] = value
+    raise EOFError
+
+
+async def test_events_come_with_id_type_and_body(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session, session.get("/v2/events", headers=STREAM) as answer:
+        assert answer.content_type == "text/event-stream"
+        await platform.deployed(session, APP)
+        seen = [await next_event(answer)]
+        while seen[-1]["event"] != "deployment_success":
+            seen.append(await next_event(answer))
+    ids = [int(event["id"]) for event in seen]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    for event in seen:
+        body = json.loads(event["data"])
+        assert body["eventType"] == event["event"]
+        assert body["timestamp"]
+        assert body["cause"]
+    types = {event["event"] for event in seen}
+    assert {"api_post_event", "deployment_info", "instance_changed_event", "status_update_event"} <= types
+
+
+async def test_events_are_chosen_by_type_and_resumed_by_id(platform: ServedPlatform) -> None:
+    chosen = "/v2/events?event_type=deployment_info&event_type=deployment_success"
+    first = platform.controller.events.emit
+    first("before", "test", {})
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, APP)
+        start = {"Last-Event-ID": str(1 << 32)}
+        async with session.get(chosen, headers=STREAM | start) as answer:
+            seen = [await next_event(answer) for _ in range(2)]
+            assert [event["event"] for event in seen] == ["deployment_info", "deployment_success"]
+        async with session.get(chosen, headers=STREAM | {"Last-Event-ID": seen[0]["id"]}) as answer:
+            assert await next_event(answer) == seen[1]
+
+
+async def test_what_was_missed_is_marked_whatever_was_chosen(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        headers = STREAM | {"Last-Event-ID": "7"}
+        async with session.get("/v2/events?event_type=none", headers=headers) as answer:
+            missed = await next_event(answer)
+        assert missed["event"] == "events_missed"
+        assert json.loads(missed["data"])["after"] == 7
+
+
+@pytest.mark.parametrize("given", ["x", "-1", "1.5", "9" * 40])
+async def test_an_id_that_is_none_is_refused(platform: ServedPlatform, given: str) -> None:
+    headers = STREAM | {"Last-Event-ID": given}
+    async with ClientSession(platform.url) as session, session.get("/v2/events", headers=headers) as answer:
+        assert answer.status == 400
+
+
+async def test_silence_is_filled_with_comments(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session, session.get("/v2/events", headers=STREAM) as answer:
+        async with asyncio.timeout(5):
+            assert (await answer.content.readline()).startswith(b":")
+            assert await answer.content.readline() == b"\n"
+            assert (await answer.content.readline()).startswith(b": still here")
+
+
+async def test_streams_end_when_the_server_stops(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, APP)
+        events = await session.get("/v2/events", headers=STREAM)
+        logs = await session.get("/v1/apps/x/logs?follow")
+        async with asyncio.timeout(platform.settings.shutdown_seconds - 0.5):
+            await platform.server.stop()
+            await asyncio.gather(events.read(), logs.read())
+
+
+def connections() -> int:
+    """How many requests the server holds."""
+    coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+    return sum("RequestHandler" in getattr(one, "__qualname__", "") for one in coroutines)
+
+
+@pytest.mark.parametrize("path", ["/v2/events", "/v1/apps/x/logs?follow"])
+async def test_a_client_that_left_is_forgotten(platform: ServedPlatform, path: str) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, APP)
+        answer = await session.get(path, headers=STREAM)
+        held = connections()
+        assert held
+        answer.close()
+        async with asyncio.timeout(5):
+            while connections() == held:
+                await asyncio.sleep(0.01)
+
+
+async def test_logs_of_all_instances_and_of_one(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, APP)
+        ids = sorted(platform.controller.state.instances)
+        async with session.get("/v1/apps/x/logs?tail=1") as answer:
+            assert answer.content_type == "application/x-ndjson"
+            lines = [json.loads(line) for line in (await answer.text()).splitlines()]
+        assert sorted(line["instance"] for line in lines) == ids
+        assert {line["line"] for line in lines} == {"listening on 8080"}
+        async with session.get(f"/v1/apps/x/logs?instance={ids[0][:6]}&format=text") as answer:
+            assert await answer.text() == "started\nlistening on 8080\n"
+        async with session.get("/v1/apps/x/logs?instance=zz") as answer:
+            assert answer.status == 404
+
+
+async def test_followed_logs_have_those_of_instances_that_come_later(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, APP | {"instances": 1})
+        async with session.get("/v1/apps/x/logs?follow&tail=0") as answer, asyncio.timeout(10):
+            async with session.patch("/v2/apps/x", json={"instances": 2}) as changed:
+                assert changed.status == 200
+            line = json.loads(await answer.content.readline())
+            assert line["line"] == "started"
+        assert line["instance"] in platform.controller.state.instances
+
+
+async def test_output_of_what_crashed_is_shown_when_nothing_runs(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        crashing = APP | {"instances": 1, "env": {"EXIT": "3"}, "backoffSeconds": 100}
+        async with session.post("/v2/apps", json=crashing):
+            pass
+        while not platform.controller.state.failures:
+            await asyncio.sleep(0.01)
+        async with session.get("/v1/apps/x/logs?format=text") as answer:
+            assert await answer.text() == "started\nlistening on 8080\n"
+        async with session.get("/v1/apps/x/status") as answer:
+            said = await answer.json()
+        assert said["lastFailure"]["exitStatus"] == 3
+        assert said["lastFailure"]["logTail"] == ["started", "listening on 8080"]
+
+
+async def test_long_lines_are_cut_and_odd_bytes_shown(platform: ServedPlatform) -> None:
+    output = b"a" * 100_000 + b"\r\n\xff\n" + b"no end"
+    platform.engine.life = lambda spec: replace(Life(start_seconds=0.01), output=output)
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, APP | {"instances": 1})
+        async with session.get("/v1/apps/x/logs") as answer:
+            lines = [json.loads(line)["line"] for line in (await answer.text()).splitlines()]
+    assert lines == ["a" * 100_000, "\ufffd", "no end"]
