@@ -63,16 +63,25 @@ class _Live:
         self._live.__exit__(kind, error, trace)
 
     def show(self, deployments: list[Deployment]) -> None:
+        from rich.console import Group
+        from rich.text import Text
+
         rows = [
-            (
-                one["app"],
-                one["kind"],
-                *(one["progress"][stage] for stage in (*STAGES, "old")),
-                one["state"] if one["state"] != "running" else one["imageProgress"] or one["explain"] or "running",
-            )
+            (one["app"], one["kind"], *(one["progress"][stage] for stage in (*STAGES, "old")), one["state"])
             for one in deployments
         ]
-        self._live.update(table(("app", "deployment", *STAGES, "old", "state"), rows), refresh=True)
+        waits = [
+            Text(
+                f"{one['app']}: {one['imageProgress'] or one['explain']}",
+                style="dim",
+                no_wrap=True,
+                overflow="ellipsis",
+            )
+            for one in deployments
+            if one["imageProgress"] or one["explain"]
+        ]
+        shown = Group(table(("app", "deployment", *STAGES, "old", "state"), rows), *waits)
+        self._live.update(shown, refresh=True)
 
 
 class _Silent(_Plain):

@@ -78,14 +78,14 @@ def _platform(found: dict[str, Any]) -> list["RenderableType"]:
             _condition(app["condition"]),
             *(app["progress"][stage] for stage in STAGES),
             app["image"],
-            app["explain"] or "; ".join(app["warnings"]),
         )
         for app in found["apps"]
     ]
-    shown: list[RenderableType] = [table(("app", "state", *STAGES, "image", "note"), rows)] if rows else []
+    shown: list[RenderableType] = [table(("app", "state", *STAGES, "image"), rows)] if rows else []
     if not rows:
         shown.append(Text("No app yet. `coldchain deploy FILE` makes one."))
-    shown += [Text(line, style="yellow") for line in _troubles(found)]
+    notes = [f"{app['id']}: {note}" for app in found["apps"] for note in (app["explain"], *app["warnings"]) if note]
+    shown += [Text(line, style="yellow") for line in (*notes, *_troubles(found))]
     return shown
 
 
