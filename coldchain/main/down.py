@@ -17,7 +17,7 @@ async def down(settings: PlatformSettings) -> int:
         print(f"coldchain: nothing to stop: there is no platform in {settings.data}", file=sys.stderr)  # noqa: T201
         return 0
     async with open_platform(settings) as platform:
-        serving = asyncio.create_task(platform.serve())
+        serving = asyncio.create_task(platform.serve(keep_gateway=False))
         stopping = asyncio.create_task(platform.controller.stop_everything())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():

@@ -28,23 +28,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """What `up` runs. The gateway's nginx is started by `serve`, and outlives it."""
+    """What `up` and `down` run. The gateway's nginx outlives it."""
 
     controller: Controller
     nginx: NginxProcess
     gateway: NginxGateway
     clock: SystemClock
 
-    async def serve(self) -> None:
-        """Start or adopt nginx, then all loops, until cancelled. Apps and nginx go on afterwards.
-
-        Raises what nginx raises when it cannot be started; once it ran it is started again whenever it is gone.
-        """
-        outcome = await self.nginx.start_or_adopt()
-        log.info("gateway", nginx=outcome)
+    async def serve(self, *, keep_gateway: bool = True) -> None:
+        """All loops, until cancelled. Apps and nginx go on afterwards. `keep_gateway`: start nginx when it is gone."""
+        revive = self._revive if keep_gateway else None
         async with asyncio.TaskGroup() as group:
             group.create_task(self.controller.run())
-            group.create_task(feed_gateway(self.gateway, self.controller.publisher, self.clock, self._revive))
+            group.create_task(feed_gateway(self.gateway, self.controller.publisher, self.clock, revive))
 
     async def _revive(self) -> None:
         outcome = await self.nginx.start_or_adopt()

@@ -5,12 +5,16 @@ import contextlib
 import signal
 import sys
 
+import structlog
+
 from coldchain.api.server import ApiServer
 from coldchain.api.settings import ApiSettings
 from coldchain.main.down import take_down
-from coldchain.main.platform import open_platform
+from coldchain.main.platform import Platform, open_platform
 from coldchain.main.settings import PlatformSettings
 from coldchain.runners.docker.parameters import unknown_parameters
+
+log = structlog.get_logger(__name__)
 
 
 async def up(settings: PlatformSettings) -> int:
@@ -22,7 +26,7 @@ async def up(settings: PlatformSettings) -> int:
     async with open_platform(settings) as platform:
         offered = ApiSettings(check=unknown_parameters, down=down.set, clock=platform.clock)
         server = ApiServer(platform.controller, settings.api_host, settings.api_port, offered)
-        await server.start()
+        await _open(platform, server)
         serving = asyncio.create_task(platform.serve())
         _say(f"API on http://{settings.api_host}:{settings.api_port}, gateway on {', '.join(settings.gateway)}")
         try:
@@ -42,6 +46,18 @@ async def up(settings: PlatformSettings) -> int:
                 await serving
     _say("stopped; apps and gateway serve on. `coldchain up` takes them over again, `coldchain down` stops them")
     return 0
+
+
+async def _open(platform: Platform, server: ApiServer) -> None:
+    """Gateway and API, or none of both: whoever finds the API answering finds a whole platform."""
+    outcome = await platform.nginx.start_or_adopt()
+    log.info("gateway", nginx=outcome)
+    try:
+        await server.start()
+    except BaseException:
+        if outcome == "started":
+            await platform.nginx.stop()
+        raise
 
 
 async def _first(serving: asyncio.Task[None], *events: asyncio.Event) -> asyncio.Event | None:

@@ -1,6 +1,7 @@
 """What goes wrong is said in words, with what to do, and leaves nothing half done."""
 
 import asyncio
+import io
 import json
 import socket
 import subprocess
@@ -29,7 +30,7 @@ async def post(stage: Stage, body: bytes, path: str = "/v2/apps") -> tuple[int, 
     headers = {"Content-Type": "application/json"}
     async with (
         aiohttp.ClientSession() as session,
-        session.post(f"{stage.api}{path}", data=body, headers=headers) as answer,
+        session.post(f"{stage.api}{path}", data=io.BytesIO(body), headers=headers) as answer,
     ):
         return answer.status, json.loads(await answer.text())
 
@@ -139,7 +140,7 @@ async def test_a_full_disk(stage: Stage, shop: Shop) -> None:
             if status != 201:
                 break
         assert status == 503, body
-        assert "space" in json.dumps(body)
+        assert "is full" in json.dumps(body)
         filler.unlink()
         async with asyncio.timeout(30):
             while True:
@@ -149,5 +150,6 @@ async def test_a_full_disk(stage: Stage, shop: Shop) -> None:
                 await asyncio.sleep(0.2)
         assert [task["phase"] for task in await stage.tasks("/shop")] == ["serving"]
     finally:
+        (store / "filler").unlink(missing_ok=True)
         await stage.down()
         subprocess.run(["umount", "-l", str(store)], check=True)
