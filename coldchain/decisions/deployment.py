@@ -71,8 +71,8 @@ def step(
     # One replacement at a time for bad health: a fault that all share must not double the load.
     missing = app.instances - len(good)
     if sick and not old:
-        starting = sum(not one.in_rotation for one in good)
-        missing = min(missing, max(0, app.instances - len(good) - len(sick)) + (0 if starting else 1))
+        busy = departures.leave or _leaving(instances) or not all(one.in_rotation for one in good)
+        missing = min(missing, max(0, app.instances - len(good) - len(sick)) + (0 if busy else 1))
     return Step(launch=max(0, min(missing, room)), leave=tuple(departures.leave))
 
 
