@@ -17,7 +17,7 @@ import aiohttp
 
 from coldchain.model.errors import ColdchainError
 from coldchain.testing.application.image import ensure_image
-from coldchain.testing.demo.result import good, result
+from coldchain.testing.demo.result import good, in_words, result
 from coldchain.testing.demo.scenario import Show, perform
 from coldchain.testing.stage import Stage
 from coldchain.testing.demo.table import Board
@@ -62,9 +62,11 @@ async def demo(options: argparse.Namespace) -> int:
         images = [await ensure_image(str(docker_socket), tag=tag) for tag in TAGS]
         async with _stage(folder, docker_socket, images) as stage:
             sums = await _perform(options, stage, folder)
-            print(json.dumps(sums), flush=True)
+            print(in_words(sums), file=sys.stderr)
             if options.keep:
-                await _keep(stage)
+                with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how it is meant to end
+                    await _keep(stage)
+            print(json.dumps(sums), flush=True)
         return 0 if good(sums) else 1
 
 

@@ -60,3 +60,16 @@ def good(sums: dict[str, Any]) -> bool:
     """True when every bar of the demo is met."""
     none = all(sums[name] == 0 for name in ("failed", "duplicated", "lost"))
     return none and sums["latency_ms_max_beyond_service"] <= LATENCY_MS_MAX_BEYOND_SERVICE
+
+
+def in_words(sums: dict[str, Any]) -> str:
+    """The sums for whoever watched."""
+    text = (
+        f"{sums['requests']} requests: {sums['failed']} failed, {sums['duplicated']} executed twice, {sums['lost']} lost; "
+        f"at most {sums['latency_ms_max_beyond_service']:.0f} ms beyond the service time."
+    )
+    if sums["failed_on_killed"]:
+        text += (
+            f" {sums['failed_on_killed']} more were already in the container that was killed; nobody can save those."
+        )
+    return text
