@@ -31,20 +31,17 @@ def next_ports(
 
     None when a wanted port is taken or too few are free.
     """
-    used = set(taken)
+    fixed = [port for port in wanted if port]
+    if len(set(fixed)) < len(fixed) or not set(fixed).isdisjoint(taken):
+        return None
+    used = {*taken, *fixed}
     numbers = [port for low, high in ranges for port in range(low, high + 1)]
     start = next((index for index, port in enumerate(numbers) if port > last), 0)
-    order = iter(numbers[start:] + numbers[:start])
+    free = (port for port in numbers[start:] + numbers[:start] if port not in used)
     given: list[int] = []
     for port in wanted:
-        if port is None:
-            given.append(0)
-            continue
-        number: int | None = port
-        if port == 0:
-            number = next((free for free in order if free not in used), None)
-        if number is None or number in used:
+        number = next(free, None) if port == 0 else port or 0
+        if number is None:
             return None
-        used.add(number)
         given.append(number)
     return tuple(given)

@@ -104,8 +104,6 @@ def test_nothing_is_done_twice_when_the_engine_falls_silent_in_a_rollout(seed: i
         await started(platform, instances=3)
         operations = platform.controller.operations
         deployment = await operations.change("/shop", to(container=image("v2")), "test", force=False)
-            "/shop", to(container=image("v2")), "test", force=False
-        )
         await platform.clock.sleep(0.05 * (seed + 1))
         platform.engine.available = False
         await platform.clock.sleep(20.0)

@@ -1,0 +1,84 @@
+"""Where waiting instances go: nothing given twice, nothing over its size, and the reason for every refusal."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coldchain.decisions.placement import Waiting, place
+from coldchain.model.app import App, Container, Docker, PortMapping
+from coldchain.model.instance import Instance
+from coldchain.model.offer import Offer
+
+
+def app(cpus: float = 1.0, mem: float = 100.0, host_port: int | None = 0, **fields: object) -> App:
+    mapping = PortMapping(container_port=8080, host_port=host_port)
+    container = Container(docker=Docker(image="shop"), port_mappings=(mapping,))
+    return App(id="/shop", cpus=cpus, mem=mem, container=container, **fields)  # type: ignore[arg-type]
+
+
+def offer(name: str = "agent-1", cpus: float = 4.0, mem: float = 1000.0, **fields: object) -> Offer:
+    given: dict[str, object] = {"target": "cluster", "hostname": name, "disk": 10.0, "subnet": "10.0.0.0/24"}
+    given |= {"agent": name, "cpus": cpus, "mem": mem, "port_ranges": ((31000, 31009),)}
+    return Offer(**(given | fields))  # type: ignore[arg-type]
+
+
+def instance(number: int, **fields: object) -> Instance:
+    given: dict[str, object] = {"id": f"{number:03}", "app_id": "/shop", "version_id": "1", "target": "cluster"}
+    given |= {"task_id": f"t{number}", "phase": "scheduled", "since": 0.0, "created_at": float(number)}
+    return Instance(**(given | fields))  # type: ignore[arg-type]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 3.0), st.floats(1.0, 600.0)), max_size=15),
+    st.lists(st.tuples(st.floats(0.5, 4.0), st.floats(10.0, 1000.0)), max_size=3),
+)
+def test_nothing_is_given_twice_and_no_agent_is_overfull(
+    asked: list[tuple[float, float]], offered: list[tuple[float, float]]
+) -> None:
+    offers = [offer(f"agent-{n}", cpus, mem, subnet=f"10.0.{n}.0/29") for n, (cpus, mem) in enumerate(offered)]
+    waiting = [Waiting(instance=instance(n), app=app(cpus, mem)) for n, (cpus, mem) in enumerate(asked)]
+    placed, refused = place(waiting, offers, [])
+    assert {one.instance_id for one in placed} | {one.instance_id for one in refused} == {
+        one.instance.id for one in waiting
+    }
+    assert len(placed) + len(refused) == len(waiting)
+    sizes = {one.instance.id: one.app for one in waiting}
+    for given_out in offers:
+        there = [one for one in placed if one.agent == given_out.agent]
+        assert sum(sizes[one.instance_id].cpus for one in there) <= given_out.cpus + 1e-6
+        assert sum(sizes[one.instance_id].mem for one in there) <= given_out.mem + 1e-6
+        assert len({one.address for one in there}) == len(there)
+        assert len({one.host_ports for one in there}) == len(there)
+
+
+def test_a_stopped_instance_holds_address_and_ports_but_no_resources() -> None:
+    held = instance(1, agent="agent-1", address="10.0.0.2", host_ports=(31000,), phase="serving")
+    full = offer(cpus=1.0, subnet="10.0.0.0/29")
+    _, refused = place([Waiting(instance=instance(2), app=app())], [full], [(held, app())])
+    assert refused[0].reasons == {"InsufficientCpus": 1}
+    stopped = msgspec.structs.replace(held, phase="stopped")
+    placed, _ = place([Waiting(instance=instance(2), app=app())], [full], [(stopped, app())])
+    assert (placed[0].address, placed[0].host_ports) == ("10.0.0.3", (31001,))
+
+
+def test_every_refusal_says_why() -> None:
+    fixed = instance(1, agent="agent-1", host_ports=(8080,), phase="stopped")
+    cases = [
+        (app(cpus=9.0), offer(), "InsufficientCpus on 1"),
+        (app(mem=9999.0), offer(), "InsufficientMemory on 1"),
+        (app(disk=99.0), offer(), "InsufficientDisk on 1"),
+        (app(host_port=8080), offer(), "InsufficientPorts on 1"),
+        (app(), offer(target="vm"), "UnfulfilledTarget on 1"),
+        (app(), offer(subnet="10.0.0.0/31"), "InsufficientAddresses on 1"),
+    ]
+    for wanted, given_out, reason in cases:
+        _, refused = place([Waiting(instance=instance(2), app=wanted)], [given_out], [(fixed, app())])
+        assert [str(one) for one in refused] == [f"it fits no agent: {reason}"]
+    _, refused = place([Waiting(instance=instance(2), app=app())], [], [])
+    assert str(refused[0]) == "it fits no agent: none offers anything"
+
+
+def test_instances_spread_by_free_memory() -> None:
+    waiting = [Waiting(instance=instance(n), app=app()) for n in range(4)]
+    placed, _ = place(waiting, [offer("a", subnet="10.0.0.0/24"), offer("b", subnet="10.0.1.0/24")], [])
+    assert sorted(one.agent for one in placed) == ["a", "a", "b", "b"]

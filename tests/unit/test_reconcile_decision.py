@@ -1,0 +1,352 @@
+"""reconcile against a modelled world: from whatever stands there it comes to rest, and stays there."""
+
+import random
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coldchain.decisions import instance as lives
+from coldchain.decisions.actions import (
+    Action,
+    CreateInstances,
+    EndDeployment,
+    ForgetTask,
+    KillTask,
+    LaunchTask,
+    Move,
+    Place,
+    PrepareImage,
+    RecordFailure,
+    RemoveApp,
+    RemoveInstance,
+    StartRollback,
+)
+from coldchain.decisions.deployment import capacity
+from coldchain.decisions.health import Verdict
+from coldchain.decisions.reconcile import reconcile, rolled_back, version_id
+from coldchain.decisions.version import end
+from coldchain.decisions.view import Seen, View
+from coldchain.model.app import App, Container, Docker, UpgradeStrategy
+from coldchain.model.deployment import Deployment
+from coldchain.model.instance import Instance
+from coldchain.model.task import TaskState, TaskStatus
+from coldchain.model.version import Version
+
+V1, V2 = "2024-01-01T00:00:00.000Z", "2024-01-02T00:00:00.000Z"
+
+
+def app(tag: str = "v1", **fields: object) -> App:
+    given: dict[str, object] = {"id": "/shop", "instances": 2, "container": Container(docker=Docker(image=tag))}
+    return App(**(given | {"drain_seconds": 5.0, "deadline_seconds": 60.0} | fields))  # type: ignore[arg-type]
+
+
+class World:
+    """One app's records and tasks, without loops: what actions mean, one at a time."""
+
+    def __init__(self, wanted: Version | None, *former: Version) -> None:
+        self.now = 1_700_000_000.0
+        self.wanted = wanted
+        self.versions = {one.id: one for one in (*former, *([wanted] if wanted else []))}
+        self.instances: dict[str, Instance] = {}
+        self.tasks: dict[str, TaskStatus] = {}
+        self.deployments: list[Deployment] = []
+        self.created = 0
+        self.launched: Counter[str] = Counter()
+        self.bad: set[str] = set()
+
+    def deploy(self, kind: str = "replace", **fields: object) -> None:
+        given: dict[str, object] = {
+            "id": str(len(self.deployments)),
+            "app_id": "/shop",
+            "target": "cluster",
+            "kind": kind,
+            "from_version": V1,
+            "to_version": self.wanted.id if self.wanted else None,
+            "started_at": self.now,
+            "deadline_at": self.now + 60.0,
+            "cause": "test",
+        }
+        self.deployments.append(Deployment(**(given | fields)))  # type: ignore[arg-type]
+
+    def view(self) -> View:
+        return View(
+            app_id="/shop",
+            engine_known=True,
+            wanted=self.wanted,
+            versions=self.versions,
+            instances=tuple(self.instances.values()),
+            seen={one.id: self.seen(one) for one in self.instances.values()},
+            deployment=next((one for one in self.deployments if one.running), None),
+        )
+
+    def seen(self, one: Instance) -> Seen:
+        image = self.versions[one.version_id].image
+        verdict = Verdict(standing="unknown" if image in self.bad else "healthy", detail="status 503")
+        return Seen(task=self.tasks.get(one.id), acknowledged=True, verdict=verdict)
+
+    def carry_out(self, action: Action) -> None:
+        match action:
+            case CreateInstances():
+                for _ in range(action.count):
+                    self.created += 1
+                    self.add(f"{self.created:03}", action.version_id)
+            case Move():
+                one = self.instances[action.instance_id]
+                self.instances[one.id] = lives.move(one, action.phase, self.now, action.cause)
+            case Place():
+                one = self.instances[action.instance_id]
+                if one.phase == "scheduled":
+                    placed = lives.move(one, "launching", self.now, "placed")
+                    self.instances[one.id] = msgspec.structs.replace(placed, agent="agent-1")
+            case LaunchTask():
+                if self.instances[action.instance_id].phase == "launching" and action.instance_id not in self.tasks:
+                    self.task(action.instance_id, "running")
+                    self.launched[self.instances[action.instance_id].version_id] += 1
+            case KillTask():
+                self.task(action.instance_id, "killed")
+            case ForgetTask():
+                del self.tasks[action.instance_id]
+            case RemoveInstance():
+                del self.instances[action.instance_id]
+            case PrepareImage():
+                for one in list(self.versions.values()):
+                    if one.config_id == action.version_id:
+                        image = one.app.container.docker.image if one.app.container else None
+                        self.versions[one.id] = msgspec.structs.replace(one, image=image)
+                self.wanted = self.versions[self.wanted.id] if self.wanted else None
+            case EndDeployment():
+                running = next(one for one in self.deployments if one.running)
+                self.deployments[self.deployments.index(running)] = end(running, action.state, action.cause, self.now)
+            case StartRollback():
+                self.wanted = self.versions[action.to.id] = action.to
+                self.deploy("rollback", rollback_of=self.deployments[-1].id)
+            case RemoveApp():
+                self.versions.clear()
+            case RecordFailure():
+                pass
+
+    def add(self, name: str, version: str, phase: str = "scheduled") -> None:
+        self.instances[name] = Instance(
+            id=name,
+            app_id="/shop",
+            version_id=version,
+            target="cluster",
+            task_id=f"task-{name}",
+            phase=phase,  # type: ignore[arg-type]
+            since=self.now,
+            created_at=self.now,
+            agent=None if phase == "scheduled" else "agent-1",
+            history=(lives.Transition(phase="scheduled", at=self.now, cause="test"),),
+        )
+        if phase not in ("scheduled", "launching", "stopped"):
+            self.task(name, "running")
+
+    def task(self, name: str, state: TaskState) -> None:
+        self.tasks[name] = TaskStatus(
+            task_id=f"task-{name}", instance_id=name, app_id="/shop", target="cluster", agent="a", state=state, at=0.0
+        )
+
+    def to_rest(self, interrupt: random.Random | None = None) -> None:
+        """Reconcile until nothing is left to do. `interrupt`: only a beginning of each decision is carried out."""
+        for _ in range(500):
+            decision = reconcile(self.view(), self.now)
+            actions = list(decision.actions)
+            if interrupt is not None and actions and interrupt.random() < 0.5:
+                actions = actions[: whole(actions, interrupt.randrange(len(actions) + 1))]
+            for action in actions:
+                self.carry_out(action)
+            self.check()
+            if not decision.actions:
+                if decision.look_again_at is None:
+                    return
+                self.now = decision.look_again_at
+        raise AssertionError(f"never at rest: {decision.actions}")
+
+    def check(self) -> None:
+        if self.wanted is not None:
+            least, most = capacity(self.wanted.app)
+            live = sum(one.live for one in self.instances.values())
+            assert live <= max(most, self.most_before) + (least >= most)
+            self.most_before = max(live, most)
+
+    most_before = 100
+
+
+def whole(actions: list[Action], length: int) -> int:
+    """Records are written in one transaction: a rollback is not cut off from the failure it answers."""
+    if length < len(actions) and isinstance(actions[length], StartRollback):
+        return length + 1
+    return length
+
+
+def started(tag: str = "v1", **fields: object) -> World:
+    world = World(Version(app=app(tag, **fields), id=V1, config_id=V1))
+    world.deploy("start", from_version=None)
+    world.to_rest()
+    return world
+
+
+def aim(world: World, **fields: object) -> None:
+    world.wanted = Version(app=app("v2", **fields), id=V2, config_id=V2)
+    world.versions[V2] = world.wanted
+    world.deploy()
+
+
+def test_an_engine_that_was_never_listed_is_not_empty() -> None:
+    world = started()
+    world.tasks.clear()
+    view = msgspec.structs.replace(world.view(), engine_known=False)
+    assert reconcile(view, world.now).actions == ()
+
+
+@pytest.mark.parametrize("instances", [0, 1, 5])
+def test_a_start_comes_to_rest_and_a_second_look_finds_nothing(instances: int) -> None:
+    world = started(instances=instances)
+    assert world.created == instances
+    assert [one.state for one in world.deployments] == ["succeeded"]
+    assert reconcile(world.view(), world.now + 1e6).actions == ()
+
+
+shares = st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0])
+phase = st.sampled_from(
+    ["scheduled", "launching", "starting", "entering", "serving", "draining", "closing", "stopping"]
+)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 5), st.integers(0, 5), shares, shares, st.integers(0, 10**6))
+def test_however_often_it_is_interrupted_it_ends_the_same(
+    before: int, after: int, minimum: float, over: float, seed: int
+) -> None:
+    strategy = UpgradeStrategy(minimum_health_capacity=minimum, maximum_over_capacity=over)
+    ends = []
+    for interrupt in (None, random.Random(seed)):
+        world = started(instances=before, upgrade_strategy=strategy)
+        aim(world, instances=after, upgrade_strategy=strategy)
+        world.to_rest(interrupt)
+        ends.append((world.created, [(one.kind, one.state) for one in world.deployments], world.wanted))
+        assert [one.phase for one in world.instances.values()] == ["serving"] * after
+        assert {one.version_id for one in world.instances.values()} <= {V2}
+        assert len(world.tasks) == after
+    assert ends[0] == ends[1]
+    assert ends[0][0] == before + after
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(phase, st.sampled_from([V1, V2])), max_size=8), st.integers(0, 4), st.booleans())
+def test_from_whatever_stands_there_it_comes_to_rest(
+    found: list[tuple[str, str]], instances: int, deploying: bool
+) -> None:
+    world = World(
+        Version(app=app("v2", instances=instances), id=V2, config_id=V2, image="v2"),
+        Version(app=app("v1"), id=V1, config_id=V1, image="v1"),
+    )
+    for number, (standing, version) in enumerate(found):
+        world.add(f"x{number}", version, standing)
+    superseded = Counter(world.launched)
+    if deploying:
+        world.deploy()
+    world.to_rest()
+    assert [one.phase for one in world.instances.values()] == ["serving"] * instances
+    assert len(world.tasks) == instances
+    launching = sum(version == V1 and standing == "launching" for standing, version in found)
+    assert world.launched[V1] - superseded[V1] <= launching, "a superseded version was launched"
+    if deploying:
+        assert {one.version_id for one in world.instances.values()} <= {V2}
+
+
+@settings(deadline=None)
+@given(st.integers(1, 4), st.integers(0, 10**6))
+def test_a_version_that_never_gets_healthy_is_rolled_back_exactly_once(instances: int, seed: int) -> None:
+    world = started(instances=instances)
+    before = set(world.instances)
+    world.bad = {"v2"}
+    aim(world, instances=instances)
+    world.to_rest(random.Random(seed))
+    assert [(one.kind, one.state) for one in world.deployments[1:]] == [
+        ("replace", "failed"),
+        ("rollback", "succeeded"),
+    ]
+    assert set(world.instances) == before
+
+
+@pytest.mark.parametrize("kind", ["rollback", "replace"])
+def test_only_what_is_no_rollback_itself_is_taken_back(kind: str) -> None:
+    world = started()
+    world.bad = {"v1", "v2"}
+    aim(world)
+    world.deployments[-1] = msgspec.structs.replace(world.deployments[-1], kind=kind)  # type: ignore[arg-type]
+    for one in list(world.instances.values()):
+        world.task(one.id, "failed")
+    for _ in range(100):
+        decision = reconcile(world.view(), world.now)
+        for action in decision.actions:
+            world.carry_out(action)
+        if not decision.actions and decision.look_again_at is None:
+            break
+        world.now = decision.look_again_at or world.now
+    assert len(world.deployments) == (2 if kind == "rollback" else 3)
+    assert not [one for one in world.deployments if one.running]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 4), st.integers(0, 10**6))
+def test_a_deleted_app_leaves_nothing(instances: int, seed: int) -> None:
+    world = started(instances=instances)
+    world.wanted = None
+    world.deploy("stop")
+    world.to_rest(random.Random(seed))
+    assert not world.instances
+    assert not world.tasks
+    assert not world.versions
+    assert world.deployments[-1].state == "succeeded"
+
+
+def test_a_task_that_shows_up_after_all_is_killed_at_once() -> None:
+    world = started(instances=1)
+    world.add("ghost", V1, "stopped")
+    world.task("ghost", "running")
+    assert [type(one) for one in reconcile(world.view(), world.now).actions] == [KillTask]
+
+
+def test_a_stopped_instance_keeps_its_address_for_the_quarantine() -> None:
+    world = started(instances=1)
+    world.add("gone", V1, "stopped")
+    decision = reconcile(world.view(), world.now)
+    assert decision.actions == ()
+    assert decision.look_again_at == world.now + 20.0
+    assert [type(one) for one in reconcile(world.view(), world.now + 20.0).actions] == [RemoveInstance]
+
+
+def test_a_listing_older_than_a_launch_says_nothing() -> None:
+    world = started(instances=1)
+    world.add("late", V1, "stopping")
+    del world.tasks["late"]
+    view = world.view()
+    pending = view.seen | {"late": Seen(launch_pending=True)}
+    assert reconcile(msgspec.structs.replace(view, seen=pending), world.now).actions == ()
+
+
+def test_a_task_that_runs_counts_more_than_a_refusal() -> None:
+    world = started(instances=1)
+    world.wanted = msgspec.structs.replace(world.wanted, app=app(instances=2)) if world.wanted else None
+    world.add("twice", V1, "launching")
+    world.task("twice", "running")
+    view = world.view()
+    seen = view.seen | {"twice": msgspec.structs.replace(view.seen["twice"], launch_refused="the name is in use")}
+    actions = reconcile(msgspec.structs.replace(view, seen=seen), world.now).actions
+    assert [one.phase for one in actions if isinstance(one, Move)] == ["starting"]
+
+
+def test_version_ids_grow_even_if_the_clock_goes_back() -> None:
+    first = version_id(1_700_000_000.0, None)
+    second = version_id(1_600_000_000.0, first)
+    assert first == "2023-11-14T22:13:20.000Z"
+    assert second == "2023-11-14T22:13:20.001Z"
+    version = Version(app=app(), id=V1, config_id=V1, image="v1")
+    back = rolled_back(version, Version(app=app("v2"), id=V2, config_id=V2), 0.0)
+    assert (back.config_id, back.image) == (V1, "v1")
+    assert back.id > V2
