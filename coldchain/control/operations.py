@@ -122,12 +122,10 @@ class Operations:
         return running
 
     def _check_routes(self, app: App) -> None:
-        leaving = {
-            one.version_id: self._state.app_of(one)
-            for one in self._state.instances.values()
-            if one.live and one.app_id != app.id
-        }
-        problems = conflicts(app, self._state.wanted_apps(), leaving.values())
+        state = self._state
+        made_from = {(one.app_id, one.version_id) for one in state.instances.values() if one.live}
+        leaving = [state.versions[name][version].app for name, version in made_from if name != app.id]
+        problems = conflicts(app, state.wanted_apps(), leaving)
         if problems:
             raise InvalidDocument(problems)
 
