@@ -37,6 +37,15 @@ class _NoSelector(selectors.BaseSelector):
         return {}
 
 
+class _NumberedTask(asyncio.Task[Any]):
+    """Its hash is its number: asyncio keeps tasks in sets, whose order by address would differ from run to run."""
+
+    number = 0
+
+    def __hash__(self) -> int:
+        return self.number
+
+
 class SimulatedLoop(asyncio.BaseEventLoop):
     """`seed` decides the order of what is ready at the same moment."""
 
@@ -46,6 +55,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.random = random.Random(seed)
         self._now = 0.0
         self._selector = _NoSelector(self)
+        self._tasks = 0
+        self.set_task_factory(self._make_task)
+
+    def _make_task(self, loop: asyncio.AbstractEventLoop, program: Any, **options: Any) -> asyncio.Task[Any]:
+        self._tasks += 1
+        task = _NumberedTask.__new__(_NumberedTask)
+        task.number = self._tasks  # before anything puts it into a set
+        task.__init__(program, loop=loop, **options)  # type: ignore[misc]
+        return task
 
     def time(self) -> float:
         return self._now
