@@ -43,9 +43,9 @@ def settled(context: Context, app_id: str) -> bool:
 
 def why_not_yet(context: Context, app_id: str) -> str:
     """Why the wanted state is not reached, in words; empty when it is."""
+    controller = context.controller
     if settled(context, app_id):
         return ""
-    controller = context.controller
     if not controller.tasks.known:
         return f"the engine has not answered yet: {controller.tasks.trouble or 'asking'}"
     view = controller.reconciler.view(app_id)
@@ -69,7 +69,7 @@ def condition(context: Context, app_id: str) -> str:
     if refused(context, app_id):
         return "waiting"
     if app_id in state.running:
-        return "deploying"
+        return "paused" if state.running[app_id].paused_by else "deploying"
     counts = progress(context, app_id)
     if not counts["desired"]:
         return "suspended"

@@ -3,7 +3,7 @@
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from coldchain.api import apps, deployments, events, logs, metrics, platform, status, tasks
+from coldchain.api import apps, deployments, events, holds, logs, metrics, platform, status, tasks
 from coldchain.api.apps import RESERVED
 
 _APP = "{app_id:.+}"
@@ -39,6 +39,9 @@ OURS: tuple[Route, ...] = (
     ("POST", f"/v1/apps/{_APP}/rollback", status.roll_back),
     ("GET", "/v1/deployments/{deployment_id}", status.show_deployment),
     ("GET", "/v1/instances/{instance_id}/story", status.show_story),
+    ("POST", "/v1/deployments/{deployment_id}/pause", holds.pause),
+    ("POST", "/v1/deployments/{deployment_id}/resume", holds.resume),
+    ("POST", "/v1/brake/release", holds.release_brake),
     ("POST", "/v1/down", platform.go_down),
 )
 STREAMS: tuple[Route, ...] = (

@@ -9,6 +9,7 @@ from coldchain.api import apps
 from coldchain.api.context import Context, context_of, unknown_app
 from coldchain.api.exchange import answer, app_id_of, optional_body
 from coldchain.api.explanation import condition, progress, refused, warnings, why_not_yet
+from coldchain.api.holds import brake_answer
 from coldchain.decisions.instance import story
 from coldchain.documents.answers import deployment_answer, failure_answer, timestamp
 from coldchain.model.deployment import Deployment
@@ -29,6 +30,7 @@ async def show_platform(request: web.Request) -> web.Response:
             "rotation": {"revision": controller.publisher.rotation.revision},
             "gateways": _gateways(context),
             "engine": _engine(context),
+            "brake": brake_answer(context),
         }
     )
 

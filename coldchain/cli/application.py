@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from coldchain.cli import changes, deploy, events, logs, status, versions
+from coldchain.cli import changes, deploy, events, holds, logs, status, versions
 
 EPILOG = (
     "Exit status: 0 done, 1 failed or rolled back, 2 invalid input or usage, 3 no platform answers, 4 timed out, "
@@ -48,7 +48,10 @@ for command in (
     logs.logs,
     events.events,
     events.story,
+    holds.pause,
+    holds.resume,
     changes.cancel,
+    holds.release_brake,
     changes.delete,
 ):
     application.command()(command)

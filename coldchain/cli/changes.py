@@ -95,23 +95,28 @@ def cancel(
 
 async def _cancel(change: _Change, given: str, *, force: bool) -> None:
     async with change.client as client:
-        running = await client.get("/v2/deployments")
-        found = [
-            one["id"] for one in running if one["id"].startswith(given) or "/" + given.strip("/") in one["affectedApps"]
-        ]
-        if len(found) != 1:
-            raise CommandError(
-                f"{len(found)} running deployments are meant by {given!r}",
-                lines=[f"{one['id']} {one['kind']} of {', '.join(one['affectedApps'])}" for one in running],
-                todo="These are running: name one of them." if running else "None is running.",
-            )
-        begun = await client.call("DELETE", f"/v2/deployments/{found[0]}", query={"force": str(force).lower()})
+        name = await running_deployment(client, given)
+        begun = await client.call("DELETE", f"/v2/deployments/{name}", query={"force": str(force).lower()})
         if begun is not None:
             await change.follow(begun)
         elif change.as_json:
-            write_json({"cancelled": found[0]})
+            write_json({"cancelled": name})
         else:
-            say(f"deployment {found[0]} ended as it stood")
+            say(f"deployment {name} ended as it stood")
+
+
+async def running_deployment(client: Client, given: str) -> str:
+    """The id of the one running deployment that is meant: by its id, the beginning of it, or the id of its app."""
+    running = await client.get("/v2/deployments")
+    app_id = "/" + given.strip("/")
+    found = [str(one["id"]) for one in running if one["id"].startswith(given) or app_id in one["affectedApps"]]
+    if len(found) != 1:
+        raise CommandError(
+            f"{len(found)} running deployments are meant by {given!r}",
+            lines=[f"{one['id']} {one['kind']} of {', '.join(one['affectedApps'])}" for one in running],
+            todo="These are running: name one of them." if running else "None is running.",
+        )
+    return found[0]
 
 
 def delete(

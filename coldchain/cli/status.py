@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 1.0
 ID_SHOWN = 12
-COLORS = {"running": "green", "deploying": "cyan", "suspended": "bright_black", "deleting": "magenta"}
+COLORS = {
+    "running": "green",
+    "deploying": "cyan",
+    "paused": "yellow",
+    "suspended": "bright_black",
+    "deleting": "magenta",
+}
 BAD_COLOR = "red"
 
 OptionalApp = Annotated[
@@ -94,6 +100,11 @@ def _troubles(found: dict[str, Any]) -> list[str]:
     lines = [found["goingDown"]] if found["goingDown"] else []
     if found["engine"]["trouble"]:
         lines.append(f"engine {found['engine']['target']}: {found['engine']['trouble']}")
+    brake = found["brake"]
+    if brake["holds"]:
+        lines.append(
+            f"the brake holds since {brake['since']}: {brake['reason']}; `coldchain release-brake` overrules it"
+        )
     silent = [gateway["name"] for gateway in found["gateways"] if not gateway["live"]]
     return lines + [f"gateway {name} does not report; if it runs, it serves its last routes" for name in silent]
 
@@ -118,6 +129,8 @@ def _app(found: dict[str, Any]) -> list["RenderableType"]:
     if found["deployment"]:
         one = found["deployment"]
         lines.append(Text(f"deployment {one['id']}: {one['kind']}, deadline {one['deadlineAt']} ({one['cause']})"))
+        if one["pausedBy"]:
+            lines.append(Text(f"paused by {one['pausedBy']} since {one['pausedAt']}; its time limit stands still"))
     elif found["lastDeployment"] and found["lastDeployment"]["state"] != "succeeded":
         one = found["lastDeployment"]
         lines.append(Text(f"last deployment {one['id']}: {one['kind']} {one['state']}: {one['reason']}"))

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 import structlog
 
+from coldchain.control.clock import SteadyClock
 from coldchain.control.events import EventLog
 from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
@@ -16,7 +17,6 @@ from coldchain.control.state import State, app_id_of
 from coldchain.control.tasks import TaskWatcher
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
-from coldchain.model.deployment import Deployment
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine
 from coldchain.ports.prober import Prober
@@ -32,6 +32,7 @@ class Controller:
     events: EventLog
 
     def __init__(self, store: Store, engine: Engine, prober: Prober, clock: Clock) -> None:
+        clock = SteadyClock(clock)
         self._store = store
         self._clock = clock
         self.engine = engine
@@ -54,7 +55,7 @@ class Controller:
         controller starts at this moment, Unavailable when the store does not answer."""
         term = await self._next_term()
         await self.state.load()
-        await self._renew_deadlines()
+        await self._begin_waits_anew()
         self.events = EventLog(self._clock, term)
         happenings = Happenings(self.events, self._clock)
         self.state.on_commit(happenings.committed)
@@ -65,6 +66,7 @@ class Controller:
         self.health.on_standing = lambda instance, verdict: happenings.health_changed(
             instance, verdict.standing, verdict.detail
         )
+        self.reconciler.on_brake = happenings.brake_changed
         self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)
         self.publisher.start()
         self.health.start()
@@ -77,12 +79,22 @@ class Controller:
         await self._store.write([Change(key=keys.CONTROLLER_TERM, value=str(term).encode(), expected=expected)])
         return term
 
-    async def _renew_deadlines(self) -> None:
+    async def _begin_waits_anew(self) -> None:
+        """What was on record was timed by another clock, or by this one before it was set."""
         now = self._clock.now()
-        renewed: list[Deployment] = [
+        renewed: list[Record] = [
             msgspec.structs.replace(one, deadline_at=now + (one.deadline_at - one.started_at), started_at=now)
             for one in self.state.running.values()
         ]
+        renewed += [
+            msgspec.structs.replace(one, since=now)
+            for one in self.state.instances.values()
+            if one.phase in ("closing", "stopped")
+        ]
+        for app_id, backoff in self.state.backoffs.items():
+            version = self.state.versions.get(app_id, {}).get(backoff.version_id)
+            latest = now + (version.app.max_launch_delay_seconds if version else 0.0)
+            renewed.append(msgspec.structs.replace(backoff, until=min(backoff.until, latest)))
         await self.state.commit(renewed)
 
     async def run(self) -> None:

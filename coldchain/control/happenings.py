@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from coldchain.control.events import EventLog
+from coldchain.decisions.brake import Brake
 from coldchain.documents import events as bodies
+from coldchain.documents.answers import timestamp
 from coldchain.documents.keys import Record
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance
@@ -49,6 +51,12 @@ class Happenings:
         if healthy is not None:
             self._emit(bodies.health_status_changed_event(instance, healthy, at), detail)
         self._emit(bodies.instance_health_changed_event(instance, healthy, at), detail)
+
+    def brake_changed(self, brake: Brake) -> None:
+        """The brake took hold, let go, or was released by an operator."""
+        words = "released by an operator" if brake.released else brake.reason or "the brake has let go"
+        body = {"eventType": "brake_changed_event", "timestamp": timestamp(self._clock.now())}
+        self._emit(body | {"holds": brake.holds, "reason": brake.reason}, words)
 
     def _emit(self, body: dict[str, object], cause: str) -> None:
         self._log.emit(str(body["eventType"]), cause, body)

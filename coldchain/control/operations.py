@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from coldchain.control.state import State
+from coldchain.decisions import deployment as deployments
 from coldchain.decisions import version as decide
 from coldchain.decisions.reconcile import version_id
 from coldchain.decisions.route import conflicts
@@ -99,6 +100,24 @@ class Operations:
                 app=back.app, id=version_id(self._clock.now(), current.id), config_id=back.config_id, image=back.image
             )
             return await self._write(current, wanted, running, "rollback", caller, ending="cancelled")
+
+    async def pause(self, name: str) -> Deployment:
+        """Hold a running deployment, named by its id or its app's, where it is; its time limit stands still."""
+        return await self._hold(name, lambda running: deployments.pause(running, "operator", self._clock.now()))
+
+    async def resume(self, name: str) -> Deployment:
+        """Let a paused deployment go on. What the brake holds is held again at once, as long as it does."""
+        return await self._hold(name, lambda running: deployments.resume(running, self._clock.now()))
+
+    async def _hold(self, name: str, edit: Callable[[Deployment], Deployment]) -> Deployment:
+        async with self._state.lock:
+            await self._ready()
+            running = self._state.running.get(name) or self._state.deployments.get(name)
+            if running is None or not running.running:
+                raise NotFound(f"no deployment runs that is {name} or of it", todo="`coldchain status` shows all.")
+            edited = edit(running)
+            await self._state.commit([edited])
+            return edited
 
     async def _ready(self) -> None:
         if self.closed_because:

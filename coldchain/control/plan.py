@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from coldchain.control.state import State
+from coldchain.decisions import deployment as deployments
 from coldchain.decisions import instance as lives
 from coldchain.decisions.actions import (
     Action,
@@ -14,11 +15,13 @@ from coldchain.decisions.actions import (
     KillTask,
     LaunchTask,
     Move,
+    PauseDeployment,
     Place,
     PrepareImage,
     RecordFailure,
     RemoveApp,
     RemoveInstance,
+    ResumeDeployment,
     StartRollback,
 )
 from coldchain.decisions.placement import Placed
@@ -71,6 +74,12 @@ class Plan:
                 case EndDeployment():
                     assert view.deployment is not None
                     self._put(end(view.deployment, action.state, action.cause, self._now))
+                case PauseDeployment():
+                    assert view.deployment is not None
+                    self._put(deployments.pause(view.deployment, "brake", self._now))
+                case ResumeDeployment():
+                    assert view.deployment is not None
+                    self._put(deployments.resume(view.deployment, self._now))
                 case StartRollback():
                     self._roll_back(view, action)
                 case RemoveApp():

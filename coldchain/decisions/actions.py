@@ -51,6 +51,14 @@ class EndDeployment(Action, frozen=True, kw_only=True):
     state: DeploymentState
 
 
+class PauseDeployment(Action, frozen=True, kw_only=True):
+    """Record that the brake holds the running deployment."""
+
+
+class ResumeDeployment(Action, frozen=True, kw_only=True):
+    """Record that the brake lets the running deployment go on, with the time it had left."""
+
+
 class StartRollback(Action, frozen=True, kw_only=True):
     """Aim at this version again, in a deployment that takes back the one that failed."""
 

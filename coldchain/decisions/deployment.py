@@ -8,9 +8,11 @@ Stated over what is seen now rather than as steps, so that any interruption goes
 import math
 from collections.abc import Collection, Iterable, Sequence
 
+import msgspec
+
 from coldchain.model.app import App
 from coldchain.model.base import Noun
-from coldchain.model.deployment import Deployment
+from coldchain.model.deployment import Deployment, Holder
 from coldchain.model.instance import Instance
 
 
@@ -37,11 +39,13 @@ def step(
     unhealthy: Collection[str],
     condemned: Collection[str],
     replacing: bool,
+    held: bool = False,
 ) -> Step:
     """The next step towards `app.instances` instances of `config_id`.
 
     `unhealthy`: ids that do not count as capacity. `condemned`: ids to be replaced for bad health.
     `replacing`: a deployment runs that replaces instances of other configurations; without one they count as good.
+    `held`: it is paused: what serves stays, and only what is missing altogether is launched.
     """
     wanted = [one for one in instances if one.wanted]
     never_served, failed_to_start, old, good, sick = _sorted_out(wanted, config_id, condemned, replacing)
@@ -55,7 +59,8 @@ def step(
     served_old = [one for one in old if one.id not in never_served]
     surplus = len(good) - app.instances
     departures.let_go(_scale_down_order(good, config_id, unhealthy), f"scaled to {app.instances}", surplus)
-    departures.let_go(_first_to_replace(served_old, unhealthy), "replaced by a newer version", len(served_old))
+    if not held:
+        departures.let_go(_first_to_replace(served_old, unhealthy), "replaced by a newer version", len(served_old))
 
     room = max(0, maximum - sum(one.live for one in instances))
     at_rest = not departures.leave and all(
@@ -69,7 +74,7 @@ def step(
         departures.let_go(sick, "replaced for bad health, after it because there is no room beside it", 1)
 
     # One replacement at a time for bad health: a fault that all share must not double the load.
-    missing = app.instances - len(good)
+    missing = app.instances - len(good) - (len(served_old) if held else 0)
     if sick and not old:
         busy = departures.leave or _leaving(instances) or not all(one.in_rotation for one in good)
         missing = min(missing, max(0, app.instances - len(good) - len(sick)) + (0 if busy else 1))
@@ -154,5 +159,21 @@ def reached(app: App, config_id: str, instances: Iterable[Instance], unhealthy: 
 
 
 def overdue(deployment: Deployment, now: float) -> bool:
-    """True when the deadline has passed."""
-    return now >= deployment.deadline_at
+    """True when the deadline has passed; it never does while the deployment is paused."""
+    return deployment.paused_at is None and now >= deployment.deadline_at
+
+
+def pause(deployment: Deployment, holder: Holder, now: float) -> Deployment:
+    """The deployment held by `holder`. An operator takes over from the brake, not the other way round."""
+    if deployment.paused_by == "operator":
+        return deployment
+    paused_at = now if deployment.paused_at is None else deployment.paused_at
+    return msgspec.structs.replace(deployment, paused_by=holder, paused_at=paused_at)
+
+
+def resume(deployment: Deployment, now: float) -> Deployment:
+    """The deployment going on, with as much time left as it had when it was paused."""
+    if deployment.paused_at is None:
+        return deployment
+    deadline_at = deployment.deadline_at + now - deployment.paused_at
+    return msgspec.structs.replace(deployment, paused_by=None, paused_at=None, deadline_at=deadline_at)

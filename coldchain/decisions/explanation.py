@@ -15,7 +15,9 @@ def explain(view: View, instances: list[Instance], now: float) -> str:
     """Why the wanted state is not reached yet, in words."""
     if view.wanted is None:
         return "; ".join(["instances still stopping", *_waits(view, [one for one in instances if one.live], now)])
-    parts = []
+    parts = [f"held by the brake: {view.brake}"] if view.brake else []
+    if view.deployment is not None and view.deployment.paused_by == "operator":
+        parts.append("paused by an operator; `coldchain resume` lets it go on")
     config_id = view.wanted.config_id
     live = [one for one in instances if one.live]
     serving = [one for one in live if one.in_rotation and one.version_id == config_id]

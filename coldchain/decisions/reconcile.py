@@ -20,11 +20,13 @@ from coldchain.decisions.actions import (
     KillTask,
     LaunchTask,
     Move,
+    PauseDeployment,
     Place,
     PrepareImage,
     RecordFailure,
     RemoveApp,
     RemoveInstance,
+    ResumeDeployment,
     StartRollback,
 )
 from coldchain.decisions.explanation import explain as explain
@@ -32,6 +34,7 @@ from coldchain.decisions.view import Seen as Seen
 from coldchain.decisions.view import View as View
 from coldchain.model.app import App
 from coldchain.model.base import Noun
+from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance
 from coldchain.model.task import TaskFailure, TaskStatus
 from coldchain.model.version import Version
@@ -203,8 +206,9 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
         wanted.config_id,
         instances,
         unhealthy=[name for name, verdict in verdicts.items() if verdict.standing == "unhealthy"],
-        condemned=[name for name, verdict in verdicts.items() if verdict.condemned],
+        condemned=[name for name, verdict in verdicts.items() if verdict.condemned and not view.brake],
         replacing=view.deployment is not None,
+        held=bool(view.brake) or (view.deployment is not None and view.deployment.paused_by is not None),
     )
     leaving = dict(step.leave)
     for one in instances:
@@ -248,9 +252,20 @@ def _end(view: View, instances: list[Instance], now: float, alarms: list[float])
     if deployments.reached(wanted.app, wanted.config_id, instances, unhealthy):
         yield EndDeployment(state="succeeded", cause="all wanted instances in rotation, no other left")
         return
-    if not deployments.overdue(deployment, now):
+    if view.brake and deployment.paused_by is None:
+        yield PauseDeployment(cause=view.brake)
+    elif not view.brake and deployment.paused_by == "brake":
+        yield ResumeDeployment(cause="the brake has let go")
+    elif not deployments.overdue(deployment, now):
         alarms.append(deployment.deadline_at)
-        return
+    else:
+        yield from _fail(view, deployment, wanted, instances, now)
+
+
+def _fail(
+    view: View, deployment: Deployment, wanted: Version, instances: list[Instance], now: float
+) -> Iterator[Action]:
+    """The deadline has passed: say why, and go back if that is wanted and has not been tried."""
     allowed = deployment.deadline_at - deployment.started_at
     reason = f"deadline of {allowed:g} s passed: {explain(view, instances, now)}"
     yield EndDeployment(state="failed", cause=reason)

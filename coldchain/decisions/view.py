@@ -33,7 +33,8 @@ class View(Noun, frozen=True, kw_only=True):
 
     `wanted` None: the app is deleted. `stopping`: the platform is going down, nothing is wanted of any app.
     `image_failure`: why the image cannot be had, as of the last try. `engine_trouble`: why the engine does not answer.
-    `failure`: the last failed task. `quarantine_seconds`: how long a stopped instance's address stays unused.
+    `failure`: the last failed task. `brake`: why nothing may be killed or replaced, empty when it may.
+    `quarantine_seconds`: how long a stopped instance's address stays unused.
     """
 
     app_id: str
@@ -43,6 +44,7 @@ class View(Noun, frozen=True, kw_only=True):
     versions: dict[str, Version]
     instances: tuple[Instance, ...]
     seen: dict[str, Seen]
+    brake: str = ""
     deployment: Deployment | None = None
     backoff: Backoff | None = None
     failure: TaskFailure | None = None

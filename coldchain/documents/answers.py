@@ -202,6 +202,8 @@ def deployment_answer(deployment: Deployment) -> dict[str, Any]:
         "toVersion": deployment.to_version,
         "rollbackOf": deployment.rollback_of,
         "startedAt": timestamp(deployment.started_at),
+        "pausedBy": deployment.paused_by,
+        "pausedAt": timestamp(deployment.paused_at) if deployment.paused_at is not None else None,
         "deadlineAt": timestamp(deployment.deadline_at),
         "endedAt": timestamp(deployment.ended_at) if deployment.ended_at is not None else None,
     }

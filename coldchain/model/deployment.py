@@ -5,13 +5,15 @@ from typing import Literal
 from coldchain.model.base import Noun
 
 DeploymentKind = Literal["start", "scale", "restart", "replace", "stop", "rollback"]
+Holder = Literal["operator", "brake"]
 DeploymentState = Literal["running", "succeeded", "failed", "cancelled", "superseded"]
 
 
 class Deployment(Noun, frozen=True, kw_only=True):
     """One move. Times in seconds since the epoch. `rollback_of` names the failed deployment that this one takes back.
 
-    A rollback never causes another rollback.
+    A rollback never causes another rollback. `paused_by`, `paused_at`: who holds it and since when; its time limit
+    stands still meanwhile.
     """
 
     id: str
@@ -27,6 +29,8 @@ class Deployment(Noun, frozen=True, kw_only=True):
     ended_at: float | None = None
     reason: str = ""
     rollback_of: str | None = None
+    paused_by: Holder | None = None
+    paused_at: float | None = None
 
     @property
     def running(self) -> bool:

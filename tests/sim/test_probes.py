@@ -86,8 +86,9 @@ def test_a_rollout_that_mends_the_check_never_empties_the_service(seed: int) -> 
         seen = watch(platform)
         mended = HealthCheck(path="/mended", interval_seconds=1.0, timeout_seconds=0.5)
         edit = to(health_checks=(mended,), container=image("v2"))
-        operations = platform.controller.operations
-        assert (await platform.ended(await operations.change("/shop", edit, "test", force=False))).state == "succeeded"
+        mending = await platform.controller.operations.change("/shop", edit, "test", force=False)
+        await platform.until(lambda: platform.controller.reconciler.release_brake())
+        assert (await platform.ended(mending)).state == "succeeded"
         assert seen["fewest"] >= 2
         assert not before & {one.id for one in platform.instances()}
 

@@ -214,6 +214,18 @@ def test_cancel_takes_back_by_app_or_by_id(server: Server, shop: Path, tmp_path:
     assert "None is running" in nothing.stderr
 
 
+def test_pause_and_resume(server: Server, shop: Path, tmp_path: Path) -> None:
+    server.done("deploy", str(shop))
+    server.done("deploy", saved(tmp_path, env={"HEALTH": "never"}), "--detach")
+    assert server.run("pause", "shop").stderr.endswith(" paused\n")
+    assert "paused by operator" in server.done("status", "shop")
+    assert "coldchain resume" in server.json("status", "shop")["explain"]
+    assert server.json("resume", "shop")["pausedBy"] is None
+    assert "paused by" not in server.done("status", "shop")
+    assert server.run("release-brake").exit_code == 1
+    assert server.json("status")["brake"] == {"holds": False, "reason": "", "since": None, "released": False}
+
+
 def test_delete_asks_first(server: Server, shop: Path) -> None:
     server.done("deploy", str(shop))
     refused = server.run("delete", "shop")

@@ -19,11 +19,11 @@ from coldchain.model.errors import ColdchainError
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.demo.result import good, in_words, result
 from coldchain.testing.demo.scenario import Show, perform
-from coldchain.testing.stage import Stage
 from coldchain.testing.demo.table import Board
 from coldchain.testing.load.generator import Generator
 from coldchain.testing.load.plan import LoadPlan, Target
 from coldchain.testing.sandbox import DockerDaemon, inside
+from coldchain.testing.stage import Stage
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "01-shop"
 MACHINE_DOCKER = Path("/var/run/docker.sock")

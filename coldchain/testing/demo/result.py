@@ -65,7 +65,8 @@ def good(sums: dict[str, Any]) -> bool:
 def in_words(sums: dict[str, Any]) -> str:
     """The sums for whoever watched."""
     text = (
-        f"{sums['requests']} requests: {sums['failed']} failed, {sums['duplicated']} executed twice, {sums['lost']} lost; "
+        f"{sums['requests']} requests: {sums['failed']} failed, "
+        f"{sums['duplicated']} executed twice, {sums['lost']} lost; "
         f"at most {sums['latency_ms_max_beyond_service']:.0f} ms beyond the service time."
     )
     if sums["failed_on_killed"]:

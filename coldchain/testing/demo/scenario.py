@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from coldchain.testing.stage import Stage, StepFailed
 from coldchain.testing.load.accounting import Kill
 from coldchain.testing.load.generator import Generator
+from coldchain.testing.stage import Stage, StepFailed
 
 SHORTEST_STEP_SECONDS = 6.0
 """Load goes on at least this long in each step, so that its numbers mean something."""

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from coldchain.testing.stage import Stage, StepFailed
 from coldchain.testing.load.generator import Generator
+from coldchain.testing.stage import Stage, StepFailed
 
 REFRESH_SECONDS = 0.5
 

@@ -1,0 +1,48 @@
+"""holds: commands that hold a deployment, let it go on, and overrule the brake."""
+
+from typing import Annotated
+
+import typer
+
+from coldchain.cli.changes import running_deployment
+from coldchain.cli.client import Client
+from coldchain.cli.options import DEFAULT_URL, Json, Url
+from coldchain.cli.output import run, say, write_json
+
+DeploymentId = Annotated[
+    str, typer.Argument(metavar="DEPLOYMENT", help="Its id, the beginning of it, or the id of its app.")
+]
+
+
+def pause(deployment: DeploymentId, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
+    """Hold a running deployment where it is; its time limit stands still. What serves goes on serving."""
+    run(_hold(Client(url), deployment, "pause", as_json=as_json))
+
+
+def resume(deployment: DeploymentId, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
+    """Let a paused deployment go on."""
+    run(_hold(Client(url), deployment, "resume", as_json=as_json))
+
+
+async def _hold(client: Client, given: str, verb: str, *, as_json: bool) -> None:
+    async with client:
+        name = await running_deployment(client, given)
+        held = await client.call("POST", f"/v1/deployments/{name}/{verb}")
+        if as_json:
+            write_json(held)
+        else:
+            say(f"deployment {name} {'paused' if held['pausedBy'] else 'goes on'}")
+
+
+def release_brake(as_json: Json = False, url: Url = DEFAULT_URL) -> None:
+    """Go on although so much is bad at once that nothing is killed or replaced."""
+    run(_release(Client(url), as_json=as_json))
+
+
+async def _release(client: Client, *, as_json: bool) -> None:
+    async with client:
+        brake = await client.call("POST", "/v1/brake/release")
+        if as_json:
+            write_json(brake)
+        else:
+            say(f"released, until it is over: {brake['reason']}")
