@@ -172,6 +172,14 @@ class Stage:
         found: dict[str, Any] = await self.call("GET", f"/v2/apps{app_id}/tasks")
         return list(found["tasks"])
 
+    async def set_health(self, tasks: list[dict[str, Any]], *, healthy: bool) -> None:
+        """Have the applications of these tasks answer their health checks so; all else they serve as before."""
+        async with aiohttp.ClientSession() as session:
+            for task in tasks:
+                url = f"http://{task['endpoints'][0]}/control/health?ok={int(healthy)}"
+                async with session.get(url) as answer:
+                    answer.raise_for_status()
+
     async def kill_container(self, task_id: str, instance_id: str) -> Kill:
         """SIGKILL for the process of a task's container, from the machine: nobody is told."""
         connector = aiohttp.UnixConnector(str(self._docker_socket))

@@ -26,7 +26,7 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
     assert ended.returncode == 0, sums
     assert sums["requests"] > 10_000
     assert set(sums["versions"]) >= {"v1", "v2", "v3"}
-    assert len(sums["steps"]) == 9
+    assert len(sums["steps"]) == 11
     assert sums["requests"] == sum(step["requests"] for step in sums["steps"])
 
 

@@ -13,6 +13,8 @@ from coldchain.testing.stage import Stage, StepFailed
 SHORTEST_STEP_SECONDS = 6.0
 """Load goes on at least this long in each step, so that its numbers mean something."""
 BAD_DEADLINE_SECONDS = 12
+PAUSE_SECONDS = 4.0
+FAILING_SECONDS = 20.0
 
 
 @dataclass
@@ -52,6 +54,39 @@ async def roll_out(show: Show) -> None:
     wanted = show.settings_of("v2", START_MS="1500") | {"instances": 4}
     await show.stage.deploy("PUT", "/v2/apps/shop", wanted)
     await _expect_serving(show, 4)
+
+
+async def pause_and_resume(show: Show) -> None:
+    started = await show.stage.call("PUT", "/v2/apps/shop", show.settings_of("v3", START_MS="700") | {"instances": 4})
+    await _until(show, lambda tasks: any(task["version"] == started["version"] and _serves(task) for task in tasks))
+    await show.stage.call("POST", f"/v1/deployments/{started['deploymentId']}/pause")
+    await _until(show, lambda tasks: all(map(_serves, tasks)))
+    paused = {task["id"]: task["version"] for task in await show.stage.tasks("/shop")}
+    await asyncio.sleep(PAUSE_SECONDS)
+    if {task["id"]: task["version"] for task in await show.stage.tasks("/shop")} != paused:
+        raise StepFailed("the paused rollout went on")
+    if len(set(paused.values())) != 2:
+        raise StepFailed(f"the rollout was not paused in its middle: {paused}")
+    await show.stage.call("POST", f"/v1/deployments/{started['deploymentId']}/resume")
+    await show.stage.deployment(started["deploymentId"])
+    await _expect_serving(show, 4)
+
+
+async def fail_all_checks(show: Show) -> None:
+    before = await show.stage.tasks("/shop")
+    await show.stage.set_health(before, healthy=False)
+    limit = time.monotonic() + FAILING_SECONDS
+    held = False
+    while time.monotonic() < limit:
+        held = held or (await show.stage.call("GET", "/v1/status"))["brake"]["holds"]
+        await asyncio.sleep(0.2)
+    after = await show.stage.tasks("/shop")
+    if {task["id"] for task in after} != {task["id"] for task in before}:
+        raise StepFailed("tasks were killed or replaced although all of them failed together")
+    if not held:
+        raise StepFailed("the brake did not hold, or did not say so")
+    await show.stage.set_health(before, healthy=True)
+    await _until(show, lambda tasks: all(all(one["alive"] for one in task["healthCheckResults"]) for task in tasks))
 
 
 async def roll_out_bad(show: Show) -> None:
@@ -101,10 +136,12 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("scale 6 → 3", scale_down),
     ("restart the single instance", restart_single),
     ("rollout, 1.5 s start", roll_out),
+    ("pause and resume a rollout", pause_and_resume),
     ("rollout that never gets healthy", roll_out_bad),
     ("SIGKILL a container", kill_container),
     ("SIGKILL the controller in mid-rollout", kill_controller),
     ("rollback by version", roll_back),
+    ("all health checks fail for 20 s", fail_all_checks),
 )
 
 
@@ -133,6 +170,18 @@ async def _expect_serving(show: Show, count: int) -> None:
     phases = [task["phase"] for task in tasks]
     if phases != ["serving"] * count:
         raise StepFailed(f"expected {count} instances serving, found {phases}")
+
+
+def _serves(task: dict[str, Any]) -> bool:
+    return bool(task["phase"] == "serving")
+
+
+async def _until(show: Show, reached: Callable[[list[dict[str, Any]]], bool]) -> None:
+    limit = time.monotonic() + 30
+    while not reached(await show.stage.tasks("/shop")):
+        if time.monotonic() > limit:
+            raise StepFailed("the tasks of /shop did not get there within 30 s")
+        await asyncio.sleep(0.05)
 
 
 async def _rollback_of(show: Show, failed: str) -> str:
