@@ -44,6 +44,8 @@ class Publisher:
         self._listed: dict[str, dict[str, list[Endpoint]]] = {}
         self._changed_at: dict[str, int] = {}
         self._first = term << TERM_SHIFT
+        self._all_heard_at = 0.0
+        self._given: dict[str, int] = {}
         self.rotation = Rotation(revision=self._first)
         self.sessions: dict[str, GatewaySession] = {}
 
@@ -54,6 +56,7 @@ class Publisher:
     def start(self) -> None:
         """Begin with the records as they were read: every known gateway has a whole lease to report in."""
         until = self._clock.monotonic() + LEASE_SECONDS + LEASE_MARGIN_SECONDS
+        self._all_heard_at = until
         for name in self._state.gateways:
             self.sessions[name] = GatewaySession(gateway=name, applied=0, lease_until=until)
         self.refresh({*self._state.apps, *self._state.instances_of}, {})
@@ -159,8 +162,10 @@ class Publisher:
         return rotations.in_flight(instance.id, self.live())
 
     def in_step(self) -> bool:
-        """True when every live gateway works by a rotation of this controller, of whatever age."""
-        return all(one.applied >= self._first for one in self.live())
+        """True when every live gateway works by a rotation of this controller, of whatever age. Not before a lease is
+        over since the start: a store restored from older data may not know all gateways."""
+        heard = self._clock.monotonic() >= self._all_heard_at
+        return heard and all(one.applied >= self._first for one in self.live())
 
     async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
         await self._note(report)
@@ -173,13 +178,16 @@ class Publisher:
             finally:
                 wait.cancel()
                 sleep.cancel()
-        return self._update_since(report.applied)
+        update = self._update_since(report.applied)
+        if update is not None:
+            self._given[report.gateway] = update.revision
+        return update
 
     def _overtake(self, report: GatewayReport) -> None:
-        """The gateway works by a newer rotation than this controller ever gave: the store was restored from older
+        """The gateway works by a rotation that this controller did not give it: the store was restored from older
         data. What it would refuse, and what it seems to have acknowledged, is numbered anew above that."""
         log.warning("the gateway is ahead of the store: numbering anew", gateway=report.gateway, applied=report.applied)
-        self.rotation = rotations.renumbered(self.rotation, report.applied + 1)
+        self.rotation = rotations.renumbered(self.rotation, max(report.applied, self.rotation.revision) + 1)
         self._first = self.rotation.revision
         self._updates.clear()
         self._changed_at.clear()
@@ -189,7 +197,7 @@ class Publisher:
             self._index(app_id, None)
 
     async def _note(self, report: GatewayReport) -> None:
-        if report.applied > self.rotation.revision:
+        if report.applied >= self._first and report.applied > self._given.get(report.gateway, 0):
             self._overtake(report)
         if report.gateway not in self._state.gateways:
             async with self._state.lock:
