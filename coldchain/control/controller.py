@@ -66,6 +66,7 @@ class Controller:
         self.health.on_standing = lambda instance, verdict: happenings.health_changed(
             instance, verdict.standing, verdict.detail
         )
+        self.reconciler.on_brake = happenings.brake_changed
         self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)
         self.publisher.start()
         self.health.start()

@@ -18,7 +18,10 @@ PROBED = ("starting", "entering", "serving")
 
 
 class HealthWatcher:
-    """`changed(app ids)` is called when a verdict changes. After a start nothing is known, which is not unhealthy."""
+    """`changed(app ids)` is called when a verdict changes. After a start nothing is known, which is not unhealthy.
+
+    `bad_since`: the instances whose checks fail, with the epoch seconds when that began.
+    """
 
     def __init__(self, state: State, prober: Prober, clock: Clock, changed: Callable[[Collection[str]], None]) -> None:
         self._state = state
@@ -28,6 +31,7 @@ class HealthWatcher:
         self._loops: dict[str, list[asyncio.Task[None]]] = {}
         self.on_standing: Callable[[Instance, Verdict], None] = lambda instance, verdict: None
         self.health: dict[str, Health] = {}
+        self.bad_since: dict[str, float] = {}
 
     def start(self) -> None:
         """Begin with the records as they were read, and follow them from now on."""
@@ -71,6 +75,7 @@ class HealthWatcher:
         for loop in self._loops.pop(instance_id, ()):
             loop.cancel()
         self.health.pop(instance_id, None)
+        self.bad_since.pop(instance_id, None)
 
     async def _ask(self, app: App, instance: Instance, probe: Probe) -> None:
         delay: float | None = getattr(decide.definition(app, probe.check), "delay_seconds", 0.0)
@@ -82,6 +87,10 @@ class HealthWatcher:
             self.health[instance.id] = after
             was, now = decide.verdict(app, before), decide.verdict(app, after)
             if was.standing != now.standing:
+                if now.standing == "unhealthy":
+                    self.bad_since[instance.id] = self._clock.now()
+                else:
+                    self.bad_since.pop(instance.id, None)
                 self.on_standing(instance, now)
             if was != now:
                 self._changed({instance.app_id})

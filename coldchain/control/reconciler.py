@@ -14,6 +14,7 @@ from coldchain.control.rotation import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Publ
 from coldchain.control.state import State
 from coldchain.control.tasks import TaskWatcher
 from coldchain.decisions.actions import ForgetTask, KillTask, LaunchTask, PrepareImage
+from coldchain.decisions.brake import Brake, judge, release
 from coldchain.decisions.placement import Refused, Waiting, place
 from coldchain.decisions.reconcile import Seen, View, reconcile
 from coldchain.model.errors import ColdchainError, Rejected
@@ -65,6 +66,8 @@ class Reconciler:
         self.progress: dict[str, str] = {}
         self.broken: dict[str, str] = {}
         self.stopping = False
+        self.brake = Brake()
+        self.on_brake: Callable[[Brake], None] = lambda brake: None
 
     def mark(self, app_ids: Collection[str]) -> None:
         """Look at these apps soon."""
@@ -103,6 +106,7 @@ class Reconciler:
         finally:
             sleep.cancel()
             wake.cancel()
+        self._judge(self._clock.now())
         if self._state.in_doubt:
             self.mark_all()
         if not self._wake.is_set():
@@ -121,6 +125,7 @@ class Reconciler:
         async with self._state.lock:
             await self._state.fresh()
             now = self._clock.now()
+            self._judge(now)
             plan = Plan(self._state, self._clock, now)
             views = [view for app_id in sorted(app_ids) if (view := self._decide(app_id, plan, now))]
             self._place(plan)
@@ -137,6 +142,26 @@ class Reconciler:
                     self._forget(self._state.instances[effect.instance_id].task_id, effect.instance_id)
                 case PrepareImage():
                     self._prepare(effect.version_id)
+
+    def _judge(self, now: float) -> None:
+        """Take or let go the brake. Only instances that have served count: one that never did is no change for bad."""
+        served = {one.id for one in self._state.instances.values() if one.in_rotation}
+        bad = {name: since for name, since in self._health.bad_since.items() if name in served}
+        self._set_brake(judge(self.brake, bad, len(served), now))
+
+    def release_brake(self) -> bool:
+        """An operator says to go on in spite of the brake. False when it does not hold."""
+        held = self.brake.holds
+        self._set_brake(release(self.brake))
+        return held
+
+    def _set_brake(self, brake: Brake) -> None:
+        changed = (brake.reason, brake.released) != (self.brake.reason, self.brake.released)
+        self.brake = brake
+        if changed:
+            log.warning("brake", holds=brake.holds, reason=brake.reason)
+            self.on_brake(brake)
+            self.mark_all()
 
     def _decide(self, app_id: str, plan: Plan, now: float) -> View | None:
         """Decide on one app. One that cannot be decided on, which is a bug of ours, must not hold up all others."""
@@ -169,6 +194,7 @@ class Reconciler:
             versions=state.versions.get(app_id, {}),
             instances=instances,
             seen={one.id: self._seen(one) for one in instances},
+            brake=self.brake.reason if self.brake.holds else "",
             deployment=state.running.get(app_id),
             backoff=state.backoffs.get(app_id),
             failure=state.failures.get(app_id),
