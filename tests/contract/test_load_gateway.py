@@ -47,7 +47,7 @@ class Gateway:
     async def logged(self, requests: int) -> Path:
         """The access log once it has that many lines."""
         async with asyncio.timeout(10):
-            while self.access_log.read_bytes().count(b"\n") < requests:  # noqa: ASYNC110 -- nginx tells nobody
+            while self.access_log.read_bytes().count(b"\n") < requests:
                 await asyncio.sleep(0.02)
         return self.access_log
 
@@ -89,7 +89,7 @@ def generator_for(gateway: Gateway) -> Generator:
 async def until_sent(generator: Generator, more: int) -> None:
     goal = generator.counts.sent + more
     async with asyncio.timeout(20):
-        while generator.counts.sent < goal:  # noqa: ASYNC110 -- the generator's counts have no event to wait for
+        while generator.counts.sent < goal:
             await asyncio.sleep(0.005)
 
 

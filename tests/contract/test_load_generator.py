@@ -99,7 +99,7 @@ def plan(port: int, **changes: Any) -> LoadPlan:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 -- the generator's counts have no event to wait for
+        while not condition():
             await asyncio.sleep(0.002)
 
 

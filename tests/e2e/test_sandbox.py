@@ -163,6 +163,23 @@ def test_a_launcher_killed_at_any_moment_leaves_nothing(moment: int) -> None:
     assert errors == ""
 
 
+@pytest.mark.usefixtures("untouched")
+def test_a_launcher_that_is_gone_before_the_first_report_leaves_nothing() -> None:
+    program = (
+        "import os\n"
+        "from coldchain.testing.sandbox.identity import new_identity\n"
+        "from coldchain.testing.sandbox.launcher import _fork\n"
+        "from coldchain.testing.sandbox.watcher import watch\n"
+        "(alive_reader, alive), (report, report_writer) = os.pipe(), os.pipe()\n"
+        "os.close(report)\n"
+        "watcher = _fork(watch, new_identity(), alive_reader, report_writer, (alive,))\n"
+        "os.close(alive)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(watcher, 0)[1]))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert (ended.stdout, ended.stderr) == ("0\n", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("to_group", [False, True])
 @pytest.mark.usefixtures("untouched")

@@ -26,13 +26,19 @@ def become_init(identity: Identity, report: int) -> NoReturn:
         kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_NETWORK | kernel.NEW_IPC | kernel.NEW_HOST_NAME)
         _furnish(identity)
     except OSError as error:
-        os.write(report, f"{error.strerror}\n".encode())
+        tell(report, f"{error.strerror}\n")
         os._exit(1)
-    os.write(report, b"ready\n")
+    tell(report, "ready\n")
     os.close(report)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel then buries orphans without us
     while True:
         signal.pause()
+
+
+def tell(report: int, words: str) -> None:
+    """Tell the launcher, if it still lives: that nobody listens must not keep anybody from taking all down."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(report, words.encode())
 
 
 def _furnish(identity: Identity) -> None:

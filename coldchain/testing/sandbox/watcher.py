@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from coldchain.testing.sandbox import cgroups, kernel
 from coldchain.testing.sandbox.identity import Identity
-from coldchain.testing.sandbox.surroundings import become_init
+from coldchain.testing.sandbox.surroundings import become_init, tell
 
 _PATIENCE_SECONDS = 20.0
 
@@ -28,7 +28,7 @@ def watch(identity: Identity, alive: int, report: int, others: Sequence[int]) ->
     try:
         init = _make(identity, report)
     except OSError as error:
-        os.write(report, f"0\n{error.strerror}\n".encode())
+        tell(report, f"0\n{error.strerror}\n")
         init = 0
     os.close(report)
     while os.read(alive, 1):
@@ -62,7 +62,7 @@ def _make(identity: Identity, report: int) -> int:
     init = os.fork()
     if init == 0:
         become_init(identity, report)
-    os.write(report, f"{init}\n".encode())
+    tell(report, f"{init}\n")
     return init
 
 
