@@ -58,13 +58,14 @@ class Life:
 
 @dataclass(kw_only=True)
 class FakeTask:
-    """A task in the fake. `sigterm_at` in the clock's monotonic seconds."""
+    """A task in the fake. `sigterm_at`, `kill_at` in the clock's monotonic seconds."""
 
     spec: TaskSpec
     life: Life
     status: TaskStatus
     healthy: bool = False
     sigterm_at: float | None = None
+    kill_at: float = 0.0
     work: list[asyncio.Task[None]] = field(default_factory=list)
 
 
@@ -165,9 +166,14 @@ class FakeEngine:
     async def kill(self, task_id: str, grace_seconds: float) -> None:
         self._answer()
         task = self.held.get(task_id)
-        if task is not None and not task.status.terminal and task.sigterm_at is None:
-            task.sigterm_at = self._clock.monotonic()
-            task.work.append(asyncio.create_task(self._stop(task, grace_seconds)))
+        if task is not None and not task.status.terminal:
+            kill_at = self._clock.monotonic() + grace_seconds
+            if task.sigterm_at is None:
+                task.sigterm_at, task.kill_at = self._clock.monotonic(), kill_at
+                task.work.append(asyncio.create_task(self._stop(task, grace_seconds)))
+            elif kill_at < task.kill_at:
+                task.kill_at = kill_at
+                task.work.append(asyncio.create_task(self._kill(task, grace_seconds)))
         self._reply("kill")
 
     async def forget(self, task_id: str) -> None:
@@ -260,11 +266,14 @@ class FakeEngine:
 
     async def _stop(self, task: FakeTask, grace_seconds: float) -> None:
         if task.life.ignores_sigterm or task.life.stop_seconds > grace_seconds:
-            await self._clock.sleep(grace_seconds)
-            self._end(task, "killed", SIGKILL_STATUS, f"exit status {SIGKILL_STATUS} (SIGKILL)")
+            await self._kill(task, grace_seconds)
         else:
             await self._clock.sleep(task.life.stop_seconds)
             self._end(task, "killed", SIGTERM_STATUS, f"exit status {SIGTERM_STATUS} (SIGTERM)")
+
+    async def _kill(self, task: FakeTask, grace_seconds: float) -> None:
+        await self._clock.sleep(grace_seconds)
+        self._end(task, "killed", SIGKILL_STATUS, f"exit status {SIGKILL_STATUS} (SIGKILL)")
 
     def _end(self, task: FakeTask, state: TaskState, exit_status: int | None, message: str) -> None:
         if task.status.terminal:

@@ -290,9 +290,7 @@ async def test_killed_by_force_after_the_grace(engine: Engine, watch: Watch) -> 
     assert (killed.state, killed.exit_status) == ("killed", 137)
 
 
-async def test_a_shorter_grace_wins(engine: Engine, watch: Watch, request: pytest.FixtureRequest) -> None:
-    if isinstance(engine, FakeEngine):
-        pytest.skip("the fake keeps the first grace")
+async def test_a_shorter_grace_wins(engine: Engine, watch: Watch) -> None:
     spec = make_spec("ignores")
     await engine.launch(spec)
     await begun(engine, spec.task_id)
