@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from coldchain.cli import changes, deploy, events, holds, logs, status, versions
+from coldchain.cli import changes, deploy, diff, events, holds, logs, status, versions
 
 EPILOG = (
     "Exit status: 0 done, 1 failed or rolled back, 2 invalid input or usage, 3 no platform answers, 4 timed out, "
@@ -40,6 +40,7 @@ def _options(
 
 for command in (
     deploy.deploy,
+    diff.diff,
     status.status,
     changes.scale,
     changes.restart,

@@ -8,64 +8,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from coldchain.cli.application import application
-from coldchain.testing.served_platform import ServedPlatform
+from coldchain.testing.command_server import SHOP, Server, saved
 
-SHOP: dict[str, Any] = {
-    "id": "/shop",
-    "instances": 2,
-    "container": {"docker": {"image": "shop:v1"}, "portMappings": [{"containerPort": 80}]},
-    "healthChecks": [{"path": "/health", "gracePeriodSeconds": 0.2, "intervalSeconds": 0.1, "timeoutSeconds": 0.05}],
-    "routes": [{"domains": ["shop.test"]}],
-    "deadlineSeconds": 30,
-    "drainSeconds": 1,
-}
 SICK = SHOP | {"id": "/sick", "env": {"HEALTH": "never"}, "deadlineSeconds": 1, "routes": []}
-
-
-class Server:
-    """A platform in a thread of its own, so that commands can run their own loops here."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever)
-        self._thread.start()
-        self.platform = self.do(self._made())
-        self.do(self.platform.start())
-
-    async def _made(self) -> ServedPlatform:
-        return ServedPlatform()
-
-    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
-
-    def close(self) -> None:
-        self.do(self.platform.stop())
-        self.do(self.platform.engine.close())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
-
-    def run(self, *arguments: str, given: str | None = None) -> Result:
-        environment = {"COLDCHAIN_URL": self.platform.url}
-        return CliRunner().invoke(application, list(arguments), env=environment, input=given)
-
-    def done(self, *arguments: str) -> str:
-        """Standard output of a command that must succeed."""
-        result = self.run(*arguments)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.done(*arguments, "--json"))
 
 
 @pytest.fixture
@@ -80,12 +32,6 @@ def shop(tmp_path: Path) -> Path:
     path = tmp_path / "shop.json"
     path.write_text(json.dumps(SHOP))
     return path
-
-
-def saved(folder: Path, **fields: object) -> str:
-    path = folder / "changed.json"
-    path.write_text(json.dumps(SHOP | fields))
-    return str(path)
 
 
 def test_deploy_creates_changes_and_follows(server: Server, shop: Path, tmp_path: Path) -> None:
