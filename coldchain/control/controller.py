@@ -83,7 +83,12 @@ class Controller:
         """What was on record was timed by another clock, or by this one before it was set."""
         now = self._clock.now()
         renewed: list[Record] = [
-            msgspec.structs.replace(one, deadline_at=now + (one.deadline_at - one.started_at), started_at=now)
+            msgspec.structs.replace(
+                one,
+                started_at=now,
+                deadline_at=now + (one.deadline_at - one.started_at),
+                paused_at=None if one.paused_at is None else now,
+            )
             for one in self.state.running.values()
         ]
         renewed += [

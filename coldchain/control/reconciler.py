@@ -61,6 +61,7 @@ class Reconciler:
         self._effects = Effects(clock)
         self._dirty: set[str] = set()
         self._wake = asyncio.Event()
+        self._swept_at = 0.0
         self._alarms: dict[str, float] = {}
         self.refused: dict[str, Refused] = {}
         self.progress: dict[str, str] = {}
@@ -85,6 +86,7 @@ class Reconciler:
         self.mark_all()
         while True:
             self._take_due()
+            self._sweep()
             if not self._dirty and not self._state.in_doubt:
                 await self._sleep()
                 continue
@@ -109,9 +111,19 @@ class Reconciler:
         self._judge(self._clock.now())
         if self._state.in_doubt:
             self.mark_all()
-        if not self._wake.is_set():
-            restless = {one.app_id for one in self._state.instances.values() if one.phase != "serving"}
-            self._dirty.update(restless, self._state.running)
+
+    def _sweep(self) -> None:
+        """Mark the apps that are not at rest, however much others keep the loop busy. One that has too few instances
+        waits for an order that goes wrong, such as the fetching of an image."""
+        if self._clock.monotonic() < self._swept_at + SWEEP_SECONDS:
+            return
+        self._swept_at = self._clock.monotonic()
+        state = self._state
+        self._dirty.update(one.app_id for one in state.instances.values() if one.phase != "serving")
+        self._dirty.update(state.running)
+        for app in state.wanted_apps():
+            if app.instances != len(state.instances_of.get(app.id, ())):
+                self._dirty.add(app.id)
 
     def _take_due(self) -> None:
         now = self._clock.now()

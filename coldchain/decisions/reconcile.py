@@ -62,8 +62,11 @@ def reconcile(view: View, now: float) -> Decision:
         moved = _moved(one, steps, now)
         after.append(moved)
         alarms += _alarms(view, moved)
-    actions += _roll(view, after, now, alarms)
-    actions += _end(view, after, now, alarms)
+    ending = list(_end(view, after, now, alarms))
+    if not any(isinstance(one, StartRollback) for one in ending):
+        # Else the next pass rolls towards the new aim: nothing more is made of the version that failed.
+        actions += _roll(view, after, now, alarms)
+    actions += ending
     return Decision(actions=tuple(actions), look_again_at=min((at for at in alarms if at > now), default=None))
 
 
