@@ -4,6 +4,8 @@ Layers are folders: unit (no clock, no server), sim (a simulated loop), contract
 and on every real adapter), compat (other people's programs), e2e (the whole platform, and the sandbox itself).
 """
 
+import os
+import secrets
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,11 +17,19 @@ from coldchain.testing.sandbox import DockerDaemon, inside
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also the tests marked long")
-    parser.addoption("--schedules", type=int, default=100, metavar="N", help="fault schedules of each simulation")
+    parser.addoption("--schedules", type=int, default=200, metavar="N", help="fault schedules of the simulation")
+    parser.addoption("--seed", type=int, metavar="S", help="the first of them; other ones each time if not given")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes more than ten seconds; runs with --long only")
+    seed = config.getoption("--seed")
+    # All processes of a run start from one number; children inherit it.
+    os.environ["COLDCHAIN_SEED"] = str(seed) if seed is not None else os.environ.get("COLDCHAIN_SEED", _any_seed())
+
+
+def _any_seed() -> str:
+    return str(secrets.randbelow(10**9))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -34,6 +44,12 @@ def schedules(pytestconfig: pytest.Config) -> int:
     """How many fault schedules each simulation runs."""
     number: int = pytestconfig.getoption("--schedules")
     return number
+
+
+@pytest.fixture(scope="session")
+def first_seed() -> int:
+    """The seed of the first schedule: as given by `--seed`, else another in each run."""
+    return int(os.environ["COLDCHAIN_SEED"])
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,149 @@
+"""user: asks for the operations of a schedule, one after the other, as people and their scripts do."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from coldchain.control.operations import Operations
+from coldchain.model.app import App
+from coldchain.model.deployment import Deployment
+from coldchain.model.errors import ColdchainError, Unavailable
+from coldchain.ports.store import LostUpdate
+from coldchain.testing.simulation.schedule import GOOD, Operation, Schedule, container, deadline_seconds
+from coldchain.testing.simulation.world import World
+
+ASKED_AGAIN_SECONDS = 0.5
+PATIENCE_SECONDS = 900.0
+
+
+class User:
+    """`outcomes`: what came of each operation, in words."""
+
+    def __init__(self, world: World, schedule: Schedule) -> None:
+        self._world = world
+        self._schedule = schedule
+        self._initial = {app.id: app for app in schedule.apps}
+        self.outcomes: list[str] = []
+
+    async def live(self) -> None:
+        """Ask for everything that the schedule has."""
+        for number, operation in enumerate(self._schedule.operations):
+            await asyncio.sleep(operation.pause_seconds)
+            self.outcomes.append(await self._ask(operation, f"user-{number}"))
+            if self._schedule.patient:
+                await self._ended(operation.app_id)
+
+    async def mend(self) -> None:
+        """Where a bad version is wanted, deploy a good one: only then can anything come to rest."""
+        for app_id in list(self._world.checkers.ledger.apps):
+            wanted = self._world.checkers.ledger.wanted(app_id)
+            if wanted is not None and _tag(wanted.app).partition("-")[0] not in GOOD:
+                operation = Operation(kind="deploy", app_id=app_id, pause_seconds=0.0, force=True, image="good-100")
+                await self._until_answered(operation, f"mend {app_id}")
+
+    async def _ask(self, operation: Operation, caller: str) -> str:
+        if self._schedule.patient:
+            return await self._until_answered(operation, caller)
+        try:
+            await self._once(operation, caller)
+        except ColdchainError as error:
+            return type(error).__name__
+        return "done"
+
+    async def _until_answered(self, operation: Operation, caller: str) -> str:
+        """Ask until it is known whether it was done."""
+        for _ in range(int(PATIENCE_SECONDS / ASKED_AGAIN_SECONDS)):
+            try:
+                await self._once(operation, caller)
+            except (Unavailable, LostUpdate):
+                await asyncio.sleep(ASKED_AGAIN_SECONDS)
+            except ColdchainError as error:
+                return type(error).__name__
+            else:
+                return "done"
+            if self._was_done(caller):
+                return "done"
+        self._world.checkers.violated("answers", f"no answer to {operation.kind} in {PATIENCE_SECONDS:g} s")
+        return "nothing"
+
+    def _was_done(self, caller: str) -> bool:
+        deployments = self._world.checkers.ledger.deployments.values()
+        return any(one.cause.endswith(f" by {caller}") or f"by {caller})" in one.reason for one in deployments)
+
+    async def _once(self, operation: Operation, caller: str) -> None:
+        """Ask, and be told so when the controller dies meanwhile."""
+        world = self._world
+        controller, existence = world.controller, world.existence
+        if controller is None or existence.dead.is_set():
+            raise Unavailable("the controller does not answer")
+        world.checkers.asking = operation.app_id
+        order = self._order(controller.operations, operation, caller)
+        asking = asyncio.ensure_future(order())
+        death = asyncio.ensure_future(existence.dead.wait())
+        await asyncio.wait({asking, death}, return_when=asyncio.FIRST_COMPLETED)
+        death.cancel()
+        if not asking.done() or existence.dead.is_set():
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            world.checkers.asking = None
+            raise Unavailable("the controller died")
+        world.checkers.asking = None
+        deployment = asking.result()
+        if deployment is not None:
+            self._check_acknowledged(deployment)
+
+    def _order(
+        self, operations: Operations, operation: Operation, caller: str
+    ) -> Callable[[], Awaitable[Deployment | None]]:
+        app_id, force = operation.app_id, operation.force
+        ledger = self._world.checkers.ledger
+        match operation.kind:
+            case "create":
+                return lambda: operations.create(self._initial[app_id], caller)
+            case "restart":
+                return lambda: operations.restart(app_id, caller, force=force)
+            case "roll back":
+                known = sorted(ledger.versions.get(app_id, {}))
+                to = known[-1 - operation.back] if len(known) > operation.back else None
+                return lambda: operations.roll_back(app_id, to, caller, force=force)
+            case "delete":
+                return lambda: operations.delete(app_id, caller, force=force)
+            case "cancel":
+                running = [one.id for one in ledger.deployments.values() if one.running and one.app_id == app_id]
+                return lambda: operations.cancel(running[0] if running else "none", caller, force=force)
+            case _:
+                return lambda: operations.change(app_id, lambda app: self._edited(operation, app), caller, force=force)
+
+    def _edited(self, operation: Operation, app: App | None) -> App:
+        app = app or self._initial[operation.app_id]
+        changes: dict[str, object] = {}
+        if operation.image is not None:
+            changes["container"] = container(operation.image)
+            changes["deadline_seconds"] = deadline_seconds(operation.image, self._schedule.patient)
+        if operation.instances is not None:
+            changes["instances"] = operation.instances
+        if operation.drain_seconds is not None:
+            changes["drain_seconds"] = operation.drain_seconds
+        return msgspec.structs.replace(app, **changes)
+
+    def _check_acknowledged(self, deployment: Deployment) -> None:
+        """I1 and I2: what the user was told is on record, the deployment and what it aims at."""
+        ledger = self._world.checkers.ledger
+        if deployment.id not in ledger.deployments:
+            self._world.checkers.violated("I2", f"deployment {deployment.id} was acknowledged and is not on record")
+        elif deployment.to_version is not None and deployment.to_version not in ledger.versions[deployment.app_id]:
+            self._world.checkers.violated("I1", f"version {deployment.to_version} was acknowledged and is not there")
+
+    async def _ended(self, app_id: str) -> None:
+        """Wait until no deployment of the app runs."""
+        deployments = self._world.checkers.ledger.deployments
+        for _ in range(int(PATIENCE_SECONDS / ASKED_AGAIN_SECONDS)):
+            deployments = self._world.checkers.ledger.deployments
+            if not any(one.running and one.app_id == app_id for one in deployments.values()):
+                return
+            await asyncio.sleep(ASKED_AGAIN_SECONDS)
+
+
+def _tag(app: App) -> str:
+    return app.container.docker.image.rpartition(":")[2] if app.container else ""

@@ -1,0 +1,233 @@
+"""world: everything around the controller, the controllers one after the other, and the switches of the faults."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+from coldchain.control.controller import Controller
+from coldchain.control.gateway import feed_gateway
+from coldchain.model.errors import ColdchainError
+from coldchain.model.health import Probe, ProbeResult
+from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.ports.store import Change
+from coldchain.store.memory import MemoryStore
+from coldchain.testing.fake_engine import Life
+from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop
+from coldchain.testing.simulation.checkers import Checkers
+from coldchain.testing.simulation.coverage import Coverage
+from coldchain.testing.simulation.faults import FAULTS
+from coldchain.testing.simulation.ports import (
+    EngineHandle,
+    Existence,
+    FeedLink,
+    ProberHandle,
+    SimulatedEngine,
+    SimulatedGateway,
+    StoreHandle,
+)
+from coldchain.testing.simulation.schedule import Injection, Schedule
+
+SNAPSHOTS_KEPT = 40
+
+
+class World:
+    """`controller` None: none has started yet, or it is down. `draw` gives each kind of fault its own numbers, so
+    that taking one out of a schedule leaves the others as they were."""
+
+    def __init__(self, loop: SimulatedLoop, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.clock = SimulatedClock(loop)
+        self.store = MemoryStore()
+        self.coverage = Coverage()
+        self.engine = SimulatedEngine(self.clock, life=self.life_of)
+        self.checkers = Checkers(self)
+        self.gateways = [SimulatedGateway(f"gateway-{n}", n, self) for n in range(schedule.gateways)]
+        self.controller: Controller | None = None
+        self.existence = Existence()
+        self.foreign = [_foreign(number) for number in range(2)]
+        self.controllers = 0
+        self.killed: Counter[str] = Counter()
+        self.writes = 0
+        self._active: dict[str, Injection] = {}
+        self._draws: dict[str, random.Random] = {}
+        self._snapshots: list[MemoryStore] = []
+        self._restore: MemoryStore | None = None
+        self._crash_at: tuple[str, int, bool] | None = None
+        self._down_seconds = 0.2
+        self.feeds: list[asyncio.Task[None]] = []
+
+    def draw(self, name: str) -> random.Random:
+        """The numbers of one kind of fault, or of one thing about the tasks."""
+        if name not in self._draws:
+            self._draws[name] = random.Random(f"{name} {self.schedule.seed}")
+        return self._draws[name]
+
+    # Faults
+
+    def inject(self, injection: Injection) -> None:
+        """A fault happens, or begins to strike."""
+        once = FAULTS[injection.kind].once
+        if once is not None:
+            once(self, injection.amount)
+        else:
+            self._active[injection.kind] = injection
+
+    def end(self, injection: Injection) -> None:
+        """It does not strike any more."""
+        if self._active.get(injection.kind) is injection:
+            del self._active[injection.kind]
+
+    def calm(self) -> None:
+        """All faults off."""
+        self._active.clear()
+        self._crash_at = None
+
+    def hits(self, kind: str, instance_id: str = "", number: int | None = None) -> bool:
+        """Whether the fault strikes this call; `number`: of the gateway that is asked."""
+        active = self._active.get(kind)
+        if active is None or (number is not None and int(active.amount * len(self.gateways)) != number):
+            return False
+        if active.rate < 1.0 and self.draw(kind).random() >= active.rate:
+            return False
+        self.struck(kind, instance_id)
+        return True
+
+    def delay(self, kind: str, instance_id: str = "") -> float:
+        """How long the fault holds up this call, in seconds."""
+        if not self.hits(kind, instance_id):
+            return 0.0
+        return self._active[kind].amount * self.draw(kind).random()
+
+    def struck(self, kind: str, instance_id: str = "") -> None:
+        """A fault struck: one instance, or all."""
+        self.coverage.struck(kind, [instance_id] if instance_id else self.checkers.ledger.instances)
+
+    def crash(self, kind: str, down_seconds: float) -> None:
+        """The controller is gone from one moment to the next, and started again after a while."""
+        if not self.existence.dead.is_set():
+            self.struck(kind)
+            self._down_seconds = down_seconds
+            self.existence.dead.set()
+
+    def crash_at_write(self, kind: str, writes: int, *, committed: bool) -> None:
+        """As many writes from now on, the controller is killed."""
+        self._crash_at = (kind, writes, committed)
+
+    def dies_at_write(self, *, committed: bool) -> bool:
+        """Asked before and after each write: True when the controller is dead by now."""
+        if self._crash_at is None or self._crash_at[2] != committed:
+            return False
+        kind, writes, _ = self._crash_at
+        self._crash_at = (kind, writes - 1, committed) if writes else None
+        if not writes:
+            self.crash(kind, self.draw(kind).random() * 3)
+        return not writes
+
+    def travel(self, share: float) -> None:
+        """Restart on an older snapshot of the store."""
+        if self._snapshots:
+            self._restore = self._snapshots[int(share * len(self._snapshots))]
+            self.crash("time travel", 1.0)
+
+    # Store
+
+    async def write(self, changes: Sequence[Change], asked_at: float) -> int:
+        """A write that takes place; `asked_at`: when it was decided, on the monotonic clock."""
+        revision = await self.store.write(changes)
+        self.writes += 1
+        self.checkers.written(changes, asked_at)
+        if len(self._snapshots) < SNAPSHOTS_KEPT and self.draw("snapshot").random() < 0.2:
+            await self._keep_snapshot()
+        return revision
+
+    async def _keep_snapshot(self) -> None:
+        if any(one.kind == "time travel" for one in self.schedule.injections):
+            copy = MemoryStore()
+            listing = await self.store.list("")
+            await copy.write([Change(key=entry.key, value=entry.value) for entry in listing.entries])
+            self._snapshots.append(copy)
+
+    # Controllers
+
+    async def supervise(self) -> None:
+        """Keep a controller running, for ever, and the gateways beside it."""
+        self.engine.world = self
+        for number, gateway in enumerate(self.gateways):
+            self.feeds.append(asyncio.create_task(feed_gateway(gateway, FeedLink(self, number), self.clock)))
+        while True:
+            existence = self.existence = Existence()
+            self.controllers += 1
+            living = asyncio.create_task(self._live(existence))
+            death = asyncio.create_task(existence.dead.wait())
+            await asyncio.wait({living, death}, return_when=asyncio.FIRST_COMPLETED)
+            existence.dead.set()
+            self.controller = None
+            living.cancel()
+            death.cancel()
+            await asyncio.gather(living, return_exceptions=True)
+            existence.buried.set()
+            await asyncio.sleep(self._down_seconds)
+            self._down_seconds = 0.2
+            if self._restore is not None:
+                self.store, self._restore = self._restore, None
+                self._snapshots.clear()
+                await self.checkers.travelled(self.store)
+
+    async def _live(self, existence: Existence) -> None:
+        store, engine = StoreHandle(self, existence), EngineHandle(self, existence)
+        controller = Controller(store, engine, ProberHandle(self, existence), self.clock)
+        try:
+            await controller.start()
+        except ColdchainError:
+            return
+        self.controller = controller
+        following = asyncio.create_task(self.checkers.follow(controller))
+        try:
+            await controller.run()
+        except Exception as error:
+            self.checkers.violated("alive", f"the controller ended by {error!r}")
+        finally:
+            following.cancel()
+
+    # Tasks and instances
+
+    def life_of(self, spec: TaskSpec) -> Life:
+        """How a task lives, by the first word of its image's tag."""
+        draw = self.draw("life")
+        kind = (spec.image or "").rpartition(":")[2].partition("-")[0]
+        slow = self.delay("slow start", spec.instance_id)
+        return Life(
+            rejected="the image has no such program" if kind == "refused" else "",
+            start_seconds=0.05 + 0.3 * draw.random() + slow,
+            warm_seconds=3.0 * draw.random() if kind == "slow" else 0.0,
+            healthy=kind not in ("sick", "crashing"),
+            ends_after_seconds=0.2 + draw.random() if kind == "crashing" else None,
+            stop_seconds=0.02 + 0.3 * draw.random(),
+            ignores_sigterm=kind == "stubborn",
+        )
+
+    def request_seconds(self) -> float:
+        """How long a request goes on that is open when its endpoint gets weight 0."""
+        draw = self.draw("requests")
+        return draw.choice((0.0, 0.0, 0.3, 1.0, 12.0)) * draw.random()
+
+    def probed(self, probe: Probe, result: ProbeResult) -> ProbeResult:
+        """An answer on its way to the controller."""
+        self.checkers.probed(probe, result)
+        return result
+
+
+def _foreign(number: int) -> TaskStatus:
+    """A container that somebody else started, with labels like ours."""
+    return TaskStatus(
+        task_id=f"other.instance-{number}._app.1",
+        instance_id=f"other-{number}",
+        app_id="/other",
+        target="cluster",
+        agent="agent-1",
+        state="running",
+        at=0.0,
+        address=f"10.201.255.{number}",
+        ports=(80,),
+    )
