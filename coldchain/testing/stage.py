@@ -15,7 +15,9 @@ from typing import Any
 
 import aiohttp
 
+from coldchain.documents import keys
 from coldchain.model.errors import ColdchainError
+from coldchain.store.sqlite import SQLiteStore
 from coldchain.testing.load.accounting import Kill
 
 START_SECONDS = 30.0
@@ -127,6 +129,15 @@ class Stage:
     def _command(self, verb: str) -> list[str]:
         options = [f"{name}={value}" for name, value in self.options.items()]
         return [sys.executable, "-m", "coldchain", verb, *options]
+
+    async def controller_id(self) -> str:
+        """By it this platform's containers are known. To be asked when nothing of it runs any more."""
+        store = SQLiteStore(Path(self.options["--data"]) / "store.sqlite")
+        try:
+            entry = await store.get(keys.CONTROLLER_ID)
+        finally:
+            await store.close()
+        return entry.value.decode() if entry else ""
 
     async def close(self) -> None:
         """Let go of the API."""

@@ -113,14 +113,15 @@ async def _stage(folder: Path, docker_socket: Path, images: list[str]) -> AsyncI
         await stage.down()
         await stage.close()
         if not inside():
-            await _sweep(docker_socket, images)
+            await _sweep(docker_socket, images, await stage.controller_id())
 
 
-async def _sweep(docker_socket: Path, images: list[str]) -> None:
-    """On the machine's own Docker: take away what `down` rightly leaves: stopped containers, the network, images."""
+async def _sweep(docker_socket: Path, images: list[str], controller_id: str) -> None:
+    """On the machine's own Docker: take away what `down` rightly leaves of this platform: stopped containers, the
+    network unless somebody else uses it, images."""
     connector = aiohttp.UnixConnector(str(docker_socket))
     async with aiohttp.ClientSession("http://docker", connector=connector) as docker:
-        query = {"all": "1", "filters": '{"label":["coldchain.app"],"ancestor":["coldchain/shop:v1"]}'}
+        query = {"all": "1", "filters": json.dumps({"label": [f"coldchain.controller={controller_id}"]})}
         async with docker.get("/containers/json", params=query) as answer:
             containers = await answer.json()
         for container in containers:
