@@ -13,6 +13,11 @@ from pathlib import Path
 import pytest
 
 from coldchain.testing.sandbox import DockerDaemon, inside
+from coldchain.testing.simulation.coverage import Coverage
+from coldchain.testing.simulation.faults import FAULTS
+
+SCHEDULES_TO_JUDGE = 2000
+"""With fewer of them a kind of fault may miss a transition by chance."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,6 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes more than ten seconds; runs with --long only")
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(SimulationReport(config), "simulation")
     seed = config.getoption("--seed")
     # All processes of a run start from one number; children inherit it.
     os.environ["COLDCHAIN_SEED"] = str(seed) if seed is not None else os.environ.get("COLDCHAIN_SEED", _any_seed())
@@ -44,6 +51,41 @@ def schedules(pytestconfig: pytest.Config) -> int:
     """How many fault schedules each simulation runs."""
     number: int = pytestconfig.getoption("--schedules")
     return number
+
+
+@pytest.fixture(scope="session")
+def covered(pytestconfig: pytest.Config) -> Coverage:
+    """What the schedules of this process struck; `SimulationReport` adds up those of all."""
+    report: SimulationReport = pytestconfig.pluginmanager.getplugin("simulation")  # type: ignore[assignment]
+    return report.coverage
+
+
+class SimulationReport:
+    """After many schedules: the table of what struck where; what never struck and could have fails the run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.coverage = Coverage()
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        output = getattr(self.config, "workeroutput", None)
+        if output is not None:
+            output["simulation"] = self.coverage.dump()
+        elif self._enough() and self.coverage.missing(FAULTS, self.config.getoption("--schedules")):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._enough():
+            number = self.config.getoption("--schedules")
+            terminalreporter.write_line(self.coverage.table(FAULTS, number))
+            for line in self.coverage.missing(FAULTS, number):
+                terminalreporter.write_line(f"MISSING {line}")
+
+    def pytest_testnodedown(self, node: object, error: object) -> None:
+        self.coverage.take(getattr(node, "workeroutput", {}).get("simulation", Coverage().dump()))
+
+    def _enough(self) -> bool:
+        return bool(self.coverage.strikes) and self.config.getoption("--schedules") >= SCHEDULES_TO_JUDGE
 
 
 @pytest.fixture(scope="session")

@@ -6,18 +6,13 @@ from coldchain.testing.simulation.coverage import Coverage
 from coldchain.testing.simulation.oracle import compared
 from coldchain.testing.simulation.schedule import generate
 
-CHUNKS = 8
+CHUNKS = 16
 """Parts that may run side by side."""
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "chunk" in metafunc.fixturenames:
-        metafunc.parametrize("chunk", range(CHUNKS))
-
-
 @pytest.mark.timeout(0)
-def test_schedules(chunk: int, schedules: int, first_seed: int) -> None:
-    covered = Coverage()
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_schedules(chunk: int, schedules: int, first_seed: int, covered: Coverage) -> None:
     for seed in range(first_seed + chunk, first_seed + schedules, CHUNKS):
         result, coverage = compared(generate(seed))
         covered.add(coverage)

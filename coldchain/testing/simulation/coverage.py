@@ -1,5 +1,6 @@
 """coverage: what really struck: each kind of fault against each transition of an instance that it struck before."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 
@@ -14,6 +15,15 @@ COLUMNS: tuple[tuple[str, str], ...] = (
 )
 
 Cell = tuple[str, str, str]
+
+SHARE = 0.05
+"""Each kind of fault must strike in at least so many of the schedules."""
+
+_NO_TASK = "it has no task yet that the fault could strike"
+_NO_PROBES = "it is not probed in this phase"
+
+IMPOSSIBLE: dict[tuple[str, str, str], str] = {}
+"""(kind, phase before, phase after or empty for any) → why the fault cannot strike there."""
 
 
 class Coverage:
@@ -42,3 +52,44 @@ class Coverage:
         self.strikes.update(other.strikes)
         self.cells.update(other.cells)
         self.schedules.update(dict.fromkeys(other.strikes, 1))
+
+    def dump(self) -> str:
+        """All counts as text, for another process."""
+        cells = [[*cell, count] for cell, count in sorted(self.cells.items())]
+        return json.dumps({"strikes": self.strikes, "schedules": self.schedules, "cells": cells})
+
+    def take(self, text: str) -> None:
+        """Add what another process dumped."""
+        found = json.loads(text)
+        self.strikes.update(found["strikes"])
+        self.schedules.update(found["schedules"])
+        for kind, before, after, count in found["cells"]:
+            self.cells[kind, before, after] += count
+
+    def table(self, kinds: Iterable[str], number: int) -> str:
+        """The counts of so many schedules as a table: one line for each kind, one column for each transition."""
+        names = [f"{before[:4]}>{after[:4]}" for before, after in COLUMNS]
+        lines = [f"{'fault':<24} schedules  " + " ".join(f"{name:>9}" for name in names)]
+        for kind in kinds:
+            share = 100 * self.schedules[kind] / max(1, number)
+            counts = " ".join(f"{self.cells[kind, before, after]:>9}" for before, after in COLUMNS)
+            lines.append(f"{kind:<24} {share:>7.1f} %  {counts}")
+        return "\n".join(lines)
+
+    def missing(self, kinds: Iterable[str], number: int) -> list[str]:
+        """What should have been struck by so many schedules and was not."""
+        found = []
+        for kind in kinds:
+            if self.schedules[kind] < SHARE * number:
+                found.append(f"{kind}: struck in {self.schedules[kind]} of {number} schedules")
+            found += [
+                f"{kind}: never before {before} → {after}"
+                for before, after in COLUMNS
+                if not self.cells[kind, before, after] and not impossible(kind, before, after)
+            ]
+        return found
+
+
+def impossible(kind: str, before: str, after: str) -> str:
+    """Why a fault cannot strike an instance between these phases; empty where it can."""
+    return IMPOSSIBLE.get((kind, before, after)) or IMPOSSIBLE.get((kind, before, "")) or ""

@@ -32,6 +32,10 @@ def comparable(schedule: Schedule) -> bool:
     kinds = {one.kind for one in schedule.injections}
     if not schedule.patient or "time travel" in kinds:
         return False
+    # When a deleted app is made again, what is still on record to go back to depends on time.
+    deleted = {one.app_id for one in schedule.operations if one.kind == "delete"}
+    if any(one.kind == "roll back" and one.app_id in deleted for one in schedule.operations):
+        return False
     # A good version has as long as it needs, but an instance that never passes in its grace is replaced.
     return not any((one.image or "").split("-")[0] in BAD for one in schedule.operations)
 

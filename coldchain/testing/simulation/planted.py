@@ -1,0 +1,199 @@
+"""planted: bugs made on purpose in the real decisions and loops, each switched on for a while, to prove that the
+simulation finds such bugs. Each takes the place of one function and gives it back at the end."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from coldchain.control import reconciler, state
+from coldchain.control.rotation import Publisher
+from coldchain.control.state import State
+from coldchain.control.tasks import TaskWatcher
+from coldchain.decisions import deployment as deployments
+from coldchain.decisions import instance as lives
+from coldchain.decisions import reconcile as decisions
+from coldchain.decisions import rotation as rotations
+from coldchain.decisions.actions import Action, Move
+from coldchain.decisions.deployment import Step
+from coldchain.decisions.instance import Drain
+from coldchain.decisions.reconcile import Decision, Seen, View
+from coldchain.decisions.rotation import GatewaySession
+from coldchain.model.app import App
+from coldchain.model.errors import ColdchainError
+from coldchain.model.instance import Instance, Phase
+from coldchain.model.rotation import Endpoint
+from coldchain.ports.store import Change
+from coldchain.testing.simulation.oracle import compared
+from coldchain.testing.simulation.ports import SimulatedEngine
+from coldchain.testing.simulation.run import Result
+from coldchain.testing.simulation.schedule import generate
+
+Swaps = Sequence[tuple[object, str, object]]
+
+
+@contextlib.contextmanager
+def planted(name: str) -> Iterator[None]:
+    """The bug of this name is there until the end of the block."""
+    with contextlib.ExitStack() as undo:
+        for owner, attribute, replacement in PLANTED[name]():
+            undo.callback(setattr, owner, attribute, getattr(owner, attribute))
+            setattr(owner, attribute, replacement)
+        yield
+
+
+def find(name: str, seeds: range) -> Result | None:
+    """The first schedule that shows the bug; None when it is not found."""
+    with planted(name):
+        for seed in seeds:
+            result, _ = compared(generate(seed))
+            if result.violations:
+                return result
+    return None
+
+
+def _stop_before_acknowledgement() -> Swaps:
+    real = Publisher.waits_for
+
+    def waits_for(self: Publisher, instance: Instance, weight: int) -> str:
+        return real(self, instance, weight) if weight else ""
+
+    return [(Publisher, "waits_for", waits_for)]
+
+
+def _drain_skipped() -> Swaps:
+    real = lives.drained
+
+    def drained(instance: Instance, drain: Drain, now: float) -> tuple[Phase, str] | None:
+        return ("stopping", "no drain") if instance.phase == "closing" else real(instance, drain, now)
+
+    return [(lives, "drained", drained)]
+
+
+def _second_launch_after_a_lost_reply() -> Swaps:
+    real = decisions._launching
+
+    def launching(view: View, one: Instance, seen: Seen, app: App, now: float) -> Iterator[Action]:
+        if "was lost" in seen.trouble and (seen.task is None or seen.task.state == "staging"):
+            yield Move(instance_id=one.id, phase="stopped", cause="the engine did not answer")
+        else:
+            yield from real(view, one, seen, app, now)
+
+    return [(decisions, "_launching", launching)]
+
+
+def _unready_counted_as_capacity() -> Swaps:
+    real = deployments.step
+
+    def step(app: App, config_id: str, instances: Sequence[Instance], **given: Any) -> Step:
+        ready = ("starting", "entering")
+        counted = [msgspec.structs.replace(one, phase="serving") if one.phase in ready else one for one in instances]
+        return real(app, config_id, counted, **given)
+
+    return [(deployments, "step", step)]
+
+
+def _superseded_version_launched() -> Swaps:
+    real = deployments.step
+
+    def step(app: App, config_id: str, instances: Sequence[Instance], **given: Any) -> Step:
+        found = real(app, config_id, instances, **given)
+        waiting = {one.id for one in instances if one.phase == "scheduled"}
+        return msgspec.structs.replace(found, leave=tuple(pair for pair in found.leave if pair[0] not in waiting))
+
+    return [(deployments, "step", step)]
+
+
+def _emptied_when_the_engine_errs() -> Swaps:
+    real = TaskWatcher._troubled
+
+    def troubled(self: TaskWatcher, error: ColdchainError) -> None:
+        real(self, error)
+        gone, self.tasks = self.tasks, {}
+        self._changed({one.app_id for one in gone.values()})
+
+    return [(TaskWatcher, "_troubled", troubled)]
+
+
+def _emptied_when_a_gateway_errs() -> Swaps:
+    real = Publisher._endpoints
+
+    def endpoints(self: Publisher, app_id: str) -> dict[str, tuple[Endpoint, ...]]:
+        found = real(self, app_id)
+        silent = len(self.live()) < len(self.sessions)
+        return dict.fromkeys(found, ()) if silent else found
+
+    return [(Publisher, "_endpoints", endpoints)]
+
+
+def _panic_threshold_removed() -> Swaps:
+    real = rotations.endpoints
+
+    def endpoints(wanted: Any, instances: Any, unhealthy: Any) -> dict[str, tuple[Endpoint, ...]]:
+        return {
+            name: tuple(msgspec.structs.replace(e, weight=0) if e.instance_id in unhealthy else e for e in found)
+            for name, found in real(wanted, instances, unhealthy).items()
+        }
+
+    return [(rotations, "endpoints", endpoints)]
+
+
+def _action_before_the_first_reconciliation() -> Swaps:
+    real = decisions.reconcile
+
+    def reconcile(view: View, now: float) -> Decision:
+        return real(msgspec.structs.replace(view, engine_known=True), now)
+
+    return [(reconciler, "reconcile", reconcile)]
+
+
+def _lost_compare_and_swap() -> Swaps:
+    """Whatever is on record is overwritten, and what is in doubt is taken not to have happened."""
+
+    def change(*, key: str, value: bytes | None, expected: int | None) -> Change:
+        return Change(key=key, value=value)
+
+    async def fresh(self: State) -> None:
+        self._stale = False
+
+    return [(state, "Change", change), (State, "fresh", fresh)]
+
+
+def _stale_gateway_not_waited_for() -> Swaps:
+    def live(sessions: Sequence[GatewaySession], monotonic: float) -> list[GatewaySession]:
+        return [one for one in sessions if one.lease_until > monotonic + 4.0]
+
+    return [(rotations, "live", live)]
+
+
+def _rollback_launched_twice() -> Swaps:
+    real = decisions.reconcile
+
+    def reconcile(view: View, now: float) -> Decision:
+        if view.deployment is not None and view.deployment.kind == "rollback":
+            view = msgspec.structs.replace(view, deployment=msgspec.structs.replace(view.deployment, kind="replace"))
+        return real(view, now)
+
+    return [(reconciler, "reconcile", reconcile)]
+
+
+def _foreign_container_adopted() -> Swaps:
+    return [(SimulatedEngine, "ours_only", False)]
+
+
+PLANTED: dict[str, Callable[[], Swaps]] = {
+    "stop before acknowledgement": _stop_before_acknowledgement,
+    "drain skipped": _drain_skipped,
+    "second launch after a lost reply": _second_launch_after_a_lost_reply,
+    "unready counted as capacity": _unready_counted_as_capacity,
+    "superseded version launched": _superseded_version_launched,
+    "emptied when the engine errs": _emptied_when_the_engine_errs,
+    "emptied when a gateway errs": _emptied_when_a_gateway_errs,
+    "panic threshold removed": _panic_threshold_removed,
+    "action before the first reconciliation": _action_before_the_first_reconciliation,
+    "lost compare-and-swap": _lost_compare_and_swap,
+    "stale gateway not waited for": _stale_gateway_not_waited_for,
+    "rollback launched twice": _rollback_launched_twice,
+    "foreign container adopted": _foreign_container_adopted,
+}

@@ -1,0 +1,50 @@
+"""Checkers of checkers: bugs planted on purpose are found."""
+
+import pytest
+
+from coldchain.testing.simulation.planted import PLANTED, find, planted
+from coldchain.testing.simulation.schedule import generate
+from coldchain.testing.simulation.shrink import breaks, shrink
+
+FOUND_BY = {
+    "stop before acknowledgement": 7,
+    "drain skipped": 0,
+    "second launch after a lost reply": 4,
+    "unready counted as capacity": 0,
+    "superseded version launched": 0,
+    "emptied when the engine errs": 3,
+    "emptied when a gateway errs": 5,
+    "panic threshold removed": 5,
+    "action before the first reconciliation": 0,
+    "lost compare-and-swap": 17,
+    "stale gateway not waited for": 8,
+    "rollback launched twice": 26,
+    "foreign container adopted": 0,
+}
+"""The seed that found it first, when the search began at 0."""
+SCHEDULES = 1000
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_is_found(name: str) -> None:
+    seed = FOUND_BY[name]
+    assert find(name, range(seed, seed + 60)) is not None, f"{name}: not found"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_is_found_within_a_thousand_schedules(name: str, first_seed: int) -> None:
+    result = find(name, range(first_seed, first_seed + SCHEDULES))
+    assert result is not None, f"{name}: not found in {SCHEDULES} schedules from {first_seed} on"
+    print(f"{name}: found by schedule {result.schedule.seed - first_seed + 1}: {result.violations[0]}")
+
+
+def test_a_failing_schedule_gets_smaller_and_fails_in_the_same_way() -> None:
+    with planted("drain skipped"):
+        before = generate(FOUND_BY["drain skipped"])
+        after = shrink(before, breaks("drain"))
+        assert breaks("drain")(after)
+    assert len(after.operations) + len(after.injections) < len(before.operations) + len(before.injections)
+    assert len(after.operations) <= 3
+    assert after.injections == ()
