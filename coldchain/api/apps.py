@@ -32,7 +32,7 @@ async def list_apps(request: web.Request) -> web.Response:
 
 async def create_app(request: web.Request) -> web.Response:
     context = context_of(request)
-    app = _checked(context, decode_app(await body_of(request)))
+    app = checked(context, decode_app(await body_of(request)))
     deployment = await context.controller.operations.create(app, CALLER)
     _announce(request, context, app)
     headers = {"Marathon-Deployment-Id": deployment.id, "Location": f"/v2/apps{app.id}"}
@@ -74,7 +74,7 @@ async def _change(request: web.Request, context: Context, given: Any, *, partial
 
     def edit(current: App | None) -> App:
         app = decode_app(given, app_id=app_id) if current is None or not partial else merge_app(current, given)
-        edits.append((current, _checked(context, app)))
+        edits.append((current, checked(context, app)))
         return app
 
     operations = context.controller.operations
@@ -86,7 +86,7 @@ async def _change(request: web.Request, context: Context, given: Any, *, partial
     return change_answer(deployment)
 
 
-def _checked(context: Context, app: App) -> App:
+def checked(context: Context, app: App) -> App:
     problems = list(context.settings.check(app))
     parts = app.id.strip("/").split("/")
     if len(parts) > 1 and (parts[-1] in RESERVED or parts[-2] == "versions"):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,27 +15,48 @@ from coldchain.cli.options import DEFAULT_URL, Json, Url
 from coldchain.cli.output import run, write_json
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+OUTCOMES = {
+    "reached": "it ends as wanted",
+    "stuck": "it would wait until its time limit",
+    "unfinished": "too long to be shown to its end",
+}
+ID_SHOWN = 12
 
 
-def diff(files: Files, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
+def diff(
+    files: Files,
+    steps: Annotated[bool, typer.Option("--steps", help="Show the whole rollout of each change, too.")] = False,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+) -> None:
     """Show what the definitions would change. The values of variables are shown, too.
+
+    With --steps the platform plays each rollout on a copy of what runs now, each app as if it alone were deployed.
 
     Exit status: 0 nothing would change; 1 something would; 2 invalid definition or usage; 3 no platform answers.
     """
-    run(_diff(Client(url), files, as_json=as_json))
+    run(_diff(Client(url), files, steps=steps, as_json=as_json))
 
 
-async def _diff(client: Client, files: list[Path], *, as_json: bool) -> None:
+async def _diff(client: Client, files: list[Path], *, steps: bool, as_json: bool) -> None:
     definitions = await asyncio.to_thread(read_definitions, files)
     async with client:
         found = [await _compared(client, one) for one in definitions]
+        for one, definition in zip(found, definitions, strict=True):
+            if steps and _changes(one):
+                path = f"/v1/apps/{app_path(definition.app_id)}/preview"
+                one["preview"] = await _asked(client, "POST", path, definition.document)
     if as_json:
         write_json(found)
     else:
         for one in found:
             typer.echo("\n".join(_lines(one)))
-    if any(one["new"] or one["differences"] for one in found):
+    if any(map(_changes, found)):
         raise typer.Exit(FAILED)
+
+
+def _changes(found: dict[str, Any]) -> bool:
+    return found["new"] or bool(found["differences"])
 
 
 async def _compared(client: Client, one: Definition) -> dict[str, Any]:
@@ -79,15 +100,40 @@ async def _asked(client: Client, method: str, path: str, body: object = None) ->
 
 def _lines(found: dict[str, Any]) -> list[str]:
     differences = found["differences"]
-    if found["new"]:
-        return [f"{found['id']}: new app"]
-    if not differences:
-        return [f"{found['id']}: no change"]
     many = "change" if len(differences) == 1 else "changes"
-    return [f"{found['id']}: {len(differences)} {many}", *(f"  {_line(one)}" for one in differences)]
+    said = "new app" if found["new"] else f"{len(differences)} {many}" if differences else "no change"
+    lines = [f"{found['id']}: {said}", *(f"  {_line(one)}" for one in differences)]
+    return lines + (_rollout(found["preview"]) if "preview" in found else [])
 
 
 def _line(one: dict[str, Any]) -> str:
     old, new = (json.dumps(one[name], ensure_ascii=False) for name in ("old", "new"))
     values = {"added": new, "removed": old, "changed": f"{old} → {new}"}[one["kind"]]
     return f"{SIGNS[one['kind']]} {one['path']}: {values}"
+
+
+def _rollout(shown: dict[str, Any]) -> list[str]:
+    """The steps, and what they need at most."""
+    need, offered = shown["peakNeed"], shown["offered"]
+    tasks = "tasks are replaced" if shown["replaces"] else "no task is replaced, only their number changes"
+    lines = [f"  rollout ({shown['kind']}): {tasks}"]
+    if shown["supersedes"]:
+        lines.append(f"  deployment {shown['supersedes']} still runs: only --force replaces it")
+    if shown["imageAssumed"]:
+        lines.append("  the image is not resolved yet; it is taken to be there")
+    lines += [f"  {_step(step)}" for step in shown["steps"]]
+    return [
+        *lines,
+        f"  live at most {shown['peakLive']} ({shown['mostAllowed']} allowed),"
+        f" in rotation at least {shown['leastInRotation']} ({shown['leastAllowed']} wanted)",
+        f"  needs at most {need['cpus']:.10g} cpus and {need['mem']:.10g} MiB, offered {offered['cpus']:.10g} cpus"
+        f" and {offered['mem']:.10g} MiB",
+        "  " + OUTCOMES[shown["outcome"]] + (f": {shown['reason']}" if shown["reason"] else ""),
+    ]
+
+
+def _step(step: dict[str, Any]) -> str:
+    """One line: the round, what happens to whom, and how many there are after it."""
+    subject = f"{step['seconds']:g} s" if step["happening"] == "wait" else step["instanceId"][:ID_SHOWN]
+    counts = f"{step['live']} live, {step['inRotation']} in rotation"
+    return f"{step['round']:>3}  {step['happening']:<7}  {subject:<{ID_SHOWN}}  {counts:<24}  {step['cause']}"

@@ -69,7 +69,7 @@ class Operations:
             else:
                 raise NotFound(f"{app_id} has no version {to}", todo=f"It has {', '.join(sorted(versions)[-5:])}.")
             running = self._running(app_id, force=force)
-            self._check_routes(back.app)
+            self.check_routes(back.app)
             wanted = Version(
                 app=back.app, id=version_id(self._clock.now(), current.id), config_id=back.config_id, image=back.image
             )
@@ -140,7 +140,8 @@ class Operations:
             )
         return running
 
-    def _check_routes(self, app: App) -> None:
+    def check_routes(self, app: App) -> None:
+        """Raises InvalidDocument where routes or service of the app belong to another."""
         state = self._state
         made_from = {(one.app_id, one.version_id) for one in state.instances.values() if one.live}
         leaving = [state.versions[name][version].app for name, version in made_from if name != app.id]
@@ -151,7 +152,7 @@ class Operations:
     async def _move(
         self, app_id: str, app: App, caller: str, *, running: Deployment | None, restart: bool = False
     ) -> Deployment:
-        self._check_routes(app)
+        self.check_routes(app)
         current = self._state.wanted(app_id)
         last = max(self._state.versions.get(app_id, ()), default=None)
         wanted = decide.next_version(current, app, self._clock.now(), last=last, restart=restart)

@@ -4,5 +4,5 @@ What lives here: functions from data (`now`, ids and randomness included as argu
 What must not: anything that waits, fails for lack of a server, or remembers.
 Data comes from `control`, which gathers it through the ports; the actions go back there to be carried out.
 Each file is one decision: reconcile (all of an app), deployment (rolling arithmetic), placement, instance (the table
-of an instance's life), backoff, health, rotation, route, address.
+of an instance's life), backoff, health, rotation, route, address; preview plays them ahead.
 """

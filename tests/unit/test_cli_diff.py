@@ -59,3 +59,40 @@ def test_a_platform_that_cannot_tell_is_not_a_change(
     result = server.run("diff", saved(tmp_path))
     assert result.exit_code == 3
     assert "error" in result.stderr
+
+
+def test_steps_show_the_rollout_before_it_starts(server: Server, tmp_path: Path) -> None:
+    server.done("deploy", saved(tmp_path))
+    changed = saved(tmp_path, env={"A": "1"}, upgradeStrategy={"maximumOverCapacity": 0.5})
+    shown = server.run("diff", changed, "--steps")
+    assert shown.exit_code == 1, shown.output
+    assert "rollout (replace): tasks are replaced" in shown.stdout
+    assert "live at most 3 (3 allowed), in rotation at least 2 (2 wanted)" in shown.stdout
+    assert shown.stdout.endswith("  it ends as wanted\n")
+    words = [line.split()[1] for line in shown.stdout.splitlines() if line.split()[0].isdigit()]
+    assert [word for word in words if word != "wait"] == ["launch", "serve", "leave", "stop"] * 2
+    scaled = server.run("diff", saved(tmp_path, instances=3), "--steps")
+    assert "no task is replaced, only their number changes" in scaled.stdout
+    assert len(server.json("versions", "shop")["versions"]) == 1
+
+
+def test_steps_show_what_would_never_fit(server: Server, tmp_path: Path) -> None:
+    server.done("deploy", saved(tmp_path))
+    result = server.run("diff", saved(tmp_path, mem=10_000_000), "--steps", "--json")
+    [found] = json.loads(result.stdout)
+    assert found["preview"]["outcome"] == "stuck"
+    assert "InsufficientMemory" in found["preview"]["reason"]
+    assert found["preview"]["leastInRotation"] == 2
+
+
+def test_steps_of_what_the_platform_refuses(server: Server, tmp_path: Path) -> None:
+    server.done("deploy", saved(tmp_path))
+    result = server.run("diff", saved(tmp_path, id="/other"), "--steps")
+    assert result.exit_code == 2
+    assert "belongs to /shop" in result.stderr
+
+
+def test_steps_say_what_is_in_the_way(server: Server, tmp_path: Path) -> None:
+    server.done("deploy", saved(tmp_path, env={"HEALTH": "never"}), "--detach")
+    shown = server.run("diff", saved(tmp_path), "--steps")
+    assert "still runs: only --force replaces it" in shown.stdout

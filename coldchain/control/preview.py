@@ -1,0 +1,42 @@
+"""preview: what stands there now, copied for a rollout that is only played."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from coldchain.control.controller import Controller
+from coldchain.decisions import version as decide
+from coldchain.decisions.preview import Preview, preview
+from coldchain.decisions.version import Change
+from coldchain.model.app import App
+from coldchain.model.errors import Unavailable
+
+
+def prepare(controller: Controller, app: App, now: float) -> tuple[Change, Callable[[], Preview]]:
+    """The change that a deploy of `app` would be, and what plays its rollout: pure, and long for a large app, so that
+    it can be left to a thread. Nothing is stored.
+
+    Raises InvalidDocument where routes belong to another app, Unavailable before the engine was listed.
+    """
+    if not controller.tasks.known:
+        raise Unavailable("The engine has not said yet what runs", todo=controller.tasks.trouble)
+    controller.operations.check_routes(app)
+    state = controller.state
+    current = state.wanted(app.id)
+    versions = state.versions.get(app.id, {})
+    wanted = decide.next_version(current, app, now, last=max(versions, default=None))
+    kind = decide.kind_of(current, wanted)
+    running = state.running.get(app.id)
+    change = decide.change(current, wanted, running, kind=kind, deployment_id="preview", cause=kind, now=now)
+    view = msgspec.structs.replace(
+        controller.reconciler.view(app.id),
+        wanted=wanted,
+        deployment=change.deployment,
+        versions=versions | {wanted.id: wanted},
+        image_failure="",
+    )
+    others = [
+        (one, state.app_of(one)) for one in state.instances.values() if one.agent is not None and one.app_id != app.id
+    ]
+    offers = tuple(controller.tasks.offers)
+    return change, lambda: preview(view, offers, others, now)
