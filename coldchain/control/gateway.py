@@ -25,10 +25,11 @@ async def feed_gateway(
 ) -> None:
     """For ever. `revive` is called when the data plane does not answer, to start it again."""
     trouble = ""
+    lease = _Lease()
     while True:
         try:
             report = await plane.report()
-            await _exchange(plane, feed, clock, report)
+            await _exchange(plane, feed, clock, report, lease)
             if trouble:
                 log.info("gateway answers again")
             trouble = ""
@@ -44,12 +45,23 @@ async def feed_gateway(
             await clock.sleep(RETRY_SECONDS)
 
 
-async def _exchange(plane: Gateway, feed: RotationFeed, clock: Clock, report: GatewayReport) -> None:
+class _Lease:
+    """Until when the gateway is ready, on the monotonic clock."""
+
+    until = 0.0
+
+
+async def _exchange(plane: Gateway, feed: RotationFeed, clock: Clock, report: GatewayReport, lease: _Lease) -> None:
     began = clock.monotonic()
     draining = any(report.in_flight.values())
     update = await feed.exchange(report, DRAINING_WAIT_SECONDS if draining else IDLE_WAIT_SECONDS)
+    lapsed = clock.monotonic() >= lease.until
+    if update is not None and lapsed:
+        # It may have been given up: it must not be ready again while it works by what it knew before.
+        await plane.apply(update)
     await plane.renew(max(0.0, feed.lease_seconds - (clock.monotonic() - began)))
-    if update is not None:
+    lease.until = began + feed.lease_seconds
+    if update is not None and not lapsed:
         await plane.apply(update)
 
 

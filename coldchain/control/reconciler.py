@@ -13,7 +13,7 @@ from coldchain.control.plan import Plan
 from coldchain.control.rotation import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Publisher
 from coldchain.control.state import State
 from coldchain.control.tasks import TaskWatcher
-from coldchain.decisions.actions import ForgetTask, KillTask, LaunchTask, PrepareImage
+from coldchain.decisions.actions import Action, ForgetTask, KillTask, LaunchTask, PrepareImage
 from coldchain.decisions.brake import Brake, judge, release
 from coldchain.decisions.placement import Refused, Waiting, place
 from coldchain.decisions.reconcile import Seen, View, reconcile
@@ -69,6 +69,7 @@ class Reconciler:
         self.stopping = False
         self.brake = Brake()
         self.on_brake: Callable[[Brake], None] = lambda brake: None
+        self.on_decision: Callable[[View, float, tuple[Action, ...]], None] = lambda view, now, actions: None
 
     def mark(self, app_ids: Collection[str]) -> None:
         """Look at these apps soon."""
@@ -114,16 +115,19 @@ class Reconciler:
 
     def _sweep(self) -> None:
         """Mark the apps that are not at rest, however much others keep the loop busy. One that has too few instances
-        waits for an order that goes wrong, such as the fetching of an image."""
+        or no image waits for an order that goes wrong."""
         if self._clock.monotonic() < self._swept_at + SWEEP_SECONDS:
             return
         self._swept_at = self._clock.monotonic()
         state = self._state
         self._dirty.update(one.app_id for one in state.instances.values() if one.phase != "serving")
         self._dirty.update(state.running)
-        for app in state.wanted_apps():
-            if app.instances != len(state.instances_of.get(app.id, ())):
-                self._dirty.add(app.id)
+        for app_id, record in state.apps.items():
+            version = state.versions[app_id][record.version_id]
+            instances = version.app.instances
+            unresolved = instances and version.image is None and version.app.container is not None
+            if unresolved or instances != len(state.instances_of.get(app_id, ())):
+                self._dirty.add(app_id)
 
     def _take_due(self) -> None:
         now = self._clock.now()
@@ -181,6 +185,7 @@ class Reconciler:
             view = self.view(app_id)
             decision = reconcile(view, now)
             plan.add(view, decision.actions)
+            self.on_decision(view, now, decision.actions)
         except Exception as error:
             log.exception("a bug of ours: no decision on an app", app=app_id)
             self.broken[app_id] = f"{type(error).__name__}: {error}"

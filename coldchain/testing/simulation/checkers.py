@@ -72,6 +72,7 @@ class Checkers:
         self._places: dict[object, tuple[str, float]] = {}
         self._drained: dict[str, float] = {}
         self._left_launching: dict[str, float] = {}
+        self._ready_at: dict[str, set[str]] = {}
         self._rolled_back: set[str] = set()
 
     @property
@@ -143,6 +144,8 @@ class Checkers:
             self._launchable(after, "placed")
         if was == "launching":
             self._left_launching[after.id] = self._now
+        if phase == "stopping":
+            self._ready_at[after.id] = {one.name for one in self._world.gateways if one.ready}
         if phase == "closing":
             self._drained[after.id] = self._asked_at
         if phase == "stopped":
@@ -288,7 +291,9 @@ class Checkers:
 
     def _check_drain(self, record: Instance, waited: float) -> None:
         app = self.ledger.versions[record.app_id][record.version_id].app
-        open_requests = sum(one.in_flight(record.id) for one in self._world.gateways if one.ready)
+        # A gateway that had been given up by then may have come back with what it had open.
+        waited_for = self._ready_at.get(record.id, ())
+        open_requests = sum(one.in_flight(record.id) for one in self._world.gateways if one.name in waited_for)
         if open_requests and waited < app.drain_seconds * STEADY:
             self.violated("drain", f"{record.id} is killed after {waited:.2f} s with {open_requests} requests open")
         if app.service is not None and waited < app.settle_seconds * STEADY:
