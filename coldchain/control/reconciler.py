@@ -121,7 +121,7 @@ class Reconciler:
         self._swept_at = self._clock.monotonic()
         state = self._state
         self._dirty.update(one.app_id for one in state.instances.values() if one.phase != "serving")
-        self._dirty.update(state.running)
+        self._dirty.update(state.running, state.versions.keys() - state.apps.keys())
         for app_id, record in state.apps.items():
             version = state.versions[app_id][record.version_id]
             instances = version.app.instances
