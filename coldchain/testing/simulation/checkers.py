@@ -72,6 +72,7 @@ class Checkers:
         self._places: dict[object, tuple[str, float]] = {}
         self._drained: dict[str, float] = {}
         self._left_launching: dict[str, float] = {}
+        self._ready: set[str] = set()
         self._ready_at: dict[str, set[str]] = {}
         self._rolled_back: set[str] = set()
 
@@ -86,9 +87,10 @@ class Checkers:
 
     # The store
 
-    def written(self, changes: Sequence[Change], asked_at: float) -> None:
-        """A write took place."""
+    def written(self, changes: Sequence[Change], asked_at: float, ready: set[str]) -> None:
+        """A write took place, decided at `asked_at` (monotonic) when these gateways were ready."""
         self._asked_at = asked_at
+        self._ready = ready
         pairs = self.ledger.take(changes)
         for before, after in pairs:
             if isinstance(before, Instance) or isinstance(after, Instance):
@@ -145,7 +147,7 @@ class Checkers:
         if was == "launching":
             self._left_launching[after.id] = self._now
         if phase == "stopping":
-            self._ready_at[after.id] = {one.name for one in self._world.gateways if one.ready}
+            self._ready_at[after.id] = self._ready
         if phase == "closing":
             self._drained[after.id] = self._asked_at
         if phase == "stopped":

@@ -68,6 +68,7 @@ class StoreHandle(Handle):
 
     async def write(self, changes: Sequence[Change]) -> int:
         asked_at = self._world.clock.monotonic()
+        ready = {one.name for one in self._world.gateways if one.ready}
         await self._ask()
         if self._world.hits("write refused"):
             raise Unavailable("the store does not answer")
@@ -75,7 +76,7 @@ class StoreHandle(Handle):
             raise LostUpdate("somebody else wrote the key")
         if self._world.dies_at_write(committed=False):
             await self._existence.reach()
-        revision = await self._world.write(changes, asked_at)
+        revision = await self._world.write(changes, asked_at, ready)
         if self._world.dies_at_write(committed=True):
             await self._existence.reach()
         if self._world.hits("write reply lost"):

@@ -113,6 +113,8 @@ def restless(world: World) -> str:
     for app_id, record in ledger.apps.items():
         wanted = ledger.wanted(app_id)
         assert wanted is not None, record
+        if wanted.image is None and wanted.app.instances:
+            return f"the image of {app_id} is not known"
         serving = ledger.instances_of(app_id)
         if len(serving) != wanted.app.instances:
             return f"{len(serving)} instead of {wanted.app.instances} instances of {app_id}"

@@ -132,11 +132,11 @@ class World:
 
     # Store
 
-    async def write(self, changes: Sequence[Change], asked_at: float) -> int:
-        """A write that takes place; `asked_at`: when it was decided, on the monotonic clock."""
+    async def write(self, changes: Sequence[Change], asked_at: float, ready: set[str]) -> int:
+        """A write that takes place, with what `Checkers.written` wants to know."""
         revision = await self.store.write(changes)
         self.writes += 1
-        self.checkers.written(changes, asked_at)
+        self.checkers.written(changes, asked_at, ready)
         if len(self._snapshots) < SNAPSHOTS_KEPT and self.draw("snapshot").random() < 0.2:
             await self._keep_snapshot()
         return revision
