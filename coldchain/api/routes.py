@@ -3,7 +3,7 @@
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from coldchain.api import apps, deployments, events, holds, logs, metrics, platform, preview, status, tasks
+from coldchain.api import apps, bundle, deployments, events, holds, logs, metrics, platform, preview, status, tasks
 from coldchain.api.apps import RESERVED
 
 _APP = "{app_id:.+}"
@@ -38,6 +38,7 @@ OURS: tuple[Route, ...] = (
     ("GET", f"/v1/apps/{_APP}/status", status.show_app),
     ("POST", f"/v1/apps/{_APP}/rollback", status.roll_back),
     ("POST", f"/v1/apps/{_APP}/preview", preview.show_preview),
+    ("GET", f"/v1/apps/{_APP}/bundle", bundle.show_bundle),
     ("GET", "/v1/deployments/{deployment_id}", status.show_deployment),
     ("GET", "/v1/instances/{instance_id}/story", status.show_story),
     ("POST", "/v1/deployments/{deployment_id}/pause", holds.pause),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from coldchain.cli import changes, deploy, diff, events, holds, logs, status, versions
+from coldchain.cli import changes, deploy, diff, events, holds, logs, replay, status, versions
 
 EPILOG = (
     "Exit status: 0 done, 1 failed or rolled back, 2 invalid input or usage, 3 no platform answers, 4 timed out, "
@@ -49,6 +49,8 @@ for command in (
     logs.logs,
     events.events,
     events.story,
+    replay.bundle,
+    replay.replay,
     holds.pause,
     holds.resume,
     changes.cancel,

@@ -12,6 +12,7 @@ from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
 from coldchain.control.operations import Operations
 from coldchain.control.reconciler import Reconciler
+from coldchain.control.recorder import Recorder
 from coldchain.control.rotation import Publisher
 from coldchain.control.state import State, app_id_of
 from coldchain.control.tasks import TaskWatcher
@@ -40,6 +41,8 @@ class Controller:
         self.tasks = TaskWatcher(engine, clock, self._mark)
         self.health = HealthWatcher(self.state, prober, clock, self._mark)
         self.reconciler = Reconciler(self.state, engine, clock, lambda: self.publisher, self.tasks, self.health)
+        self.recorder = Recorder()
+        self.reconciler.on_decision = self.recorder.record
         self.tasks.on_listed = self.reconciler.listed
         self.operations = Operations(self.state, clock)
 

@@ -93,6 +93,8 @@ CASES = (
     Case("POST", "/v1/apps/new/preview", 200, lambda said: said["kind"] == "start", body={**SHOP, "id": "/new"}),
     Case("POST", "/v1/apps/a/shop/preview", 422, body={"instances": 2}),
     Case("POST", "/v1/apps/b/preview", 422, body=SHOP),
+    Case("GET", "/v1/apps/a/shop/bundle", 200, lambda said: said["decisions"][0]["actions"][0]["cause"]),
+    Case("GET", "/v1/apps/none/bundle", 404),
     Case("GET", "/v1/deployments/{deployment}", 200, lambda said: said["state"] == "succeeded"),
     Case("GET", "/v1/deployments/none", 404),
     Case("GET", "/v1/instances/{instance}/story", 200, lambda said: "serving" in said["story"]),

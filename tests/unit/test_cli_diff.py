@@ -1,4 +1,4 @@
-"""`coldchain diff` against the real API: what it says, that it changes nothing, how it ends."""
+"""`coldchain diff`, `bundle` and `replay` against the real API: what they say and how they end; they change nothing."""
 
 import json
 from collections.abc import Iterator
@@ -96,3 +96,17 @@ def test_steps_say_what_is_in_the_way(server: Server, tmp_path: Path) -> None:
     server.done("deploy", saved(tmp_path, env={"HEALTH": "never"}), "--detach")
     shown = server.run("diff", saved(tmp_path), "--steps")
     assert "still runs: only --force replaces it" in shown.stdout
+
+
+def test_a_bundle_is_saved_and_replayed_elsewhere(server: Server, tmp_path: Path) -> None:
+    server.done("deploy", saved(tmp_path))
+    path = tmp_path / "bundle.json"
+    said = server.json("bundle", "shop", "-o", str(path))
+    assert said["decisions"] == len(json.loads(path.read_text())["decisions"]) > 3
+    assert json.loads(server.done("bundle", "shop"))["appId"] == "/shop"
+    told = server.done("replay", str(path))
+    assert "CreateInstances count=2" in told
+    assert "every live gateway has it" in told
+    assert server.run("bundle", "none").exit_code == 1
+    assert server.run("bundle", "shop", "-o", str(tmp_path / "no" / "x")).exit_code == 2
+    assert server.run("replay", str(tmp_path / "none")).exit_code == 2
