@@ -16,7 +16,7 @@ from coldchain.testing.sandbox import DockerDaemon, inside
 from coldchain.testing.simulation.coverage import Coverage
 from coldchain.testing.simulation.faults import FAULTS
 
-SCHEDULES_TO_JUDGE = 2000
+SCHEDULES_TO_JUDGE = 10_000
 """With fewer of them a kind of fault may miss a transition by chance."""
 
 
