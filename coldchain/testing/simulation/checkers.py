@@ -266,7 +266,9 @@ class Checkers:
                 self.violated("I14", f"{place} was used again after {since:.1f} s")
 
     def ended(self, task: FakeTask) -> None:
-        """A task that ran ended, or is gone."""
+        """A task that ran ended, or is gone. The place of one that only lost records knew has no quarantine."""
+        if task.spec.instance_id not in self.ledger.instances:
+            return
         for place in _places(task):
             self._places[place] = (task.spec.task_id, self._now)
 
