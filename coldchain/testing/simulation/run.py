@@ -118,9 +118,9 @@ def restless(world: World) -> str:
         serving = ledger.instances_of(app_id)
         if len(serving) != wanted.app.instances:
             return f"{len(serving)} instead of {wanted.app.instances} instances of {app_id}"
-    held = {one.spec.instance_id for one in world.engine.held.values()}
-    if held != set(ledger.instances):
-        return f"the engine has other tasks than the records: {held ^ set(ledger.instances)}"
+    held = {one.spec.instance_id for one in world.engine.held.values() if one.status.state == "running"}
+    if held != set(ledger.instances) or len(held) != len(world.engine.held):
+        return f"the engine runs other tasks than the records have: {held ^ set(ledger.instances)}"
     for gateway in world.gateways:
         if gateway.rotation != controller.publisher.rotation:
             return f"{gateway.name} has another rotation"
