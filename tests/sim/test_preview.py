@@ -45,8 +45,8 @@ def shown(platform: Platform, app: App) -> Preview:
 @pytest.mark.parametrize("change", [{"container": image("v2")}, {"instances": 1}, {"instances": 5}])
 def test_what_is_shown_is_what_happens(strategy: tuple[float, float], change: dict[str, object]) -> None:
     minimum, maximum = strategy
-    rolling = UpgradeStrategy(minimum_health_capacity=minimum, maximum_over_capacity=maximum)
-    former = {"instances": 3, "upgrade_strategy": rolling}
+    bounds = UpgradeStrategy(minimum_health_capacity=minimum, maximum_over_capacity=maximum)
+    former = {"instances": 3, "upgrade_strategy": bounds}
 
     async def program(platform: Platform) -> None:
         operations = platform.controller.operations
