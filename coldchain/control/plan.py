@@ -25,8 +25,8 @@ from coldchain.decisions.actions import (
     StartRollback,
 )
 from coldchain.decisions.placement import Placed
-from coldchain.decisions.reconcile import View
 from coldchain.decisions.version import end
+from coldchain.decisions.view import View
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
 from coldchain.model.app import App

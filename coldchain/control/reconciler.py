@@ -16,7 +16,8 @@ from coldchain.control.tasks import TaskWatcher
 from coldchain.decisions.actions import Action, ForgetTask, KillTask, LaunchTask, PrepareImage
 from coldchain.decisions.brake import Brake, judge, release
 from coldchain.decisions.placement import Refused, Waiting, place
-from coldchain.decisions.reconcile import Seen, View, reconcile
+from coldchain.decisions.reconcile import reconcile
+from coldchain.decisions.view import Seen, View
 from coldchain.model.errors import ColdchainError, Rejected
 from coldchain.model.instance import Instance
 from coldchain.model.task import TaskSpec
@@ -161,6 +162,8 @@ class Reconciler:
 
     def _judge(self, now: float) -> None:
         """Take or let go the brake. Only instances that have served count: one that never did is no change for bad."""
+        if not self._health.bad_since and not self.brake.reason:
+            return  # each pass comes here, and nearly always there is nothing to count
         served = {one.id for one in self._state.instances.values() if one.in_rotation}
         bad = {name: since for name, since in self._health.bad_since.items() if name in served}
         self._set_brake(judge(self.brake, bad, len(served), now))

@@ -29,9 +29,8 @@ from coldchain.decisions.actions import (
     ResumeDeployment,
     StartRollback,
 )
-from coldchain.decisions.explanation import explain as explain
-from coldchain.decisions.view import Seen as Seen
-from coldchain.decisions.view import View as View
+from coldchain.decisions.explanation import explain
+from coldchain.decisions.view import Seen, View
 from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.deployment import Deployment

@@ -18,8 +18,9 @@ from coldchain.decisions import rotation as rotations
 from coldchain.decisions.actions import Action, Move
 from coldchain.decisions.deployment import Step
 from coldchain.decisions.instance import Drain
-from coldchain.decisions.reconcile import Decision, Seen, View
+from coldchain.decisions.reconcile import Decision
 from coldchain.decisions.rotation import GatewaySession
+from coldchain.decisions.view import Seen, View
 from coldchain.model.app import App
 from coldchain.model.errors import ColdchainError
 from coldchain.model.instance import Instance, Phase
