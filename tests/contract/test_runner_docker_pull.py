@@ -216,17 +216,22 @@ async def test_two_pulls_at_once(registry: Registry, runner: DockerRunner, name:
     for tag in "1234":
         registry.push(tag, (name + tag).encode())
     registry.open.clear()
-    told: list[str] = []
+    queued = asyncio.Semaphore(0)
+
+    def tell(line: str) -> None:
+        if line.startswith("waiting for other pulls"):
+            queued.release()
+
     callers = [
-        asyncio.create_task(runner.prepare(app_of(f"{registry.host}/{name}:{tag}"), None, told.append))
-        for tag in "1234"
+        asyncio.create_task(runner.prepare(app_of(f"{registry.host}/{name}:{tag}"), None, tell)) for tag in "1234"
     ]
     async with asyncio.timeout(PATIENCE_SECONDS):
-        await registry.waiting.acquire()
-        await registry.waiting.acquire()
-        assert sum(line.startswith("waiting for other pulls") for line in told) == 2
+        for reached in (registry.waiting, queued):
+            await reached.acquire()
+            await reached.acquire()
         registry.open.set()
         await asyncio.gather(*callers)
+    assert queued.locked()
     assert registry.busy_max == 2
 
 
