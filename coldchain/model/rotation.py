@@ -2,6 +2,7 @@
 
 from coldchain.model.app import Balance
 from coldchain.model.base import Noun
+from coldchain.model.traffic import Traffic
 
 
 class Endpoint(Noun, frozen=True, kw_only=True):
@@ -50,8 +51,11 @@ class RotationUpdate(Noun, frozen=True, kw_only=True):
 
 
 class GatewayReport(Noun, frozen=True, kw_only=True):
-    """What a gateway says of itself. `in_flight` has the open requests of each endpoint of weight 0, by instance."""
+    """What a gateway says of itself. `in_flight` has the open requests of each endpoint of weight 0, by instance;
+    `traffic` what it counted of the instances whose counts changed since it last said so, at most about once a second.
+    """
 
     gateway: str
     applied: int
     in_flight: dict[str, int] = {}
+    traffic: dict[str, Traffic] = {}
