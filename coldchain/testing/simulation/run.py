@@ -102,8 +102,8 @@ async def _inject(world: World, injection: Injection) -> None:
 def restless(world: World) -> str:
     """What is not as it should be in the end; empty when all is at rest."""
     ledger, controller = world.checkers.ledger, world.controller
-    if controller is None or controller.state.in_doubt:
-        return "no controller, or one in doubt"
+    if controller is None or world.existence.dead.is_set() or controller.state.in_doubt:
+        return "no controller, or one that just died or is in doubt"
     for one in ledger.deployments.values():
         if one.running:
             return f"{one}"
