@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from coldchain.cli import changes, deploy, diff, events, holds, logs, replay, status, versions
+from coldchain.cli import changes, deploy, diff, events, holds, init, logs, replay, status, validate, versions
 
 EPILOG = (
     "Exit status: 0 done, 1 failed or rolled back, 2 invalid input or usage, 3 no platform answers, 4 timed out, "
@@ -39,6 +39,8 @@ def _options(
 
 
 for command in (
+    init.init,
+    validate.validate,
     deploy.deploy,
     diff.diff,
     status.status,

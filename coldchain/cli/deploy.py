@@ -2,20 +2,13 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from coldchain.cli.client import Client, app_path
 from coldchain.cli.errors import Refused
-from coldchain.cli.files import Definition, read_definitions
+from coldchain.cli.files import Definition, read_definitions, unsafe
 from coldchain.cli.follow import follow
-from coldchain.cli.options import DEFAULT_URL, Force, Json, Timeout, Url, Wait
+from coldchain.cli.options import DEFAULT_URL, Files, Force, Json, Timeout, Url, Wait
 from coldchain.cli.output import run, say, write_json
-
-Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="Definitions in JSON or YAML; - is standard input.")
-]
 
 
 def deploy(
@@ -38,9 +31,8 @@ async def _deploy(
     client: Client, files: list[Path], *, wait: bool, force: bool, timeout: float | None, as_json: bool
 ) -> None:
     definitions = await asyncio.to_thread(read_definitions, files)
-    for one in definitions:
-        if not one.checked:
-            say(f"warning: {one.app_id} has no health check: its releases cannot be loss-free")
+    for warning in unsafe(definitions):
+        say(warning)
     async with client:
         begun: list[dict[str, str]] = []
         for one in definitions:

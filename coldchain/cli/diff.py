@@ -8,10 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from coldchain.cli.client import Client, app_path
-from coldchain.cli.deploy import Files
 from coldchain.cli.errors import FAILED, Refused, Unreachable
 from coldchain.cli.files import Definition, read_definitions
-from coldchain.cli.options import DEFAULT_URL, Json, Url
+from coldchain.cli.options import DEFAULT_URL, Files, Json, Url
 from coldchain.cli.output import run, write_json
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}

@@ -2,63 +2,111 @@
 
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coldchain.cli.errors import Invalid
+from coldchain.cli.language import _
+
+if TYPE_CHECKING:
+    from coldchain.model.app import App
 
 
 class Definition(NamedTuple):
-    """One app as a file has it. `app_id` and `checked` as Coldchain reads it."""
+    """One app as a file has it, with the bytes it stands in and where; `app` as Coldchain reads it."""
 
     source: str
-    app_id: str
+    text: bytes
+    where: tuple[str, ...]
     document: dict[str, Any]
-    checked: bool
-    """True when it has a health check."""
+    app: "App"
+
+    @property
+    def app_id(self) -> str:
+        return self.app.id
+
+    @property
+    def checked(self) -> bool:
+        """True when it has a health check."""
+        return bool(self.app.health_checks)
+
+
+class Mistake(NamedTuple):
+    """One thing wrong with a file. `path` into the app's definition, `/` for the whole of it."""
+
+    source: str
+    line: int | None
+    path: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        place = self.source if self.line is None else f"{self.source}:{self.line}"
+        return f"{place}: {self.path}: {self.reason}" if self.path else f"{place}: {self.reason}"
+
+
+class InvalidDefinitions(Invalid):
+    """With everything that is wrong with any of the files."""
+
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        super().__init__(_("the definitions cannot be deployed; nothing was changed"), lines=list(map(str, mistakes)))
+        self.mistakes = mistakes
 
 
 def read_definitions(paths: list[Path]) -> list[Definition]:
-    """All apps of all files. Raises Invalid with everything that is wrong with any of them."""
+    """All apps of all files. Raises InvalidDefinitions."""
+    from coldchain.model.errors import MalformedDocument
+
     found: list[Definition] = []
-    mistakes: list[str] = []
+    mistakes: list[Mistake] = []
     for path in paths:
         source = "standard input" if str(path) == "-" else str(path)
-        text = _read(path, source)
         try:
+            text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
             _add(source, text, _parse(path, text), found, mistakes)
-        except _not_a_document() as error:
-            mistakes.append(f"{source}: {error}")
-    seen: dict[str, str] = {}
-    for one in found:
-        if one.app_id in seen:
-            mistakes.append(f"{one.source}: {one.app_id} is defined in {seen[one.app_id]} already")
-        seen[one.app_id] = one.source
+        except OSError as error:
+            reason = _("cannot be read: {why}", why=error.strerror or str(error))
+            mistakes.append(Mistake(source, None, None, reason))
+        except MalformedDocument as error:
+            mistakes.append(Mistake(source, None, None, str(error)))
+    mistakes += _between(found)
     if mistakes:
-        raise Invalid("the definitions cannot be deployed; nothing was changed", lines=mistakes)
+        raise InvalidDefinitions(mistakes)
     return found
 
 
-def _not_a_document() -> type[Exception]:
-    from coldchain.model.errors import MalformedDocument
+def _between(found: list[Definition]) -> list[Mistake]:
+    """What two apps cannot have both: an id, a route, the name of a service."""
+    from coldchain.decisions.route import conflicts
 
-    return MalformedDocument
+    mistakes = []
+    before: dict[str, Definition] = {}
+    for one in found:
+        if one.app_id in before:
+            reason = _("{id} is defined in {source} already", id=one.app_id, source=before[one.app_id].source)
+            mistakes.append(Mistake(one.source, None, None, reason))
+        for problem in conflicts(one.app, (other.app for other in before.values())):
+            line = _line(one.text, (*one.where, *_parts(problem.path)))
+            mistakes.append(Mistake(one.source, line, problem.path, problem.reason))
+        before[one.app_id] = one
+    return mistakes
 
 
-def _read(path: Path, source: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    except OSError as error:
-        raise Invalid(f"cannot read {source}", why=error.strerror or str(error)) from error
+def unsafe(found: list[Definition]) -> list[str]:
+    """Warnings about what can be deployed and should not be."""
+    return [
+        _("warning: {id} has no health check: its releases cannot be loss-free", id=one.app_id)
+        for one in found
+        if not one.checked
+    ]
 
 
 def _parse(path: Path, text: bytes) -> Any:
     from coldchain.documents.text import parse_json, parse_yaml
 
-    is_json = path.suffix == ".json" or text.lstrip()[:1] in (b"{", b"[")
-    return parse_json(text) if is_json else parse_yaml(text)
+    is_yaml = path.suffix in (".yaml", ".yml") or (path.suffix != ".json" and text.lstrip()[:1] not in (b"{", b"["))
+    return parse_yaml(text) if is_yaml else parse_json(text)
 
 
-def _add(source: str, text: bytes, document: Any, found: list[Definition], mistakes: list[str]) -> None:
+def _add(source: str, text: bytes, document: Any, found: list[Definition], mistakes: list[Mistake]) -> None:
     from coldchain.documents.application import decode_app
     from coldchain.model.errors import InvalidDocument
 
@@ -69,16 +117,18 @@ def _add(source: str, text: bytes, document: Any, found: list[Definition], mista
     for position, one in enumerate(document if many else [document]):
         where = (*prefix, str(position)) if many else prefix
         if not isinstance(one, dict):
-            mistakes.append(f"{source}:{_line(text, where) or 1}: an app definition must be an object")
+            reason = _("an app definition must be an object")
+            mistakes.append(Mistake(source, _line(text, where) or 1, None, reason))
             continue
         try:
             app = decode_app(one)
         except InvalidDocument as error:
             for problem in error.problems:
                 line = _line(text, (*where, *_parts(problem.path)))
-                mistakes.append(f"{source}{f':{line}' if line else ''}: {problem}")
+                meant = f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else ""
+                mistakes.append(Mistake(source, line, problem.path or "/", problem.reason + meant))
         else:
-            found.append(Definition(source, app.id, one, bool(app.health_checks)))
+            found.append(Definition(source, text, where, one, app))
 
 
 def _parts(pointer: str) -> list[str]:

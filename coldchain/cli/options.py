@@ -1,5 +1,6 @@
 """options: arguments and options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,9 @@ def complete_app(context: typer.Context, incomplete: str) -> list[str]:
 Url = Annotated[str, typer.Option("--url", envvar="COLDCHAIN_URL", help="Address of the API.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 AppId = Annotated[str, typer.Argument(metavar="APP", help="Id of the app.", autocompletion=complete_app)]
+Files = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="Definitions in JSON or YAML; - is standard input.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Take the place of a deployment that is still running.")]
 Wait = Annotated[bool, typer.Option("--wait/--detach", help="Follow the deployment to its end, or return at once.")]
 Timeout = Annotated[

@@ -73,7 +73,14 @@ def test_what_is_no_app_at_all(tmp_path: Path) -> None:
     text = write(tmp_path, "text.yaml", "hello")
     assert mistakes(text) == [f"{text}:1: an app definition must be an object"]
     assert mistakes(write(tmp_path, "empty.json", ""))
-    with pytest.raises(Invalid, match="cannot read"):
-        read_definitions([tmp_path / "none.yaml"])
-    with pytest.raises(Invalid, match="cannot read"):
-        read_definitions([tmp_path])
+    missing = tmp_path / "none.yaml"
+    assert mistakes(missing, tmp_path) == [
+        f"{missing}: cannot be read: No such file or directory",
+        f"{tmp_path}: cannot be read: Is a directory",
+    ]
+
+
+def test_two_files_cannot_have_the_same_route(tmp_path: Path) -> None:
+    routed = YAML.replace("htp", "http") + "routes:\n  - {domains: [shop.example]}\n"
+    files = [write(tmp_path, name, routed.replace("/shop", f"/{name}")) for name in ("a", "b")]
+    assert mistakes(*files) == [f"{files[1]}:10: /routes/0/domains/0: shop.example/ belongs to /a"]

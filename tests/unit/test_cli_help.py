@@ -15,7 +15,7 @@ from coldchain.cli.application import application
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 COMMANDS = sorted(typer.main.get_group(application).commands)
-OFFLINE = ("replay",)
+OFFLINE = ("init", "replay", "validate")
 HEAVY = ("aiohttp", "msgspec", "rich.table", "yaml", "coldchain.control", "coldchain.documents")
 
 
