@@ -3,7 +3,20 @@
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from coldchain.api import apps, bundle, deployments, events, holds, logs, metrics, platform, preview, status, tasks
+from coldchain.api import (
+    apps,
+    bundle,
+    deployments,
+    events,
+    history,
+    holds,
+    logs,
+    metrics,
+    platform,
+    preview,
+    status,
+    tasks,
+)
 from coldchain.api.apps import RESERVED
 
 _APP = "{app_id:.+}"
@@ -36,6 +49,7 @@ MARATHON: tuple[Route, ...] = (
 OURS: tuple[Route, ...] = (
     ("GET", "/v1/status", status.show_platform),
     ("GET", f"/v1/apps/{_APP}/status", status.show_app),
+    ("GET", f"/v1/apps/{_APP}/history", history.show_history),
     ("POST", f"/v1/apps/{_APP}/rollback", status.roll_back),
     ("POST", f"/v1/apps/{_APP}/preview", preview.show_preview),
     ("GET", f"/v1/apps/{_APP}/bundle", bundle.show_bundle),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from coldchain.cli import changes, deploy, diff, events, holds, init, logs, replay, status, validate, versions
+from coldchain.cli import changes, deploy, diff, events, history, holds, init, logs, replay, status, validate, versions
 
 EPILOG = (
     "Exit status: 0 done, 1 failed or rolled back, 2 invalid input or usage, 3 no platform answers, 4 timed out, "
@@ -48,6 +48,7 @@ for command in (
     changes.restart,
     changes.rollback,
     versions.versions,
+    history.history,
     logs.logs,
     events.events,
     events.story,

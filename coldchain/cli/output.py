@@ -81,6 +81,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     return made
 
 
+def moment(timestamp: str) -> str:
+    """A time of the API, as the clock on the user's wall has it."""
+    from datetime import datetime
+
+    return datetime.fromisoformat(timestamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def duration(seconds: float) -> str:
     """As people say it."""
     if seconds < 120:

@@ -85,6 +85,8 @@ CASES = (
     Case("GET", "/v1/apps/a/shop/logs?tail=1&format=text", 200, lambda said: said == "listening on 8080\n"),
     Case("GET", "/v1/apps/a/shop/logs?tail=many", 400),
     Case("GET", "/v1/apps/none/logs", 404),
+    Case("GET", "/v1/apps/a/shop/history", 200, lambda said: said["deployments"][0]["instances"] == 1),
+    Case("GET", "/v1/apps/none/history", 404),
     Case("POST", "/v1/apps/a/shop/rollback", 200, begun, body={"version": "{version}"}),
     Case("POST", "/v1/apps/a/shop/rollback", 404, lambda said: "no earlier version" in said["message"]),
     Case("POST", "/v1/apps/a/shop/rollback", 422, body={"verzion": "1"}),

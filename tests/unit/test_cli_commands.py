@@ -151,6 +151,25 @@ def test_scale_restart_versions_and_rollback(server: Server, shop: Path, tmp_pat
     assert "has no version" in missing.stderr
 
 
+def test_history_tells_what_was_done_how_it_ended_and_why(server: Server, shop: Path, tmp_path: Path) -> None:
+    server.done("deploy", str(shop))
+    assert server.run("deploy", saved(tmp_path, env={"HEALTH": "never"}, deadlineSeconds=1)).exit_code == 1
+    found = server.json("history", "shop")["deployments"]
+    assert [(one["kind"], one["state"]) for one in found] == [
+        ("rollback", "succeeded"),
+        ("replace", "failed"),
+        ("start", "succeeded"),
+    ]
+    assert found[1]["seconds"] >= 1
+    _, back, failed, start = server.done("history", "shop").splitlines()
+    assert re.search(r"replace +failed +\d+ s +2 +shop:v1 +replace asked for by local; deadline of 1 s passed", failed)
+    assert "rollback" in back
+    assert start.endswith("start asked for by local")
+    server.done("delete", "shop", "--yes")
+    assert server.json("history", "shop")["deployments"][0]["kind"] == "stop"
+    assert server.run("history", "none").exit_code == 1
+
+
 def test_cancel_takes_back_by_app_or_by_id(server: Server, shop: Path, tmp_path: Path) -> None:
     server.done("deploy", str(shop))
     server.done("deploy", saved(tmp_path, env={"HEALTH": "never"}), "--detach")
