@@ -31,6 +31,7 @@ class HealthWatcher:
         self._loops: dict[str, list[asyncio.Task[None]]] = {}
         self.on_standing: Callable[[Instance, Verdict], None] = lambda instance, verdict: None
         self.health: dict[str, Health] = {}
+        self._verdicts: dict[str, Verdict] = {}
         self.bad_since: dict[str, float] = {}
 
     def start(self) -> None:
@@ -50,7 +51,7 @@ class HealthWatcher:
 
     def verdict(self, instance: Instance) -> Verdict:
         """What the checks say of an instance."""
-        return decide.verdict(self._state.app_of(instance), self.health.get(instance.id))
+        return self._verdicts.get(instance.id) or decide.verdict(self._state.app_of(instance), None)
 
     def _committed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
         for before, after in pairs:
@@ -68,13 +69,19 @@ class HealthWatcher:
         app = self._state.app_of(instance)
         probes = decide.questions(app, instance)
         known = (CheckHealth(check=probe.check, ever_passed=instance.served) for probe in probes)
-        self.health[instance.id] = Health(instance_id=instance.id, since=since, checks=tuple(known))
+        health = Health(instance_id=instance.id, since=since, checks=tuple(known))
+        self._keep(health, decide.verdict(app, health))
         self._loops[instance.id] = [asyncio.create_task(self._ask(app, instance, probe)) for probe in probes]
+
+    def _keep(self, health: Health, verdict: Verdict) -> None:
+        self.health[health.instance_id] = health
+        self._verdicts[health.instance_id] = verdict
 
     def _leave(self, instance_id: str) -> None:
         for loop in self._loops.pop(instance_id, ()):
             loop.cancel()
         self.health.pop(instance_id, None)
+        self._verdicts.pop(instance_id, None)
         self.bad_since.pop(instance_id, None)
 
     async def _ask(self, app: App, instance: Instance, probe: Probe) -> None:
@@ -82,10 +89,9 @@ class HealthWatcher:
         while delay is not None:
             await self._clock.sleep(delay)
             result = await self._prober.probe(probe)
-            before = self.health[instance.id]
-            after = decide.observe(app, before, probe.check, result, self._clock.now())
-            self.health[instance.id] = after
-            was, now = decide.verdict(app, before), decide.verdict(app, after)
+            after = decide.observe(app, self.health[instance.id], probe.check, result, self._clock.now())
+            was, now = self._verdicts[instance.id], decide.verdict(app, after)
+            self._keep(after, now)
             if was.standing != now.standing:
                 if now.standing == "unhealthy":
                     self.bad_since[instance.id] = self._clock.now()

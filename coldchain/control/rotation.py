@@ -41,6 +41,7 @@ class Publisher:
         self._app_of: dict[str, str] = {}
         self._routed: dict[str, object] = {}
         self._unhealthy: dict[str, frozenset[str]] = {}
+        self._made_of: dict[str, object] = {}
         self._listed: dict[str, dict[str, list[Endpoint]]] = {}
         self._changed_at: dict[str, int] = {}
         self._first = term << TERM_SHIFT
@@ -64,7 +65,7 @@ class Publisher:
     def refresh(self, app_ids: Iterable[str], unhealthy: dict[str, frozenset[str]]) -> None:
         """Make the rotation anew for these apps and wake the gateways if it changed. `unhealthy`: ids by app."""
         self._unhealthy.update(unhealthy)
-        app_ids = list(app_ids)
+        app_ids = [app_id for app_id in app_ids if self._is_news(app_id)]
         wanted: dict[str, tuple[Endpoint, ...] | None] = {}
         for app_id in app_ids:
             found = self._endpoints(app_id)
@@ -87,6 +88,15 @@ class Publisher:
         for app_id in app_ids:
             self._index(app_id, update)
 
+    def _is_news(self, app_id: str) -> bool:
+        """Whether anything that an app's part of the rotation is made of is not as it was when that was made."""
+        instances = tuple(self._state.instances_of.get(app_id, {}).values())
+        parts = (self._state.wanted(app_id), instances, self._unhealthy.get(app_id, frozenset()))
+        if self._made_of.get(app_id) == parts:
+            return False
+        self._made_of[app_id] = parts
+        return True
+
     def _index(self, app_id: str, update: RotationUpdate | None) -> None:
         listed: dict[str, list[Endpoint]] = {}
         for name in self._services_of.get(app_id, ()):
@@ -99,6 +109,7 @@ class Publisher:
             self._changed_at[app_id] = update.revision
         if not listed and app_id not in self._state.apps and app_id not in self._state.instances_of:
             self._changed_at.pop(app_id, None)
+            self._made_of.pop(app_id, None)
 
     def _rules(self, app_ids: Iterable[str]) -> dict[str, tuple[RouteRule, ...] | None]:
         """What changes of the routes: nothing, unless one of these apps has other routes than when it was last seen."""
@@ -143,6 +154,8 @@ class Publisher:
         if any(one.weight != weight for one in found):
             return "its probes fail" if weight else "its mark is not published yet"
         since = max((one.since for one in found), default=self._changed_at.get(instance.app_id, self._first))
+        if all(one.applied >= since for one in self.sessions.values()):
+            return ""
         now = self._clock.monotonic()
         behind = [one for one in self.live() if one.applied < since]
         return ", ".join(

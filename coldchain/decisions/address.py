@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Collection
+from itertools import chain
 
 
 def next_address(subnet: str, taken: Collection[str], last: str | None) -> str | None:
@@ -34,10 +35,9 @@ def next_ports(
     fixed = [port for port in wanted if port]
     if len(set(fixed)) < len(fixed) or not set(fixed).isdisjoint(taken):
         return None
-    used = {*taken, *fixed}
-    numbers = [port for low, high in ranges for port in range(low, high + 1)]
-    start = next((index for index, port in enumerate(numbers) if port > last), 0)
-    free = (port for port in numbers[start:] + numbers[:start] if port not in used)
+    after = (range(max(low, last + 1), high + 1) for low, high in ranges)
+    before = (range(low, min(high, last) + 1) for low, high in ranges)
+    free = (port for port in chain(*after, *before) if port not in taken and port not in fixed)
     given: list[int] = []
     for port in wanted:
         number = next(free, None) if port == 0 else port or 0

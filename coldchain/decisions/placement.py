@@ -55,7 +55,7 @@ class _Free:
         if address is not None:
             self.addresses.add(address)
             self.last_address = address
-        self.ports.update(host_ports)
+        self.ports.update(port for port in host_ports if port)
         self.last_port = max((*host_ports, 0)) or self.last_port
         if app is not None:
             self.cpus -= app.cpus
@@ -75,7 +75,7 @@ class _Free:
         ]
         if short:
             return short[0]
-        ports = next_ports(self.offer.port_ranges, app.wanted_host_ports, self.ports - {0}, self.last_port)
+        ports = next_ports(self.offer.port_ranges, app.wanted_host_ports, self.ports, self.last_port)
         if ports is None:
             return "InsufficientPorts"
         address = None

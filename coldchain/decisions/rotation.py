@@ -68,8 +68,10 @@ def endpoints(
     passing = [one for one in able if one.id not in unhealthy]
     chosen = {one.id for one in (passing if 2 * len(passing) >= len(able) else able)}
     found: dict[str, list[Endpoint]] = {name: [] for name in (services(wanted) if wanted else ())}
+    # Few definitions, many instances of each.
+    named = {id(own): joined(own, wanted) for own in {id(own): own for _, own in listed}.values()}
     for one, own in listed:
-        for name, index in joined(own, wanted).items():
+        for name, index in named[id(own)].items():
             if index < len(one.ports):
                 weight = 1 if one.id in chosen else 0
                 endpoint = Endpoint(instance_id=one.id, address=one.address or "", port=one.ports[index], weight=weight)

@@ -1,5 +1,6 @@
 """Keys of the store: one per object, named by kind, target and ids; ids are escaped so that `/` stays a separator."""
 
+from functools import lru_cache
 from urllib.parse import quote
 
 from coldchain.model.backoff import Backoff
@@ -38,4 +39,9 @@ def key_of(record: Record) -> str:
 
 
 def _key(*parts: str) -> str:
-    return "/".join(quote(part, safe="") for part in parts)
+    return "/".join(map(_escaped, parts))
+
+
+@lru_cache(maxsize=4096)
+def _escaped(part: str) -> str:
+    return quote(part, safe="")

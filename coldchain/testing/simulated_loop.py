@@ -4,37 +4,18 @@ No threads, no sockets: whatever is simulated stands behind a port.
 """
 
 import asyncio
+import heapq
 import random
-import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 EPOCH = 1_700_000_000.0
+HAIR_SECONDS = 1e-9
 
 
 class Deadlock(Exception):  # noqa: N818
     """Nothing is ready and nothing ever will be: the simulated program waits for itself."""
-
-
-class _NoSelector(selectors.BaseSelector):
-    """Stands where the loop would wait for sockets: lets virtual time pass instead, and shuffles what is ready."""
-
-    def __init__(self, loop: "SimulatedLoop") -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self._loop.pass_time(timeout)
-        return []
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        raise RuntimeError("a simulation has no files and no sockets")
-
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        raise RuntimeError("a simulation has no files and no sockets")
-
-    def get_map(self) -> Any:
-        return {}
 
 
 class _NumberedTask(asyncio.Task[Any]):
@@ -54,7 +35,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.seed = seed
         self.random = random.Random(seed)
         self._now = 0.0
-        self._selector = _NoSelector(self)
         self._tasks = 0
         self.set_task_factory(self._make_task)
 
@@ -68,18 +48,28 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._now
 
-    def pass_time(self, timeout: float | None) -> None:
-        """Called by the loop when it would wait: `timeout` as for select."""
+    def _run_once(self) -> None:
+        """What the loop would do, without what only real time, files and threads need: simulations spend their time
+        here. What was ready runs in a shuffled order, and after it what is due, by its time."""
         ready: Any = self._ready  # type: ignore[attr-defined]
-        if timeout is None:
-            raise Deadlock(f"seed {self.seed}, {self._now:.3f} s")
-        if timeout > 0:
+        timers: Any = self._scheduled  # type: ignore[attr-defined]
+        while timers and timers[0]._cancelled:
+            heapq.heappop(timers)._scheduled = False
+        if ready:
+            self.random.shuffle(ready)
+        elif not self._stopping:  # type: ignore[attr-defined]
+            if not timers:
+                raise Deadlock(f"seed {self.seed}, {self._now:.3f} s")
             # A hair more than asked, so that rounding never leaves a timer a moment ahead of the time.
-            self._now += timeout + 1e-9
-        self.random.shuffle(ready)
-
-    def _process_events(self, event_list: object) -> None:
-        assert not event_list
+            self._now += max(0.0, timers[0]._when - self._now) + HAIR_SECONDS
+        while timers and timers[0]._when < self._now + HAIR_SECONDS:
+            timer = heapq.heappop(timers)
+            timer._scheduled = False
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def _write_to_self(self) -> None:
         """Nobody sleeps who would have to be woken."""
