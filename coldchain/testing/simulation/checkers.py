@@ -235,12 +235,14 @@ class Checkers:
                 self.violated("I11", f"configuration {config_id} of {app_id} has two images")
 
     def _places_once(self) -> None:
+        """Among records. The older records may place an instance anew where one of the lost records runs: the engine
+        refuses that, and what it refused has no place."""
         held = Counter(
             (one.agent, place)
             for one in self.ledger.instances.values()
             if one.agent is not None
             for place in (one.address, *one.host_ports)
-            if place
+            if place and not (one.id in self._rewound and one.task_id not in self._world.engine.held)
         )
         for place, count in held.items():
             if count > 1:
@@ -326,6 +328,9 @@ class Checkers:
             kept = [one for one in now.values() if one.weight]
             for endpoint in service.endpoints:
                 if endpoint.weight == 0 or not self._belongs(endpoint.instance_id, name):
+                    continue
+                if gateway.given_at < self.travelled_at:
+                    # Right by the records that were lost while the update was on its way.
                     continue
                 if endpoint.instance_id not in now and self._now - self.travelled_at > TRAVEL_SECONDS:
                     self.violated("emptied", f"{gateway.name} lost {endpoint.instance_id} of {name}")

@@ -223,12 +223,14 @@ class SimulatedEngine(FakeEngine):
 
 
 class SimulatedGateway(FakeGateway):
-    """Its requests: when an endpoint gets weight 0 some are open there, and end after a while."""
+    """Its requests: when an endpoint gets weight 0 some are open there, and end after a while. `given_at`: when its
+    process was last given an update (monotonic seconds)."""
 
     def __init__(self, name: str, number: int, world: "World") -> None:
         super().__init__(name, world.clock)
         self._number = number
         self._world = world
+        self.given_at = 0.0
         self._open: dict[str, list[float]] = {}
         self._before = self.rotation
 
@@ -294,6 +296,8 @@ class FeedLink:
         if existence.dead.is_set():
             raise Unavailable("the controller does not answer")
         self._pass()
+        if update is not None:
+            self._world.gateways[self._number].given_at = self._world.clock.monotonic()
         return update
 
     def _pass(self) -> None:
