@@ -51,6 +51,10 @@ class DockerClient:
             await self._opened.close()
             self._opened = None
 
+    async def info(self) -> Document:
+        """What the daemon says of itself, its version and its machine."""
+        return dict(await self._call("GET", "/info"))
+
     # Containers
 
     async def containers(self, labels: list[str]) -> list[Document]:

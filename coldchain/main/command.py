@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn, TypedDict
 import typer
 
 from coldchain.cli.application import application
+from coldchain.cli.options import Json
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
 from coldchain.model.errors import ColdchainError
 
@@ -92,6 +93,31 @@ def down(
     )
     _configure_log()
     _run(run(settings))
+
+
+@application.command()
+def doctor(
+    data: Data = DEFAULT_DATA,
+    api: Api = "127.0.0.1:8080",
+    gateway: Gateway = None,
+    gateway_status: Status = "127.0.0.1:8081",
+    docker_socket: Socket = DEFAULT_DOCKER,
+    as_json: Json = False,
+) -> None:
+    """Look at this machine: what it lacks to run a platform, and what to do about it. Nothing is changed.
+
+    Give the options that `up` will get. Exit status: 0 nothing is missing; 1 something is.
+    """
+    from coldchain.main.doctor import examine
+
+    settings = PlatformSettings(
+        data=data,
+        **_address(api),
+        gateway=tuple(gateway or ("0.0.0.0:80",)),
+        gateway_status=gateway_status,
+        docker_socket=docker_socket,
+    )
+    examine(settings, as_json=as_json)
 
 
 def _address(text: str) -> Address:

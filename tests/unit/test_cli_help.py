@@ -47,7 +47,7 @@ def test_the_shell_completes_commands_and_options() -> None:
 
 def test_the_page_of_commands_names_all() -> None:
     page = (HOWTO / "commands.md").read_text()
-    assert [command for command in (*COMMANDS, "up", "down") if f"coldchain {command}" not in page] == []
+    assert [command for command in (*COMMANDS, "up", "down", "doctor") if f"coldchain {command}" not in page] == []
 
 
 def test_the_page_of_the_api_names_every_address() -> None:

@@ -1,0 +1,193 @@
+"""machine: what `doctor` looks at: facts of this machine, gathered without changing any of them. Blocking, but for
+Docker's part; call in a thread."""
+
+import asyncio
+import contextlib
+import ctypes
+import glob
+import os
+import platform
+import resource
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coldchain.clients.docker import DockerClient, DockerRefused, DockerUnavailable
+from coldchain.gateway.installation import find_installation
+from coldchain.main.settings import PlatformSettings
+from coldchain.model.errors import Rejected
+
+MIB = 1024 * 1024
+LUA_LIBRARIES = {
+    "lua-cjson": "/usr/lib/*/lua/5.1/cjson.so",
+    "lua-resty-core": "/usr/share/lua/5.1/resty/core.lua",
+}
+"""By Debian's package: what of it the gateway loads."""
+CGROUPS = Path("/sys/fs/cgroup")
+LOOK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """A file system by a folder on it; sizes in MiB."""
+
+    folder: str
+    free_mib: int
+    total_mib: int
+    writable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """An address that the platform listens on; `error` is why that is not possible now, None where it is."""
+
+    name: str
+    option: str
+    address: str
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Facts. None stands for what is not there, or could not be found out."""
+
+    system: str
+    python: tuple[int, int]
+    user: int
+    docker_socket: str
+    docker: dict[str, Any] | None
+    """The daemon's own account of itself (`docker info`)."""
+    docker_error: str
+    nginx: str | None
+    nginx_error: str
+    lua_missing: tuple[str, ...]
+    ports: tuple[Port, ...]
+    platform_runs: bool
+    """A platform answers at the API's address: the ports are its own."""
+    disks: tuple[Disk, ...]
+    cgroups: int | None
+    controllers: frozenset[str]
+    descriptors: int
+    now: float
+    clock_synchronised: bool | None
+
+
+async def look(settings: PlatformSettings) -> Machine:
+    """Look at this machine as one that is to run a platform with these settings."""
+    docker, docker_error = await _docker(settings.docker_socket)
+    root = str(docker["DockerRootDir"]) if docker else None
+    return await asyncio.to_thread(_look, settings, docker, docker_error, root)
+
+
+def _look(
+    settings: PlatformSettings, docker: dict[str, Any] | None, docker_error: str, docker_root: str | None
+) -> Machine:
+    nginx, nginx_error = _nginx()
+    version, controllers = _cgroups()
+    return Machine(
+        system=f"{platform.system()} {platform.release()}",
+        python=(int(platform.python_version_tuple()[0]), int(platform.python_version_tuple()[1])),
+        user=os.geteuid(),
+        docker_socket=settings.docker_socket,
+        docker=docker,
+        docker_error=docker_error,
+        nginx=nginx,
+        nginx_error=nginx_error,
+        lua_missing=tuple(name for name, pattern in LUA_LIBRARIES.items() if not glob.glob(pattern)),
+        ports=tuple(_ports(settings)),
+        platform_runs=_answers(settings.api_host, settings.api_port),
+        disks=tuple(_disk(folder) for folder in (str(settings.data), docker_root) if folder is not None),
+        cgroups=version,
+        controllers=controllers,
+        descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        now=time.time(),
+        clock_synchronised=_synchronised(),
+    )
+
+
+async def _docker(path: str) -> tuple[dict[str, Any] | None, str]:
+    client = DockerClient(path, timeout_seconds=LOOK_SECONDS)
+    try:
+        return await client.info(), ""
+    except (DockerUnavailable, DockerRefused) as error:
+        there = await asyncio.to_thread(os.path.exists, path)
+        return None, str(error) if there else f"there is no socket {path}"
+    finally:
+        await client.close()
+
+
+def _nginx() -> tuple[str | None, str]:
+    """Its version, and what is wrong with it."""
+    try:
+        found = find_installation()
+        command = [str(found.nginx), "-v"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_SECONDS, check=False)  # noqa: S603
+    except Rejected as error:
+        return None, error.message
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return None, f"nginx does not run: {error}"
+    return said.stderr.strip().removeprefix("nginx version: "), ""
+
+
+def _ports(settings: PlatformSettings) -> Iterable[Port]:
+    yield _port("API", "--api", f"{settings.api_host}:{settings.api_port}")
+    for address in settings.gateway:
+        yield _port("gateway", "--gateway", address)
+    yield _port("gateway status", "--gateway-status", settings.gateway_status)
+
+
+def _port(name: str, option: str, address: str) -> Port:
+    """Tries to listen there, for a moment."""
+    host, _, port = address.rpartition(":")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host.strip("[]"), int(port)), family=family):
+            error = None
+    except OSError as failure:
+        error = os.strerror(failure.errno) if failure.errno and failure.errno > 0 else str(failure)
+    except ValueError:
+        error = "is no HOST:PORT"
+    return Port(name=name, option=option, address=address, error=error)
+
+
+def _answers(host: str, port: int) -> bool:
+    """True when a platform answers there."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=LOOK_SECONDS) as connection:
+        connection.sendall(b"GET /ping HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        return connection.makefile("rb").read(4096).endswith(b"pong")
+    return False
+
+
+def _disk(folder: str) -> Disk:
+    """Of the folder, or of the nearest one above it that is there."""
+    there = Path(folder).absolute()
+    while not there.exists():
+        there = there.parent
+    usage = shutil.disk_usage(there)
+    writable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    return Disk(folder=folder, free_mib=usage.free // MIB, total_mib=usage.total // MIB, writable=writable)
+
+
+def _cgroups() -> tuple[int | None, frozenset[str]]:
+    """Their version and which resources they can limit."""
+    try:
+        if (CGROUPS / "cgroup.controllers").exists():
+            return 2, frozenset((CGROUPS / "cgroup.controllers").read_text().split())
+        names = frozenset(name for one in CGROUPS.iterdir() for name in one.name.split(",") if one.is_dir())
+    except OSError:
+        return None, frozenset()
+    return (1, names) if "memory" in names else (None, names)
+
+
+def _synchronised() -> bool | None:
+    """Whether the kernel's clock is kept right by somebody; None where it does not say."""
+    try:
+        state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != 5  # TIME_ERROR
