@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import structlog
 
 from coldchain.model.errors import ColdchainError, Unavailable
@@ -14,6 +15,8 @@ IDLE_WAIT_SECONDS = 1.0
 """How long one exchange waits for news: also how often the lease is renewed, several times within its length."""
 DRAINING_WAIT_SECONDS = 0.05
 """While requests are open on endpoints that leave: how soon the controller hears that they are done."""
+TRAFFIC_SECONDS = 1.0
+"""Between two reports that tell what was counted; those in between ask only for what a drain waits for."""
 OUT_OF_STEP_SECONDS = 0.01
 RETRY_SECONDS = 0.2
 
@@ -25,11 +28,11 @@ async def feed_gateway(
 ) -> None:
     """For ever. `revive` is called when the data plane does not answer, to start it again."""
     trouble = ""
-    lease = _Lease()
+    lease, told = _Lease(), _Told()
     while True:
         try:
             report = await plane.report()
-            await _exchange(plane, feed, clock, report, lease)
+            await _exchange(plane, feed, clock, report, lease, told)
             if trouble:
                 log.info("gateway answers again")
             trouble = ""
@@ -37,6 +40,7 @@ async def feed_gateway(
             # Its state is gone or newer: the next report says which, and the feed answers with the whole.
             await clock.sleep(OUT_OF_STEP_SECONDS)
         except ColdchainError as error:
+            told.forget()
             if str(error) != trouble:
                 trouble = str(error)
                 log.warning("gateway not in step", error=trouble)
@@ -51,10 +55,35 @@ class _Lease:
     until = 0.0
 
 
-async def _exchange(plane: Gateway, feed: RotationFeed, clock: Clock, report: GatewayReport, lease: _Lease) -> None:
+class _Told:
+    """Up to which mark of the gateway's counts the controller knows them, and when it is told again.
+
+    Counts are told until an exchange with them succeeded, since its reply may be lost as well as the report. A
+    controller that may be another one than before (it did not answer for a while, or sends the whole rotation) is told
+    all of them.
+    """
+
+    mark = 0
+    due_at = 0.0
+
+    def forget(self) -> None:
+        self.mark, self.due_at = 0, 0.0
+
+
+async def _exchange(
+    plane: Gateway, feed: RotationFeed, clock: Clock, report: GatewayReport, lease: _Lease, told: _Told
+) -> None:
+    mark, due_at = told.mark, told.due_at
+    if clock.monotonic() >= due_at:
+        news = await plane.traffic(mark)
+        report = msgspec.structs.replace(report, traffic=news.instances)
+        mark, due_at = news.mark, clock.monotonic() + TRAFFIC_SECONDS
     began = clock.monotonic()
     draining = any(report.in_flight.values())
     update = await feed.exchange(report, DRAINING_WAIT_SECONDS if draining else IDLE_WAIT_SECONDS)
+    told.mark, told.due_at = mark, due_at
+    if update is not None and update.base == 0:
+        told.forget()
     lapsed = clock.monotonic() >= lease.until
     if update is not None and lapsed:
         # It may have been given up: it must not be ready again while it works by what it knew before.

@@ -2,12 +2,15 @@
 
 import io
 from pathlib import Path
+from typing import TypeVar
 
 import aiohttp
 import msgspec
 
 from coldchain.model.base import Noun
 from coldchain.model.errors import ColdchainError, Unavailable
+
+T = TypeVar("T", bound=Noun)
 
 
 class WorkerState(Noun, frozen=True, kw_only=True):
@@ -41,11 +44,15 @@ class ControlSocket:
         self._session: aiohttp.ClientSession | None = None
 
     async def state(self) -> GatewayState:
-        status, text = await self.call("GET", "/state")
+        return await self.ask("/state", GatewayState)
+
+    async def ask(self, path: str, kind: type[T]) -> T:
+        """GET that is answered with a document of that kind."""
+        status, text = await self.call("GET", path)
         if status != 200:
             raise unexpected(status, text)
         try:
-            return msgspec.json.decode(text, type=GatewayState)
+            return msgspec.json.decode(text, type=kind)
         except msgspec.DecodeError as error:
             raise Unavailable(f"the gateway at {self._path} answers something else: {error}") from error
 

@@ -9,6 +9,7 @@ from coldchain.gateway.control_socket import ControlSocket, message, unexpected
 from coldchain.gateway.settings import GatewaySettings
 from coldchain.model.errors import InvalidDocument, Problem, Rejected
 from coldchain.model.rotation import GatewayReport, RotationUpdate
+from coldchain.model.traffic import TrafficNews
 from coldchain.ports.gateway import OutOfStep
 
 
@@ -37,6 +38,9 @@ class NginxGateway:
     async def report(self) -> GatewayReport:
         state = await self._control.state()
         return GatewayReport(gateway=self.name, applied=state.applied, in_flight=state.in_flight)
+
+    async def traffic(self, since: int) -> TrafficNews:
+        return await self._control.ask(f"/traffic?since={since}", TrafficNews)
 
     async def renew(self, seconds: float) -> None:
         # The deadline is on the clock that nginx reads too, so a late delivery does not lengthen the lease.

@@ -4,9 +4,11 @@ import hashlib
 from pathlib import Path
 
 from coldchain.gateway.settings import GatewaySettings
+from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS
 
 _ERRORS_OF_PROXYING = "413 500 502 503 504"
 _ERRORS_OF_PARSING = "400 405 414 494"
+_TRAFFIC_MEMORY = "32m"  # a quarter of a kB for each endpoint, touched only as far as used
 
 
 def render(settings: GatewaySettings, *, modules: Path, lua: Path, lua_digest: str) -> str:
@@ -71,11 +73,13 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
         'lua_package_cpath "/usr/lib/x86_64-linux-gnu/lua/5.1/?.so;/usr/lib/aarch64-linux-gnu/lua/5.1/?.so;;";',
         f"lua_shared_dict coldchain_rotation {settings.dictionary_bytes};",
         "lua_shared_dict coldchain_control 16m;",
+        f"lua_shared_dict coldchain_traffic {_TRAFFIC_MEMORY};",
         "init_by_lua_block {",
         '    require("coldchain.start").init({',
         '        configuration = "@configuration@",',
         f"        acknowledge_seconds = {settings.acknowledge_timeout_seconds:.3f},",
         f"        log_accesses = {log_accesses},",
+        f"        latency_bounds = {{{', '.join(f'{bound:g}' for bound in LATENCY_BOUNDS_SECONDS)}}},",
         "    })",
         "}",
         'init_worker_by_lua_block { require("coldchain.start").worker() }',

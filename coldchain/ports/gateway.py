@@ -4,6 +4,7 @@ from typing import Protocol
 
 from coldchain.model.errors import Conflict
 from coldchain.model.rotation import GatewayReport, RotationUpdate
+from coldchain.model.traffic import TrafficNews
 
 
 class OutOfStep(Conflict):
@@ -20,6 +21,11 @@ class Gateway(Protocol):
 
     async def report(self) -> GatewayReport:
         """Applied revision (0 when it has none) and the open requests of endpoints of weight 0."""
+        ...
+
+    async def traffic(self, since: int) -> TrafficNews:
+        """What it counted of the instances in its rotation that have news since that mark; 0 for all of them, and
+        so is a mark of before it was started. Counts of the last moment (half a second) may still be missing."""
         ...
 
     async def renew(self, seconds: float) -> None:

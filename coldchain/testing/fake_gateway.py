@@ -1,38 +1,53 @@
 """A data plane in memory, with the faults that a real one has, on the clock it is given."""
 
 import ipaddress
+from collections.abc import Callable
 
 from coldchain.decisions import rotation as decisions
 from coldchain.model.errors import InvalidDocument, Problem, Unavailable
 from coldchain.model.rotation import Endpoint, GatewayReport, Rotation, RotationUpdate
+from coldchain.model.traffic import Traffic, TrafficNews
 from coldchain.ports.clock import Clock
 from coldchain.ports.gateway import OutOfStep
 
 
 class FakeGateway:
-    """Implements `ports.gateway.Gateway`. A test sets the faults and the open requests, by instance id.
+    """Implements `ports.gateway.Gateway`. A test sets the faults, and by instance id the open requests and the counts.
 
     `refuses` True: it does not answer, and nothing happens. `replies_lost` > 0: so many calls happen and are not
-    answered. `delay_seconds`: what each call takes. `forget` loses its state, as a restart does.
+    answered. `delay_seconds`: what each call takes, `apply_seconds`: what an update takes beyond that. `applied` is
+    called with it after each update. `forget` loses its state, as a restart does.
     """
 
     def __init__(self, name: str, clock: Clock) -> None:
         self.name = name
         self.rotation = Rotation()
         self.open_requests: dict[str, int] = {}
+        self.counts: dict[str, Traffic] = {}
         self.refuses = False
         self.replies_lost = 0
         self.delay_seconds = 0.0
+        self.apply_seconds = 0.0
+        self.applied: Callable[[FakeGateway], None] = lambda gateway: None
         self._clock = clock
+        self._mark = 0
+        self._marked: dict[str, tuple[int, Traffic]] = {}
         self._lease_until = clock.monotonic()
 
     async def apply(self, update: RotationUpdate) -> None:
         await self._receive()
+        if self.apply_seconds:
+            await self._clock.sleep(self.apply_seconds)
         _check(update)
         has = self.rotation.revision
         if update.revision < has or update.base not in (0, has):
             raise OutOfStep(f"gateway {self.name} has revision {has}", todo="Send it the whole rotation")
         self.rotation = decisions.apply(self.rotation, update)
+        listed = {one.instance_id for one in self._endpoints()}
+        for instance in self.counts.keys() - listed:
+            del self.counts[instance]
+            self._marked.pop(instance, None)
+        self.applied(self)
         self._reply()
 
     async def report(self) -> GatewayReport:
@@ -44,6 +59,20 @@ class FakeGateway:
         }
         self._reply()
         return GatewayReport(gateway=self.name, applied=self.rotation.revision, in_flight=in_flight)
+
+    async def traffic(self, since: int) -> TrafficNews:
+        await self._receive()
+        listed = {one.instance_id for one in self._endpoints()}
+        news = {name: count for name, count in self.counts.items() if name in listed}
+        self._mark += 1
+        self._marked = {
+            name: known if (known := self._marked.get(name)) and known[1] == count else (self._mark, count)
+            for name, count in news.items()
+        }
+        self._reply()
+        return TrafficNews(
+            mark=self._mark, instances={name: count for name, (mark, count) in self._marked.items() if mark > since}
+        )
 
     async def renew(self, seconds: float) -> None:
         sent_at = self._clock.monotonic()
@@ -60,13 +89,15 @@ class FakeGateway:
         return self._clock.monotonic() < self._lease_until
 
     def routes_to(self, instance_id: str) -> bool:
-        """True when a new request could go there."""
-        return any(one.instance_id == instance_id and one.weight > 0 for one in self._endpoints())
+        """True when a new request could go there: the balancer before it leaves a gateway that is not ready."""
+        return self.ready and any(one.instance_id == instance_id and one.weight > 0 for one in self._endpoints())
 
     def forget(self) -> None:
         """It was started anew: no rotation, no lease, no open request."""
         self.rotation = Rotation()
         self.open_requests.clear()
+        self.counts.clear()
+        self._marked.clear()
         self._lease_until = self._clock.monotonic()
 
     def _endpoints(self) -> list[Endpoint]:

@@ -10,23 +10,22 @@ import msgspec
 from coldchain.control.controller import Controller
 from coldchain.control.gateway import feed_gateway
 from coldchain.decisions.deployment import capacity
-from coldchain.decisions.rotation import apply
 from coldchain.documents.keys import Record
 from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping, Route
 from coldchain.model.deployment import Deployment
-from coldchain.model.errors import Unavailable
-from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.instance import Instance
-from coldchain.model.rotation import GatewayReport, Rotation, RotationUpdate
-from coldchain.ports.gateway import OutOfStep
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine
+from coldchain.testing.fake_gateway import FakeGateway
+from coldchain.testing.fake_prober import FakeProber, answers_of
 from coldchain.testing.faulty_store import FaultyStore
 from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop, simulate
 
 Pairs = Sequence[tuple[Record | None, Record | None]]
 
 T = TypeVar("T")
+
+APPLY_SECONDS = 0.002
 
 
 def example_app(**fields: object) -> App:
@@ -60,72 +59,6 @@ def to(**fields: object) -> Callable[[App | None], App]:
     return edit
 
 
-class EngineProber:
-    """A prober that sees what the fake engine's tasks would answer. `passed`: instances that ever passed."""
-
-    def __init__(self, engine: FakeEngine) -> None:
-        self._engine = engine
-        self.failing: Callable[[Probe], bool] = lambda probe: False
-        self.passed: set[str] = set()
-
-    async def probe(self, probe: Probe) -> ProbeResult:
-        await asyncio.sleep(0.001)
-        task = self._engine.task_at(probe.address, probe.port)
-        if task is None:
-            return ProbeResult(outcome="failed", detail="connection refused")
-        if not task.healthy or self.failing(probe):
-            return ProbeResult(outcome="failed", detail="status 503")
-        self.passed.add(probe.instance_id)
-        return ProbeResult(outcome="passed", detail="status 200")
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-
-class SimulatedGateway:
-    """A data plane in memory. `in_flight` has the open requests by instance, as a test sets them."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.rotation = Rotation()
-        self.in_flight: dict[str, int] = {}
-        self.available = True
-        self.apply_seconds = 0.002
-        self.ready_until = 0.0
-        self.applied: Callable[[SimulatedGateway], None] = lambda gateway: None
-
-    async def apply(self, update: RotationUpdate) -> None:
-        await asyncio.sleep(self.apply_seconds)
-        self._answer()
-        if update.base not in (0, self.rotation.revision) or update.revision <= self.rotation.revision:
-            raise OutOfStep("out of step")
-        self.rotation = apply(self.rotation, update)
-        self.applied(self)
-
-    async def report(self) -> GatewayReport:
-        self._answer()
-        leaving = [e for s in self.rotation.services.values() for e in s.endpoints if e.weight == 0]
-        open_requests = {one.instance_id: self.in_flight.get(one.instance_id, 0) for one in leaving}
-        return GatewayReport(gateway=self.name, applied=self.rotation.revision, in_flight=open_requests)
-
-    async def renew(self, seconds: float) -> None:
-        self._answer()
-        self.ready_until = asyncio.get_running_loop().time() + seconds
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-    def routes_to(self, instance_id: str) -> bool:
-        """True when a new request could go there: the balancer before it leaves a gateway that is not ready."""
-        services = self.rotation.services.values()
-        ready = asyncio.get_running_loop().time() < self.ready_until
-        return ready and any(e.instance_id == instance_id and e.weight for s in services for e in s.endpoints)
-
-    def _answer(self) -> None:
-        if not self.available:
-            raise Unavailable("the gateway does not answer")
-
-
 class Platform:
     """Controller, gateways and engine; the controller can be killed and started again on the same store."""
 
@@ -133,10 +66,10 @@ class Platform:
         self.clock = SimulatedClock(loop)
         self.store = FaultyStore(MemoryStore())
         self.engine = FakeEngine(self.clock)
-        self.prober = EngineProber(self.engine)
-        self.gateways = [SimulatedGateway(f"gateway-{n}") for n in range(gateways)]
+        self.prober = FakeProber(self.clock, answers_of(self.engine))
+        self.gateways = [FakeGateway(f"gateway-{n}", self.clock) for n in range(gateways)]
         for gateway in self.gateways:
-            gateway.applied = self._check_rotation
+            gateway.apply_seconds, gateway.applied = APPLY_SECONDS, self._check_rotation
         self.violations: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._live: dict[str, int] = {}
@@ -196,7 +129,7 @@ class Platform:
                     self.violations.append(f"{task_id} killed while {gateway.name} routes to it")
         await self._kill(task_id, grace_seconds)
 
-    def _check_rotation(self, gateway: SimulatedGateway) -> None:
+    def _check_rotation(self, gateway: FakeGateway) -> None:
         """No traffic to what never passed a probe."""
         for service in gateway.rotation.services.values():
             for endpoint in service.endpoints:

@@ -65,12 +65,29 @@ async def holds(application: RawApplication, reader: asyncio.StreamReader, write
         writer.write(response(str(application.port).encode()))
 
 
-async def resets(application: RawApplication, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Reads the request whole and resets the connection."""
-    await read_request(application, reader)
+def _reset(writer: asyncio.StreamWriter) -> None:
     connection = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+async def resets(application: RawApplication, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Reads the request whole and resets the connection."""
+    await read_request(application, reader)
+    _reset(writer)
+
+
+async def answers_as_asked(
+    application: RawApplication, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """By the path: `/error` with status 500, `/reset` by resetting the connection, `/slow` after 30 ms."""
+    while (request := await read_request(application, reader)) is not None:
+        if request.target == "/reset":
+            _reset(writer)
+            return
+        if request.target == "/slow":
+            await asyncio.sleep(0.03)
+        writer.write(response(b"an answer", 500 if request.target == "/error" else 200))
 
 
 async def closes(application: RawApplication, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -16,7 +16,8 @@ from coldchain.control.gateway import feed_gateway
 from coldchain.model.task import TaskSpec
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine, Life
-from coldchain.testing.platform import EngineProber, SimulatedGateway
+from coldchain.testing.fake_gateway import FakeGateway
+from coldchain.testing.fake_prober import FakeProber, answers_of
 
 
 class ServedPlatform:
@@ -27,8 +28,8 @@ class ServedPlatform:
         self.store = MemoryStore()
         self.engine = FakeEngine(self.clock)
         self.engine.life = self.life
-        self.prober = EngineProber(self.engine)
-        self.gateway = SimulatedGateway("gateway-0")
+        self.prober = FakeProber(self.clock, answers_of(self.engine))
+        self.gateway = FakeGateway("gateway-0", self.clock)
         self.settings = replace(settings or ApiSettings(), clock=self.clock)
         self.port = 0
         self._tasks: list[asyncio.Task[None]] = []

@@ -1,19 +1,23 @@
 """The contract of `ports.gateway.Gateway`, for the fake and for real nginx."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable
+from typing import Literal, Protocol
 
 import pytest
 
 from coldchain.model.errors import InvalidDocument
 from coldchain.model.rotation import RotationUpdate, RouteRule, ServiceRotation
+from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS, Traffic
 from coldchain.ports.gateway import Gateway, OutOfStep
 from coldchain.testing.fake_gateway import FakeGateway
 from coldchain.testing.gateway_lab import GatewayLab, endpoint, running_gateway
-from coldchain.testing.raw_application import RawApplication, holds, raw_application
+from coldchain.testing.raw_application import RawApplication, answers_as_asked, holds, raw_application
 
 LAST = 2**52 - 1
+CLASSES = len(LATENCY_BOUNDS_SECONDS) + 1
+
+Kind = Literal["quick", "error", "reset"]
 
 
 class RealClock:
@@ -36,10 +40,15 @@ class RealClock:
 
 
 class Subject(Protocol):
-    """A gateway and what stands around it. `port` is that of an app whose requests stay open until `finish`."""
+    """A gateway and what stands around it. `port` is that of an app whose requests stay open until `finish`,
+    `serving_port` that of one whose answers come at once."""
 
     gateway: Gateway
     port: int
+    serving_port: int
+
+    async def request(self, kind: Kind) -> None:
+        """One request goes to the instance `a` at `serving_port`, which answers it so."""
 
     async def begin(self) -> None:
         """One more request is open at the instance `a`."""
@@ -52,6 +61,7 @@ class Subject(Protocol):
 
 class FakeSubject:
     port = 8000
+    serving_port = 8010
 
     def __init__(self) -> None:
         self.gateway: Gateway = FakeGateway("one", RealClock())
@@ -60,6 +70,14 @@ class FakeSubject:
     def fake(self) -> FakeGateway:
         assert isinstance(self.gateway, FakeGateway)
         return self.gateway
+
+    async def request(self, kind: Kind) -> None:
+        known = self.fake.counts.get("a", Traffic(latencies=(0,) * CLASSES))
+        self.fake.counts["a"] = Traffic(
+            requests=known.requests + 1,
+            errors=known.errors + (kind != "quick"),
+            latencies=(known.latencies[0] + (kind != "reset"), *known.latencies[1:]),
+        )
 
     async def begin(self) -> None:
         self.fake.open_requests["a"] = self.fake.open_requests.get("a", 0) + 1
@@ -72,12 +90,16 @@ class FakeSubject:
 
 
 class NginxSubject:
-    def __init__(self, lab: GatewayLab, application: RawApplication) -> None:
+    def __init__(self, lab: GatewayLab, application: RawApplication, serving: RawApplication) -> None:
         self.lab = lab
+        self.serving_port = serving.port
         self.gateway: Gateway = lab.gateway
         self.application = application
         self.port = application.port
         self.requests: list[asyncio.Task[object]] = []
+
+    async def request(self, kind: Kind) -> None:
+        assert (await self.lab.ask(path=f"/{kind}")).status == {"quick": 200, "error": 500, "reset": 502}[kind]
 
     async def begin(self) -> None:
         self.application.arrived.clear()
@@ -97,8 +119,12 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     if request.param == "fake":
         yield FakeSubject()
         return
-    async with running_gateway() as lab, raw_application(holds) as application:
-        yield NginxSubject(lab, application)
+    async with (
+        running_gateway() as lab,
+        raw_application(holds) as application,
+        raw_application(answers_as_asked) as serving,
+    ):
+        yield NginxSubject(lab, application, serving)
 
 
 ROUTES = {"*": (RouteRule(path="/", service="shop"),)}
@@ -192,6 +218,55 @@ async def test_a_name_for_an_address_is_refused_and_changes_nothing(subject: Sub
     with pytest.raises(InvalidDocument):
         await subject.gateway.apply(RotationUpdate(base=0, revision=1, services={"shop": service}))
     assert (await subject.gateway.report()).applied == 0
+
+
+async def test_what_became_of_requests_is_counted_by_instance(subject: Subject) -> None:
+    await subject.gateway.apply(whole(1, subject.serving_port))
+    assert (await subject.gateway.traffic(0)).instances == {}
+    kinds: tuple[Kind, ...] = ("quick", "error", "quick", "reset", "quick")
+    for kind in kinds:
+        await subject.request(kind)
+    counted = await _counted(subject, 0, lambda count: count.requests == 5)
+    assert (counted.requests, counted.errors) == (5, 2)
+    assert sum(counted.latencies) == 4, "one was not answered"
+    assert len(counted.latencies) == CLASSES
+
+
+async def test_only_what_has_news_since_a_mark_is_told(subject: Subject) -> None:
+    await subject.gateway.apply(whole(1, subject.serving_port))
+    await subject.request("quick")
+    await _counted(subject, 0, lambda count: count.requests == 1)
+    mark = (await subject.gateway.traffic(0)).mark
+    assert (await subject.gateway.traffic(mark)).instances == {}
+    assert (await subject.gateway.traffic(mark)).instances == {}
+    assert set((await subject.gateway.traffic(0)).instances) == {"a"}, "whoever asks anew hears of all"
+    await subject.request("error")
+    assert (await _counted(subject, mark, lambda count: count.requests == 2)).errors == 1
+
+
+async def test_counts_go_on_at_weight_0_and_are_forgotten_with_the_endpoint(subject: Subject) -> None:
+    await subject.gateway.apply(whole(1, subject.serving_port))
+    await subject.request("quick")
+    await _counted(subject, 0, lambda count: count.requests == 1)
+    await subject.gateway.apply(change(1, 2, subject.serving_port, 0))
+    assert (await subject.gateway.traffic(0)).instances["a"].requests == 1
+    await subject.gateway.apply(RotationUpdate(base=2, revision=3, services={"shop": ServiceRotation()}))
+    assert (await subject.gateway.traffic(0)).instances == {}
+    await subject.gateway.apply(change(3, 4, subject.serving_port, 1))
+    assert (await subject.gateway.traffic(0)).instances == {}
+    await subject.request("error")
+    assert (await _counted(subject, 0, lambda count: True)).requests == 1
+
+
+async def _counted(subject: Subject, since: int, enough: Callable[[Traffic], bool]) -> Traffic:
+    """The counts of `a`, once they are so; they come a moment late."""
+    news = await subject.gateway.traffic(since)
+    for _ in range(500):
+        if "a" in news.instances and enough(news.instances["a"]):
+            return news.instances["a"]
+        await asyncio.sleep(0.01)
+        news = await subject.gateway.traffic(since)
+    raise AssertionError(f"counted: {news}")
 
 
 async def _settled(subject: Subject, wanted: dict[str, int]) -> None:

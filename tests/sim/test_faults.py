@@ -174,8 +174,8 @@ def test_what_fits_nowhere_says_so_and_goes_on_when_an_agent_comes(seed: int) ->
 def test_a_gateway_away_for_less_than_its_lease_is_waited_for(seed: int) -> None:
     async def program(platform: Platform) -> None:
         before = await started(platform)
-        platform.gateways[1].available = False
-        asyncio.get_running_loop().call_later(3.0, lambda: setattr(platform.gateways[1], "available", True))
+        platform.gateways[1].refuses = True
+        asyncio.get_running_loop().call_later(3.0, lambda: setattr(platform.gateways[1], "refuses", False))
         assert 3.0 <= await replaced(platform) < 5.0
         assert not before & {one.id for one in platform.instances()}
 
@@ -186,9 +186,9 @@ def test_a_gateway_away_for_less_than_its_lease_is_waited_for(seed: int) -> None
 def test_a_gateway_away_for_longer_holds_up_a_rollout_until_its_lease_is_over(seed: int) -> None:
     async def program(platform: Platform) -> None:
         await started(platform)
-        platform.gateways[1].available = False
+        platform.gateways[1].refuses = True
         assert LEASE_SECONDS <= await replaced(platform) < LEASE_SECONDS + 4.0
-        platform.gateways[1].available = True
+        platform.gateways[1].refuses = False
         await platform.until(lambda: all(platform.gateways[1].routes_to(one.id) for one in platform.serving()))
 
     run(program, seed, gateways=2)
@@ -198,7 +198,7 @@ def test_a_gateway_away_for_longer_holds_up_a_rollout_until_its_lease_is_over(se
 def test_a_gateway_that_falls_silent_in_mid_rollout_is_named_in_the_explanation(seed: int) -> None:
     async def program(platform: Platform) -> None:
         await started(platform)
-        platform.gateways[1].available = False
+        platform.gateways[1].refuses = True
         await platform.controller.operations.change("/shop", to(container=image("v2")), "test", force=False)
         await platform.until(lambda: any(one.phase == "entering" for one in platform.instances()))
         await platform.clock.sleep(1.0)

@@ -89,7 +89,7 @@ def test_deploying_while_a_delete_runs(seed: int) -> None:
     async def program(platform: Platform) -> None:
         operations = platform.controller.operations
         before = await started(platform)
-        platform.gateways[0].in_flight = dict.fromkeys(before, 1)
+        platform.gateways[0].open_requests = dict.fromkeys(before, 1)
         await operations.delete("/shop", "test", force=False)
         await platform.clock.sleep(0.5)
         with pytest.raises(Conflict):
@@ -110,7 +110,7 @@ def test_a_service_name_is_not_given_away_while_instances_of_its_last_owner_stop
     async def program(platform: Platform) -> None:
         operations = platform.controller.operations
         before = await started(platform, service="shop", id="/shop")
-        platform.gateways[0].in_flight = dict.fromkeys(before, 1)
+        platform.gateways[0].open_requests = dict.fromkeys(before, 1)
         deployment = await operations.delete("/shop", "test", force=False)
         heir = example_app(id="/heir", service="shop")
         with pytest.raises(InvalidDocument, match="instances are still running"):
@@ -148,7 +148,7 @@ def test_a_renamed_service_serves_without_a_gap(seed: int) -> None:
 def test_requests_are_waited_for_when_a_version_gives_up_its_routes(seed: int) -> None:
     async def program(platform: Platform) -> None:
         before = await started(platform, drain_seconds=20.0)
-        platform.gateways[0].in_flight = dict.fromkeys(before, 1)
+        platform.gateways[0].open_requests = dict.fromkeys(before, 1)
         began = platform.clock.monotonic()
         deployment = await platform.controller.operations.change("/shop", to(routes=()), "test", force=False)
         assert (await platform.ended(deployment)).state == "succeeded"

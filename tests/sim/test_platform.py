@@ -87,7 +87,7 @@ def test_a_crash_is_replaced_and_open_requests_hold_up_a_stop(seed: int) -> None
         await platform.until(lambda: len(platform.serving()) == 2 and gone.id not in {i.id for i in platform.serving()})
         assert platform.controller.state.failures["/shop"].exit_status == 137
         youngest = max(platform.serving(), key=lambda one: one.created_at)
-        platform.gateways[0].in_flight[youngest.id] = 1
+        platform.gateways[0].open_requests[youngest.id] = 1
         deployment = await operations.change("/shop", to(instances=1), "test", force=False)
         began = platform.clock.monotonic()
         await platform.ended(deployment)

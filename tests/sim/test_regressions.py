@@ -35,11 +35,11 @@ def test_a_gateway_that_was_given_up_is_not_ready_before_it_works_by_the_new() -
         operations = platform.controller.operations
         await platform.ended(await operations.create(example_app(), "test"))
         gateway = platform.gateways[1]
-        gateway.available = False
+        gateway.refuses = True
         await platform.ended(await operations.change("/shop", to(container=image("v2")), "test", force=False))
         gone = [e for s in gateway.rotation.services.values() for e in s.endpoints]
         assert len(gone) == 2
-        gateway.available, gateway.apply_seconds = True, 2.0
+        gateway.refuses, gateway.apply_seconds = False, 2.0
         for _ in range(100):
             assert not any(gateway.routes_to(one.instance_id) for one in gone)
             await platform.clock.sleep(0.1)

@@ -14,7 +14,7 @@ from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine
-from coldchain.testing.platform import EngineProber
+from coldchain.testing.fake_prober import FakeProber
 from coldchain.testing.served_platform import ServedPlatform, served_platform
 
 SHOP = {"id": "/a/shop", "container": {"docker": {"image": "shop:v1"}, "portMappings": [{"containerPort": 80}]}}
@@ -149,7 +149,7 @@ async def test_an_address_answers(platform: ServedPlatform, case: Case) -> None:
 async def application() -> web.Application:
     clock = SystemClock()
     engine = FakeEngine(clock)
-    return ApiServer(Controller(MemoryStore(), engine, EngineProber(engine), clock), "127.0.0.1", 0).application
+    return ApiServer(Controller(MemoryStore(), engine, FakeProber(clock), clock), "127.0.0.1", 0).application
 
 
 async def test_every_address_has_a_case() -> None:

@@ -57,6 +57,8 @@ async def test_a_lost_reply_is_lost_after_the_work(gateway: FakeGateway) -> None
     with pytest.raises(Unavailable):
         await gateway.apply(WHOLE)
     assert (await gateway.report()).applied == 7
+    assert not gateway.routes_to("a"), "it is not ready"
+    await gateway.renew(10)
     assert gateway.routes_to("a")
 
 

@@ -2,6 +2,7 @@
 --   GET  /state     → {configuration, master, applied, head, workers, inFlight, leaseSeconds, draining, connections}
 --   PUT  /rotation  ← {base, revision, services, routes}; 204 when every worker works by it, 409 out of step,
 --                     507 no memory (nothing changed), 504 a worker did not follow (the text says which)
+--   GET  /traffic?since=MARK → {mark, instances}: what was counted of the instances with news since that mark
 --   POST /lease     ← {"until": CLOCK_MONOTONIC seconds}; ready until then
 --   POST /drain     tells every client connection to close, and is not ready any more; POST /resume takes that back
 -- and, on a listener of its own, GET /.coldchain/ready → 200 or 503 for the balancer before this gateway.
@@ -9,6 +10,7 @@
 local cjson = require "cjson.safe"
 local rotation = require "coldchain.rotation"
 local store = require "coldchain.store"
+local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
 
 local control = ngx.shared.coldchain_control
@@ -86,6 +88,28 @@ local function commit(update, texts)
     return sequence
 end
 
+-- The endpoints that an update may take away: service name → its counters.
+local function listed_before(update)
+    local before = {}
+    for name, service in pairs(rotation.services) do
+        if update.base == 0 or (update.services or {})[name] then
+            before[name] = service.counters
+        end
+    end
+    return before
+end
+
+local function forget_counts(before)
+    for name, counters in pairs(before) do
+        local service = rotation.services[name]
+        for instance in pairs(counters) do
+            if not (service and service.counters[instance]) then
+                traffic.forget(name, instance)
+            end
+        end
+    end
+end
+
 local function put_rotation()
     local update = body()
     if not update or type(update.base) ~= "number" or type(update.revision) ~= "number" then
@@ -98,6 +122,8 @@ local function put_rotation()
     if not store.lock() then
         return fail(504, "another update holds the lock")
     end
+    rotation.sync()
+    local before = listed_before(update)
     local done, sequence, status, message = pcall(commit, update, texts)
     store.unlock()
     if not done then
@@ -107,6 +133,7 @@ local function put_rotation()
         return fail(status, message)
     end
     local behind = workers.await(sequence, M.acknowledge_seconds)
+    forget_counts(before)
     if #behind > 0 then
         return fail(504, "worker " .. table.concat(behind, ", ") .. " did not take over the rotation")
     end
@@ -152,6 +179,11 @@ local function get_state()
         tonumber(ngx.var.connections_active)))
 end
 
+local function get_traffic()
+    local mark, instances = traffic.news(rotation.services, tonumber(ngx.var.arg_since) or 0)
+    return answer(200, format('{"mark": %.0f, "instances": %s}', mark, cjson.encode(instances)))
+end
+
 local function post_lease()
     local lease = body()
     if not lease or type(lease["until"]) ~= "number" then
@@ -173,6 +205,7 @@ end
 
 local HANDLERS = {
     ["GET /state"] = get_state,
+    ["GET /traffic"] = get_traffic,
     ["PUT /rotation"] = put_rotation,
     ["POST /lease"] = post_lease,
     ["POST /drain"] = post_drain,

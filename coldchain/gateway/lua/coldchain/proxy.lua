@@ -9,25 +9,31 @@ local balancer = require "ngx.balancer"
 local base = require "resty.core.base"
 local choice = require "coldchain.choice"
 local rotation = require "coldchain.rotation"
+local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
 
 local set_current_peer, set_more_tries = balancer.set_current_peer, balancer.set_more_tries
 local get_request, cast, tonumber = base.get_request, ffi.cast, tonumber
 local pick, find_routes = choice.pick, rotation.routes
-local sub, byte = string.sub, string.byte
+local sub, byte, find, match = string.sub, string.byte, string.find, string.match
+local now = ngx.now
 local var = ngx.var
 
 local M = {log_accesses = false}
 
 local SLASH = byte("/")
 local NO_ENDPOINT = -3  -- nginx's own answer of a balancer without a choice (NGX_BUSY): it ends the request, no retry
+local CLIENT_LEFT = 499  -- nginx's own
+local SWITCHED = 101
+local QUICK_SECONDS = 0.005
 local TRIES_MAX = 5
 local SKIP_SECONDS = 1
 local FIRST_ROTATION_SECONDS = 2
 
 local route_of = {}  -- request → route
 local peer_of = {}   -- request → peer that it is open at
-local story_of = {}  -- request → {tried, instances, status, reason}, only of those that went wrong somewhere
+local sent_of = {}   -- request → when it went to that peer
+local story_of = {}  -- request → {tried, instances, status, reason, faulted}, only of those that went wrong somewhere
 
 local UNREACHABLE = "no instance can be reached"
 local REASONS = {
@@ -129,13 +135,14 @@ end
 -- Whether the last try brought nothing to the app: no byte went out on its connection. nginx counts them anew for each
 -- request on a kept-alive connection; $upstream_connect_time would not do, it is set for refused connections too.
 local function unreached()
-    return string.match(var.upstream_bytes_sent or "", "(%d+)[ :,]*$") == "0"
+    return match(var.upstream_bytes_sent or "", "(%d+)[ :,]*$") == "0"
 end
 
 -- After a failed try: only if it brought nothing to the app may the request go elsewhere.
 local function give_up_failed(key, failed)
     failed.open = failed.open - 1
-    peer_of[key] = nil
+    peer_of[key], sent_of[key] = nil, nil
+    traffic.unanswered(failed.counter)
     local one = story(key)
     one.tried[failed] = true
     one.instances[#one.instances + 1] = failed.instance_id
@@ -143,7 +150,7 @@ local function give_up_failed(key, failed)
         local _, status = balancer.get_last_failure()
         return nil, status
     end
-    failed.skipped_until = ngx.now() + SKIP_SECONDS
+    failed.skipped_until = now() + SKIP_SECONDS
     return one.tried
 end
 
@@ -170,7 +177,7 @@ function M.balance()
     if not tried and service.count > 1 then
         set_more_tries(service.count < TRIES_MAX and service.count - 1 or TRIES_MAX - 1)
     end
-    peer_of[key] = peer
+    peer_of[key], sent_of[key] = peer, now()
     peer.open = peer.open + 1
     set_current_peer(peer.address, peer.port)
 end
@@ -180,9 +187,10 @@ function M.fault()
     local key = request_key()
     local one, peer = story(key), peer_of[key]
     local status = one.status or ngx.status
+    one.faulted = true
     if peer and not one.reason and unreached() then
         -- the last try allowed: nginx did not ask the balancer again
-        peer.skipped_until = ngx.now() + SKIP_SECONDS
+        peer.skipped_until = now() + SKIP_SECONDS
         one.reason = UNREACHABLE
     end
     one.reason = one.reason or REASONS[status] or "the gateway refused the request"
@@ -204,12 +212,37 @@ local function log_access(route, peer, one)
     end
 end
 
+-- How long the answer took. Of what stays open for as long as both sides like (a WebSocket, events) that is the time
+-- to its head; of one that the consumer did not wait for, nil. Only what took a while is looked at so closely.
+local function answer_seconds(status, seconds)
+    if seconds <= QUICK_SECONDS then
+        return seconds
+    end
+    if status == SWITCHED or find(var.sent_http_content_type or "", "^text/event%-stream") then
+        return tonumber(match(var.upstream_header_time or "", "([%d.]+)[ :,-]*$"))
+    end
+    return var.request_completion == "OK" and seconds or nil
+end
+
+-- What became of the last try. Those before it were counted when they failed.
+local function count(counter, seconds, one)
+    local status = ngx.status
+    if one and one.faulted then
+        traffic.unanswered(counter)
+    elseif status == CLIENT_LEFT then
+        traffic.client_left(counter)
+    else
+        traffic.answered(counter, status, answer_seconds(status, seconds))
+    end
+end
+
 function M.log()
     local key = request_key()
     local route, peer, one = route_of[key], peer_of[key], story_of[key]
     if peer then
         peer.open = peer.open - 1
-        peer_of[key] = nil
+        count(peer.counter, now() - sent_of[key], one)
+        peer_of[key], sent_of[key] = nil, nil
     end
     if M.log_accesses then
         log_access(route, peer, one)

@@ -3,13 +3,14 @@
 -- A peer is an endpoint of a service together with what this worker knows of it: open requests, and until when it is
 -- skipped because it could not be reached. Peers keep their identity over updates (same instance, address and port),
 -- so counts go on; a reused address of another instance is another peer. A removed peer with open requests is kept
--- in `leaving` until the last one ends.
+-- in `leaving` until the last one ends. What its requests came to is counted by service and instance, in a counter.
 
 local cjson = require "cjson.safe"
 local store = require "coldchain.store"
+local traffic = require "coldchain.traffic"
 
 local M = {
-    services = {},  -- name → service {name, peers, ready, count, equal, turn}
+    services = {},  -- name → service {name, peers, counters, ready, count, equal, turn}
     domains = {},   -- lower-case domain → routes, longest path first
     leaving = {},   -- peer → true
     revision = 0,
@@ -58,20 +59,31 @@ local function returning(name, key)
     end
 end
 
+-- Endpoints that are gone are counted no more.
+local function unlist(counters, kept)
+    for instance, counter in pairs(counters) do
+        counter.listed = kept[instance] == counter
+    end
+end
+
 local function load_service(name, document)
     local old = M.services[name]
-    local old_peers = old and old.peers or {}
+    local old_peers, old_counters = old and old.peers or {}, old and old.counters or {}
     if not document then
         leave(name, old_peers, {})
+        unlist(old_counters, {})
         M.services[name], drained[name] = nil, nil
         return
     end
-    local peers, ready, equal = {}, {}, true
+    local peers, counters, ready, equal = {}, {}, {}, true
     drained[name] = nil
     for _, endpoint in ipairs(document.endpoints) do
         local key = peer_key(endpoint)
         local peer = old_peers[key] or returning(name, key) or make_peer(endpoint)
+        local instance = endpoint.instanceId
+        counters[instance] = counters[instance] or old_counters[instance] or traffic.counter(name, instance)
         peers[key] = peer
+        peer.counter = counters[instance]
         peer.weight = endpoint.weight
         if peer.weight > 0 then
             ready[#ready + 1] = peer
@@ -81,8 +93,9 @@ local function load_service(name, document)
         end
     end
     leave(name, old_peers, peers)
+    unlist(old_counters, counters)
     M.services[name] = {
-        name = name, peers = peers, ready = ready, count = #ready, equal = equal,
+        name = name, peers = peers, counters = counters, ready = ready, count = #ready, equal = equal,
         -- Workers begin at different endpoints, so that few requests over many workers spread too.
         turn = math.random(0, math.max(0, #ready - 1)),
     }

@@ -2,15 +2,18 @@
 
 local control = require "coldchain.control"
 local proxy = require "coldchain.proxy"
+local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
 
 local M = {}
 
--- `options`: configuration (digest of the rendered text), acknowledge_seconds, log_accesses.
+-- `options`: configuration (digest of the rendered text), acknowledge_seconds, log_accesses,
+-- latency_bounds (seconds).
 function M.init(options)
     control.configuration = options.configuration
     control.acknowledge_seconds = options.acknowledge_seconds
     proxy.log_accesses = options.log_accesses
+    traffic.init(options.latency_bounds)
 end
 
 function M.worker()

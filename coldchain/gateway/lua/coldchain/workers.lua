@@ -5,6 +5,7 @@ local ffi = require "ffi"
 local cjson = require "cjson.safe"
 local rotation = require "coldchain.rotation"
 local store = require "coldchain.store"
+local traffic = require "coldchain.traffic"
 
 local control = ngx.shared.coldchain_control
 local format, match = string.format, string.match
@@ -69,12 +70,14 @@ local function publish()
     end
 end
 
--- Takes over what is new and says so.
+-- Takes over what is new and says so, and only then adds up its counts: who reads that this worker works by a commit
+-- knows that it counts nothing more of what the commit took away.
 function M.tick()
     M.draining = control:get("draining") or false
     if rotation.sync() then
         publish()
     end
+    traffic.flush(M.monotonic())
 end
 
 -- `busy` tells whether the worker has requests: one that is told to exit follows the rotation until the last one ends.
@@ -85,6 +88,7 @@ local function follow(_, busy)
             ngx.log(ngx.ERR, "cannot follow the rotation: ", problem)
         end
         if ngx.worker.exiting() and not busy() then
+            traffic.flush(M.monotonic(), true)
             return
         end
         ngx.sleep(TICK_SECONDS)
