@@ -98,7 +98,7 @@ class HealthWatcher:
                 else:
                     self.bad_since.pop(instance.id, None)
                 self.on_standing(instance, now)
-            if was != now:
+            if (was.standing, was.ready, was.condemned) != (now.standing, now.ready, now.condemned):
                 self._changed({instance.app_id})
             check = _find(after.checks, probe.check)
             delay = decide.next_probe_seconds(app, check, self._clock.random())

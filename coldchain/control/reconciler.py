@@ -1,7 +1,9 @@
 """reconciler: the controller's main loop: gather what is seen, decide, write, publish, act; again where it changed."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -103,13 +105,9 @@ class Reconciler:
     async def _sleep(self) -> None:
         self._wake.clear()
         due = min(self._alarms.values(), default=self._clock.now() + SWEEP_SECONDS)
-        sleep = asyncio.ensure_future(self._clock.sleep(min(SWEEP_SECONDS, max(0.0, due - self._clock.now()))))
-        wake = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait({sleep, wake}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            wake.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(SWEEP_SECONDS, max(0.0, due - self._clock.now()))):
+                await self._wake.wait()
         self._judge(self._clock.now())
         if self._state.in_doubt:
             self.mark_all()
@@ -120,15 +118,27 @@ class Reconciler:
         if self._clock.monotonic() < self._swept_at + SWEEP_SECONDS:
             return
         self._swept_at = self._clock.monotonic()
-        state = self._state
-        self._dirty.update(one.app_id for one in state.instances.values() if one.phase != "serving")
+        state, now = self._state, self._clock.now()
+        serving: Counter[str] = Counter()
+        for one in state.instances.values():
+            if one.phase == "serving":
+                serving[one.app_id] += 1
+            elif self._may_move(one, now):
+                self._dirty.add(one.app_id)
         self._dirty.update(state.running, state.versions.keys() - state.apps.keys())
         for app_id, record in state.apps.items():
             version = state.versions[app_id][record.version_id]
             instances = version.app.instances
             unresolved = instances and version.image is None and version.app.container is not None
-            if unresolved or instances != len(state.instances_of.get(app_id, ())):
+            if unresolved or instances != serving[app_id]:
                 self._dirty.add(app_id)
+
+    def _may_move(self, instance: Instance, now: float) -> bool:
+        """Not one that is over and only waits for the end of its quarantine, which has an alarm."""
+        if instance.phase != "stopped":
+            return True
+        task = self._tasks.tasks.get(instance.task_id)
+        return now >= instance.since + QUARANTINE_SECONDS or (task is not None and not task.terminal)
 
     def _take_due(self) -> None:
         now = self._clock.now()
@@ -225,15 +235,19 @@ class Reconciler:
 
     def _seen(self, instance: Instance) -> Seen:
         refused = self._effects.error("launch", instance.id)
+        rejected = isinstance(refused, Rejected)
+        task = self._tasks.tasks.get(instance.task_id)
+        pending = not rejected and self._effects.unsettled("launch", instance.id, self._tasks.listed_at)
+        if instance.phase == "stopped":
+            return Seen(task=task, launch_pending=pending)
         publisher = self._publisher()
         weight = 1 if instance.phase in ("entering", "serving") else 0
         waits_for = publisher.waits_for(instance, weight)
         in_flight = publisher.in_flight(instance)
-        rejected = isinstance(refused, Rejected)
         return Seen(
-            task=self._tasks.tasks.get(instance.task_id),
+            task=task,
             launch_refused=str(refused) if rejected else None,
-            launch_pending=not rejected and self._effects.unsettled("launch", instance.id, self._tasks.listed_at),
+            launch_pending=pending,
             verdict=self._health.verdict(instance),
             trouble=self._trouble(instance, waits_for, in_flight),
             acknowledged=not waits_for,

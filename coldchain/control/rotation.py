@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 
 import structlog
 
@@ -46,6 +47,7 @@ class Publisher:
         self._changed_at: dict[str, int] = {}
         self._first = term << TERM_SHIFT
         self._all_heard_at = 0.0
+        self._applied_by_all = 0
         self._given: dict[str, int] = {}
         self.rotation = Rotation(revision=self._first)
         self.sessions: dict[str, GatewaySession] = {}
@@ -154,7 +156,7 @@ class Publisher:
         if any(one.weight != weight for one in found):
             return "its probes fail" if weight else "its mark is not published yet"
         since = max((one.since for one in found), default=self._changed_at.get(instance.app_id, self._first))
-        if all(one.applied >= since for one in self.sessions.values()):
+        if self._applied_by_all >= since:
             return ""
         now = self._clock.monotonic()
         behind = [one for one in self.live() if one.applied < since]
@@ -183,14 +185,9 @@ class Publisher:
     async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
         await self._note(report)
         if report.applied == self.rotation.revision:
-            published = self._published
-            wait = asyncio.ensure_future(published.wait())
-            sleep = asyncio.ensure_future(self._clock.sleep(wait_seconds))
-            try:
-                await asyncio.wait({wait, sleep}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                wait.cancel()
-                sleep.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    await self._published.wait()
         update = self._update_since(report.applied)
         if update is not None:
             self._given[report.gateway] = update.revision
@@ -223,6 +220,7 @@ class Publisher:
             lease_until=self._clock.monotonic() + LEASE_SECONDS + LEASE_MARGIN_SECONDS,
             in_flight=report.in_flight,
         )
+        self._applied_by_all = min(one.applied for one in self.sessions.values())
         self._changed(self._touched(known, report))
 
     def _touched(self, known: GatewaySession | None, report: GatewayReport) -> set[str]:

@@ -19,6 +19,8 @@ FIRST_INTERVAL_SECONDS = 0.1
 JITTER = 0.1
 """Fraction of the interval by which probes are spread, so that many instances are not asked in step."""
 
+NO_ANSWER = "no answer yet"
+
 Standing = Literal["healthy", "unhealthy", "unknown"]
 
 
@@ -125,7 +127,11 @@ def observe(app: App, health: Health, check: str, result: ProbeResult, now: floa
 
 def verdict(app: App, health: Health | None) -> Verdict:
     """What the answers mean. An app without checks is healthy once it runs; without answers nothing is known."""
-    checks = {one.check: one for one in health.checks} if health else {}
+    if health is None:
+        ready, unknown = not app.readiness_checks, bool(app.health_checks)
+        words = "" if ready and not unknown else NO_ANSWER
+        return Verdict(standing="unknown" if unknown else "healthy", ready=ready, detail=words)
+    checks = {one.check: one for one in health.checks}
     ready = all(checks.get(f"readiness/{n}", _UNASKED).ever_passed for n in range(len(app.readiness_checks)))
     asked = [(one, checks.get(f"health/{n}", _UNASKED)) for n, one in enumerate(app.health_checks)]
     limits = [(one.max_consecutive_failures, known) for one, known in asked]
@@ -139,7 +145,7 @@ def verdict(app: App, health: Health | None) -> Verdict:
 
 
 def _words(checks: Iterable[CheckHealth]) -> str:
-    return "; ".join(f"{one.check}: {one.detail}" for one in checks if one.detail) or "no answer yet"
+    return "; ".join(f"{one.check}: {one.detail}" for one in checks if one.detail) or NO_ANSWER
 
 
 _UNASKED = CheckHealth(check="")

@@ -6,12 +6,13 @@ No threads, no sockets: whatever is simulated stands behind a port.
 import asyncio
 import heapq
 import random
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 EPOCH = 1_700_000_000.0
-HAIR_SECONDS = 1e-9
 
 
 class Deadlock(Exception):  # noqa: N818
@@ -36,6 +37,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.random = random.Random(seed)
         self._now = 0.0
         self._tasks = 0
+        self._waits = 0
+        self._waiting: list[tuple[float, int, asyncio.TimerHandle | asyncio.Future[None]]] = []
+        self._next: list[asyncio.Handle] = []
         self.set_task_factory(self._make_task)
 
     def _make_task(self, loop: asyncio.AbstractEventLoop, program: Any, **options: Any) -> asyncio.Task[Any]:
@@ -48,27 +52,51 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._now
 
+    def call_soon(
+        self, callback: Callable[[*Arguments], object], *args: *Arguments, context: Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._next.append(handle)
+        return handle
+
+    def call_at(
+        self, when: float, callback: Callable[[*Arguments], object], *args: *Arguments, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._wait(when, timer)
+        return timer
+
+    def at(self, when: float) -> asyncio.Future[None]:
+        """Done from that moment on."""
+        future: asyncio.Future[None] = self.create_future()
+        self._wait(when, future)
+        return future
+
+    def _wait(self, when: float, what: asyncio.TimerHandle | asyncio.Future[None]) -> None:
+        self._waits += 1
+        heapq.heappush(self._waiting, (when, self._waits, what))
+
     def _run_once(self) -> None:
-        """What the loop would do, without what only real time, files and threads need: simulations spend their time
-        here. What was ready runs in a shuffled order, and after it what is due, by its time."""
-        ready: Any = self._ready  # type: ignore[attr-defined]
-        timers: Any = self._scheduled  # type: ignore[attr-defined]
-        while timers and timers[0]._cancelled:
-            heapq.heappop(timers)._scheduled = False
-        if ready:
-            self.random.shuffle(ready)
-        elif not self._stopping:  # type: ignore[attr-defined]
-            if not timers:
+        """All that happens at one moment, in a shuffled order; if there is nothing, at the next moment for which
+        something waits. Simulations spend their time here: nothing is done that only files and threads need."""
+        waiting = self._waiting
+        while waiting and waiting[0][2].cancelled():
+            heapq.heappop(waiting)
+        if not self._next and not self._stopping:  # type: ignore[attr-defined]
+            if not waiting:
                 raise Deadlock(f"seed {self.seed}, {self._now:.3f} s")
-            # A hair more than asked, so that rounding never leaves a timer a moment ahead of the time.
-            self._now += max(0.0, timers[0]._when - self._now) + HAIR_SECONDS
-        while timers and timers[0]._when < self._now + HAIR_SECONDS:
-            timer = heapq.heappop(timers)
-            timer._scheduled = False
-            ready.append(timer)
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._cancelled:
+            self._now = max(self._now, waiting[0][0])
+        while waiting and waiting[0][0] <= self._now:
+            _, _, what = heapq.heappop(waiting)
+            if isinstance(what, asyncio.TimerHandle):
+                self._next.append(what)
+            elif not what.done():
+                what.set_result(None)
+        ready, self._next = self._next, []
+        if len(ready) > 1:
+            self.random.shuffle(ready)
+        for handle in ready:
+            if not handle.cancelled():
                 handle._run()
 
     def _write_to_self(self) -> None:
@@ -90,7 +118,10 @@ class SimulatedClock:
         return self._loop.time()
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        if seconds > 0:
+            await self._loop.at(self._loop.time() + seconds)
+        else:
+            await asyncio.sleep(0)
 
     def random(self) -> float:
         return self._loop.random.random()
