@@ -140,6 +140,7 @@ class Checkers:
 
     def _step(self, after: Instance, was: Phase, phase: Phase) -> None:
         self._world.coverage.moved(after.id, was, phase)
+        self._world.stepped(phase)
         if phase not in TRANSITIONS[was]:
             self.violated("transitions", f"{after.id}: {was} → {phase}")
         if phase == "launching":
@@ -283,6 +284,7 @@ class Checkers:
             return
         if task.status.terminal or task.sigterm_at is not None:
             return
+        self._world.deleted[task.spec.app_id] += 1
         name = task.spec.instance_id
         for gateway in self._world.gateways:
             if gateway.ready and gateway.routes_to(name) and name not in self._rewound:

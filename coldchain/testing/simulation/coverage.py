@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from coldchain.decisions.instance import TRANSITIONS
+from coldchain.testing.simulation.faults import FAULTS
 
+TRAVEL = "time travel"
 GONE = "gone"
 """After `stopped`: the record is taken away."""
 
@@ -19,11 +21,18 @@ Cell = tuple[str, str, str]
 SHARE = 0.05
 """Each kind of fault must strike in at least so many of the schedules."""
 
-_NO_TASK = "it has no task yet that the fault could strike"
-_NO_PROBES = "it is not probed in this phase"
-
-IMPOSSIBLE: dict[tuple[str, str, str], str] = {}
-"""(kind, phase before, phase after or empty for any) → why the fault cannot strike there."""
+IMPOSSIBLE: dict[str, tuple[frozenset[tuple[str, str]], str]] = {
+    "reboot": (
+        frozenset(
+            (before, after)
+            for before in ("starting", "entering", "serving", "draining", "closing")
+            for after in TRANSITIONS[before]
+            if after != "stopped"
+        ),
+        "its task is gone, and the next controller sees that first",
+    ),
+}
+"""kind → transitions that cannot follow when it struck in the phase before, and why."""
 
 
 class Coverage:
@@ -43,8 +52,10 @@ class Coverage:
             self._pending.setdefault(name, set()).add(kind)
 
     def moved(self, instance_id: str, before: str, after: str) -> None:
-        """An instance made a transition."""
-        for kind in self._pending.pop(instance_id, ()):
+        """An instance made a transition. After the store was put back to older data only that is counted: what the
+        lost records ordered strikes instances that the older ones know in other phases."""
+        kinds = self._pending.pop(instance_id, set())
+        for kind in kinds & {TRAVEL} if self.strikes[TRAVEL] else kinds:
             self.cells[kind, before, after] += 1
 
     def add(self, other: "Coverage") -> None:
@@ -92,4 +103,7 @@ class Coverage:
 
 def impossible(kind: str, before: str, after: str) -> str:
     """Why a fault cannot strike an instance between these phases; empty where it can."""
-    return IMPOSSIBLE.get((kind, before, after)) or IMPOSSIBLE.get((kind, before, "")) or ""
+    if before not in FAULTS[kind].phases:
+        return f"it strikes nobody who is {before}"
+    cells, reason = IMPOSSIBLE.get(kind, (frozenset(), ""))
+    return reason if (before, after) in cells else ""

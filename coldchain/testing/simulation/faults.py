@@ -8,8 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from coldchain.decisions.instance import TRANSITIONS
+from coldchain.model.instance import Phase
+
 if TYPE_CHECKING:
     from coldchain.testing.simulation.world import World
+
+ALL: tuple[Phase, ...] = tuple(TRANSITIONS)
+RUNS: tuple[Phase, ...] = ("launching", "starting", "entering", "serving", "draining", "closing", "stopping")
+HELD: tuple[Phase, ...] = (*RUNS, "stopped")
+PROBED: tuple[Phase, ...] = ("starting", "entering", "serving")
+LAUNCHED: tuple[Phase, ...] = ("launching",)
 
 Cost = Literal["nothing", "tasks", "health"]
 
@@ -19,12 +28,16 @@ class Fault:
     """One kind. `facts`: its number in the list of faults of the reference. `times`: how often in a life, of which one
     is drawn; `seconds`, `rate`, `amount`: from, to, as in `schedule.Injection`.
 
+    `phases`: of the instances that it strikes when it strikes one: those in which its order is given, its task can end
+    or tell something, its probe is sent. Counted for the table is what strikes there; what is slow comes later.
+
     `cost`: what it may change in the number of tasks created: nothing; one more for each task that it ended; or any,
     because instances that seem sick are replaced.
     """
 
     facts: str
     cost: Cost = "nothing"
+    phases: tuple[Phase, ...] = ALL
     times: tuple[int, ...] = (1, 2, 3)
     seconds: tuple[float, float] = (2.0, 25.0)
     rate: tuple[float, float] = (1.0, 1.0)
@@ -72,9 +85,9 @@ def _reboot(world: "World", choice: float) -> None:
 
 
 def _killed(world: "World", kind: str, task_id: str) -> None:
-    spec = world.engine.held[task_id].spec
-    world.killed[spec.app_id] += 1
-    world.struck(kind, spec.instance_id)
+    task = world.engine.held[task_id]
+    world.killed[task.spec.app_id] += not task.status.terminal
+    world.struck(kind, task.spec.instance_id)
 
 
 def _break_updates(world: "World", amount: float) -> None:
@@ -105,9 +118,9 @@ FAULTS: dict[str, Fault] = {
     "crash before a write": Fault(facts="F1", amount=(0.0, 9.0), seconds=(0, 0), once=_before_write),
     "crash after a write": Fault(facts="F1 F7", amount=(0.0, 9.0), seconds=(0, 0), once=_after_write),
     "time travel": Fault(facts="F2 F13", cost="health", times=(1,), amount=CHOICE, seconds=(0, 0), once=_travel),
-    "update lost": Fault(facts="F3 F9", rate=LOST),
-    "update doubled": Fault(facts="F17", rate=LOST),
-    "update late": Fault(facts="F9 F17", rate=LOST, amount=(0.1, 8.0)),
+    "update lost": Fault(facts="F3 F9", phases=RUNS, rate=LOST),
+    "update doubled": Fault(facts="F17", phases=RUNS, rate=LOST),
+    "update late": Fault(facts="F9 F17", phases=RUNS, rate=LOST, amount=(0.1, 8.0)),
     "updates break": Fault(facts="F5", seconds=(0, 0), once=_break_updates),
     "write reply lost": Fault(facts="F7", rate=LOST),
     "write refused": Fault(facts="F7 F18", rate=LOST),
@@ -116,15 +129,15 @@ FAULTS: dict[str, Fault] = {
     "store slow": Fault(facts="F12", amount=(0.01, 0.8)),
     "engine away": Fault(facts="F16", seconds=(0.5, 20.0)),
     "engine slow": Fault(facts="F16", amount=(0.05, 3.0)),
-    "prepare reply lost": Fault(facts="F7", rate=LOST),
-    "launch reply lost": Fault(facts="F7", rate=LOST),
-    "launch refused": Fault(facts="F16", cost="health", rate=LOST),
+    "prepare reply lost": Fault(facts="F7", rate=(0.3, 0.9)),
+    "launch reply lost": Fault(facts="F7", phases=LAUNCHED, rate=LOST),
+    "launch refused": Fault(facts="F16", phases=LAUNCHED, cost="health", rate=LOST),
     "kill reply lost": Fault(facts="F7", rate=LOST),
     "forget reply lost": Fault(facts="F7", rate=LOST),
-    "task crash": Fault(facts="F16", cost="tasks", amount=CHOICE, seconds=(0, 0), once=_task_crash),
-    "task vanishes": Fault(facts="F19", cost="tasks", amount=CHOICE, seconds=(0, 0), once=_task_vanish),
+    "task crash": Fault(facts="F16", phases=RUNS, cost="tasks", amount=CHOICE, seconds=(0, 0), once=_task_crash),
+    "task vanishes": Fault(facts="F19", phases=HELD, cost="tasks", amount=CHOICE, seconds=(0, 0), once=_task_vanish),
     "reboot": Fault(facts="F19", cost="tasks", times=(1,), amount=CHOICE, seconds=(0, 0), once=_reboot),
-    "slow start": Fault(facts="F20", amount=(2.0, 10.0)),
+    "slow start": Fault(facts="F20", phases=LAUNCHED, amount=(2.0, 10.0)),
     "gateway away briefly": Fault(facts="F8", seconds=(0.5, 4.5), amount=CHOICE),
     "gateway away long": Fault(facts="F8", times=(1, 2), seconds=(7.0, 25.0), amount=CHOICE),
     "gateway reply lost": Fault(facts="F21", rate=LOST),
@@ -133,7 +146,7 @@ FAULTS: dict[str, Fault] = {
     "gateway loses its state": Fault(facts="F21", amount=CHOICE, seconds=(0, 0), once=_lose_state),
     "clock forward": Fault(facts="F14", amount=(1.0, 4000.0), seconds=(0, 0), once=_forward),
     "clock back": Fault(facts="F14", amount=(1.0, 4000.0), seconds=(0, 0), once=_back),
-    "probes fail": Fault(facts="F18", cost="health", seconds=(0.5, 20.0)),
-    "probes hang": Fault(facts="F18", cost="health", seconds=(0.5, 20.0)),
-    "prober cut off": Fault(facts="F18", seconds=(0.5, 20.0)),
+    "probes fail": Fault(facts="F18", phases=PROBED, cost="health", seconds=(0.5, 20.0)),
+    "probes hang": Fault(facts="F18", phases=PROBED, cost="health", seconds=(0.5, 20.0)),
+    "prober cut off": Fault(facts="F18", phases=PROBED, seconds=(0.5, 20.0)),
 }

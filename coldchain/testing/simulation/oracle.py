@@ -57,4 +57,9 @@ def differences(expected: Result, result: Result) -> list[tuple[str, str]]:
         more = result.end.created.get(app_id, 0) - count
         if not 0 <= more <= killed[app_id]:
             found.append(("I4", f"{more} more tasks of {app_id} created than without faults, {killed[app_id]} killed"))
+        fewer = expected.end.deleted.get(app_id, 0) - result.end.deleted.get(app_id, 0)
+        if not 0 <= fewer <= killed[app_id]:
+            found.append(
+                ("I4", f"{fewer} fewer tasks of {app_id} deleted than without faults, {killed[app_id]} killed")
+            )
     return found

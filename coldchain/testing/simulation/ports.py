@@ -142,8 +142,8 @@ class EngineHandle(Handle):
             await self._existence.reach()
             yield status
 
-    def logs(self, task_id: str, *, follow: bool, tail: int | None) -> AsyncIterator[bytes]:
-        return self._world.engine.logs(task_id, follow=follow, tail=tail)
+    def logs(self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None) -> AsyncIterator[bytes]:
+        return self._world.engine.logs(task_id, follow=follow, tail=tail, since=since)
 
     async def close(self) -> None:
         """It goes on without its controller."""

@@ -21,11 +21,12 @@ FIXPOINT_SECONDS = 6.0
 
 class End(Noun, frozen=True, kw_only=True):
     """Where a life ended. `apps`: what is wanted of each app and how many instances of which images serve;
-    `deployments`: kind, state and cause of each; `created`: tasks made, by app."""
+    `deployments`: kind, state and cause of each; `created`: tasks made, `deleted`: tasks ended by order, by app."""
 
     apps: dict[str, str]
     deployments: tuple[str, ...]
     created: dict[str, int]
+    deleted: dict[str, int]
 
 
 class Result(Noun, frozen=True, kw_only=True):
@@ -77,23 +78,31 @@ async def _whole(world: World, user: User, schedule: Schedule) -> None:
     await user.live()
     await asyncio.gather(*injections)
     world.calm()
-    limit = world.clock.monotonic() + REST_WITHIN_SECONDS
-    while waits := restless(world):
-        if world.clock.monotonic() > limit:
-            world.checkers.violated("I12", f"not at rest {REST_WITHIN_SECONDS:g} s after the last fault: {waits}")
-            break
-        # A rollout of a good version that the faults held up may still end in the bad one before it.
-        await user.mend()
-        await asyncio.sleep(0.5)
-    else:
-        await _fixpoint(world)
+    await _rest(world, user)
     for task in (supervisor, *world.feeds):
         if task.done():
             world.checkers.violated("alive", f"a loop ended: {task}")
 
 
+async def _rest(world: World, user: User) -> None:
+    """Without faults all comes to rest. A rollout of a good version that they held up may still end in a bad one."""
+    limit = world.clock.monotonic() + REST_WITHIN_SECONDS
+    while True:
+        await user.mend()
+        waits = restless(world)
+        if not waits:
+            await _fixpoint(world)
+            return
+        if world.clock.monotonic() > limit:
+            world.checkers.violated("I12", f"not at rest {REST_WITHIN_SECONDS:g} s after the last fault: {waits}")
+            return
+        await asyncio.sleep(0.5)
+
+
 async def _inject(world: World, injection: Injection) -> None:
     await asyncio.sleep(injection.at)
+    if injection.phase is not None:
+        await world.until(injection.phase)
     world.inject(injection)
     if injection.seconds:
         await asyncio.sleep(injection.seconds)
@@ -157,4 +166,6 @@ def _end(world: World) -> End:
         running = Counter(one.spec.image for one in world.engine.held.values() if one.spec.app_id == app_id)
         apps[app_id] = f"{wanted.app if wanted else None} {wanted.image if wanted else None} {dict(running)}"
     deployments = sorted(f"{one.app_id} {one.kind} {one.state}" for one in ledger.deployments.values())
-    return End(apps=apps, deployments=tuple(deployments), created=dict(world.engine.created))
+    return End(
+        apps=apps, deployments=tuple(deployments), created=dict(world.engine.created), deleted=dict(world.deleted)
+    )

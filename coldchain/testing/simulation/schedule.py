@@ -5,6 +5,7 @@ from typing import Literal
 
 from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping, Route, UpgradeStrategy
 from coldchain.model.base import Noun
+from coldchain.model.instance import Phase
 from coldchain.testing.simulation.faults import FAULTS
 
 OperationKind = Literal["create", "deploy", "scale", "change", "restart", "roll back", "cancel", "delete"]
@@ -14,13 +15,31 @@ BAD = ("sick", "crashing", "refused")
 """The first word of an image's tag says how its tasks live: `world.life_of`."""
 
 
+SLOW = ("store slow", "engine slow", "gateway slow")
+"""What makes phases long, so that others strike within them."""
+FOCUSES = (
+    ("task crash", "task vanishes", "update lost", "update late", "update doubled", *SLOW),
+    ("launch refused", "launch reply lost", "slow start", "prepare reply lost", "task crash", *SLOW),
+    ("kill reply lost", "forget reply lost", "update lost", "task crash", "task vanishes", *SLOW),
+    ("probes fail", "probes hang", "prober cut off", "task crash", *SLOW),
+    ("reboot", "crash", "crash after a write", "updates break", *SLOW),
+)
+SHORT_PHASES: tuple[Phase, ...] = ("launching", "starting", "entering", "draining", "closing", "stopping")
+AIMED = 0.3
+"""The share of operations and faults that wait for a phase in which little time is spent."""
+FOCUSED = 0.4
+"""The share of lives with a focus."""
+OFTEN = 4
+
+
 class Operation(Noun, frozen=True, kw_only=True):
-    """What the user asks for, `pause_seconds` after the operation before. `image` None: as it was. `back`: which
-    earlier version, counted from the last."""
+    """What the user asks for, `pause_seconds` after the operation before, and with a `phase` not until an instance is
+    in it. `image` None: as it was. `back`: which earlier version, counted from the last."""
 
     kind: OperationKind
     app_id: str
     pause_seconds: float
+    phase: Phase | None = None
     force: bool = False
     image: str | None = None
     instances: int | None = None
@@ -29,11 +48,12 @@ class Operation(Noun, frozen=True, kw_only=True):
 
 
 class Injection(Noun, frozen=True, kw_only=True):
-    """A fault: of which kind, from when, for how long (seconds); `rate`: the share of calls that it strikes; `amount`:
-    seconds, or a number, by the kind."""
+    """A fault: of which kind, from when (with a `phase` not until an instance is in it), for how long (seconds);
+    `rate`: the share of calls that it strikes; `amount`: seconds, or a number, by the kind."""
 
     kind: str
     at: float
+    phase: Phase | None = None
     seconds: float = 0.0
     rate: float = 1.0
     amount: float = 0.0
@@ -128,6 +148,7 @@ def _operation(draw: random.Random, app: App) -> Operation:
         kind=kind,
         app_id=app.id,
         pause_seconds=draw.choice((0.0, 0.05, 0.3, 1.0, 3.0, 8.0)) * draw.random() * 2,
+        phase=draw.choice(SHORT_PHASES) if draw.random() < AIMED else None,
         force=draw.random() < 0.6,
         image=image,
         instances=instances,
@@ -137,21 +158,24 @@ def _operation(draw: random.Random, app: App) -> Operation:
 
 
 def _injections(draw: random.Random, span: float) -> list[Injection]:
-    """Each kind is on or off in a life; how often and how hard it strikes is drawn for the whole life."""
+    """Each kind is on or off in a life; how often and how hard it strikes is drawn for the whole life. Some lives have
+    a focus: a few kinds that meet in the same moments strike often, the others hardly."""
     share = draw.choice((0.1, 0.25, 0.25, 0.4))
+    focus = draw.choice(FOCUSES) if draw.random() < FOCUSED else ()
     found = []
     for name, fault in FAULTS.items():
-        if draw.random() >= share:
+        if draw.random() >= ((0.5 if name in focus else 0.03) if focus else share):
             continue
         hardness = draw.random()
         found += [
             Injection(
                 kind=name,
                 at=round(draw.random() * span, 3),
+                phase=draw.choice(SHORT_PHASES) if draw.random() < AIMED else None,
                 seconds=round(draw.uniform(*fault.seconds), 3),
                 rate=round(fault.rate[0] + (fault.rate[1] - fault.rate[0]) * hardness, 3),
                 amount=round(draw.uniform(*fault.amount), 3),
             )
-            for _ in range(draw.choice(fault.times))
+            for _ in range(draw.choice(fault.times) * (OFTEN if focus and len(fault.times) > 1 else 1))
         ]
     return sorted(found, key=lambda one: one.at)

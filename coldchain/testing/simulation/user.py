@@ -30,6 +30,8 @@ class User:
         """Ask for everything that the schedule has."""
         for number, operation in enumerate(self._schedule.operations):
             await asyncio.sleep(operation.pause_seconds)
+            if operation.phase is not None:
+                await self._world.until(operation.phase)
             self.outcomes.append(await self._ask(operation, f"user-{number}"))
             if self._schedule.patient:
                 await self._ended(operation.app_id)

@@ -1,6 +1,7 @@
 """world: everything around the controller, the controllers one after the other, and the switches of the faults."""
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from coldchain.control.controller import Controller
 from coldchain.control.gateway import feed_gateway
 from coldchain.model.errors import ColdchainError
 from coldchain.model.health import Probe, ProbeResult
+from coldchain.model.instance import Phase
 from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.ports.store import Change
 from coldchain.store.memory import MemoryStore
@@ -29,6 +31,7 @@ from coldchain.testing.simulation.ports import (
 from coldchain.testing.simulation.schedule import Injection, Schedule
 
 SNAPSHOTS_KEPT = 40
+AIM_SECONDS = 10.0
 
 
 class World:
@@ -48,6 +51,7 @@ class World:
         self.foreign = [_foreign(number) for number in range(2)]
         self.controllers = 0
         self.killed: Counter[str] = Counter()
+        self.deleted: Counter[str] = Counter()
         self.writes = 0
         self._active: dict[str, Injection] = {}
         self._draws: dict[str, random.Random] = {}
@@ -55,6 +59,7 @@ class World:
         self._restore: MemoryStore | None = None
         self._crash_at: tuple[str, int, bool] | None = None
         self._down_seconds = 0.2
+        self._awaited: dict[Phase, asyncio.Event] = {}
         self.feeds: list[asyncio.Task[None]] = []
 
     def draw(self, name: str) -> random.Random:
@@ -62,6 +67,17 @@ class World:
         if name not in self._draws:
             self._draws[name] = random.Random(f"{name} {self.schedule.seed}")
         return self._draws[name]
+
+    async def until(self, phase: Phase) -> None:
+        """Wait until an instance comes into the phase, or for as long as seems worth it."""
+        came = self._awaited.setdefault(phase, asyncio.Event())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(came.wait(), AIM_SECONDS)
+
+    def stepped(self, phase: Phase) -> None:
+        """An instance came into the phase."""
+        if phase in self._awaited:
+            self._awaited.pop(phase).set()
 
     # Faults
 
@@ -101,7 +117,9 @@ class World:
 
     def struck(self, kind: str, instance_id: str = "") -> None:
         """A fault struck: one instance, or all."""
-        self.coverage.struck(kind, [instance_id] if instance_id else self.checkers.ledger.instances)
+        records = self.checkers.ledger.instances
+        names = [name for name in ([instance_id] if instance_id else records) if name in records]
+        self.coverage.struck(kind, [name for name in names if records[name].phase in FAULTS[kind].phases])
 
     def crash(self, kind: str, down_seconds: float) -> None:
         """The controller is gone from one moment to the next, and started again after a while."""
