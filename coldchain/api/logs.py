@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import structlog
@@ -11,7 +11,8 @@ from aiohttp import web
 from coldchain.api.context import Context, context_of, unknown_app
 from coldchain.api.exchange import HEADERS, app_id_of, flag, number
 from coldchain.api.streams import relay
-from coldchain.model.errors import ColdchainError, NotFound
+from coldchain.model.app import YEAR_SECONDS
+from coldchain.model.errors import ColdchainError, MalformedDocument, NotFound
 from coldchain.model.instance import Instance
 
 TAIL_MAX = 100_000
@@ -25,6 +26,15 @@ LOOK_SECONDS = 1.0
 
 Line = tuple[str, str]
 """Instance id, and what it wrote."""
+
+
+class Part(NamedTuple):
+    """Which lines of an instance: the last `tail` of those written since then (seconds since the epoch)."""
+
+    tail: int | None
+    since: float | None
+
+
 Reading = Literal["ended", "absent", "broken"]
 """Whether an instance's output was read to its end, was not there yet, or stopped half-way."""
 
@@ -32,20 +42,28 @@ log = structlog.get_logger(__name__)
 
 
 async def follow_logs(request: web.Request) -> web.StreamResponse:
-    """`follow`, `tail` (lines of each instance, 100), `instance` (beginning of its id), `format` (json, text)."""
+    """`follow`, `tail` (lines of each instance, 100), `sinceSeconds` (how long ago the first line was written at most),
+    `previous` (of those that have ended), `instance` (beginning of its id), `format` (json, text)."""
     context, app_id = context_of(request), app_id_of(request)
-    follow, tail = flag(request, "follow"), number(request, "tail", TAIL_MAX)
-    tail = TAIL_DEFAULT if tail is None else tail
+    part, follow, previous = _part(request, context), flag(request, "follow"), flag(request, "previous")
     plain = request.query.get("format") == "text"
     chosen = request.query.get("instance")
     only = context.instance(chosen, app_id).id if chosen is not None else None
     if app_id not in context.controller.state.apps and not context.instances(app_id):
         raise unknown_app(app_id)
+    if follow and previous:
+        raise MalformedDocument("What has ended writes no more", todo="Ask for follow or for previous")
 
     def choose() -> list[Instance]:
-        return _with_output(context, app_id) if only is None else _only(context, app_id, only)
+        placed = [one for one in context.instances(app_id) if one.agent is not None and only in (None, one.id)]
+        if previous:
+            return [one for one in placed if not one.live]
+        # When none runs any more, those that did: why an app does not run is in their output.
+        return placed if only else [one for one in placed if one.live] or placed
 
-    lines = _followed(context, choose, tail) if follow else _present(context, choose(), tail)
+    lines = _followed(context, choose, part) if follow else _present(context, choose(), part)
+    if previous:
+        lines = _with_last_failure(context, app_id, only, lines)
     response = web.StreamResponse(headers=HEADERS | {"X-Accel-Buffering": "no"})
     response.content_type = "text/plain" if plain else "application/x-ndjson"
     response.charset = "utf-8"
@@ -53,14 +71,10 @@ async def follow_logs(request: web.Request) -> web.StreamResponse:
     return await relay(request, response, _chunks(lines, plain), idle=b"", idle_seconds=LOOK_SECONDS)
 
 
-def _with_output(context: Context, app_id: str) -> list[Instance]:
-    """Those with a task; when none has one any more, those that had: why an app does not run is in their output."""
-    placed = [one for one in context.instances(app_id) if one.agent is not None]
-    return [one for one in placed if one.live] or placed
-
-
-def _only(context: Context, app_id: str, instance_id: str) -> list[Instance]:
-    return [one for one in context.instances(app_id) if one.id == instance_id]
+def _part(request: web.Request, context: Context) -> Part:
+    tail, seconds = number(request, "tail", TAIL_MAX), number(request, "sinceSeconds", YEAR_SECONDS)
+    since = None if seconds is None else context.settings.clock.now() - seconds
+    return Part(tail=TAIL_DEFAULT if tail is None else tail, since=since)
 
 
 async def _chunks(lines: AsyncGenerator[Line, None], plain: bool) -> AsyncGenerator[bytes, None]:
@@ -72,10 +86,11 @@ async def _chunks(lines: AsyncGenerator[Line, None], plain: bool) -> AsyncGenera
         await lines.aclose()
 
 
-async def _present(context: Context, instances: list[Instance], tail: int) -> AsyncGenerator[Line, None]:
+async def _present(context: Context, instances: list[Instance], part: Part) -> AsyncGenerator[Line, None]:
     for instance in instances:
+        output = context.controller.engine.logs(instance.task_id, follow=False, tail=part.tail, since=part.since)
         try:
-            async for line in _lines(context.controller.engine.logs(instance.task_id, follow=False, tail=tail)):
+            async for line in _lines(output):
                 yield instance.id, line
         except NotFound:
             continue
@@ -83,7 +98,22 @@ async def _present(context: Context, instances: list[Instance], tail: int) -> As
             yield instance.id, f"[output not to be had: {error}]"
 
 
-async def _followed(context: Context, choose: Callable[[], list[Instance]], tail: int) -> AsyncGenerator[Line, None]:
+async def _with_last_failure(
+    context: Context, app_id: str, only: str | None, lines: AsyncGenerator[Line, None]
+) -> AsyncGenerator[Line, None]:
+    """The app's last failed task is known by the end of its output when the rest of it is gone."""
+    told = set()
+    failure = context.controller.state.failures.get(app_id)
+    kept = failure if failure and only in (None, failure.instance_id) else None
+    async for instance_id, line in lines:
+        told.add(instance_id)
+        yield instance_id, line
+    if kept is not None and kept.instance_id not in told:
+        for line in kept.log_tail:
+            yield kept.instance_id, line
+
+
+async def _followed(context: Context, choose: Callable[[], list[Instance]], part: Part) -> AsyncGenerator[Line, None]:
     """Lines of all chosen instances as they come, also of those that start later, until there is none left."""
     queue: asyncio.Queue[Line] = asyncio.Queue(LINES_WAITING_MAX)
     readers: dict[str, asyncio.Task[Reading]] = {}
@@ -96,12 +126,12 @@ async def _followed(context: Context, choose: Callable[[], list[Instance]], tail
                 for one in instances:
                     reader = readers.get(one.id)
                     if reader is None:
-                        lines: int | None = tail if first else None
+                        wanted = part if first else Part(tail=None, since=part.since)
                     elif not reader.done() or reader.result() == "ended":
                         continue
                     else:
-                        lines = 0 if reader.result() == "broken" else None
-                    readers[one.id] = asyncio.create_task(_read(context, one, lines, queue))
+                        wanted = Part(tail=0 if reader.result() == "broken" else None, since=part.since)
+                    readers[one.id] = asyncio.create_task(_read(context, one, wanted, queue))
                 first = False
             try:
                 line = await asyncio.wait_for(queue.get(), LOOK_SECONDS)
@@ -116,9 +146,10 @@ async def _followed(context: Context, choose: Callable[[], list[Instance]], tail
         await asyncio.gather(*readers.values(), return_exceptions=True)
 
 
-async def _read(context: Context, instance: Instance, tail: int | None, queue: asyncio.Queue[Line]) -> Reading:
+async def _read(context: Context, instance: Instance, part: Part, queue: asyncio.Queue[Line]) -> Reading:
+    output = context.controller.engine.logs(instance.task_id, follow=True, tail=part.tail, since=part.since)
     try:
-        async for line in _lines(context.controller.engine.logs(instance.task_id, follow=True, tail=tail)):
+        async for line in _lines(output):
             await queue.put((instance.id, line))
     except NotFound:
         return "absent"

@@ -91,14 +91,19 @@ class DockerClient:
         query = {"v": "1", "force": "1" if force else "0"}
         await self._call("DELETE", f"/containers/{quote(name)}", query=query)
 
-    async def logs(self, name: str, *, follow: bool, tail: int | None) -> AsyncGenerator[bytes, None]:
-        """Output in the order of writing, standard output and error mixed. For containers without a terminal."""
+    async def logs(
+        self, name: str, *, follow: bool, tail: int | None, since: float | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Output in the order of writing, standard output and error mixed. For containers without a terminal.
+        `since` in seconds since the epoch."""
         query = {
             "stdout": "1",
             "stderr": "1",
             "follow": "1" if follow else "0",
             "tail": "all" if tail is None else str(tail),
         }
+        if since is not None:
+            query["since"] = f"{since:.6f}"
         async with self._request("GET", f"/containers/{quote(name)}/logs", query=query, stream=True) as response:
             rest = bytearray()
             async for chunk in response.content.iter_any():

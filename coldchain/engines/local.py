@@ -100,10 +100,12 @@ class LocalEngine:
         """Of all runners; Unavailable as soon as one of them raises it, because its tasks are then unknown."""
         return merged([runner.updates() for runner in self._runners.values()])
 
-    async def logs(self, task_id: str, *, follow: bool, tail: int | None) -> AsyncIterator[bytes]:
+    async def logs(
+        self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None
+    ) -> AsyncIterator[bytes]:
         for runner in self._runners.values():
             with suppress(NotFound):
-                async for piece in runner.logs(task_id, follow=follow, tail=tail):
+                async for piece in runner.logs(task_id, follow=follow, tail=tail, since=since):
                     yield piece
                 return
         raise NotFound(f"no output of task {task_id} is kept", todo="See the app's last failure")

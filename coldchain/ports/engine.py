@@ -48,8 +48,12 @@ class Engine(Protocol):
         """What changes from now on. May lose, repeat and reorder: `tasks` is the truth. Raises `Unavailable`."""
         ...
 
-    def logs(self, task_id: str, *, follow: bool, tail: int | None) -> AsyncIterator[bytes]:
-        """Output of the task as it was written, standard output and error mixed. Raises `NotFound`."""
+    def logs(self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None) -> AsyncIterator[bytes]:
+        """Output of the task as it was written, standard output and error mixed. Raises `NotFound`.
+
+        `tail`: only its last lines; `since`: only what was written from then on (seconds since the epoch), as far as
+        the runner keeps times. Both together: the last lines of what is newer.
+        """
         ...
 
     async def close(self) -> None: ...

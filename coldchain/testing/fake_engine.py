@@ -204,11 +204,15 @@ class FakeEngine:
         finally:
             self._listeners.remove(listener)
 
-    async def logs(self, task_id: str, *, follow: bool, tail: int | None) -> AsyncIterator[bytes]:
+    async def logs(
+        self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None
+    ) -> AsyncIterator[bytes]:
         self._answer()
         if task_id not in self.held:
             raise NotFound(f"no output of task {task_id} is kept")
         lines = self.held[task_id].life.output.splitlines(keepends=True)
+        if since is not None and self.held[task_id].status.at < since:
+            lines = []  # it writes when it starts, and nothing later
         for line in lines if tail is None else lines[len(lines) - tail :]:
             yield line
 

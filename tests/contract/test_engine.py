@@ -334,7 +334,7 @@ async def test_forgotten_when_ended_and_only_then(engine: Engine, watch: Watch) 
 async def test_logs_whole_and_tail(engine: Engine, watch: Watch) -> None:
     spec = make_spec("fails")
     await engine.launch(spec)
-    await watch.until(spec.task_id, lambda status: status.terminal)
+    ended = await watch.until(spec.task_id, lambda status: status.terminal)
     for follow in (False, True):
         if follow and isinstance(engine, FakeEngine):
             continue
@@ -342,6 +342,9 @@ async def test_logs_whole_and_tail(engine: Engine, watch: Watch) -> None:
         assert whole == b"one\ntwo\n"
     tail = b"".join([piece async for piece in engine.logs(spec.task_id, follow=False, tail=1)])
     assert tail == b"two\n"
+    for since, written in ((ended.at - 60, b"one\ntwo\n"), (ended.at + 1, b"")):
+        newer = engine.logs(spec.task_id, follow=False, tail=None, since=since)
+        assert b"".join([piece async for piece in newer]) == written
 
 
 async def test_what_runs_is_adopted_after_a_restart(lab: Lab, watch: Watch) -> None:

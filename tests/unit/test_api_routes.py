@@ -84,6 +84,7 @@ CASES = (
     Case("GET", "/v1/apps/none/status", 404),
     Case("GET", "/v1/apps/a/shop/logs?tail=1&format=text", 200, lambda said: said == "listening on 8080\n"),
     Case("GET", "/v1/apps/a/shop/logs?tail=many", 400),
+    Case("GET", "/v1/apps/a/shop/logs?previous&format=text", 200, lambda said: said == ""),
     Case("GET", "/v1/apps/none/logs", 404),
     Case("GET", "/v1/apps/a/shop/history", 200, lambda said: said["deployments"][0]["instances"] == 1),
     Case("GET", "/v1/apps/none/history", 404),

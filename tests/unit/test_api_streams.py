@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 
 from coldchain.api.settings import ApiSettings
+from coldchain.model.task import TaskFailure
 from coldchain.testing.fake_engine import Life
 from coldchain.testing.served_platform import ServedPlatform, served_platform
 
@@ -160,6 +161,52 @@ async def test_output_of_what_crashed_is_shown_when_nothing_runs(platform: Serve
             said = await answer.json()
         assert said["lastFailure"]["exitStatus"] == 3
         assert said["lastFailure"]["logTail"] == ["started", "listening on 8080"]
+
+
+async def test_output_of_those_that_ended(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, APP | {"instances": 1})
+        [first] = platform.controller.state.instances
+        async with session.get("/v1/apps/x/logs?previous") as answer:
+            assert await answer.text() == ""
+        async with session.post("/v2/apps/x/restart") as answer:
+            await platform.ended(session, (await answer.json())["deploymentId"])
+        async with session.get("/v1/apps/x/logs?previous&tail=1") as answer:
+            assert json.loads(await answer.text()) == {"instance": first, "line": "listening on 8080"}
+        async with session.get("/v1/apps/x/logs?previous&follow") as answer:
+            assert answer.status == 400
+
+
+async def test_the_end_of_the_last_failure_is_known_when_all_else_is_gone(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, APP | {"instances": 1})
+        at = platform.clock.now()
+        failure = TaskFailure(
+            app_id="/x",
+            target="cluster",
+            task_id="t",
+            instance_id="gone",
+            version_id="v",
+            agent="a",
+            state="failed",
+            at=at,
+            log_tail=("the last", "words"),
+        )
+        await platform.controller.state.commit([failure])
+        async with session.get("/v1/apps/x/logs?previous") as answer:
+            lines = [json.loads(line) for line in (await answer.text()).splitlines()]
+    assert lines == [{"instance": "gone", "line": "the last"}, {"instance": "gone", "line": "words"}]
+
+
+async def test_output_since_a_moment(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, APP | {"instances": 1})
+        async with session.get("/v1/apps/x/logs?sinceSeconds=600&format=text") as answer:
+            assert await answer.text() == "started\nlistening on 8080\n"
+        async with session.get("/v1/apps/x/logs?sinceSeconds=0") as answer:
+            assert await answer.text() == ""
+        async with session.get("/v1/apps/x/logs?sinceSeconds=soon") as answer:
+            assert answer.status == 400
 
 
 async def test_long_lines_are_cut_and_odd_bytes_shown(platform: ServedPlatform) -> None:

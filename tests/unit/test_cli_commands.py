@@ -241,6 +241,23 @@ def test_logs_story_and_events(server: Server, shop: Path) -> None:
     assert json.loads(seen[0])["eventType"] == "deployment_info"
 
 
+def test_logs_of_a_time_with_a_word_and_of_those_that_ended(server: Server, shop: Path, tmp_path: Path) -> None:
+    server.done("deploy", str(shop))
+    found = server.done("logs", "shop", "--grep", "^listen").splitlines()
+    assert [line.partition(" | ")[2] for line in found] == ["listening on 8080"] * 2
+    assert len(server.done("logs", "shop", "--since", "10m").splitlines()) == 4
+    assert server.done("logs", "shop", "--since", "2100-01-01") == ""
+    assert server.done("logs", "shop", "--previous") == ""
+    old = {name[:8] for name in server.platform.controller.state.instances}
+    server.done("restart", "shop")
+    ended = server.done("logs", "shop", "--previous", "-n", "1").splitlines()
+    assert {line.partition(" | ")[0] for line in ended} == old
+    for wrong in (("--since", "soon"), ("--grep", "("), ("-f", "--previous")):
+        result = server.run("logs", "shop", *wrong)
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: ")
+
+
 @pytest.mark.parametrize(
     ("url", "status", "words"),
     [

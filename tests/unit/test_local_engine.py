@@ -45,7 +45,9 @@ class TableRunner:
             yield status(task_id)
         await asyncio.Event().wait()
 
-    async def logs(self, task_id: str, *, follow: bool, tail: int | None) -> AsyncIterator[bytes]:
+    async def logs(
+        self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None
+    ) -> AsyncIterator[bytes]:
         if task_id not in self.task_ids:
             raise NotFound(task_id)
         yield task_id.encode()

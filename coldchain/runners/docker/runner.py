@@ -262,18 +262,22 @@ class DockerRunner:
 
     # Output
 
-    async def logs(self, task_id: str, *, follow: bool, tail: int | None) -> AsyncIterator[bytes]:
+    async def logs(
+        self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None
+    ) -> AsyncIterator[bytes]:
         """Port text, and: following a task that is not started yet waits for it."""
         with _unavailable():
-            since = time.time()
+            asked_at = time.time()
             found = await self._inspect(task_id)
             if found is None:
                 raise NotFound(f"no output of task {task_id} is kept", todo="See the app's last failure")
             if follow and found["State"]["Status"] == "created" and not found["State"]["Error"]:
                 filters = {"container": [found["Id"]], "event": ["start", "destroy"]}
-                async with contextlib.aclosing(self._client.events(filters, since=since)) as events:
+                async with contextlib.aclosing(self._client.events(filters, since=asked_at)) as events:
                     await anext(events)
-            async with contextlib.aclosing(self._client.logs(found["Id"], follow=follow, tail=tail)) as pieces:
+            async with contextlib.aclosing(
+                self._client.logs(found["Id"], follow=follow, tail=tail, since=since)
+            ) as pieces:
                 async for piece in pieces:
                     yield piece
 
