@@ -4,6 +4,7 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from coldchain.model.backoff import Backoff
+from coldchain.model.catalog import CatalogCheck, CatalogRecord, CatalogService, CatalogSession, KeyValue
 from coldchain.model.deployment import Deployment
 from coldchain.model.gateway import KnownGateway
 from coldchain.model.instance import Instance
@@ -15,6 +16,9 @@ CONTROLLER_TERM = "controller/term"
 
 CONTROLLER_ID = "controller/id"
 """By it the tasks of this store are known: a controller adopts its own and only its own."""
+
+CATALOG = "catalog/"
+"""What the embedded registry keeps, under keys of its own: it has nothing to do with apps and instances."""
 
 Record = AppRecord | Version | Deployment | Instance | TaskFailure | Backoff | KnownGateway
 
@@ -36,6 +40,19 @@ def key_of(record: Record) -> str:
             return _key("backoff", record.target, record.app_id)
         case KnownGateway():
             return _key("gateway", record.name)
+
+
+def catalog_key_of(record: CatalogRecord) -> str:
+    """The key of a record of the embedded registry."""
+    match record:
+        case CatalogService():
+            return CATALOG + _key("service", record.id)
+        case CatalogCheck():
+            return CATALOG + _key("check", record.id)
+        case KeyValue():
+            return CATALOG + _key("key", record.key)
+        case CatalogSession():
+            return CATALOG + _key("session", record.id)
 
 
 def _key(*parts: str) -> str:

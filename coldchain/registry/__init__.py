@@ -1,4 +1,6 @@
-"""The client of the registry, and in server/ the embedded one.
+"""The client of the registry (`consul`), and in `server/` the embedded one.
 
-Still empty: its work has not begun.
+What lives here: the adapter of `ports.registry.Registry`, and a server of Consul's API for who has no Consul.
+What must not: what is registered when; that is decided in `decisions` and carried out in `control`.
+The client speaks to the embedded server as to a real Consul, over HTTP: moving is a change of address.
 """

@@ -1,0 +1,29 @@
+"""Registry: where services are known by name (Consul, or the embedded one that speaks the same)."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from coldchain.model.registration import Registration, ServiceEndpoint
+
+
+class Registry(Protocol):
+    """Raises `Unavailable` when it does not answer: what it knows is then unknown, never gone."""
+
+    async def registrations(self) -> Sequence[Registration]:
+        """All that this controller registered, whenever; nobody else's."""
+        ...
+
+    async def register(self, registration: Registration) -> None:
+        """Make it known as it is, in the place of what has its id. Raises `Rejected` with the reason."""
+        ...
+
+    async def deregister(self, registration_id: str) -> None:
+        """Take it away. Of one that is not there: nothing happens."""
+        ...
+
+    def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncIterator[Sequence[ServiceEndpoint]]:
+        """The endpoints of a service that are not this controller's: now, and each time they change, for ever. While
+        it does not answer nothing comes, and `on_trouble` is told why."""
+        ...
+
+    async def close(self) -> None: ...
