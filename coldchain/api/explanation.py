@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec import to_builtins
+
 from coldchain.api.context import Context
 from coldchain.decisions.explanation import explain
 from coldchain.model.app import App
@@ -57,7 +59,17 @@ def why_not_yet(context: Context, app_id: str) -> str:
 def refused(context: Context, app_id: str) -> list[dict[str, Any]]:
     """The instances that fit no agent, with how many agents each reason excluded."""
     found = context.controller.reconciler.refused.values()
-    return [{"instanceId": one.instance_id, "reasons": one.reasons} for one in found if one.app_id == app_id]
+    return [
+        {
+            "instanceId": one.instance_id,
+            "agents": one.agents,
+            "reasons": one.reasons,
+            "shortages": to_builtins(one.shortages),
+            "words": str(one),
+        }
+        for one in found
+        if one.app_id == app_id
+    ]
 
 
 def condition(context: Context, app_id: str) -> str:

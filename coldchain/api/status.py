@@ -84,6 +84,7 @@ async def show_app(request: web.Request) -> web.Response:
     context, app_id = context_of(request), app_id_of(request)
     state = context.controller.state
     wanted, instances = state.wanted(app_id), context.instances(app_id)
+    seen = context.controller.reconciler.view(app_id).seen
     if wanted is None and not any(one.live for one in instances):
         raise unknown_app(app_id)
     running, failure = state.running.get(app_id), state.failures.get(app_id)
@@ -95,7 +96,7 @@ async def show_app(request: web.Request) -> web.Response:
         | {
             "deployment": _deployment(context, running) if running else None,
             "lastDeployment": deployment_answer(last) if last else None,
-            "instances": [_instance(context, one) for one in instances],
+            "instances": [_instance(context, one, seen[one.id].trouble) for one in instances],
             "lastFailure": failure_answer(failure) if failure else None,
             "backoff": {"failures": backoff.failures, "until": timestamp(backoff.until)} if backoff else None,
             "resolvedImage": wanted.image if wanted else None,
@@ -108,9 +109,10 @@ async def show_app(request: web.Request) -> web.Response:
     )
 
 
-def _instance(context: Context, one: Instance) -> dict[str, Any]:
+def _instance(context: Context, one: Instance, waits_for: str) -> dict[str, Any]:
     verdict = context.controller.health.verdict(one)
     status = context.controller.tasks.tasks.get(one.task_id)
+    bad_since = context.controller.health.bad_since.get(one.id)
     return {
         "id": one.id,
         "taskId": one.task_id,
@@ -119,8 +121,10 @@ def _instance(context: Context, one: Instance) -> dict[str, Any]:
         "since": timestamp(one.since),
         "sinceSeconds": round(max(0.0, context.settings.clock.now() - one.since), 3),
         "standing": verdict.standing if one.live else "unknown",
+        "badSince": timestamp(bad_since) if bad_since is not None else None,
         "ready": verdict.ready,
         "healthDetail": verdict.detail if one.live else "",
+        "waitsFor": waits_for,
         "agent": one.agent,
         "address": one.address,
         "ports": list(one.ports),

@@ -9,7 +9,7 @@ import typer
 from coldchain.cli.client import Client, app_path
 from coldchain.cli.follow import STAGES, failure_lines
 from coldchain.cli.options import DEFAULT_URL, Json, Url, complete_app
-from coldchain.cli.output import console, duration, run, show, table, write_json
+from coldchain.cli.output import console, duration, moment, run, show, table, write_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -130,7 +130,9 @@ def _app(found: dict[str, Any]) -> list["RenderableType"]:
         one = found["deployment"]
         lines.append(Text(f"deployment {one['id']}: {one['kind']}, deadline {one['deadlineAt']} ({one['cause']})"))
         if one["pausedBy"]:
-            lines.append(Text(f"paused by {one['pausedBy']} since {one['pausedAt']}; its time limit stands still"))
+            until = f" until {one['resumesAt']}" if one["resumesAt"] else ""
+            held = f"paused by {one['pausedBy']} since {one['pausedAt']}{until}; its time limit stands still"
+            lines.append(Text(held))
     elif found["lastDeployment"] and found["lastDeployment"]["state"] != "succeeded":
         one = found["lastDeployment"]
         lines.append(Text(f"last deployment {one['id']}: {one['kind']} {one['state']}: {one['reason']}"))
@@ -138,25 +140,55 @@ def _app(found: dict[str, Any]) -> list["RenderableType"]:
         lines.append(Text(f"image: {found['imageProgress']}"))
     if found["explain"]:
         lines.append(Text(f"not there yet: {found['explain']}", style="yellow"))
+    lines += [Text(line, style="yellow") for line in _waiting(found["refused"])]
     lines += [Text(f"warning: {warning}", style="yellow") for warning in found["warnings"]]
     shown: list[RenderableType] = [*lines, Text()]
     if found["instances"]:
         rows = [_instance(one) for one in found["instances"]]
-        shown += [table(("instance", "phase", "for", "health", "agent", "address", "version", "cause"), rows)]
+        columns = ("instance", "phase", "for", "health", "waits for", "agent", "address", "version", "cause")
+        shown += [table(columns, rows)]
     if found["lastFailure"]:
         shown.append(Text())
         shown += [Text(line) for line in failure_lines(found["lastFailure"])]
     return shown
 
 
+def _waiting(refused: list[dict[str, Any]]) -> list[str]:
+    """Who fits no agent, and how many agents each reason excluded; those for the same reasons together."""
+    from coldchain.decisions.placement import REASONS, UNITS
+
+    lines = []
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for one in refused:
+        alike.setdefault(str((one["agents"], one["reasons"])), []).append(one)
+    for group in alike.values():
+        one = group[0]
+        lines.append(f"{len(group)} of its instances fit none of {one['agents']} agents:")
+        for reason, count in one["reasons"].items():
+            line = f"  {count} excluded by: {REASONS[reason]}"
+            if short := one["shortages"].get(reason):
+                wanted, free, whole = (f"{short[name]:.10g}" for name in ("wanted", "free", "whole"))
+                line += f": {wanted} {UNITS[reason]} wanted, at most {free} of {whole} free"
+            lines.append(line)
+    return lines
+
+
+def _health(one: dict[str, Any]) -> str:
+    """In a word where all is well; else what the last check said, and for how long it has been so."""
+    if one["standing"] == "healthy":
+        return str(one["standing"])
+    said = one["healthDetail"] or one["standing"]
+    return f"{said} (since {moment(one['badSince'])})" if one["badSince"] else str(said)
+
+
 def _instance(one: dict[str, Any]) -> tuple[object, ...]:
     ports = ",".join(map(str, one["ports"]))
-    health = one["standing"] if one["standing"] == "healthy" else one["healthDetail"] or one["standing"]
     return (
         one["id"][:ID_SHOWN],
         one["phase"],
         duration(one["sinceSeconds"]),
-        health if one["phase"] in ("starting", "entering", "serving") else None,
+        _health(one) if one["phase"] in ("starting", "entering", "serving") else None,
+        one["waitsFor"] if one["phase"] != "scheduled" else None,
         one["agent"],
         f"{one['address']}:{ports}" if one["address"] and ports else one["address"],
         one["version"],

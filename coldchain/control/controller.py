@@ -70,6 +70,7 @@ class Controller:
             instance, verdict.standing, verdict.detail
         )
         self.reconciler.on_brake = happenings.brake_changed
+        self.reconciler.on_refused = happenings.refused
         self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)
         self.publisher.start()
         self.health.start()
@@ -91,6 +92,9 @@ class Controller:
                 started_at=now,
                 deadline_at=now + (one.deadline_at - one.started_at),
                 paused_at=None if one.paused_at is None else now,
+                resumes_at=None
+                if one.resumes_at is None or one.paused_at is None
+                else now + (one.resumes_at - one.paused_at),
             )
             for one in self.state.running.values()
         ]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from coldchain.control.events import EventLog
 from coldchain.decisions.brake import Brake
+from coldchain.decisions.placement import Refused
 from coldchain.documents import events as bodies
 from coldchain.documents.answers import timestamp
 from coldchain.documents.keys import Record
@@ -51,6 +52,10 @@ class Happenings:
         if healthy is not None:
             self._emit(bodies.health_status_changed_event(instance, healthy, at), detail)
         self._emit(bodies.instance_health_changed_event(instance, healthy, at), detail)
+
+    def refused(self, refused: Refused) -> None:
+        """An instance fits no agent, or does so for other reasons than before."""
+        self._emit(bodies.instance_refused_event(refused, self._clock.now()), str(refused))
 
     def brake_changed(self, brake: Brake) -> None:
         """The brake took hold, let go, or was released by an operator."""

@@ -72,6 +72,7 @@ class Reconciler:
         self.stopping = False
         self.brake = Brake()
         self.on_brake: Callable[[Brake], None] = lambda brake: None
+        self.on_refused: Callable[[Refused], None] = lambda refused: None
         self.on_decision: Callable[[View, float, tuple[Action, ...]], None] = lambda view, now, actions: None
 
     def mark(self, app_ids: Collection[str]) -> None:
@@ -275,9 +276,10 @@ class Reconciler:
 
     def _place(self, plan: Plan) -> None:
         """Place what may be placed, on what this and all other instances leave of the offers."""
+        before = self.refused
         self.refused = {
             name: one
-            for name, one in self.refused.items()
+            for name, one in before.items()
             if name in self._state.instances and name not in plan.waiting
         }
         if not plan.waiting:
@@ -289,6 +291,9 @@ class Reconciler:
         for one in placed:
             plan.place(one)
         self.refused.update({one.instance_id: one for one in refused})
+        for why in refused:
+            if why.instance_id not in before or before[why.instance_id].reasons != why.reasons:
+                self.on_refused(why)
 
     def _launch(self, instance_id: str) -> None:
         instance = self._state.instances.get(instance_id)

@@ -26,16 +26,49 @@ class Placed(Noun, frozen=True, kw_only=True):
     host_ports: tuple[int, ...]
 
 
+REASONS = {
+    "UnfulfilledTarget": "another target",
+    "InsufficientCpus": "too few cpus",
+    "InsufficientMemory": "too little memory",
+    "InsufficientDisk": "too little disk",
+    "InsufficientPorts": "the host ports are taken",
+    "InsufficientAddresses": "no free address",
+}
+"""Why an agent is excluded: in Marathon's words, and in plain ones."""
+UNITS = {"InsufficientCpus": "cpus", "InsufficientMemory": "MiB", "InsufficientDisk": "MiB"}
+
+
+class Shortage(Noun, frozen=True, kw_only=True):
+    """How much of a resource is wanted, and what the agent with the most of it left has `free`, out of its `whole`."""
+
+    wanted: float
+    free: float
+    whole: float
+
+
 class Refused(Noun, frozen=True, kw_only=True):
-    """Why an instance goes nowhere: how many offers each reason excluded, in Marathon's words for them."""
+    """Why an instance goes nowhere: how many of the `agents` each reason excluded; one may have several reasons.
+    `shortages` by reason, where it is one of numbers."""
 
     instance_id: str
     app_id: str
+    agents: int
     reasons: dict[str, int]
+    shortages: dict[str, Shortage] = {}
 
     def __str__(self) -> str:
-        counted = ", ".join(f"{reason} on {agents}" for reason, agents in self.reasons.items())
-        return f"it fits no agent: {counted or 'none offers anything'}"
+        if not self.agents:
+            return "it fits no agent: none offers anything"
+        counted = ", ".join(
+            f"{REASONS[reason]} on {count}{self._numbers(reason)}" for reason, count in self.reasons.items()
+        )
+        return f"it fits none of {self.agents} agents: {counted}"
+
+    def _numbers(self, reason: str) -> str:
+        short = self.shortages.get(reason)
+        if short is None:
+            return ""
+        return f" ({short.wanted:.10g} {UNITS[reason]} wanted, at most {short.free:.10g} of {short.whole:.10g} free)"
 
 
 class _Free:
@@ -62,19 +95,21 @@ class _Free:
             self.mem -= app.mem
             self.disk -= app.disk
 
-    def fit(self, waiting: Waiting) -> Placed | str:
-        app = waiting.app
-        short = [
-            name
-            for name, have, need in (
-                ("InsufficientCpus", self.cpus, app.cpus),
-                ("InsufficientMemory", self.mem, app.mem),
-                ("InsufficientDisk", self.disk, app.disk),
+    def shortages(self, app: App) -> dict[str, Shortage]:
+        """What of its resources is not enough for one more instance of the app."""
+        return {
+            reason: Shortage(wanted=wanted, free=max(0.0, round(free, 6)), whole=whole)
+            for reason, wanted, free, whole in (
+                ("InsufficientCpus", app.cpus, self.cpus, self.offer.cpus),
+                ("InsufficientMemory", app.mem, self.mem, self.offer.mem),
+                ("InsufficientDisk", app.disk, self.disk, self.offer.disk),
             )
-            if have + 1e-9 < need
-        ]
-        if short:
-            return short[0]
+            if free + 1e-9 < wanted
+        }
+
+    def fit(self, waiting: Waiting) -> Placed | str:
+        """Where it could go, or why not, once there is enough of all resources."""
+        app = waiting.app
         ports = next_ports(self.offer.port_ranges, app.wanted_host_ports, self.ports, self.last_port)
         if ports is None:
             return "InsufficientPorts"
@@ -102,9 +137,15 @@ def place(
     refused: list[Refused] = []
     for one in sorted(waiting, key=lambda one: (one.instance.created_at, one.instance.id)):
         reasons: Counter[str] = Counter()
+        shortages: dict[str, Shortage] = {}
         for candidate in sorted(free, key=lambda agent: -agent.mem):
             if candidate.offer.target != one.instance.target:
                 reasons["UnfulfilledTarget"] += 1
+                continue
+            if short := candidate.shortages(one.app):
+                reasons.update(short.keys())
+                for reason, shortage in short.items():
+                    shortages[reason] = max(shortage, shortages.get(reason, shortage), key=lambda known: known.free)
                 continue
             fit = candidate.fit(one)
             if isinstance(fit, Placed):
@@ -113,5 +154,13 @@ def place(
                 break
             reasons[fit] += 1
         else:
-            refused.append(Refused(instance_id=one.instance.id, app_id=one.app.id, reasons=dict(reasons)))
+            refused.append(
+                Refused(
+                    instance_id=one.instance.id,
+                    app_id=one.app.id,
+                    agents=len(offers),
+                    reasons=dict(reasons.most_common()),
+                    shortages=shortages,
+                )
+            )
     return placed, refused

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from coldchain.decisions.placement import Refused
 from coldchain.documents.answers import ACTIONS, TASK_STATES, deployment_version, timestamp
 from coldchain.documents.application import encode_app
 from coldchain.model.app import App
@@ -72,6 +73,17 @@ def instance_health_changed_event(instance: Instance, healthy: bool | None, at: 
         "runSpecId": instance.app_id,
         "runSpecVersion": instance.version_id,
         "healthy": healthy,
+    }
+
+
+def instance_refused_event(refused: Refused, at: float) -> dict[str, Any]:
+    """An instance fits no agent; Coldchain's own."""
+    return _event("instance_refused_event", at) | {
+        "instanceId": refused.instance_id,
+        "runSpecId": refused.app_id,
+        "agents": refused.agents,
+        "reasons": refused.reasons,
+        "message": str(refused),
     }
 
 

@@ -158,7 +158,7 @@ def test_what_fits_nowhere_says_so_and_goes_on_when_an_agent_comes(seed: int) ->
         operations = platform.controller.operations
         deployment = await operations.create(example_app(cpus=1000.0, deadline_seconds=10.0), "test")
         ended = await platform.ended(deployment)
-        assert "InsufficientCpus on 1" in ended.reason
+        assert "too few cpus on 1" in ended.reason
         platform.engine.add_agent(
             Offer(agent="large", target="cluster", hostname="large", cpus=4000.0, mem=9999.0, disk=9999.0)
         )

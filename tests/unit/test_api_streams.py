@@ -55,6 +55,18 @@ async def test_events_come_with_id_type_and_body(platform: ServedPlatform) -> No
     assert {"api_post_event", "deployment_info", "instance_changed_event", "status_update_event"} <= types
 
 
+async def test_an_instance_that_fits_no_agent_is_an_event_once(platform: ServedPlatform) -> None:
+    chosen = "/v2/events?event_type=instance_refused_event&event_type=deployment_failed"
+    async with ClientSession(platform.url) as session, session.get(chosen, headers=STREAM) as answer:
+        async with session.post("/v2/apps", json=APP | {"instances": 1, "mem": 1e6, "deadlineSeconds": 2}):
+            pass
+        first, last = await next_event(answer), await next_event(answer)
+    assert (first["event"], last["event"]) == ("instance_refused_event", "deployment_failed")
+    body = json.loads(first["data"])
+    assert (body["agents"], body["reasons"]) == (1, {"InsufficientMemory": 1})
+    assert "too little memory on 1 (1000000 MiB wanted" in body["cause"]
+
+
 async def test_events_are_chosen_by_type_and_resumed_by_id(platform: ServedPlatform) -> None:
     chosen = "/v2/events?event_type=deployment_info&event_type=deployment_success"
     first = platform.controller.events.emit

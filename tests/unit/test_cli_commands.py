@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,6 +213,28 @@ def test_status_of_all_and_of_one(server: Server, shop: Path, tmp_path: Path) ->
     server.done("deploy", saved(tmp_path, env={"HEALTH": "never"}), "--detach")
     assert "not there yet: 0 of 2 instances" in server.done("status", "/shop")
     assert "deploying" in server.done("status")
+
+
+def test_status_tells_why_instances_are_not_placed(server: Server, tmp_path: Path) -> None:
+    server.done("deploy", saved(tmp_path, instances=2, mem=10**6), "--detach")
+    waiting: list[dict[str, object]] = []
+    while len(waiting) < 2:
+        waiting = server.json("status", "shop")["refused"]
+    assert waiting[0]["reasons"] == {"InsufficientMemory": 1}
+    shown = server.done("status", "shop")
+    assert "2 of its instances fit none of 1 agents:\n  1 excluded by: too little memory: 1000000 MiB wanted" in shown
+    assert server.json("status", "shop")["condition"] == "waiting"
+
+
+def test_status_tells_who_waits_for_a_gateway(server: Server, shop: Path) -> None:
+    server.done("deploy", str(shop))
+    server.platform.gateway.refuses = True
+    server.done("scale", "shop", "3", "--detach")
+    controller = server.platform.controller
+    while not any(one.phase == "entering" for one in controller.state.instances.values()):
+        time.sleep(0.01)
+    entering = [line for line in server.done("status", "shop").splitlines() if " entering " in line]
+    assert "gateway-0" in entering[0]
 
 
 def test_logs_story_and_events(server: Server, shop: Path) -> None:

@@ -81,7 +81,7 @@ def test_steps_show_what_would_never_fit(server: Server, tmp_path: Path) -> None
     result = server.run("diff", saved(tmp_path, mem=10_000_000), "--steps", "--json")
     [found] = json.loads(result.stdout)
     assert found["preview"]["outcome"] == "stuck"
-    assert "InsufficientMemory" in found["preview"]["reason"]
+    assert "too little memory" in found["preview"]["reason"]
     assert found["preview"]["leastInRotation"] == 2
 
 

@@ -64,18 +64,31 @@ def test_a_stopped_instance_holds_address_and_ports_but_no_resources() -> None:
 def test_every_refusal_says_why() -> None:
     fixed = instance(1, agent="agent-1", host_ports=(8080,), phase="stopped")
     cases = [
-        (app(cpus=9.0), offer(), "InsufficientCpus on 1"),
-        (app(mem=9999.0), offer(), "InsufficientMemory on 1"),
-        (app(disk=99.0), offer(), "InsufficientDisk on 1"),
-        (app(host_port=8080), offer(), "InsufficientPorts on 1"),
-        (app(), offer(target="vm"), "UnfulfilledTarget on 1"),
-        (app(), offer(subnet="10.0.0.0/31"), "InsufficientAddresses on 1"),
+        (app(cpus=9.0), offer(), "too few cpus on 1 (9 cpus wanted, at most 4 of 4 free)"),
+        (app(mem=9999.0), offer(), "too little memory on 1 (9999 MiB wanted, at most 1000 of 1000 free)"),
+        (app(disk=99.0), offer(), "too little disk on 1 (99 MiB wanted, at most 10 of 10 free)"),
+        (app(host_port=8080), offer(), "the host ports are taken on 1"),
+        (app(), offer(target="vm"), "another target on 1"),
+        (app(), offer(subnet="10.0.0.0/31"), "no free address on 1"),
     ]
     for wanted, given_out, reason in cases:
         _, refused = place([Waiting(instance=instance(2), app=wanted)], [given_out], [(fixed, app())])
-        assert [str(one) for one in refused] == [f"it fits no agent: {reason}"]
+        assert [str(one) for one in refused] == [f"it fits none of 1 agents: {reason}"]
     _, refused = place([Waiting(instance=instance(2), app=app())], [], [])
     assert str(refused[0]) == "it fits no agent: none offers anything"
+
+
+def test_all_agents_are_counted_by_every_reason_that_excludes_them() -> None:
+    offers = [offer("a", cpus=1.0, mem=50.0), offer("b", mem=200.0), offer("c", target="vm"), offer("d", mem=150.0)]
+    _, [refused] = place([Waiting(instance=instance(2), app=app(cpus=2.0, mem=300.0))], offers, [])
+    assert refused.agents == 4
+    assert refused.reasons == {"InsufficientMemory": 3, "InsufficientCpus": 1, "UnfulfilledTarget": 1}
+    most = refused.shortages["InsufficientMemory"]
+    assert (most.wanted, most.free, most.whole) == (300.0, 200.0, 200.0)
+    assert str(refused) == (
+        "it fits none of 4 agents: too little memory on 3 (300 MiB wanted, at most 200 of 200 free),"
+        " another target on 1, too few cpus on 1 (2 cpus wanted, at most 1 of 1 free)"
+    )
 
 
 def test_instances_spread_by_free_memory() -> None:

@@ -125,7 +125,7 @@ def test_a_placement_that_is_refused_for_now_waits_for_the_old_to_leave() -> Non
     found = preview(view(wanted, [instance(1), instance(2)], app()), [offer(cpus=2.0)], [], NOW)
     assert found.outcome == "reached"
     refused = next(step for step in found.steps if step.happening == "refused")
-    assert "InsufficientCpus on 1" in refused.cause
+    assert "too few cpus on 1" in refused.cause
     launched = next(step for step in found.steps if step.happening == "launch")
     assert found.steps.index(refused) < found.steps.index(launched)
     assert (found.peak_need.cpus, found.offered.cpus) == (3.0, 2.0)
@@ -137,7 +137,7 @@ def test_what_never_fits_is_stuck_and_says_why() -> None:
     assert (found.outcome, found.offered.cpus) == ("stuck", 2.5)
     full = preview(view(app("v2"), [instance(1), instance(2)], app()), [offer(cpus=2.0)], others, NOW)
     assert full.outcome == "stuck"
-    assert "InsufficientCpus on 1" in full.reason
+    assert "too few cpus on 1" in full.reason
     assert happened(full, "leave", "launch") == []
     assert full.offered.cpus == 0.5
     assert full.least_in_rotation == 2
