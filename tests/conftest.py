@@ -7,6 +7,7 @@ and on every real adapter), compat (other people's programs), e2e (the whole pla
 import os
 import secrets
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,7 +24,7 @@ SCHEDULES_TO_JUDGE = 10_000
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also the tests marked long")
     parser.addoption("--schedules", type=int, default=200, metavar="N", help="fault schedules of the simulation")
-    parser.addoption("--seed", metavar="S", help="the first of them, or `any`; 0 if not given, `any` with --long")
+    parser.addoption("--seed", type=int, metavar="S", help="the first of them; a new one each time if not given")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,14 +32,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(SimulationReport(config), "simulation")
     # All processes of a run start from one number; children inherit it.
-    os.environ["COLDCHAIN_SEED"] = os.environ.get("COLDCHAIN_SEED") or _first_seed(config)
+    given = config.getoption("--seed")
+    first = os.environ.get("COLDCHAIN_SEED") or secrets.randbelow(10**9)
+    os.environ["COLDCHAIN_SEED"] = str(first if given is None else given)
 
 
-def _first_seed(config: pytest.Config) -> str:
-    """Fresh ones are for runs that somebody watches, until ten thousand of them in a row break nothing: a rare seed
-    that the checkers judge too hard would stop the work of somebody who changed something else."""
-    given = config.getoption("--seed") or ("any" if config.getoption("--long") else "0")
-    return str(secrets.randbelow(10**9)) if given == "any" else str(int(given))
+def pytest_report_header() -> str:
+    """What repeats the fault schedules of this run."""
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return f"simulation: --seed {os.environ['COLDCHAIN_SEED']} at commit {git.stdout.strip() or 'unknown'}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

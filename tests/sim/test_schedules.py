@@ -1,4 +1,4 @@
-"""Whole lives under faults, drawn from seeds: the same ones in each run unless `--seed` says otherwise."""
+"""Whole lives under faults, drawn from seeds: other ones in each run unless `--seed` says which."""
 
 import pytest
 
