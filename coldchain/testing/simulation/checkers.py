@@ -140,7 +140,7 @@ class Checkers:
 
     def _step(self, after: Instance, was: Phase, phase: Phase) -> None:
         self._world.coverage.moved(after.id, was, phase)
-        self._world.stepped(phase)
+        self._world.stepped(after.id, phase)
         if phase not in TRANSITIONS[was]:
             self.violated("transitions", f"{after.id}: {was} → {phase}")
         if phase == "launching":
@@ -314,8 +314,11 @@ class Checkers:
         if result.outcome == "passed":
             self._passed.add(probe.instance_id)
             self._sick.discard(probe.instance_id)
-        elif result.outcome == "failed":
+            return
+        if result.outcome == "failed":
             self._sick.add(probe.instance_id)
+        if probe.instance_id in self._sick:
+            # Who was sick when nobody could ask any more is held for sick for as long as that lasts.
             self._failed_at[probe.instance_id] = self._now
 
     def applied(self, gateway: "SimulatedGateway", before: Rotation, after: Rotation) -> None:

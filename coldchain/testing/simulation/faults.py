@@ -64,7 +64,7 @@ def _travel(world: "World", share: float) -> None:
 def _task_crash(world: "World", choice: float) -> None:
     running = [name for name, one in world.engine.held.items() if one.status.state == "running"]
     if running:
-        name = running[int(choice * len(running))]
+        name = _chosen(world, running, choice)
         _killed(world, "task crash", name)
         world.engine.crash(name)
 
@@ -72,7 +72,7 @@ def _task_crash(world: "World", choice: float) -> None:
 def _task_vanish(world: "World", choice: float) -> None:
     held = list(world.engine.held)
     if held:
-        name = held[int(choice * len(held))]
+        name = _chosen(world, held, choice)
         _killed(world, "task vanishes", name)
         world.engine.vanish(name)
 
@@ -82,6 +82,11 @@ def _reboot(world: "World", choice: float) -> None:
         _killed(world, "reboot", name)
         world.engine.vanish(name)
     world.crash("reboot", 1.0 + 5.0 * choice)
+
+
+def _chosen(world: "World", task_ids: list[str], choice: float) -> str:
+    aimed = [name for name in task_ids if world.engine.held[name].spec.instance_id == world.aim]
+    return aimed[0] if aimed else task_ids[int(choice * len(task_ids))]
 
 
 def _killed(world: "World", kind: str, task_id: str) -> None:

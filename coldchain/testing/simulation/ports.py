@@ -168,7 +168,7 @@ class ProberHandle(Handle):
         await self._existence.reach()
         world = self._world
         if world.hits("prober cut off", probe.instance_id):
-            return ProbeResult(outcome="unknown", detail="the prober cannot ask")
+            return world.probed(probe, ProbeResult(outcome="unknown", detail="the prober cannot ask"))
         if world.hits("probes hang", probe.instance_id):
             await asyncio.sleep(probe.timeout_seconds)
             await self._existence.reach()

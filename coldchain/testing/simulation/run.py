@@ -101,9 +101,8 @@ async def _rest(world: World, user: User) -> None:
 
 async def _inject(world: World, injection: Injection) -> None:
     await asyncio.sleep(injection.at)
-    if injection.phase is not None:
-        await world.until(injection.phase)
-    world.inject(injection)
+    aim = await world.until(injection.phase) if injection.phase is not None else ""
+    world.inject(injection, aim)
     if injection.seconds:
         await asyncio.sleep(injection.seconds)
         world.end(injection)

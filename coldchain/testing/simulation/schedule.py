@@ -1,6 +1,7 @@
 """schedule: one whole life with its faults, as data, made of a seed."""
 
 import random
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping, Route, UpgradeStrategy
@@ -15,20 +16,23 @@ BAD = ("sick", "crashing", "refused")
 """The first word of an image's tag says how its tasks live: `world.life_of`."""
 
 
-SLOW = ("store slow", "engine slow", "gateway slow")
+SLOW = ("store slow", "gateway slow")
 """What makes phases long, so that others strike within them."""
-FOCUSES = (
-    ("task crash", "task vanishes", "update lost", "update late", "update doubled", *SLOW),
-    ("launch refused", "launch reply lost", "slow start", "prepare reply lost", "task crash", *SLOW),
-    ("kill reply lost", "forget reply lost", "update lost", "task crash", "task vanishes", *SLOW),
-    ("probes fail", "probes hang", "prober cut off", "task crash", *SLOW),
-    ("reboot", "crash", "crash after a write", "updates break", *SLOW),
+FOCUSES: tuple[tuple[str, ...], ...] = (
+    ("task crash", "task vanishes", "update lost", *SLOW),
+    ("task crash", "update doubled", "store slow"),
+    ("task crash", "update late", *SLOW),
+    ("launch refused", "launch reply lost", "slow start", "prepare reply lost", "engine slow"),
+    ("kill reply lost", "forget reply lost", "task vanishes", *SLOW),
+    ("probes fail", "probes hang", "prober cut off", *SLOW),
+    ("reboot", "crash before a write", "crash after a write", "updates break", *SLOW),
 )
-SHORT_PHASES: tuple[Phase, ...] = ("launching", "starting", "entering", "draining", "closing", "stopping")
-AIMED = 0.3
-"""The share of operations and faults that wait for a phase in which little time is spent."""
+SHORT_PHASES: tuple[Phase, ...] = ("launching", "starting", "entering", "entering", "draining", "closing", "stopping")
+"""Those in which little time is spent; who enters seldom leaves at once."""
+AIMED = 0.4
+"""The share of operations and faults that wait for such a phase."""
 FOCUSED = 0.4
-"""The share of lives with a focus."""
+"""The share of lives with a focus: a few kinds of faults that meet, and one phase that all aims at."""
 OFTEN = 4
 
 
@@ -77,7 +81,9 @@ def generate(seed: int) -> Schedule:
     patient = draw.random() < 0.4
     apps = tuple(_app(draw, number, patient) for number in range(draw.choice((1, 1, 2, 2, 3))))
     operations = [Operation(kind="create", app_id=app.id, pause_seconds=draw.random(), force=True) for app in apps]
-    operations += [_operation(draw, draw.choice(apps)) for _ in range(draw.randint(3, 10))]
+    focus: Sequence[str] = draw.choice(FOCUSES) if draw.random() < FOCUSED else ()
+    phases = (draw.choice(SHORT_PHASES),) if focus else SHORT_PHASES
+    operations += [_operation(draw, draw.choice(apps), phases) for _ in range(draw.randint(3, 10))]
     span = sum(one.pause_seconds for one in operations) + (4.0 if patient else 1.0) * len(operations)
     return Schedule(
         seed=seed,
@@ -85,7 +91,7 @@ def generate(seed: int) -> Schedule:
         gateways=draw.choice((1, 1, 2, 2, 3)),
         apps=apps,
         operations=tuple(operations),
-        injections=tuple(_injections(draw, span)),
+        injections=tuple(_injections(draw, span, focus, phases)),
     )
 
 
@@ -133,7 +139,7 @@ def _app(draw: random.Random, number: int, patient: bool) -> App:
     )
 
 
-def _operation(draw: random.Random, app: App) -> Operation:
+def _operation(draw: random.Random, app: App, phases: Sequence[Phase]) -> Operation:
     kind: OperationKind = draw.choices(
         ("deploy", "scale", "change", "restart", "roll back", "cancel", "delete", "create"), (8, 5, 2, 2, 2, 4, 2, 2)
     )[0]
@@ -148,8 +154,8 @@ def _operation(draw: random.Random, app: App) -> Operation:
         kind=kind,
         app_id=app.id,
         pause_seconds=draw.choice((0.0, 0.05, 0.3, 1.0, 3.0, 8.0)) * draw.random() * 2,
-        phase=draw.choice(SHORT_PHASES) if draw.random() < AIMED else None,
-        force=draw.random() < 0.6,
+        phase=draw.choice(phases) if draw.random() < AIMED else None,
+        force=draw.random() < 0.7,
         image=image,
         instances=instances,
         drain_seconds=drain,
@@ -157,21 +163,20 @@ def _operation(draw: random.Random, app: App) -> Operation:
     )
 
 
-def _injections(draw: random.Random, span: float) -> list[Injection]:
-    """Each kind is on or off in a life; how often and how hard it strikes is drawn for the whole life. Some lives have
-    a focus: a few kinds that meet in the same moments strike often, the others hardly."""
+def _injections(draw: random.Random, span: float, focus: Collection[str], phases: Sequence[Phase]) -> list[Injection]:
+    """Each kind is on or off in a life; how often and how hard it strikes is drawn for the whole life. Where a life
+    has a focus, its few kinds strike often, the others hardly."""
     share = draw.choice((0.1, 0.25, 0.25, 0.4))
-    focus = draw.choice(FOCUSES) if draw.random() < FOCUSED else ()
     found = []
     for name, fault in FAULTS.items():
-        if draw.random() >= ((0.5 if name in focus else 0.03) if focus else share):
+        if draw.random() >= ((0.8 if name in focus else 0.04) if focus else share):
             continue
         hardness = draw.random()
         found += [
             Injection(
                 kind=name,
                 at=round(draw.random() * span, 3),
-                phase=draw.choice(SHORT_PHASES) if draw.random() < AIMED else None,
+                phase=draw.choice(phases) if draw.random() < AIMED else None,
                 seconds=round(draw.uniform(*fault.seconds), 3),
                 rate=round(fault.rate[0] + (fault.rate[1] - fault.rate[0]) * hardness, 3),
                 amount=round(draw.uniform(*fault.amount), 3),

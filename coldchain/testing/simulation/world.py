@@ -1,7 +1,6 @@
 """world: everything around the controller, the controllers one after the other, and the switches of the faults."""
 
 import asyncio
-import contextlib
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -59,7 +58,8 @@ class World:
         self._restore: MemoryStore | None = None
         self._crash_at: tuple[str, int, bool] | None = None
         self._down_seconds = 0.2
-        self._awaited: dict[Phase, asyncio.Event] = {}
+        self.aim = ""
+        self._awaited: dict[Phase, asyncio.Future[str]] = {}
         self.feeds: list[asyncio.Task[None]] = []
 
     def draw(self, name: str) -> random.Random:
@@ -68,21 +68,28 @@ class World:
             self._draws[name] = random.Random(f"{name} {self.schedule.seed}")
         return self._draws[name]
 
-    async def until(self, phase: Phase) -> None:
-        """Wait until an instance comes into the phase, or for as long as seems worth it."""
-        came = self._awaited.setdefault(phase, asyncio.Event())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(came.wait(), AIM_SECONDS)
+    async def until(self, phase: Phase) -> str:
+        """Wait until an instance comes into the phase, or is there since a moment. Returns its id; empty when for as
+        long as seems worth it none does."""
+        came = self._awaited.setdefault(phase, asyncio.get_running_loop().create_future())
+        try:
+            name = await asyncio.wait_for(asyncio.shield(came), AIM_SECONDS)
+        except TimeoutError:
+            return ""
+        draw = self.draw("aim")
+        await asyncio.sleep(draw.choice((0.0, 0.01, 0.1, 0.5)) * draw.random())
+        return name
 
-    def stepped(self, phase: Phase) -> None:
+    def stepped(self, instance_id: str, phase: Phase) -> None:
         """An instance came into the phase."""
         if phase in self._awaited:
-            self._awaited.pop(phase).set()
+            self._awaited.pop(phase).set_result(instance_id)
 
     # Faults
 
-    def inject(self, injection: Injection) -> None:
-        """A fault happens, or begins to strike."""
+    def inject(self, injection: Injection, aim: str = "") -> None:
+        """A fault happens, to the instance `aim` if it is of a kind that chooses one; or begins to strike."""
+        self.aim = aim
         once = FAULTS[injection.kind].once
         if once is not None:
             once(self, injection.amount)
@@ -146,6 +153,8 @@ class World:
         """Restart on an older snapshot of the store."""
         if self._snapshots:
             self._restore = self._snapshots[int(share * len(self._snapshots))]
+            if self.existence.dead.is_set():
+                self.struck("time travel")
             self.crash("time travel", 1.0)
 
     # Store
@@ -228,7 +237,7 @@ class World:
     def request_seconds(self) -> float:
         """How long a request goes on that is open when its endpoint gets weight 0."""
         draw = self.draw("requests")
-        return draw.choice((0.0, 0.0, 0.3, 1.0, 12.0)) * draw.random()
+        return draw.choice((0.0, 0.3, 1.0, 3.0, 12.0)) * draw.random()
 
     def probed(self, probe: Probe, result: ProbeResult) -> ProbeResult:
         """An answer on its way to the controller."""
