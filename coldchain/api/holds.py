@@ -1,4 +1,4 @@
-"""holds: `/v1`: pause and resume a deployment; let go the brake."""
+"""holds: `/v1`: pause, resume and promote a deployment; let go the brake."""
 
 from typing import Any
 
@@ -18,6 +18,12 @@ async def pause(request: web.Request) -> web.Response:
 async def resume(request: web.Request) -> web.Response:
     resumed = await context_of(request).controller.operations.resume(request.match_info["deployment_id"])
     return answer(deployment_answer(resumed))
+
+
+async def promote(request: web.Request) -> web.Response:
+    """Past all steps of its plan. 409 where it has none."""
+    promoted = await context_of(request).controller.operations.promote(request.match_info["deployment_id"])
+    return answer(deployment_answer(promoted))
 
 
 async def release_brake(request: web.Request) -> web.Response:

@@ -57,6 +57,7 @@ OURS: tuple[Route, ...] = (
     ("GET", "/v1/instances/{instance_id}/story", status.show_story),
     ("POST", "/v1/deployments/{deployment_id}/pause", holds.pause),
     ("POST", "/v1/deployments/{deployment_id}/resume", holds.resume),
+    ("POST", "/v1/deployments/{deployment_id}/promote", holds.promote),
     ("POST", "/v1/brake/release", holds.release_brake),
     ("POST", "/v1/down", platform.go_down),
 )

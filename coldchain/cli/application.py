@@ -56,6 +56,7 @@ for command in (
     replay.replay,
     holds.pause,
     holds.resume,
+    holds.promote,
     changes.cancel,
     holds.release_brake,
     changes.delete,

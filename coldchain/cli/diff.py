@@ -133,6 +133,6 @@ def _rollout(shown: dict[str, Any]) -> list[str]:
 
 def _step(step: dict[str, Any]) -> str:
     """One line: the round, what happens to whom, and how many there are after it."""
-    subject = f"{step['seconds']:g} s" if step["happening"] == "wait" else step["instanceId"][:ID_SHOWN]
+    subject = step["instanceId"][:ID_SHOWN] or (f"{step['seconds']:g} s" if step["seconds"] else "")
     counts = f"{step['live']} live, {step['inRotation']} in rotation"
     return f"{step['round']:>3}  {step['happening']:<7}  {subject:<{ID_SHOWN}}  {counts:<24}  {step['cause']}"

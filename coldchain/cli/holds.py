@@ -20,8 +20,13 @@ def pause(deployment: DeploymentId, as_json: Json = False, url: Url = DEFAULT_UR
 
 
 def resume(deployment: DeploymentId, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
-    """Let a paused deployment go on."""
+    """Let a paused deployment go on; one that waits in a step of its plan to the next."""
     run(_hold(Client(url), deployment, "resume", as_json=as_json))
+
+
+def promote(deployment: DeploymentId, as_json: Json = False, url: Url = DEFAULT_URL) -> None:
+    """Let a deployment go on to its end, past all the steps of its plan."""
+    run(_hold(Client(url), deployment, "promote", as_json=as_json))
 
 
 async def _hold(client: Client, given: str, verb: str, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from coldchain.control.state import State
 from coldchain.decisions import deployment as deployments
+from coldchain.decisions import rollout as rollouts
 from coldchain.decisions import version as decide
 from coldchain.decisions.reconcile import version_id
 from coldchain.decisions.route import conflicts
@@ -106,8 +107,21 @@ class Operations:
         return await self._hold(name, lambda running: deployments.pause(running, "operator", self._clock.now()))
 
     async def resume(self, name: str) -> Deployment:
-        """Let a paused deployment go on. What the brake holds is held again at once, as long as it does."""
+        """Let a paused deployment go on: past the step of its plan that it waits in. What the brake holds is held
+        again at once, as long as it does."""
         return await self._hold(name, lambda running: deployments.resume(running, self._clock.now()))
+
+    async def promote(self, name: str) -> Deployment:
+        """Let a deployment go on to its end, past all the steps of its plan. Raises Conflict where it has none."""
+
+        def edit(running: Deployment) -> Deployment:
+            wanted = self._state.wanted(running.app_id)
+            if wanted is None or not wanted.app.rollout.steps:
+                words = f"deployment {running.id} does not go by steps: there is nothing to promote"
+                raise Conflict(words, todo="`coldchain resume` lets a paused one go on.")
+            return rollouts.promote(deployments.resume(running, self._clock.now()), wanted.app)
+
+        return await self._hold(name, edit)
 
     async def _hold(self, name: str, edit: Callable[[Deployment], Deployment]) -> Deployment:
         async with self._state.lock:

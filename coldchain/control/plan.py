@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import msgspec
 
 from coldchain.control.state import State
-from coldchain.decisions import deployment as deployments
 from coldchain.decisions import instance as lives
 from coldchain.decisions.actions import (
     Action,
@@ -15,13 +14,12 @@ from coldchain.decisions.actions import (
     KillTask,
     LaunchTask,
     Move,
-    PauseDeployment,
     Place,
     PrepareImage,
+    RecordDeployment,
     RecordFailure,
     RemoveApp,
     RemoveInstance,
-    ResumeDeployment,
     StartRollback,
 )
 from coldchain.decisions.placement import Placed
@@ -74,12 +72,8 @@ class Plan:
                 case EndDeployment():
                     assert view.deployment is not None
                     self._put(end(view.deployment, action.state, action.cause, self._now))
-                case PauseDeployment():
-                    assert view.deployment is not None
-                    self._put(deployments.pause(view.deployment, "brake", self._now))
-                case ResumeDeployment():
-                    assert view.deployment is not None
-                    self._put(deployments.resume(view.deployment, self._now))
+                case RecordDeployment():
+                    self._put(action.deployment)
                 case StartRollback():
                     self._roll_back(view, action)
                 case RemoveApp():
@@ -155,6 +149,7 @@ class Plan:
                 deadline_at=self._now + app.deadline_seconds,
                 cause=action.cause,
                 rollback_of=failed.id,
+                steps_done=len(app.rollout.steps),
             )
         )
 

@@ -3,7 +3,7 @@ the engine is spoken to; whatever is lost between the two is asked for again by 
 
 from coldchain.model.backoff import Backoff
 from coldchain.model.base import Noun
-from coldchain.model.deployment import DeploymentState
+from coldchain.model.deployment import Deployment, DeploymentState
 from coldchain.model.instance import Phase
 from coldchain.model.task import TaskFailure
 from coldchain.model.version import Version
@@ -51,12 +51,10 @@ class EndDeployment(Action, frozen=True, kw_only=True):
     state: DeploymentState
 
 
-class PauseDeployment(Action, frozen=True, kw_only=True):
-    """Record that the brake holds the running deployment."""
+class RecordDeployment(Action, frozen=True, kw_only=True):
+    """Record the running deployment as it is now: held by brake or plan, or going on, and how far it is."""
 
-
-class ResumeDeployment(Action, frozen=True, kw_only=True):
-    """Record that the brake lets the running deployment go on, with the time it had left."""
+    deployment: Deployment
 
 
 class StartRollback(Action, frozen=True, kw_only=True):

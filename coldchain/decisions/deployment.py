@@ -40,12 +40,15 @@ def step(
     condemned: Collection[str],
     replacing: bool,
     held: bool = False,
+    new: int | None = None,
+    least: int | None = None,
 ) -> Step:
     """The next step towards `app.instances` instances of `config_id`.
 
     `unhealthy`: ids that do not count as capacity. `condemned`: ids to be replaced for bad health.
     `replacing`: a deployment runs that replaces instances of other configurations; without one they count as good.
     `held`: it is paused: what serves stays, and only what is missing altogether is launched.
+    `new`, `least`: as in `rollout.Stage`, of a rollout that goes by steps; None: all.
     """
     wanted = [one for one in instances if one.wanted]
     never_served, failed_to_start, old, good, sick = _sorted_out(wanted, config_id, condemned, replacing)
@@ -57,10 +60,13 @@ def step(
     departures.leave += [(one.id, "it never became healthy") for one in failed_to_start]
     departures.leave += [(one.id, "superseded before it served") for one in old if one.id in never_served]
     served_old = [one for one in old if one.id not in never_served]
-    surplus = len(good) - app.instances
+    kept = max(0, app.instances - new) if new is not None and not held else 0
+    surplus = len(good) + min(kept, len(served_old)) - app.instances
     departures.let_go(_scale_down_order(good, config_id, unhealthy), f"scaled to {app.instances}", surplus)
     if not held:
-        departures.let_go(_first_to_replace(served_old, unhealthy), "replaced by a newer version", len(served_old))
+        departures.let_go(
+            _first_to_replace(served_old, unhealthy), "replaced by a newer version", len(served_old) - kept
+        )
 
     room = max(0, maximum - sum(one.live for one in instances))
     at_rest = not departures.leave and all(
@@ -74,7 +80,11 @@ def step(
         departures.let_go(sick, "replaced for bad health, after it because there is no room beside it", 1)
 
     # One replacement at a time for bad health: a fault that all share must not double the load.
-    missing = app.instances - len(good) - (len(served_old) if held else 0)
+    missing = app.instances - len(good)
+    if held or new is not None:
+        wanted_new = 0 if held or new is None else new
+        altogether = app.instances if least is None else least
+        missing = max(wanted_new - len(good), altogether - len(good) - len(served_old))
     if sick and not old:
         busy = departures.leave or _leaving(instances) or not all(one.in_rotation for one in good)
         missing = min(missing, max(0, app.instances - len(good) - len(sick)) + (0 if busy else 1))
@@ -164,11 +174,11 @@ def overdue(deployment: Deployment, now: float) -> bool:
 
 
 def pause(deployment: Deployment, holder: Holder, now: float) -> Deployment:
-    """The deployment held by `holder`. An operator takes over from the brake, not the other way round."""
+    """The deployment held by `holder`. An operator takes over from brake and plan, not the other way round."""
     if deployment.paused_by == "operator":
         return deployment
     paused_at = now if deployment.paused_at is None else deployment.paused_at
-    return msgspec.structs.replace(deployment, paused_by=holder, paused_at=paused_at)
+    return msgspec.structs.replace(deployment, paused_by=holder, paused_at=paused_at, resumes_at=None)
 
 
 def resume(deployment: Deployment, now: float) -> Deployment:
@@ -176,4 +186,4 @@ def resume(deployment: Deployment, now: float) -> Deployment:
     if deployment.paused_at is None:
         return deployment
     deadline_at = deployment.deadline_at + now - deployment.paused_at
-    return msgspec.structs.replace(deployment, paused_by=None, paused_at=None, deadline_at=deadline_at)
+    return msgspec.structs.replace(deployment, paused_by=None, paused_at=None, resumes_at=None, deadline_at=deadline_at)

@@ -4,7 +4,10 @@ shows to whoever is called at night."""
 from collections.abc import Iterable
 
 from coldchain.decisions import backoff as backoffs
+from coldchain.decisions.rollout import describe
 from coldchain.decisions.view import Seen, View
+from coldchain.model.app import App
+from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance
 
 NAMED = 3
@@ -16,8 +19,8 @@ def explain(view: View, instances: list[Instance], now: float) -> str:
     if view.wanted is None:
         return "; ".join(["instances still stopping", *_waits(view, [one for one in instances if one.live], now)])
     parts = [f"held by the brake: {view.brake}"] if view.brake else []
-    if view.deployment is not None and view.deployment.paused_by == "operator":
-        parts.append("paused by an operator; `coldchain resume` lets it go on")
+    if view.deployment is not None:
+        parts += _hold(view.deployment, view.wanted.app, now)
     config_id = view.wanted.config_id
     live = [one for one in instances if one.live]
     serving = [one for one in live if one.in_rotation and one.version_id == config_id]
@@ -33,6 +36,17 @@ def explain(view: View, instances: list[Instance], now: float) -> str:
     if view.engine_trouble:
         parts.append(f"engine: {view.engine_trouble}")
     return "; ".join(parts)
+
+
+def _hold(deployment: Deployment, app: App, now: float) -> Iterable[str]:
+    """What a deployment waits for that somebody planned or asked for."""
+    yield from describe(deployment, app)
+    if deployment.paused_by == "operator":
+        yield "paused by an operator; `coldchain resume` lets it go on"
+    elif deployment.paused_by == "plan" and deployment.resumes_at is None:
+        yield "paused by plan; `coldchain resume` lets it go on, `coldchain promote` to the end"
+    elif deployment.paused_by == "plan" and deployment.resumes_at is not None:
+        yield f"paused by plan for {max(0.0, deployment.resumes_at - now):.0f} s more"
 
 
 def _at_rest(view: View, one: Instance) -> bool:

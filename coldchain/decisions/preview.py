@@ -13,6 +13,7 @@ import msgspec
 from coldchain.decisions import backoff as backoffs
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import instance as lives
+from coldchain.decisions import rollout as rollouts
 from coldchain.decisions.actions import (
     Action,
     CreateInstances,
@@ -21,11 +22,10 @@ from coldchain.decisions.actions import (
     KillTask,
     LaunchTask,
     Move,
-    PauseDeployment,
     Place,
+    RecordDeployment,
     RecordFailure,
     RemoveInstance,
-    ResumeDeployment,
 )
 from coldchain.decisions.explanation import explain
 from coldchain.decisions.health import Verdict
@@ -43,7 +43,7 @@ MOST_LOOKS = 500_000
 IMAGE = "assumed"
 """Stands for an image that is not resolved yet."""
 
-Happening = Literal["launch", "serve", "leave", "stop", "refused", "wait"]
+Happening = Literal["launch", "serve", "leave", "stop", "refused", "wait", "pause"]
 SHOWN: dict[Phase, Happening] = {
     "launching": "launch",
     "serving": "serve",
@@ -63,8 +63,8 @@ class Resources(Noun, frozen=True, kw_only=True):
 class Step(Noun, frozen=True, kw_only=True):
     """What happens, and how many are `live` and `in_rotation` after it. Steps of one `round` are made together.
 
-    `refused`: the instance fits no agent, as yet. `wait`: for `seconds`, because only time goes on. An instance that
-    is made in the preview is called `new-1` and so on.
+    `refused`: the instance fits no agent, as yet. `wait`: for `seconds`, because only time goes on. `pause`: by plan,
+    for `seconds`; 0: until somebody lets it go on. An instance that is made in the preview is called `new-1` and so on.
     """
 
     round: int
@@ -151,7 +151,7 @@ class _World:
             if self._ended:
                 outcome = "reached"
                 break
-            if any(moved):
+            if any(moved) or self._pause():
                 continue
             if decision.look_again_at is None or math.isinf(decision.look_again_at):
                 outcome = "stuck"
@@ -200,20 +200,25 @@ class _World:
             case RecordFailure():
                 backoff = action.backoff or self._view.backoff
                 self._view = msgspec.structs.replace(self._view, backoff=backoff, failure=action.failure)
-            case PauseDeployment() | ResumeDeployment():
-                self._hold(action)
+            case RecordDeployment():
+                self._view = msgspec.structs.replace(self._view, deployment=action.deployment)
             case EndDeployment():
                 self._ended = True
         return True
 
-    def _hold(self, action: PauseDeployment | ResumeDeployment) -> None:
+    def _pause(self) -> bool:
+        """Show the pause that a step plans, and go on as if it were over or somebody had let it go on."""
         deployment = self._view.deployment
-        assert deployment is not None
-        if isinstance(action, PauseDeployment):
-            deployment = deployments.pause(deployment, "brake", self._now)
-        else:
-            deployment = deployments.resume(deployment, self._now)
-        self._view = msgspec.structs.replace(self._view, deployment=deployment)
+        if deployment is None or deployment.paused_by != "plan":
+            return False
+        resumes_at = deployment.resumes_at
+        until = "" if resumes_at is not None else ", until somebody lets it go on"
+        seconds = 0.0 if resumes_at is None else max(0.0, resumes_at - self._now)
+        self._add("pause", f"{'; '.join(rollouts.describe(deployment, self._wanted.app))}{until}", seconds=seconds)
+        self._now += seconds
+        resumed = deployments.resume(deployment, self._now)
+        self._view = msgspec.structs.replace(self._view, deployment=resumed)
+        return True
 
     def _create(self, action: CreateInstances) -> None:
         self._created += 1

@@ -12,6 +12,7 @@ import msgspec
 from coldchain.decisions import backoff as backoffs
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import instance as lives
+from coldchain.decisions import rollout as rollouts
 from coldchain.decisions.actions import (
     Action,
     CreateInstances,
@@ -20,13 +21,12 @@ from coldchain.decisions.actions import (
     KillTask,
     LaunchTask,
     Move,
-    PauseDeployment,
     Place,
     PrepareImage,
+    RecordDeployment,
     RecordFailure,
     RemoveApp,
     RemoveInstance,
-    ResumeDeployment,
     StartRollback,
 )
 from coldchain.decisions.explanation import explain
@@ -203,6 +203,7 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
         yield PrepareImage(version_id=wanted.config_id, cause="before the first old instance leaves")
         return
     verdicts = {one.id: view.seen[one.id].verdict for one in instances if one.id in view.seen}
+    stage = rollouts.stage(view.deployment, wanted.app, _former(view))
     step = deployments.step(
         wanted.app,
         wanted.config_id,
@@ -211,6 +212,8 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
         condemned=[name for name, verdict in verdicts.items() if verdict.condemned and not view.brake],
         replacing=view.deployment is not None,
         held=bool(view.brake) or (view.deployment is not None and view.deployment.paused_by is not None),
+        new=stage.new if stage else None,
+        least=stage.least if stage else None,
     )
     leaving = dict(step.leave)
     for one in instances:
@@ -251,27 +254,57 @@ def _end(view: View, instances: list[Instance], now: float, alarms: list[float])
         return
     verdicts = {one.id: view.seen[one.id].verdict for one in instances if one.id in view.seen}
     unhealthy = [name for name, verdict in verdicts.items() if verdict.standing == "unhealthy"]
-    if deployments.reached(wanted.app, wanted.config_id, instances, unhealthy):
+    left = deployment.steps_done < len(wanted.app.rollout.steps)
+    held = left or deployment.paused_by in ("plan", "operator")
+    if not held and deployments.reached(wanted.app, wanted.config_id, instances, unhealthy):
         yield EndDeployment(state="succeeded", cause="all wanted instances in rotation, no other left")
+    elif view.brake:
+        if deployment.paused_by is None:
+            held_now = deployments.pause(deployment, "brake", now)
+            yield RecordDeployment(deployment=held_now, cause=view.brake)
+    elif deployment.paused_by == "brake":
+        yield RecordDeployment(deployment=deployments.resume(deployment, now), cause="the brake has let go")
+    elif deployment.paused_by == "plan":
+        yield from _planned_pause(deployment, wanted, instances, unhealthy, now, alarms)
+    elif deployment.paused_by == "operator":
         return
-    if view.brake and deployment.paused_by is None:
-        yield PauseDeployment(cause=view.brake)
-    elif not view.brake and deployment.paused_by == "brake":
-        yield ResumeDeployment(cause="the brake has let go")
+    elif left and rollouts.stands(deployment.steps_done, wanted.app, wanted.config_id, instances, unhealthy):
+        reached = rollouts.reach(deployment, wanted.app, now)
+        yield RecordDeployment(deployment=reached, cause="; ".join(rollouts.describe(reached, wanted.app)))
     elif not deployments.overdue(deployment, now):
         alarms.append(deployment.deadline_at)
     else:
-        yield from _fail(view, deployment, wanted, instances, now)
+        reason = f"deadline of {wanted.app.deadline_seconds:g} s passed: {explain(view, instances, now)}"
+        yield from _fail(view, deployment, wanted, reason, now)
 
 
-def _fail(
-    view: View, deployment: Deployment, wanted: Version, instances: list[Instance], now: float
+def _planned_pause(
+    deployment: Deployment,
+    wanted: Version,
+    instances: list[Instance],
+    unhealthy: list[str],
+    now: float,
+    alarms: list[float],
 ) -> Iterator[Action]:
-    """The deadline has passed: say why, and go back if that is wanted and has not been tried."""
-    allowed = deployment.deadline_at - deployment.started_at
-    reason = f"deadline of {allowed:g} s passed: {explain(view, instances, now)}"
+    """A step is reached: go on when its time is over, or make it good where it does not stand any more."""
+    number = deployment.steps_done - 1
+    if not rollouts.stands(number, wanted.app, wanted.config_id, instances, unhealthy):
+        again = msgspec.structs.replace(deployments.resume(deployment, now), steps_done=number)
+        yield RecordDeployment(deployment=again, cause=f"step {number + 1} does not stand any more")
+    elif deployment.resumes_at is not None and now >= deployment.resumes_at:
+        yield RecordDeployment(deployment=deployments.resume(deployment, now), cause="the planned pause is over")
+    elif deployment.resumes_at is not None:
+        alarms.append(deployment.resumes_at)
+
+
+def _former(view: View) -> Version | None:
+    return view.versions.get(view.deployment.from_version or "") if view.deployment else None
+
+
+def _fail(view: View, deployment: Deployment, wanted: Version, reason: str, now: float) -> Iterator[Action]:
+    """Say why, and go back if that is wanted and has not been tried."""
     yield EndDeployment(state="failed", cause=reason)
-    back = view.versions.get(deployment.from_version or "")
+    back = _former(view)
     if back is not None and deployment.kind != "rollback" and wanted.app.rollback_on_failure:
         yield StartRollback(to=rolled_back(back, wanted, now), cause=f"rollback of {deployment.id}: {reason}")
 

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from coldchain.decisions.reconcile import version_id
+from coldchain.decisions.rollout import steps_done_at_start
 from coldchain.model.app import App, same_configuration
 from coldchain.model.base import Noun
 from coldchain.model.deployment import Deployment, DeploymentKind, DeploymentState
@@ -70,6 +71,7 @@ def change(
             started_at=now,
             deadline_at=now + app.deadline_seconds,
             cause=cause,
+            steps_done=steps_done_at_start(kind, current, wanted, running),
         ),
         ended=ended,
     )

@@ -204,6 +204,8 @@ def deployment_answer(deployment: Deployment) -> dict[str, Any]:
         "startedAt": timestamp(deployment.started_at),
         "pausedBy": deployment.paused_by,
         "pausedAt": timestamp(deployment.paused_at) if deployment.paused_at is not None else None,
+        "resumesAt": timestamp(deployment.resumes_at) if deployment.resumes_at is not None else None,
+        "stepsDone": deployment.steps_done,
         "deadlineAt": timestamp(deployment.deadline_at),
         "endedAt": timestamp(deployment.ended_at) if deployment.ended_at is not None else None,
     }

@@ -41,6 +41,7 @@ def app_findings(app: App) -> Iterator[Finding]:
     yield from _routes(app)
 
 
+    yield from _rollout(app)
 def _id(app: App) -> Iterator[Finding]:
     segments = app.id.removeprefix("/").split("/")
     if ".." in segments or "." in segments:
@@ -272,3 +273,20 @@ def _domain(domain: str, where: Path) -> Iterator[Finding]:
     else:
         reason = "labels of letters, digits and `-`, 63 at most in each, separated by dots"
     yield Finding(where, f"{shown(domain)} is no host name: {reason}")
+
+
+def _rollout(app: App) -> Iterator[Finding]:
+    """Each step says how many, and more than the steps before it that say so in the same way."""
+    most: dict[str, float] = {}
+    for position, step in enumerate(app.rollout.steps):
+        where: Path = ("rollout", "steps", position)
+        inside: tuple[Path, ...] = ((*where, "instances"), (*where, "share"))
+        given = {name: value for name, value in (("instances", step.instances), ("share", step.share)) if value}
+        if len(given) != 1:
+            reason = "instances and share exclude each other: give one of them" if given else "needs instances or share"
+            yield Finding(where, reason, needs=inside)
+        for name, value in given.items():
+            if value <= most.get(name, 0):
+                reason = f"must be above that of the steps before it ({most[name]:g}): each step adds new instances"
+                yield Finding((*where, name), reason)
+            most[name] = max(value, most.get(name, 0))

@@ -1,7 +1,7 @@
 """app: what a user wants to run, as Marathon's users write it, with Coldchain's own fields beside.
 
 Field names and defaults follow Marathon's app definition; `service`, `routes`, `drain_seconds`,
-`settle_seconds`, `deadline_seconds`, `rollback_on_failure` and `target` are Coldchain's own.
+`settle_seconds`, `deadline_seconds`, `rollback_on_failure`, `rollout` and `target` are Coldchain's own.
 """
 
 from typing import Annotated, Literal
@@ -148,6 +148,38 @@ class App(Noun, frozen=True, kw_only=True):
     health_checks: tuple[HealthCheck, ...] = ()
     readiness_checks: tuple[ReadinessCheck, ...] = ()
     upgrade_strategy: UpgradeStrategy = UpgradeStrategy()
+class RolloutStep(Noun, frozen=True, kw_only=True):
+    """How many instances of a new version serve before the rollout pauses: as a number, or as a share of all, rounded
+    up. `pause_seconds` None: until somebody lets it go on."""
+
+    instances: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    share: Annotated[float, Meta(gt=0, le=1)] | None = None
+    pause_seconds: Seconds | None = None
+
+
+class Acceptance(Noun, frozen=True, kw_only=True):
+    """When a rollout is stopped because the gateways see that the new version serves clearly worse than the old one.
+
+    `requests_min`: fewer requests of a version within the last minute say nothing. `error_share_increase_max`: how much
+    higher the share of failed requests may be than the old version's, 0.02 being two in a hundred. `error_share_max`:
+    how high it may be while the old version gets no requests to compare with. `latency_factor_max`: how many times as
+    long as the old version's the usual (median) or the long (95th percentile) requests may take.
+    """
+
+    enabled: bool = True
+    requests_min: Annotated[int, Meta(ge=10, le=10**9)] = 100
+    error_share_increase_max: Annotated[float, Meta(ge=0, le=1)] = 0.02
+    error_share_max: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    latency_factor_max: Annotated[float, Meta(ge=1, le=1000)] = 3.0
+
+
+class Rollout(Noun, frozen=True, kw_only=True):
+    """How a new version takes over: by which steps, and what makes it be taken back on the way."""
+
+    steps: Annotated[tuple[RolloutStep, ...], Meta(max_length=100)] = ()
+    acceptance: Acceptance = Acceptance()
+
+
     backoff_seconds: Seconds = 1.0
     backoff_factor: Annotated[float, Meta(ge=1, le=1000)] = 1.15
     max_launch_delay_seconds: Seconds = 300.0
@@ -178,6 +210,7 @@ class App(Noun, frozen=True, kw_only=True):
         return tuple(port.name for port in self.ports)
 
     @property
+    rollout: Rollout = Rollout()
     def wanted_host_ports(self) -> tuple[int | None, ...]:
         """For each port the host port it wants: 0 any, None none at all."""
         return tuple(port.port if isinstance(port, PortDefinition) else port.host_port for port in self.ports)
@@ -191,5 +224,7 @@ class App(Noun, frozen=True, kw_only=True):
 
 
 def same_configuration(left: App, right: App) -> bool:
-    """True when a task of one serves as a task of the other: all but the number of instances is equal."""
-    return msgspec.structs.replace(left, instances=0) == msgspec.structs.replace(right, instances=0)
+    """True when a task of one serves as a task of the other: all but the number of instances and the way a version
+    takes over is equal."""
+    same = {"instances": left.instances, "rollout": left.rollout}
+    return left == msgspec.structs.replace(right, **same)

@@ -5,15 +5,16 @@ from typing import Literal
 from coldchain.model.base import Noun
 
 DeploymentKind = Literal["start", "scale", "restart", "replace", "stop", "rollback"]
-Holder = Literal["operator", "brake"]
+Holder = Literal["operator", "brake", "plan"]
 DeploymentState = Literal["running", "succeeded", "failed", "cancelled", "superseded"]
 
 
 class Deployment(Noun, frozen=True, kw_only=True):
     """One move. Times in seconds since the epoch. `rollback_of` names the failed deployment that this one takes back.
 
-    A rollback never causes another rollback. `paused_by`, `paused_at`: who holds it and since when; its time limit
-    stands still meanwhile.
+    A rollback never causes another rollback. `steps_done`: how many steps of the app's rollout it has reached; all,
+    where it does not go by steps. `paused_by`, `paused_at`: who holds it and since when; its time limit stands still
+    meanwhile. `resumes_at`: when it goes on by itself; None: when whoever holds it says so.
     """
 
     id: str
@@ -29,8 +30,10 @@ class Deployment(Noun, frozen=True, kw_only=True):
     ended_at: float | None = None
     reason: str = ""
     rollback_of: str | None = None
+    steps_done: int = 0
     paused_by: Holder | None = None
     paused_at: float | None = None
+    resumes_at: float | None = None
 
     @property
     def running(self) -> bool:

@@ -66,16 +66,36 @@ views = st.lists(st.tuples(phases, st.sampled_from([OLD, NEW]), st.booleans(), s
 shares = st.floats(0, 1)
 
 
-@given(views, st.integers(0, 6), shares, shares, st.booleans())
+stages = st.one_of(st.none(), st.tuples(st.integers(0, 6), st.integers(0, 6)))
+
+
+@given(views, st.integers(0, 6), shares, shares, st.booleans(), st.booleans(), stages)
 def test_whatever_is_seen_a_step_keeps_within_its_limits(
-    seen: list[tuple[Phase, str, bool, bool]], wanted: int, minimum: float, over: float, replacing: bool
+    seen: list[tuple[Phase, str, bool, bool]],
+    wanted: int,
+    minimum: float,
+    over: float,
+    replacing: bool,
+    held: bool,
+    stage: tuple[int, int] | None,
 ) -> None:
     instances = [instance(n, phase, version) for n, (phase, version, _, _) in enumerate(seen)]
     unhealthy = {f"{n:03}" for n, (_, _, sick, condemned) in enumerate(seen) if sick or condemned}
     condemned = {f"{n:03}" for n, (_, _, _, condemned) in enumerate(seen) if condemned}
     shop = app(wanted, minimum, over)
     least, most = capacity(shop)
-    found = step(shop, NEW, instances, unhealthy=unhealthy, condemned=condemned, replacing=replacing)
+    new, together = (min(wanted, one) for one in stage) if stage else (None, None)
+    found = step(
+        shop,
+        NEW,
+        instances,
+        unhealthy=unhealthy,
+        condemned=condemned,
+        replacing=replacing,
+        held=held,
+        new=new,
+        least=together,
+    )
     after = moved(instances, found.leave)
 
     if found.launch:

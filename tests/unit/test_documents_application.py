@@ -259,6 +259,19 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
         "",
         None,
     ),
+    ({"rollout": {"steps": [{}]}}, "/rollout/steps/0", "needs instances or share", None),
+    ({"rollout": {"steps": [{"instances": 1, "share": 0.5}]}}, "/rollout/steps/0", "exclude each other", None),
+    ({"rollout": {"steps": [{"instances": 0}]}}, "/rollout/steps/0/instances", "at least 1", None),
+    ({"rollout": {"steps": [{"share": 1.5}]}}, "/rollout/steps/0/share", "above 0 and at most 1", None),
+    ({"rollout": {"steps": [{"instances": 2}, {"instances": 2}]}}, "/rollout/steps/1/instances", "above", None),
+    (
+        {"rollout": {"steps": [{"share": 0.5}, {"instances": 9}, {"share": 0.25}]}},
+        "/rollout/steps/2/share",
+        "must be above that of the steps before it (0.5)",
+        None,
+    ),
+    ({"rollout": {"steps": [{"share": 0.5, "pauseSeconds": -1}]}}, "/rollout/steps/0/pauseSeconds", "at least 0", None),
+    ({"rollout": {"stepps": []}}, "/rollout/stepps", "is not a field", "steps"),
 ]
 
 

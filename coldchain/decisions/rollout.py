@@ -1,0 +1,104 @@
+"""rollout: the steps of a rollout: how many new instances the present one asks for, and when it stands.
+
+A deployment knows only how many steps it has reached; everything else is seen. A step that was reached and does not
+stand any more, because an instance of it failed, is not reached: the rollout makes it good within its time limit.
+"""
+
+import math
+from collections.abc import Collection, Iterable
+
+import msgspec
+
+from coldchain.decisions.deployment import pause
+from coldchain.model.app import App, RolloutStep
+from coldchain.model.base import Noun
+from coldchain.model.deployment import Deployment, DeploymentKind
+from coldchain.model.instance import Instance
+from coldchain.model.version import Version
+
+STEPWISE: tuple[DeploymentKind, ...] = ("replace", "restart")
+"""The moves that go by steps: those that bring a configuration which did not serve before in place of one that does."""
+
+
+class Stage(Noun, frozen=True, kw_only=True):
+    """`new`: how many instances of the new version there are to be in this step. `least`: how many instances of both
+    versions together: what is missing of that is launched at once, and of the new version, as nothing else is."""
+
+    new: int
+    least: int
+
+
+def size(step: RolloutStep, instances: int) -> int:
+    """How many of an app's instances are of the new version once the step is reached. Fractions are rounded up."""
+    wanted = step.instances or math.ceil(round((step.share or 0.0) * instances, 9))
+    return min(instances, max(1, wanted))
+
+
+def stage(deployment: Deployment | None, app: App, former: Version | None) -> Stage | None:
+    """What the deployment asks for now; None where it may take all: it does not go by steps, or has reached the last.
+
+    `former`: the version that it comes from. A pause holds what the step before asked for.
+    """
+    if deployment is None:
+        return None
+    number = deployment.steps_done if deployment.paused_by is None else max(0, deployment.steps_done - 1)
+    if number >= len(app.rollout.steps):
+        return None
+    least = app.instances
+    if former is not None and deployment.kind != "scale":
+        least = min(least, former.app.instances)
+    return Stage(new=size(app.rollout.steps[number], app.instances), least=least)
+
+
+def stands(number: int, app: App, config_id: str, instances: Collection[Instance], unhealthy: Collection[str]) -> bool:
+    """True while the step of this number (from 0) is reached: so many new ones serve, the others leave or left, and
+    there are no more of both than the app has."""
+    new = size(app.rollout.steps[number], app.instances)
+    serving = sum(one.in_rotation and one.version_id == config_id and one.id not in unhealthy for one in instances)
+    wanted = [one for one in instances if one.wanted]
+    old = sum(one.version_id != config_id for one in wanted)
+    return serving >= new and old <= max(0, app.instances - new) and len(wanted) <= app.instances
+
+
+def reach(deployment: Deployment, app: App, now: float) -> Deployment:
+    """The deployment that has reached its step: it pauses by plan."""
+    seconds = app.rollout.steps[deployment.steps_done].pause_seconds
+    paused = pause(deployment, "plan", now)
+    resumes_at = None if seconds is None else now + seconds
+    return msgspec.structs.replace(paused, steps_done=deployment.steps_done + 1, resumes_at=resumes_at)
+
+
+def promote(deployment: Deployment, app: App) -> Deployment:
+    """The deployment as if it had reached all steps. A pause stays."""
+    return msgspec.structs.replace(deployment, steps_done=max(deployment.steps_done, len(app.rollout.steps)))
+
+
+def steps_done_at_start(
+    kind: DeploymentKind, current: Version | None, wanted: Version | None, running: Deployment | None
+) -> int:
+    """How many steps a deployment that begins has behind it: all where it does not go by steps.
+
+    A scale in the middle of a rollout goes on with the step that the rollout was in or waited in: it must not be a
+    way around the plan.
+    """
+    total = len(wanted.app.rollout.steps) if wanted else 0
+    if current is None or wanted is None or not wanted.app.instances:
+        return total
+    if kind in STEPWISE and current.app.instances:
+        return 0
+    if kind == "scale" and running is not None and running.to_version == current.id:
+        waited = running.paused_by in ("plan", "operator") and running.steps_done > 0
+        if running.steps_done < len(current.app.rollout.steps) or waited:
+            return min(total, running.steps_done - waited)
+    return total
+
+
+def describe(deployment: Deployment, app: App) -> Iterable[str]:
+    """How far it is in its steps, in words; nothing where it does not go by steps."""
+    steps, done = app.rollout.steps, deployment.steps_done
+    if deployment.paused_by == "plan" and 0 < done <= len(steps):
+        reached = size(steps[done - 1], app.instances)
+        yield f"step {done} of {len(steps)} reached: {reached} of {app.instances} instances of the new version serve"
+    elif done < len(steps):
+        aim = size(steps[done], app.instances)
+        yield f"step {done + 1} of {len(steps)}: {aim} of {app.instances} instances to be of the new version"
