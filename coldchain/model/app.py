@@ -130,24 +130,6 @@ class Route(Noun, frozen=True, kw_only=True):
     balance: Balance = "round_robin"
 
 
-class App(Noun, frozen=True, kw_only=True):
-    """One app as wanted. Sizes: cpus in shares of a core, mem and disk in MiB."""
-
-    id: str
-    cmd: Text | None = None
-    args: tuple[Text, ...] | None = None
-    cpus: Annotated[float, Meta(ge=0.001, le=10_000)] = 1.0
-    mem: Annotated[float, Meta(ge=0, le=2**30)] = 128.0
-    disk: Annotated[float, Meta(ge=0, le=2**40)] = 0.0
-    instances: Annotated[int, Meta(ge=0, le=10_000)] = 1
-    container: Container | None = None
-    networks: tuple[Network, ...] = ()
-    port_definitions: tuple[PortDefinition, ...] = ()
-    env: dict[Name, Text] = {}
-    labels: dict[Name, Text] = {}
-    health_checks: tuple[HealthCheck, ...] = ()
-    readiness_checks: tuple[ReadinessCheck, ...] = ()
-    upgrade_strategy: UpgradeStrategy = UpgradeStrategy()
 class RolloutStep(Noun, frozen=True, kw_only=True):
     """How many instances of a new version serve before the rollout pauses: as a number, or as a share of all, rounded
     up. `pause_seconds` None: until somebody lets it go on."""
@@ -180,6 +162,24 @@ class Rollout(Noun, frozen=True, kw_only=True):
     acceptance: Acceptance = Acceptance()
 
 
+class App(Noun, frozen=True, kw_only=True):
+    """One app as wanted. Sizes: cpus in shares of a core, mem and disk in MiB."""
+
+    id: str
+    cmd: Text | None = None
+    args: tuple[Text, ...] | None = None
+    cpus: Annotated[float, Meta(ge=0.001, le=10_000)] = 1.0
+    mem: Annotated[float, Meta(ge=0, le=2**30)] = 128.0
+    disk: Annotated[float, Meta(ge=0, le=2**40)] = 0.0
+    instances: Annotated[int, Meta(ge=0, le=10_000)] = 1
+    container: Container | None = None
+    networks: tuple[Network, ...] = ()
+    port_definitions: tuple[PortDefinition, ...] = ()
+    env: dict[Name, Text] = {}
+    labels: dict[Name, Text] = {}
+    health_checks: tuple[HealthCheck, ...] = ()
+    readiness_checks: tuple[ReadinessCheck, ...] = ()
+    upgrade_strategy: UpgradeStrategy = UpgradeStrategy()
     backoff_seconds: Seconds = 1.0
     backoff_factor: Annotated[float, Meta(ge=1, le=1000)] = 1.15
     max_launch_delay_seconds: Seconds = 300.0
@@ -190,6 +190,7 @@ class Rollout(Noun, frozen=True, kw_only=True):
     settle_seconds: Seconds = 3.0
     deadline_seconds: PositiveSeconds = 600.0
     rollback_on_failure: bool = True
+    rollout: Rollout = Rollout()
     target: str = "cluster"
 
     @property
@@ -210,7 +211,6 @@ class Rollout(Noun, frozen=True, kw_only=True):
         return tuple(port.name for port in self.ports)
 
     @property
-    rollout: Rollout = Rollout()
     def wanted_host_ports(self) -> tuple[int | None, ...]:
         """For each port the host port it wants: 0 any, None none at all."""
         return tuple(port.port if isinstance(port, PortDefinition) else port.host_port for port in self.ports)
