@@ -40,7 +40,8 @@ class GatewaySettings:
     """Addresses with port where consumers reach the gateway; IPv6 in brackets."""
 
     status_listen: str = "127.0.0.1:8081"
-    """Where the balancer before this gateway asks `GET /.coldchain/ready`. Loopback unless it stands elsewhere."""
+    """Where the balancer before this gateway asks `GET /.coldchain/ready`, and Prometheus `GET /metrics`. Loopback
+    unless they stand elsewhere: the metrics name services and instances to whoever reaches it."""
 
     worker_processes: int | None = None
     """nginx workers. None: one per core."""

@@ -3,11 +3,13 @@
 --   PUT  /rotation  ← {base, revision, services, routes}; 204 when every worker works by it, 409 out of step,
 --                     507 no memory (nothing changed), 504 a worker did not follow (the text says which)
 --   GET  /traffic?since=MARK → {mark, instances}: what was counted of the instances with news since that mark
+--   GET  /metrics   → Prometheus's text form
 --   POST /lease     ← {"until": CLOCK_MONOTONIC seconds}; ready until then
 --   POST /drain     tells every client connection to close, and is not ready any more; POST /resume takes that back
--- and, on a listener of its own, GET /.coldchain/ready → 200 or 503 for the balancer before this gateway.
+-- and, on a listener of its own, GET /.coldchain/ready → 200 or 503 for the balancer before this gateway, and /metrics.
 
 local cjson = require "cjson.safe"
+local metrics = require "coldchain.metrics"
 local rotation = require "coldchain.rotation"
 local store = require "coldchain.store"
 local traffic = require "coldchain.traffic"
@@ -184,6 +186,25 @@ local function get_traffic()
     return answer(200, format('{"mark": %.0f, "instances": %s}', mark, cjson.encode(instances)))
 end
 
+local function ready()
+    return lease_seconds() > 0 and not control:get("draining")
+end
+
+function M.metrics()
+    ngx.header["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8"
+    workers.tick()
+    local all = workers.all()
+    metrics.print({
+        {"applied_revision", "Revision of the rotation that every worker works by.", applied(all)},
+        {"lease_seconds", "Seconds until the gateway is not ready any more.", lease_seconds()},
+        {"ready", "1 while the balancer before the gateway is told to use it.", ready() and 1 or 0},
+        {"workers", "Workers of nginx that serve.", #all},
+        {"connections", "Open connections of consumers and of whoever asks the gateway itself.",
+            tonumber(ngx.var.connections_active)},
+    }, workers.open(all))
+    return ngx.exit(ngx.HTTP_OK)
+end
+
 local function post_lease()
     local lease = body()
     if not lease or type(lease["until"]) ~= "number" then
@@ -206,6 +227,7 @@ end
 local HANDLERS = {
     ["GET /state"] = get_state,
     ["GET /traffic"] = get_traffic,
+    ["GET /metrics"] = M.metrics,
     ["PUT /rotation"] = put_rotation,
     ["POST /lease"] = post_lease,
     ["POST /drain"] = post_drain,
@@ -221,8 +243,8 @@ function M.control()
 end
 
 function M.ready()
-    local ready = lease_seconds() > 0 and not control:get("draining")
-    return answer(ready and 200 or 503, {ready = ready})
+    local now = ready()
+    return answer(now and 200 or 503, {ready = now})
 end
 
 return M

@@ -23,7 +23,7 @@ local M = {log_accesses = false}
 
 local SLASH = byte("/")
 local NO_ENDPOINT = -3  -- nginx's own answer of a balancer without a choice (NGX_BUSY): it ends the request, no retry
-local CLIENT_LEFT = 499  -- nginx's own
+local CONSUMER_LEFT = 499  -- nginx's own
 local SWITCHED = 101
 local QUICK_SECONDS = 0.005
 local TRIES_MAX = 5
@@ -224,13 +224,24 @@ local function answer_seconds(status, seconds)
     return var.request_completion == "OK" and seconds or nil
 end
 
+-- Whether the instance broke off in the middle of an answer whose length it had given: the consumer was still there.
+-- Of a chunked one nginx does not tell.
+local function broken_off(status)
+    local length = tonumber(var.upstream_http_content_length)
+    local came = length and match(var.upstream_response_length or "", "(%d+)$")
+    return came and tonumber(came) < length and var.request_method ~= "HEAD" and status ~= 304
+        and var.request_completion == "OK"
+end
+
 -- What became of the last try. Those before it were counted when they failed.
 local function count(counter, seconds, one)
     local status = ngx.status
     if one and one.faulted then
         traffic.unanswered(counter)
-    elseif status == CLIENT_LEFT then
-        traffic.client_left(counter)
+    elseif status == CONSUMER_LEFT and not find(var.upstream_status or "", "499$") then
+        traffic.consumer_left(counter)
+    elseif broken_off(status) then
+        traffic.broken_off(counter, status)
     else
         traffic.answered(counter, status, answer_seconds(status, seconds))
     end

@@ -211,6 +211,20 @@ function M.routes(host)
     return routes
 end
 
+-- Open requests of this worker by service and instance; those without any are left out.
+function M.open()
+    local counts = {}
+    for name, service in pairs(M.services) do
+        for _, peer in pairs(service.peers) do
+            if peer.open > 0 then
+                counts[name] = counts[name] or {}
+                counts[name][peer.instance_id] = (counts[name][peer.instance_id] or 0) + peer.open
+            end
+        end
+    end
+    return counts
+end
+
 -- Open requests of this worker at endpoints that get no new ones, by instance; those without any are left out.
 function M.draining()
     local counts = {}

@@ -11,22 +11,22 @@ local values = ngx.shared.coldchain_traffic
 local control = ngx.shared.coldchain_control
 local floor, max, min = math.floor, math.max, math.min
 
-local M = {}
+local M = {bounds = {}}
 
 local FLUSH_SECONDS = 0.25
 local LOCK_SECONDS = 1
 
 -- The places of a record after its mark (place 0: the flush that changed it last); 1 to 5 are answers of 1xx to 5xx.
-local UNANSWERED, CLIENT_LEFT, ERRORS, SECONDS, LATENCIES = 6, 7, 8, 9, 9
-M.UNANSWERED, M.CLIENT_LEFT, M.ERRORS, M.SECONDS, M.LATENCIES = UNANSWERED, CLIENT_LEFT, ERRORS, SECONDS, LATENCIES
+local UNANSWERED, CONSUMER_LEFT, ERRORS, SECONDS, LATENCIES = 6, 7, 8, 9, 9
+M.UNANSWERED, M.CONSUMER_LEFT, M.ERRORS, M.SECONDS, M.LATENCIES = UNANSWERED, CONSUMER_LEFT, ERRORS, SECONDS, LATENCIES
 
-local bounds, classes, places, record, record_bytes
+local classes, places, record, record_bytes
 local changed = {}  -- counters that hold something which no record has yet
 local flush_due = 0
 
 -- `latency_bounds`: upper bounds of the latency classes in seconds; one more class is open.
 function M.init(latency_bounds)
-    bounds, classes = latency_bounds, #latency_bounds + 1
+    M.bounds, classes = latency_bounds, #latency_bounds + 1
     places = LATENCIES + classes
     record = ffi.new("double[?]", places + 1)
     record_bytes = ffi.sizeof(record)
@@ -57,7 +57,7 @@ function M.answered(counter, status, seconds)
         counter[ERRORS] = counter[ERRORS] + 1
     end
     if seconds then
-        local latency = 1
+        local bounds, latency = M.bounds, 1
         while latency < classes and seconds > bounds[latency] do
             latency = latency + 1
         end
@@ -72,9 +72,17 @@ function M.unanswered(counter)
     counter[ERRORS] = counter[ERRORS] + 1
 end
 
+-- The instance began an answer and broke off.
+function M.broken_off(counter, status)
+    M.answered(counter, status)
+    if status < 500 then
+        counter[ERRORS] = counter[ERRORS] + 1
+    end
+end
+
 -- The consumer went before there was an answer: nobody's error.
-function M.client_left(counter)
-    add(counter, CLIENT_LEFT, 1)
+function M.consumer_left(counter)
+    add(counter, CONSUMER_LEFT, 1)
 end
 
 -- The record of an endpoint in `record`; all 0 when there is none.
@@ -157,7 +165,7 @@ function M.each_endpoint(services, visit)
 end
 
 local function sum(into)
-    for class = 1, CLIENT_LEFT do
+    for class = 1, CONSUMER_LEFT do
         into.requests = into.requests + record[class]
     end
     into.errors = into.errors + record[ERRORS]

@@ -1,5 +1,6 @@
 -- What the workers tell each other: which commit each of them works by, and how many requests it has open at
--- endpoints that get no new ones. One line per worker in the shared memory, under its process id.
+-- endpoints that get no new ones. One line per worker in the shared memory, under its process id. Beside it stands what
+-- is open at all endpoints, told less often since nothing waits for it.
 
 local ffi = require "ffi"
 local cjson = require "cjson.safe"
@@ -20,9 +21,10 @@ local M = {draining = false}
 
 local TICK_SECONDS = 0.02
 local POLL_SECONDS = 0.002
+local OPEN_SECONDS = 0.25
 local CLOCK_MONOTONIC = 1
 local time = ffi.new("coldchain_time")
-local own = {}  -- pid, started, name, published
+local own = {open_due = 0}  -- pid, started, name, published, open, open_due
 
 -- Seconds that never jump, the same ones for every process of this machine.
 function M.monotonic()
@@ -70,6 +72,17 @@ local function publish()
     end
 end
 
+local function publish_open(now)
+    if now < own.open_due then
+        return
+    end
+    own.open_due = now + OPEN_SECONDS
+    local text = cjson.encode(rotation.open())
+    if text ~= own.open and control:safe_set("open:" .. own.pid, text) then
+        own.open = text
+    end
+end
+
 -- Takes over what is new and says so, and only then adds up its counts: who reads that this worker works by a commit
 -- knows that it counts nothing more of what the commit took away.
 function M.tick()
@@ -77,7 +90,9 @@ function M.tick()
     if rotation.sync() then
         publish()
     end
-    traffic.flush(M.monotonic())
+    local now = M.monotonic()
+    traffic.flush(now)
+    publish_open(now)
 end
 
 -- `busy` tells whether the worker has requests: one that is told to exit follows the rotation until the last one ends.
@@ -98,7 +113,7 @@ end
 -- Makes itself known before it reads: a commit after that waits for it, one before that is read.
 function M.start(busy)
     local pid = ngx.worker.pid()
-    own.started = started(pid)
+    own.pid, own.started = pid, started(pid)
     own.name = "worker:" .. pid
     math.randomseed(pid + ngx.now() * 1000)
     assert(control:safe_set(own.name, format("%s %.0f 0 0 {}", own.started or "-", store.memory())))
@@ -117,6 +132,7 @@ function M.all()
             -- Where this worker cannot even see itself, /proc says nothing of the others: all count as alive.
             if own.started and started(pid) ~= since then
                 control:delete(name)
+                control:delete("open:" .. pid)
             elseif tonumber(memory) == store.memory() then
                 all[#all + 1] = {
                     pid = tonumber(pid), sequence = tonumber(sequence), revision = tonumber(revision),
@@ -126,6 +142,20 @@ function M.all()
         end
     end
     return all
+end
+
+-- Open requests over these workers, by service and instance.
+function M.open(all)
+    local counts = {}
+    for _, worker in ipairs(all) do
+        for service, instances in pairs(cjson.decode(control:get("open:" .. worker.pid) or "{}")) do
+            counts[service] = counts[service] or {}
+            for instance, open in pairs(instances) do
+                counts[service][instance] = (counts[service][instance] or 0) + open
+            end
+        end
+    end
+    return counts
 end
 
 -- Waits until every live worker works by a commit. Returns the process ids of those that did not in time.

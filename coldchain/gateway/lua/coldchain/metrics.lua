@@ -1,0 +1,79 @@
+-- The gateway's numbers in Prometheus's text form: by service and instance what traffic.lua has on record and what is
+-- open now, and of the gateway itself what the caller hands over.
+
+local rotation = require "coldchain.rotation"
+local traffic = require "coldchain.traffic"
+
+local format = string.format
+
+local M = {}
+
+local PREFIX = "coldchain_gateway_"
+local STATUSES = {"1xx", "2xx", "3xx", "4xx", "5xx"}
+STATUSES[traffic.UNANSWERED], STATUSES[traffic.CONSUMER_LEFT] = "unanswered", "consumer_left"
+
+local ESCAPES = {["\\"] = "\\\\", ["\""] = "\\\"", ["\n"] = "\\n"}
+
+local function quoted(text)
+    return '"' .. string.gsub(text, '[\\"\n]', ESCAPES) .. '"'
+end
+
+local function head(name, kind, help)
+    ngx.print("# HELP ", PREFIX, name, " ", help, "\n# TYPE ", PREFIX, name, " ", kind, "\n")
+end
+
+-- Lines of one family stand together, as the form demands. lines(labels, service, instance) returns the samples of an
+-- endpoint as text.
+local function family(name, kind, help, lines)
+    head(name, kind, help)
+    traffic.each_endpoint(rotation.services, function(service, instance)
+        ngx.print(lines("service=" .. quoted(service) .. ",instance=" .. quoted(instance), service, instance))
+    end)
+end
+
+local function requests(labels, service, instance)
+    local record, lines = traffic.record(service, instance), {}
+    for place, status in ipairs(STATUSES) do
+        if record and record[place] > 0 then
+            lines[#lines + 1] = format('%srequests_total{%s,status="%s"} %.0f\n', PREFIX, labels, status, record[place])
+        end
+    end
+    return lines
+end
+
+local function errors(labels, service, instance)
+    local record = traffic.record(service, instance)
+    return format("%serrors_total{%s} %.0f\n", PREFIX, labels, record and record[traffic.ERRORS] or 0)
+end
+
+local function latencies(labels, service, instance)
+    local record = traffic.record(service, instance)
+    if not record then
+        return ""
+    end
+    local lines, sum = {}, 0
+    for class = 1, #traffic.bounds + 1 do
+        sum = sum + record[traffic.LATENCIES + class]
+        lines[class] = format('%slatency_seconds_bucket{%s,le="%s"} %.0f\n',
+            PREFIX, labels, traffic.bounds[class] or "+Inf", sum)
+    end
+    lines[#lines + 1] = format("%slatency_seconds_sum{%s} %.3f\n%slatency_seconds_count{%s} %.0f\n",
+        PREFIX, labels, record[traffic.SECONDS], PREFIX, labels, sum)
+    return lines
+end
+
+-- `gauges`: list of {name, help, value} of the gateway itself; `open`: open requests by service and instance.
+function M.print(gauges, open)
+    for _, gauge in ipairs(gauges) do
+        head(gauge[1], "gauge", gauge[2])
+        ngx.print(format("%s%s %.17g\n", PREFIX, gauge[1], gauge[3]))
+    end
+    family("in_flight", "gauge", "Open requests at the instance.", function(labels, service, instance)
+        return format("%sin_flight{%s} %.0f\n", PREFIX, labels, (open[service] or {})[instance] or 0)
+    end)
+    family("requests_total", "counter", "Requests sent to the instance, by status class of its answer.", requests)
+    family("errors_total", "counter", "Answers with a status from 500, and requests that it did not answer.", errors)
+    family("latency_seconds", "histogram", "From the request sent to the instance to its whole answer.", latencies)
+end
+
+return M
