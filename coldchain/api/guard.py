@@ -58,14 +58,15 @@ def _words(request: web.Request, error: web.HTTPException) -> str:
 
 @web.middleware
 async def turn_away(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Only who names this machine as this machine is heard; changes only from no page or from a page of our own."""
+    """Only who names this machine as this machine is heard; changes and connections both ways only from no page or from
+    a page of our own."""
     host = request.headers.get("Host")
     if host is not None and not _ours(request, host):
         raise Forbidden(
             f"This API is not called {host[:100]!r}",
             todo="Address it as localhost or by the address it listens on.",
         )
-    if request.method not in READING:
+    if request.method not in READING or "Upgrade" in request.headers:
         site = request.headers.get("Sec-Fetch-Site", "none")
         origin = request.headers.get("Origin")
         if site not in ("none", "same-origin") or (origin is not None and origin != f"http://{host}"):

@@ -14,6 +14,7 @@ from coldchain.api import (
     metrics,
     platform,
     preview,
+    session,
     status,
     tasks,
 )
@@ -64,6 +65,7 @@ OURS: tuple[Route, ...] = (
 STREAMS: tuple[Route, ...] = (
     ("GET", "/v2/events", events.follow_events),
     ("GET", f"/v1/apps/{_APP}/logs", logs.follow_logs),
+    ("GET", f"/v1/apps/{_APP}/exec", session.run_command),
 )
 
 

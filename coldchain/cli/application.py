@@ -4,7 +4,21 @@ from typing import Annotated
 
 import typer
 
-from coldchain.cli import changes, deploy, diff, events, history, holds, init, logs, replay, status, validate, versions
+from coldchain.cli import (
+    changes,
+    deploy,
+    diff,
+    events,
+    history,
+    holds,
+    init,
+    logs,
+    replay,
+    session,
+    status,
+    validate,
+    versions,
+)
 
 EPILOG = (
     "Exit status: 0 done, 1 failed or rolled back, 2 invalid input or usage, 3 no platform answers, 4 timed out, "
@@ -62,3 +76,4 @@ for command in (
     changes.delete,
 ):
     application.command()(command)
+application.command("exec")(session.exec_)

@@ -1,11 +1,13 @@
 """client: the API's addresses as calls. Heavy modules are imported when the first call is made."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from coldchain.cli.errors import Invalid, Refused, Unreachable
+from coldchain.cli.language import _
 
 if TYPE_CHECKING:
     import aiohttp
@@ -83,6 +85,23 @@ class Client:
                     *whole, kept = (kept + chunk).split(b"\n")
                     for line in whole:
                         yield line.decode("utf-8", "replace")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    @asynccontextmanager
+    async def socket(
+        self, path: str, query: Sequence[tuple[str, str]]
+    ) -> AsyncIterator["aiohttp.ClientWebSocketResponse"]:
+        """A connection both ways."""
+        import aiohttp
+
+        try:
+            async with self._open().ws_connect(self.url + path, params=query, max_msg_size=0) as socket:
+                yield socket
+        except aiohttp.WSServerHandshakeError as error:
+            raise Unreachable(
+                _("what answers at {url} does not take this", url=self.url), why=f"status {error.status}"
+            ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(error) from error
 

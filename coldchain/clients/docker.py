@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import aiohttp
 
+from coldchain.clients.docker_stream import DockerStream, Refusal, open_stream
+
 Document = dict[str, Any]
 
 SPOKEN_VERSION = (1, 41)
@@ -115,6 +117,29 @@ class DockerClient:
                     piece = bytes(rest[STREAM_HEADER_BYTES:end])
                     del rest[:end]
                     yield piece
+
+    # Commands in a running container
+
+    async def open_execution(self, execution: str, *, terminal: bool) -> DockerStream:
+        """Start it, with its input and output."""
+        path = f"{self._prefix or ''}/exec/{quote(execution)}/start"
+        try:
+            return await open_stream(self.socket, path, {"Detach": False, "Tty": terminal}, terminal=terminal)
+        except Refusal as refusal:
+            raise DockerRefused(refusal.status, _message(refusal.text)) from refusal
+        except OSError as error:
+            raise DockerUnavailable(f"the Docker Engine at {self.socket} does not answer: {error}") from error
+
+    async def resize_execution(self, execution: str, *, columns: int, rows: int) -> None:
+        await self._call("POST", f"/exec/{quote(execution)}/resize", query={"w": str(columns), "h": str(rows)})
+
+    async def create_execution(self, name: str, document: Document) -> str:
+        """Returns its id. Refused with 409 when the container does not run."""
+        created = await self._call("POST", f"/containers/{quote(name)}/exec", body=document)
+        return str(created["Id"])
+
+    async def inspect_execution(self, execution: str) -> Document:
+        return dict(await self._call("GET", f"/exec/{quote(execution)}/json"))
 
     # Events
 

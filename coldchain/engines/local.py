@@ -14,6 +14,7 @@ from coldchain.model.offer import Offer
 from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.ports.engine import Progress
 from coldchain.ports.runner import Runner
+from coldchain.ports.session import Session, TerminalSize
 
 MEMORY_INFORMATION = Path("/proc/meminfo")
 MIB = 1024 * 1024
@@ -109,6 +110,12 @@ class LocalEngine:
                     yield piece
                 return
         raise NotFound(f"no output of task {task_id} is kept", todo="See the app's last failure")
+
+    async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
+        for runner in self._runners.values():
+            with suppress(NotFound):
+                return await runner.open_session(task_id, command, size)
+        raise NotFound(f"task {task_id} does not run", todo="`coldchain status APP` shows what does")
 
     async def close(self) -> None:
         await asyncio.gather(*(runner.close() for runner in self._runners.values()))

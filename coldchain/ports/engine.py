@@ -6,6 +6,7 @@ from typing import Protocol
 from coldchain.model.app import App
 from coldchain.model.offer import Offer
 from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.ports.session import Session, TerminalSize
 
 Progress = Callable[[str], None]
 """Told in plain words how a long work goes on (`pulling layer 3 of 7`)."""
@@ -54,6 +55,12 @@ class Engine(Protocol):
         `tail`: only its last lines; `since`: only what was written from then on (seconds since the epoch), as far as
         the runner keeps times. Both together: the last lines of what is newer.
         """
+        ...
+
+    async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
+        """Run a program beside the task for a user, with its input and output open; `size`: with a terminal.
+        Raises `NotFound` unless the task runs, `Rejected` when it cannot be run there. What does not exist may also
+        end at once with exit status 126 or 127."""
         ...
 
     async def close(self) -> None: ...

@@ -6,6 +6,7 @@ from typing import Protocol
 from coldchain.model.app import App
 from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.ports.engine import Progress
+from coldchain.ports.session import Session, TerminalSize
 
 
 class Runner(Protocol):
@@ -26,5 +27,7 @@ class Runner(Protocol):
     def logs(
         self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None
     ) -> AsyncIterator[bytes]: ...
+
+    async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session: ...
 
     async def close(self) -> None: ...

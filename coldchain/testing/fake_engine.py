@@ -16,7 +16,9 @@ from coldchain.model.offer import Offer
 from coldchain.model.task import TaskSpec, TaskState, TaskStatus
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Progress
+from coldchain.ports.session import Session, TerminalSize
 from coldchain.runners.docker.specification import task_ports
+from coldchain.testing.fake_session import FakeSession
 
 SIGTERM_STATUS = 143
 SIGKILL_STATUS = 137
@@ -215,6 +217,12 @@ class FakeEngine:
             lines = []  # it writes when it starts, and nothing later
         for line in lines if tail is None else lines[len(lines) - tail :]:
             yield line
+
+    async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
+        self._answer()
+        if task_id not in self.held or self.held[task_id].status.state != "running":
+            raise NotFound(f"task {task_id} does not run")
+        return FakeSession(command, size)
 
     async def close(self) -> None:
         works = [work for task in self.held.values() for work in task.work]

@@ -17,6 +17,7 @@ from coldchain.model.app import App, Container, Docker, Network, PortMapping
 from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.ports.engine import Engine
+from coldchain.ports.session import Session, Stream, TerminalSize
 from coldchain.runners.docker import DockerRunner, DockerSettings
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.fake_engine import FakeEngine, Life
@@ -378,6 +379,49 @@ async def test_updates_begin_with_the_call_and_not_with_the_iteration(engine: En
                     return
 
 
+async def told(session: Session) -> tuple[bytes, bytes, int]:
+    """What it writes until it ends, to each stream, and its exit status."""
+    written: dict[Stream, bytes] = {"output": b"", "error": b""}
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async for stream, piece in session.output():
+            written[stream] += piece
+        status = await session.exit_status()
+    await session.close()
+    return written["output"], written["error"], status
+
+
+async def test_a_command_beside_a_task(engine: Engine, watch: Watch) -> None:
+    spec = make_spec(SERVES)
+    with pytest.raises(NotFound):
+        await engine.open_session(spec.task_id, ["echo"], None)
+    await engine.launch(spec)
+    await watch.until_state(spec.task_id, "running")
+    assert await told(await engine.open_session(spec.task_id, ["echo", "one two"], None)) == (b"one two\n", b"", 0)
+    assert await told(await engine.open_session(spec.task_id, ["sh", "-c", "exit 7"], None)) == (b"", b"", 7)
+    session = await engine.open_session(spec.task_id, ["cat"], None)
+    await session.write(b"given ")
+    await session.write(b"back")
+    await session.end_input()
+    assert await told(session) == (b"given back", b"", 0)
+
+
+async def test_a_command_with_a_terminal_knows_its_size(engine: Engine, watch: Watch) -> None:
+    spec = make_spec(SERVES)
+    await engine.launch(spec)
+    await watch.until_state(spec.task_id, "running")
+    command = ["busybox", "stty", "size"]
+    session = await engine.open_session(spec.task_id, command, TerminalSize(columns=91, rows=33))
+    assert await told(session) == (b"33 91\r\n", b"", 0)
+
+
+async def test_a_program_that_is_not_there(engine: Engine, watch: Watch) -> None:
+    spec = make_spec(SERVES)
+    await engine.launch(spec)
+    await watch.until_state(spec.task_id, "running")
+    *_, status = await told(await engine.open_session(spec.task_id, ["no-such-program"], None))
+    assert status in (126, 127)
+
+
 def gone_fake(folder: Path) -> Engine:
     fake = FakeEngine(SystemClock())
     fake.available = False
@@ -397,6 +441,7 @@ CALLS: dict[str, Callable[[Engine, TaskSpec], Awaitable[object]]] = {
     "forget": lambda engine, spec: engine.forget(spec.task_id),
     "prepare": lambda engine, spec: engine.prepare(spec.app, None, lambda _: None),
     "updates": lambda engine, spec: anext(engine.updates()),
+    "open_session": lambda engine, spec: engine.open_session(spec.task_id, ["echo"], None),
     "logs": lambda engine, spec: anext(engine.logs(spec.task_id, follow=False, tail=None)),
 }
 

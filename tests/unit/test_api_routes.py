@@ -86,6 +86,7 @@ CASES = (
     Case("GET", "/v1/apps/a/shop/logs?tail=many", 400),
     Case("GET", "/v1/apps/a/shop/logs?previous&format=text", 200, lambda said: said == ""),
     Case("GET", "/v1/apps/none/logs", 404),
+    Case("GET", "/v1/apps/a/shop/exec?argument=sh", 400, lambda said: "WebSocket" in said["details"]),
     Case("GET", "/v1/apps/a/shop/history", 200, lambda said: said["deployments"][0]["instances"] == 1),
     Case("GET", "/v1/apps/none/history", 404),
     Case("POST", "/v1/apps/a/shop/rollback", 200, begun, body={"version": "{version}"}),

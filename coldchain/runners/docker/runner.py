@@ -12,10 +12,12 @@ from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.ports.engine import Progress
+from coldchain.ports.session import Session, TerminalSize
 from coldchain.runners.docker import status
 from coldchain.runners.docker.hints import todo_for
 from coldchain.runners.docker.images import Images
 from coldchain.runners.docker.network import Bridge
+from coldchain.runners.docker.session import DockerSession
 from coldchain.runners.docker.settings import DockerSettings
 from coldchain.runners.docker.specification import ADDRESS, CONTROLLER, TASK, container_document, container_name
 
@@ -280,6 +282,30 @@ class DockerRunner:
             ) as pieces:
                 async for piece in pieces:
                     yield piece
+
+    # Commands beside a task
+
+    async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
+        with _unavailable():
+            found = await self._inspect(task_id)
+            if found is None or not found["State"]["Running"]:
+                raise NotFound(f"task {task_id} does not run", todo="`coldchain status APP` shows what does")
+            document = {
+                "AttachStdin": True,
+                "AttachStdout": True,
+                "AttachStderr": True,
+                "Tty": size is not None,
+                "Cmd": list(command),
+            }
+            try:
+                name = await self._client.create_execution(found["Id"], document)
+                stream = await self._client.open_execution(name, terminal=size is not None)
+            except DockerRefused as error:
+                raise Rejected(f"Docker cannot run it beside {task_id}: {error.message.strip()}") from error
+        session = DockerSession(self._client, name, stream, terminal=size is not None)
+        if size is not None:
+            await session.resize(size)
+        return session
 
     async def close(self) -> None:
         tasks = [*self._launching.values(), *(task for _, task in self._stopping.values())]

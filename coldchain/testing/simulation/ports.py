@@ -16,6 +16,7 @@ from coldchain.model.offer import Offer
 from coldchain.model.rotation import GatewayReport, RotationUpdate, ServiceRotation
 from coldchain.model.task import TaskSpec, TaskState, TaskStatus
 from coldchain.ports.engine import Progress
+from coldchain.ports.session import Session, TerminalSize
 from coldchain.ports.store import Change, Changed, Entry, Listing, LostUpdate
 from coldchain.testing.fake_engine import FakeEngine, FakeTask, Life
 from coldchain.testing.fake_gateway import FakeGateway
@@ -144,6 +145,9 @@ class EngineHandle(Handle):
 
     def logs(self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None) -> AsyncIterator[bytes]:
         return self._world.engine.logs(task_id, follow=follow, tail=tail, since=since)
+
+    async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
+        return await self._world.engine.open_session(task_id, command, size)
 
     async def close(self) -> None:
         """It goes on without its controller."""
