@@ -1,6 +1,7 @@
 """reconciler: the controller's main loop: gather what is seen, decide, write, publish, act; again where it changed."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
@@ -66,6 +67,7 @@ class Reconciler:
         self._wake = asyncio.Event()
         self._swept_at = 0.0
         self._alarms: dict[str, float] = {}
+        self._next_alarm_at = math.inf
         self.refused: dict[str, Refused] = {}
         self.progress: dict[str, str] = {}
         self.broken: dict[str, str] = {}
@@ -105,9 +107,8 @@ class Reconciler:
 
     async def _sleep(self) -> None:
         self._wake.clear()
-        due = min(self._alarms.values(), default=self._clock.now() + SWEEP_SECONDS)
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(SWEEP_SECONDS, max(0.0, due - self._clock.now()))):
+            async with asyncio.timeout(min(SWEEP_SECONDS, max(0.0, self._next_alarm_at - self._clock.now()))):
                 await self._wake.wait()
         self._judge(self._clock.now())
         if self._state.in_doubt:
@@ -143,10 +144,17 @@ class Reconciler:
 
     def _take_due(self) -> None:
         now = self._clock.now()
+        if now < self._next_alarm_at:
+            return
         due = [app_id for app_id, at in self._alarms.items() if at <= now]
         for app_id in due:
             del self._alarms[app_id]
         self._dirty.update(due)
+        self._next_alarm_at = min(self._alarms.values(), default=math.inf)
+
+    def _set_alarm(self, app_id: str, at: float) -> None:
+        self._alarms[app_id] = at
+        self._next_alarm_at = min(self._next_alarm_at, at)
 
     async def once(self, app_ids: Iterable[str]) -> None:
         """One pass over these apps: decide on all, write once, publish, then act."""
@@ -203,12 +211,12 @@ class Reconciler:
         except Exception as error:
             log.exception("a bug of ours: no decision on an app", app=app_id)
             self.broken[app_id] = f"{type(error).__name__}: {error}"
-            self._alarms[app_id] = now + AGAIN_SECONDS
+            self._set_alarm(app_id, now + AGAIN_SECONDS)
             return None
         self.broken.pop(app_id, None)
         self._alarms.pop(app_id, None)
         if decision.look_again_at is not None:
-            self._alarms[app_id] = decision.look_again_at
+            self._set_alarm(app_id, decision.look_again_at)
         return view
 
     def view(self, app_id: str) -> View:

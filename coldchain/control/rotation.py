@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from itertools import takewhile
 
 import structlog
 
@@ -229,7 +230,7 @@ class Publisher:
             return set(self._services_of)
         names: set[str] = set()
         if report.applied != known.applied:
-            news = [one for one in self._updates if known.applied < one.revision <= report.applied]
+            news = [one for one in self._after(known.applied) if one.revision <= report.applied]
             followed = bool(news) and news[0].base == known.applied
             names = {name for one in news for name in one.services} if followed else set(self._app_of)
         apps = {self._app_of[name] for name in names if name in self._app_of}
@@ -240,11 +241,15 @@ class Publisher:
                     apps.add(instance.app_id)
         return apps
 
+    def _after(self, revision: int) -> list[RotationUpdate]:
+        """The kept updates after a revision, the oldest first."""
+        return list(takewhile(lambda one: one.revision > revision, reversed(self._updates)))[::-1]
+
     def _update_since(self, applied: int) -> RotationUpdate | None:
         current = self.rotation
         if applied == current.revision:
             return None
-        missed = [one for one in self._updates if one.revision > applied]
+        missed = self._after(applied)
         if not missed or missed[0].base != applied:
             return RotationUpdate(
                 base=0, revision=current.revision, services=dict(current.services), routes=dict(current.routes)
