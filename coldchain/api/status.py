@@ -11,7 +11,7 @@ from coldchain.api.exchange import answer, app_id_of, optional_body
 from coldchain.api.explanation import condition, progress, refused, warnings, why_not_yet
 from coldchain.api.holds import brake_answer
 from coldchain.decisions.instance import story
-from coldchain.documents.answers import deployment_answer, failure_answer, timestamp
+from coldchain.documents.answers import deployment_answer, failure_answer, timestamp, traffic_answer
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import InvalidDocument, NotFound, Problem
 from coldchain.model.instance import Instance
@@ -148,6 +148,9 @@ def _deployment(context: Context, deployment: Deployment) -> dict[str, Any]:
         "explain": why_not_yet(context, deployment.app_id) if deployment.running else "",
         "imageProgress": context.controller.reconciler.progress.get(deployment.app_id),
         "rolledBackBy": back,
+        "traffic": traffic_answer(context.controller.traffic.observed(deployment.app_id))
+        if deployment.running
+        else None,
         "lastFailure": failure_answer(failure) if failure and during else None,
     }
 

@@ -16,6 +16,7 @@ from coldchain.control.recorder import Recorder
 from coldchain.control.rotation import Publisher
 from coldchain.control.state import State, app_id_of
 from coldchain.control.tasks import TaskWatcher
+from coldchain.control.traffic import TrafficWatcher
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
 from coldchain.ports.clock import Clock
@@ -40,9 +41,11 @@ class Controller:
         self.state = State(store)
         self.tasks = TaskWatcher(engine, clock, self._mark)
         self.health = HealthWatcher(self.state, prober, clock, self._mark)
+        self.traffic = TrafficWatcher(self.state, clock)
         self.reconciler = Reconciler(self.state, engine, clock, lambda: self.publisher, self.tasks, self.health)
         self.recorder = Recorder()
         self.reconciler.on_decision = self.recorder.record
+        self.reconciler.observed = self.traffic.observed
         self.tasks.on_listed = self.reconciler.listed
         self.operations = Operations(self.state, clock)
 
@@ -72,6 +75,11 @@ class Controller:
         self.reconciler.on_brake = happenings.brake_changed
         self.reconciler.on_refused = happenings.refused
         self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)
+        if self._registry is not None:
+            self.registrar = Registrar(self._registry, self.state, self._clock, self.reconciler.mark)
+            self.publisher.on_published = self.registrar.published
+            self.reconciler.unregistered = self.registrar.waits_for
+        self.publisher.on_report = self.traffic.reported
         self.publisher.start()
         self.health.start()
         log.info("controller started", term=term, apps=len(self.state.apps), instances=len(self.state.instances))

@@ -30,6 +30,8 @@ class Happenings:
                 self._emit(bodies.deployment_info(after), after.cause)
             elif isinstance(after, Deployment) and not after.running:
                 self._ended(after)
+            elif isinstance(after, Deployment) and isinstance(before, Deployment):
+                self._held(before, after)
 
     def _ended(self, deployment: Deployment) -> None:
         at = deployment.ended_at or self._clock.now()
@@ -38,6 +40,11 @@ class Happenings:
         self._emit(bodies.deployment_ended(deployment), deployment.reason or deployment.cause)
         if deployment.to_version is None and deployment.state == "succeeded":
             self._emit(bodies.app_terminated_event(deployment.app_id, at), deployment.cause)
+
+    def _held(self, before: Deployment, after: Deployment) -> None:
+        if after.paused_by != before.paused_by:
+            words = f"paused by {after.paused_by}" if after.paused_by else f"no longer paused by {before.paused_by}"
+            self._emit(bodies.deployment_held(after, self._clock.now()), words)
 
     def task_updated(self, status: TaskStatus, instance: Instance | None) -> None:
         """The engine reported a change of a task."""

@@ -6,6 +6,7 @@ import msgspec
 
 from coldchain.control.controller import Controller
 from coldchain.decisions import version as decide
+from coldchain.decisions.acceptance import Observed
 from coldchain.decisions.preview import Preview, preview
 from coldchain.decisions.version import Change
 from coldchain.model.app import App
@@ -34,6 +35,7 @@ def prepare(controller: Controller, app: App, now: float) -> tuple[Change, Calla
         deployment=change.deployment,
         versions=versions | {wanted.id: wanted},
         image_failure="",
+        traffic=Observed(),
     )
     others = [
         (one, state.app_of(one)) for one in state.instances.values() if one.agent is not None and one.app_id != app.id

@@ -16,6 +16,7 @@ from coldchain.control.plan import Plan
 from coldchain.control.rotation import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Publisher
 from coldchain.control.state import State
 from coldchain.control.tasks import TaskWatcher
+from coldchain.decisions.acceptance import Observed
 from coldchain.decisions.actions import Action, ForgetTask, KillTask, LaunchTask, PrepareImage
 from coldchain.decisions.brake import Brake, judge, release
 from coldchain.decisions.placement import Refused, Waiting, place
@@ -75,6 +76,7 @@ class Reconciler:
         self.brake = Brake()
         self.on_brake: Callable[[Brake], None] = lambda brake: None
         self.on_refused: Callable[[Refused], None] = lambda refused: None
+        self.observed: Callable[[str], Observed] = lambda app_id: Observed()
         self.on_decision: Callable[[View, float, tuple[Action, ...]], None] = lambda view, now, actions: None
 
     def mark(self, app_ids: Collection[str]) -> None:
@@ -239,6 +241,7 @@ class Reconciler:
             failure=state.failures.get(app_id),
             image_failure=str(failed) if failed else "",
             engine_trouble=self._tasks.trouble,
+            traffic=self.observed(app_id),
             quarantine_seconds=QUARANTINE_SECONDS,
         )
 

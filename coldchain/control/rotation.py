@@ -50,6 +50,8 @@ class Publisher:
         self._all_heard_at = 0.0
         self._applied_by_all = 0
         self._given: dict[str, int] = {}
+        self.on_published: Callable[[Rotation, Collection[str]], None] = lambda rotation, services: None
+        self.on_report: Callable[[GatewayReport], None] = lambda report: None
         self.rotation = Rotation(revision=self._first)
         self.sessions: dict[str, GatewaySession] = {}
 
@@ -223,6 +225,7 @@ class Publisher:
         )
         self._applied_by_all = min(one.applied for one in self.sessions.values())
         self._changed(self._touched(known, report))
+        self.on_report(report)
 
     def _touched(self, known: GatewaySession | None, report: GatewayReport) -> set[str]:
         """The apps that may go on because of a report: whose endpoints it newly applied or whose requests it ended."""

@@ -3,6 +3,7 @@ shows to whoever is called at night."""
 
 from collections.abc import Iterable
 
+from coldchain.decisions import acceptance as acceptances
 from coldchain.decisions import backoff as backoffs
 from coldchain.decisions.rollout import describe
 from coldchain.decisions.view import Seen, View
@@ -21,6 +22,7 @@ def explain(view: View, instances: list[Instance], now: float) -> str:
     parts = [f"held by the brake: {view.brake}"] if view.brake else []
     if view.deployment is not None:
         parts += _hold(view.deployment, view.wanted.app, now)
+        parts += filter(None, [acceptances.describe(view.traffic)])
     config_id = view.wanted.config_id
     live = [one for one in instances if one.live]
     serving = [one for one in live if one.in_rotation and one.version_id == config_id]

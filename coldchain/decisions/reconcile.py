@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from coldchain.decisions import acceptance as acceptances
 from coldchain.decisions import backoff as backoffs
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import instance as lives
@@ -62,8 +63,8 @@ def reconcile(view: View, now: float) -> Decision:
         after.append(moved)
         alarms += _alarms(view, moved)
     ending = list(_end(view, after, now, alarms))
-    if not any(isinstance(one, StartRollback) for one in ending):
-        # Else the next pass rolls towards the new aim: nothing more is made of the version that failed.
+    if not any(isinstance(one, EndDeployment) and one.state == "failed" for one in ending):
+        # Else nothing more is made of the version that failed: the next pass goes by what is wanted then.
         actions += _roll(view, after, now, alarms)
     actions += ending
     return Decision(actions=tuple(actions), look_again_at=min((at for at in alarms if at > now), default=None))
@@ -254,6 +255,11 @@ def _end(view: View, instances: list[Instance], now: float, alarms: list[float])
         return
     verdicts = {one.id: view.seen[one.id].verdict for one in instances if one.id in view.seen}
     unhealthy = [name for name, verdict in verdicts.items() if verdict.standing == "unhealthy"]
+    rejected = _rejected(view, deployment, wanted)
+    if rejected:
+        reason = f"stopped by what the gateways see: {rejected}"
+        yield from _fail(view, deployment, wanted, reason, now)
+        return
     left = deployment.steps_done < len(wanted.app.rollout.steps)
     held = left or deployment.paused_by in ("plan", "operator")
     if not held and deployments.reached(wanted.app, wanted.config_id, instances, unhealthy):
@@ -276,6 +282,15 @@ def _end(view: View, instances: list[Instance], now: float, alarms: list[float])
     else:
         reason = f"deadline of {wanted.app.deadline_seconds:g} s passed: {explain(view, instances, now)}"
         yield from _fail(view, deployment, wanted, reason, now)
+
+
+def _rejected(view: View, deployment: Deployment, wanted: Version) -> str:
+    """Why the new version is clearly worse than the old one, in words. Whoever holds the deployment decides himself,
+    and while the brake holds the fault is likely shared."""
+    if view.brake or deployment.paused_by in ("operator", "brake") or deployment.kind in ("start", "stop", "rollback"):
+        return ""
+    alone = deployment.kind in rollouts.STEPWISE
+    return acceptances.judge(wanted.app.rollout.acceptance, view.traffic, alone=alone)
 
 
 def _planned_pause(

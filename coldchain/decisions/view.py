@@ -1,5 +1,6 @@
 """view: all that a decision about one app looks at."""
 
+from coldchain.decisions.acceptance import Observed
 from coldchain.decisions.health import Verdict
 from coldchain.model.backoff import Backoff
 from coldchain.model.base import Noun
@@ -34,6 +35,7 @@ class View(Noun, frozen=True, kw_only=True):
     `wanted` None: the app is deleted. `stopping`: the platform is going down, nothing is wanted of any app.
     `image_failure`: why the image cannot be had, as of the last try. `engine_trouble`: why the engine does not answer.
     `failure`: the last failed task. `brake`: why nothing may be killed or replaced, empty when it may.
+    `traffic`: what the gateways counted since the running deployment began.
     `quarantine_seconds`: how long a stopped instance's address stays unused.
     """
 
@@ -50,4 +52,5 @@ class View(Noun, frozen=True, kw_only=True):
     failure: TaskFailure | None = None
     image_failure: str = ""
     engine_trouble: str = ""
+    traffic: Observed = Observed()
     quarantine_seconds: float = 20.0

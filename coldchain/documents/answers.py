@@ -3,11 +3,13 @@
 Everything here is a pure function of nouns and returns plain objects, ready for JSON.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from coldchain.decisions import health as decide
+from coldchain.decisions.acceptance import WINDOW_SECONDS, Observed, latency, total
 from coldchain.documents.application import encode_app
 from coldchain.model.app import App
 from coldchain.model.base import Noun
@@ -16,6 +18,7 @@ from coldchain.model.errors import ColdchainError, Conflict, InvalidDocument, Ma
 from coldchain.model.health import CheckHealth, Health
 from coldchain.model.instance import Instance, Phase
 from coldchain.model.task import TaskFailure, TaskState, TaskStatus
+from coldchain.model.traffic import Traffic
 from coldchain.model.version import Version
 
 TASK_STATES: dict[TaskState, str] = {
@@ -208,6 +211,26 @@ def deployment_answer(deployment: Deployment) -> dict[str, Any]:
         "stepsDone": deployment.steps_done,
         "deadlineAt": timestamp(deployment.deadline_at),
         "endedAt": timestamp(deployment.ended_at) if deployment.ended_at is not None else None,
+    }
+
+
+def traffic_answer(observed: Observed) -> dict[str, Any]:
+    """What the gateways saw of new and old version within the window."""
+    return {
+        "windowSeconds": WINDOW_SECONDS,
+        "new": _counts_answer(total(one.new for one in observed.intervals)),
+        "old": _counts_answer(total(one.old for one in observed.intervals)),
+    }
+
+
+def _counts_answer(counts: Traffic) -> dict[str, Any]:
+    """`latencySeconds`: at most so long took half of the requests, and 95 %; null where that is not known."""
+    found = {"p50": latency(counts, 0.5), "p95": latency(counts, 0.95)}
+    return {
+        "requests": counts.requests,
+        "errors": counts.errors,
+        "errorShare": round(counts.errors / counts.requests, 6) if counts.requests else None,
+        "latencySeconds": {name: None if one is None or math.isinf(one) else one for name, one in found.items()},
     }
 
 

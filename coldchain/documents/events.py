@@ -111,6 +111,17 @@ def deployment_ended(deployment: Deployment) -> dict[str, Any]:
     }
 
 
+def deployment_held(deployment: Deployment, at: float) -> dict[str, Any]:
+    """`deployment_paused`, by whom and until when, or `deployment_resumed`; with how many steps are reached."""
+    return _event("deployment_paused" if deployment.paused_by else "deployment_resumed", at) | {
+        "id": deployment.id,
+        "appId": deployment.app_id,
+        "pausedBy": deployment.paused_by,
+        "resumesAt": timestamp(deployment.resumes_at) if deployment.resumes_at is not None else None,
+        "stepsDone": deployment.steps_done,
+    }
+
+
 def app_terminated_event(app_id: str, at: float) -> dict[str, Any]:
     """A deleted app has no instance any more."""
     return _event("app_terminated_event", at) | {"appId": app_id}
