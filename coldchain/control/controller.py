@@ -75,10 +75,6 @@ class Controller:
         self.reconciler.on_brake = happenings.brake_changed
         self.reconciler.on_refused = happenings.refused
         self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)
-        if self._registry is not None:
-            self.registrar = Registrar(self._registry, self.state, self._clock, self.reconciler.mark)
-            self.publisher.on_published = self.registrar.published
-            self.reconciler.unregistered = self.registrar.waits_for
         self.publisher.on_report = self.traffic.reported
         self.publisher.start()
         self.health.start()

@@ -50,7 +50,6 @@ class Publisher:
         self._all_heard_at = 0.0
         self._applied_by_all = 0
         self._given: dict[str, int] = {}
-        self.on_published: Callable[[Rotation, Collection[str]], None] = lambda rotation, services: None
         self.on_report: Callable[[GatewayReport], None] = lambda report: None
         self.rotation = Rotation(revision=self._first)
         self.sessions: dict[str, GatewaySession] = {}
