@@ -4,6 +4,9 @@ import asyncio
 import copy
 import json
 import shutil
+import subprocess
+import sys
+import sysconfig
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,36 @@ from coldchain.testing.application.image import ensure_image
 from coldchain.testing.stage import Stage, make_stage
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "01-shop"
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the programs of a new virtual environment into which the wheel was installed.
+
+    There is no network in here: what the wheel depends on is lent by our own environment, and nothing else of it.
+    """
+    folder = tmp_path_factory.mktemp("installed")
+    root = Path(__file__).parents[2]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(folder),
+        str(root),
+    ]
+    subprocess.run(build, check=True)
+    [wheel] = folder.glob("coldchain-*.whl")
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
+    programs = folder / "venv" / "bin"
+    subprocess.run([programs / "pip", "install", "-q", "--no-index", "--no-deps", str(wheel)], check=True)
+    [packages] = (folder / "venv" / "lib").glob("python*/site-packages")
+    (packages / "lent.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return programs
 
 
 @pytest.fixture
