@@ -44,6 +44,8 @@ def questions(app: App, instance: Instance) -> tuple[Probe, ...]:
             protocol=check.protocol,
             address=instance.address,
             port=_health_port(app, check, instance),
+            task_id=instance.task_id if check.command is not None else "",
+            command=check.command.value if check.command is not None else "",
             path=check.path,
             timeout_seconds=check.timeout_seconds,
         )

@@ -8,7 +8,7 @@ from coldchain.documents.findings import Findings, TooMany
 from coldchain.documents.rules import app_findings
 from coldchain.documents.shape import read
 from coldchain.documents.text import parse_json, parse_yaml
-from coldchain.model.app import App, HealthCheck, Route
+from coldchain.model.app import App, HealthCheck, PortDefinition, Route
 from coldchain.model.errors import InvalidDocument
 
 DEADLINE_AFTER_GRACE_SECONDS = 300.0
@@ -18,8 +18,8 @@ _ANSWERED = """
     version versionInfo tasks tasksStaged tasksRunning tasksHealthy tasksUnhealthy deployments lastTaskFailure
 """
 _LATER = """
-    acceptedResourceRoles apps constraints dependencies executor fetch gpus groups ipAddress killSelection linuxInfo
-    ports requirePorts residency resourceLimits role secrets storeUrls taskStats tty unreachableStrategy uris user
+    acceptedResourceRoles apps constraints dependencies executor gpus groups ipAddress killSelection linuxInfo
+    ports requirePorts residency resourceLimits role secrets storeUrls taskStats tty unreachableStrategy uris
 """
 EXPLAINED = dict.fromkeys(_ANSWERED.split(), "is part of answers only: leave it out")
 EXPLAINED |= dict.fromkeys(_LATER.split(), "is a field of Marathon's that Coldchain does not have yet")
@@ -89,6 +89,9 @@ def _read(document: object, app_id: str | None, findings: Findings) -> App | Non
     if app is None:
         return None
     app = _normalised(app)
+    alone = app.container is None and app.network.mode == "host"
+    if alone and isinstance(given, dict) and given.get("portDefinitions") is None:
+        app = structs.replace(app, port_definitions=(PortDefinition(name="default"),))
     if isinstance(given, dict) and given.get("deadlineSeconds") is None:
         app = structs.replace(app, deadline_seconds=_deadline_seconds(app))
     findings.extend(app_findings(app))
@@ -112,6 +115,8 @@ def _absolute(app_id: str) -> str:
 
 
 def _with_port(check: HealthCheck) -> HealthCheck:
+    if check.protocol == "COMMAND":
+        return check
     if check.port_index is None and check.port_name is None and check.port is None:
         return structs.replace(check, port_index=0)
     return check

@@ -4,13 +4,15 @@ import re
 from collections.abc import Iterator
 
 from coldchain.documents.findings import Finding, Path, closest, shown
-from coldchain.model.app import App, HealthCheck, ReadinessCheck, Route
+from coldchain.model.app import App, Fetch, HealthCheck, ReadinessCheck, Route
 
 ID_SEGMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 ID_CHARACTERS_MAX = 200
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NETWORK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 ENTRY_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.:/-]{0,254}")
+USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
+ADDRESS = re.compile(r"[!-~]+")
 PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/-]*")
 QUESTION = re.compile(r"/[!-~]*")
 DOCKER_MEM_MIN = 6
@@ -39,9 +41,9 @@ def app_findings(app: App) -> Iterator[Finding]:
         yield from _health_check(app, check, ("healthChecks", position))
     yield from _readiness(app)
     yield from _routes(app)
-
-
     yield from _rollout(app)
+
+
 def _id(app: App) -> Iterator[Finding]:
     segments = app.id.removeprefix("/").split("/")
     if ".." in segments or "." in segments:
@@ -76,8 +78,11 @@ def _command(app: App) -> Iterator[Finding]:
     if app.cmd is not None and not app.cmd.strip():
         yield Finding(("cmd",), "must not be empty: leave it out to run what the image says")
     if app.container is None:
-        yield Finding(("container",), "an app needs container.docker.image here: only containers can be run so far")
+        yield from _process(app)
         return
+    for field, given in (("user", app.user), ("fetch", app.fetch)):
+        if given:
+            yield Finding((field,), "is for apps without a container: an image has its own", needs=(("container",),))
     image = app.container.docker.image
     where: Path = ("container", "docker", "image")
     if len(image) > IMAGE_CHARACTERS_MAX or not (IMAGE_ID.fullmatch(image) or IMAGE.fullmatch(image)):
@@ -102,6 +107,42 @@ def _command(app: App) -> Iterator[Finding]:
             ("container", "docker", "pullConfig", "secret"),
             "must name an entry of the agent's Docker configuration, such as a registry's host name",
         )
+
+
+def _process(app: App) -> Iterator[Finding]:
+    """An app without a container runs as a process of the machine."""
+    unread: tuple[Path, ...] = (("container",), ("cmd",), ("args",), ("networks",))
+    if app.cmd is None and not app.args:
+        yield Finding(
+            ("container",),
+            "is not given, and neither is cmd: say which image to run (container.docker.image), or which command",
+            needs=unread,
+        )
+    if app.networks and app.network.mode != "host":
+        reason = f"mode {app.network.mode} needs a container; a process is in the network of its machine, mode host"
+        yield Finding(("networks", 0, "mode"), reason, "host", needs=unread)
+    if app.user is not None and not USER.fullmatch(app.user):
+        yield Finding(("user",), f"{shown(app.user)} is no name of a user")
+    for position, fetch in enumerate(app.fetch):
+        yield from _fetch(fetch, ("fetch", position))
+
+
+def _fetch(fetch: Fetch, path: Path) -> Iterator[Finding]:
+    scheme, separator, rest = fetch.uri.partition("://")
+    if scheme not in ("http", "https", "file") or not separator or not rest or not ADDRESS.fullmatch(fetch.uri):
+        yield Finding((*path, "uri"), "must be an address that begins with http://, https:// or file:///")
+    parts = (fetch.dest_file or "file").split("/")
+    if not {"", ".", ".."}.isdisjoint(parts):
+        reason = "must be a name in the task's folder: without a leading `/`, `.`, `..` and empty parts"
+        yield Finding((*path, "destFile"), reason)
+    elif fetch.dest_file is None and fetch.uri.endswith("/"):
+        yield Finding((*path, "destFile"), "is needed: the address does not end with a file's name")
+    if fetch.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", fetch.sha256):
+        lower = fetch.sha256.lower()
+        fits = lower if re.fullmatch(r"[0-9a-f]{64}", lower) else None
+        yield Finding((*path, "sha256"), "must be 64 hexadecimal digits in lower case (`sha256sum FILE`)", fits)
+    if fetch.cache:
+        yield Finding((*path, "cache"), "nothing is cached so far: leave it out")
 
 
 def _environment(app: App) -> Iterator[Finding]:
@@ -200,6 +241,11 @@ def _health_check(app: App, check: HealthCheck, path: Path) -> Iterator[Finding]
         yield from _port_name(app, check.port_name, (*path, "portName"))
     if check.protocol == "HTTP":
         yield from _question(check.path, (*path, "path"))
+    if check.protocol == "COMMAND":
+        yield from _command_check(check, given, path)
+    elif check.command is not None:
+        reason = f"protocol {check.protocol} runs no command; only COMMAND does"
+        yield Finding((*path, "command"), reason, needs=((*path, "protocol"),))
     if check.delay_seconds + check.grace_period_seconds > app.deadline_seconds:
         yield Finding(
             (*path, "gracePeriodSeconds"),
@@ -207,6 +253,15 @@ def _health_check(app: App, check: HealthCheck, path: Path) -> Iterator[Finding]
             f" ({check.delay_seconds:g} s delay and {check.grace_period_seconds:g} s grace): raise deadlineSeconds",
             needs=(("deadlineSeconds",), (*path, "delaySeconds")),
         )
+
+
+def _command_check(check: HealthCheck, ports: list[str], path: Path) -> Iterator[Finding]:
+    unread: tuple[Path, ...] = ((*path, "protocol"), (*path, "command"))
+    if check.command is None or not check.command.value.strip():
+        reason = 'protocol COMMAND needs what to run: {"value": "a command line for the shell"}'
+        yield Finding((*path, "command"), reason, needs=unread)
+    for name in ports:
+        yield Finding((*path, name), "a command is run beside the task, not sent to a port: leave it out", needs=unread)
 
 
 def _readiness(app: App) -> Iterator[Finding]:

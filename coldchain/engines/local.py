@@ -11,7 +11,7 @@ from pathlib import Path
 from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Rejected
 from coldchain.model.offer import Offer
-from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatus
 from coldchain.ports.engine import Progress
 from coldchain.ports.runner import Runner
 from coldchain.ports.session import Session, TerminalSize
@@ -110,6 +110,12 @@ class LocalEngine:
                     yield piece
                 return
         raise NotFound(f"no output of task {task_id} is kept", todo="See the app's last failure")
+
+    async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution:
+        for runner in self._runners.values():
+            with suppress(NotFound):
+                return await runner.execute(task_id, command, timeout_seconds)
+        raise NotFound(f"task {task_id} does not run")
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         for runner in self._runners.values():

@@ -27,6 +27,12 @@ Factor = Annotated[float, typer.Option(min=0.01, help="Offered cpus for each cor
 Publish = Annotated[str, typer.Option(help="Address on which host ports of containers are published.")]
 Credentials = Annotated[Path | None, typer.Option(help="Docker config.json with the entries that pullConfig names.")]
 
+Cgroups = Annotated[
+    str, typer.Option("--cgroup-parent", envvar="COLDCHAIN_CGROUP_PARENT", help="Where cgroups of processes are made.")
+]
+Root = Annotated[bool, typer.Option("--allow-root-tasks", help="Let apps without a container run as root.")]
+FetchFolders = Annotated[list[Path] | None, typer.Option("--fetch-folder", help="Folder that fetch may read.")]
+
 
 class Address(TypedDict):
     """Where the API listens, as PlatformSettings takes it."""
@@ -49,6 +55,9 @@ def up(
     cpu_factor: Factor = 1.0,
     publish_address: Publish = "127.0.0.1",
     docker_credentials: Credentials = None,
+    cgroup_parent: Cgroups = "coldchain",
+    allow_root_tasks: Root = False,
+    fetch_folder: FetchFolders = None,
 ) -> None:
     """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
     from coldchain.main.up import up as run
@@ -62,6 +71,9 @@ def up(
         cpu_factor=cpu_factor,
         publish_address=publish_address,
         docker_credentials=docker_credentials,
+        cgroup_parent=cgroup_parent,
+        root_tasks=allow_root_tasks,
+        fetch_folders=tuple(fetch_folder or ()),
         agent=agent or socket.gethostname(),
     )
     _configure_log()

@@ -18,9 +18,11 @@ from coldchain.gateway.push import NginxGateway
 from coldchain.main.settings import PlatformSettings
 from coldchain.model.errors import ColdchainError, Rejected, Unavailable
 from coldchain.ports.store import ABSENT, Change, Store
+from coldchain.probes.command import CommandProber
 from coldchain.probes.prober import NetworkProber
 from coldchain.runners.docker.runner import DockerRunner
 from coldchain.runners.docker.settings import DockerSettings
+from coldchain.runners.process import ProcessRunner
 from coldchain.store.sqlite import SQLiteStore
 
 log = structlog.get_logger(__name__)
@@ -57,12 +59,15 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
         clock = SystemClock()
         client = DockerClient(settings.docker_socket)
         docker = DockerSettings(publish_address=settings.publish_address, credentials=settings.docker_credentials)
-        runner = DockerRunner(client, await _controller_id(store, clock), settings.agent, docker)
+        controller_id = await _controller_id(store, clock)
+        runner = DockerRunner(client, controller_id, settings.agent, docker)
         closing.push_async_callback(runner.close)
         offered = LocalEngineSettings(cpu_factor=settings.cpu_factor, disk_path=settings.data)
-        engine = LocalEngine(settings.agent, {"docker": runner}, offered, subnet=runner.subnet)
+        process = ProcessRunner(settings.data / "tasks" / controller_id, settings.process_settings())
+        closing.push_async_callback(process.close)
+        engine = LocalEngine(settings.agent, {"docker": runner, "process": process}, offered, subnet=runner.subnet)
         await _check_docker(engine, settings)
-        prober = NetworkProber()
+        prober = CommandProber(engine.execute, NetworkProber())
         closing.push_async_callback(prober.close)
         gateway = NginxGateway(settings.agent, gateway_settings)
         closing.push_async_callback(gateway.close)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coldchain.gateway.settings import GatewaySettings
+from coldchain.runners.process.settings import FetchSettings, ProcessSettings
 
 DEFAULT_DATA = Path("/var/lib/coldchain")
 DEFAULT_DOCKER = "/var/run/docker.sock"
@@ -45,6 +46,15 @@ class PlatformSettings:
     docker_credentials: Path | None = None
     """A Docker `config.json` with the entries that `pullConfig.secret` names."""
 
+    cgroup_parent: str = "coldchain"
+    """A path below the root of each cgroup hierarchy, for the tasks without a container."""
+
+    root_tasks: bool = False
+    """Whether tasks without a container may run as root."""
+
+    fetch_folders: tuple[Path, ...] = ()
+    """Folders below which `file:` addresses of `fetch` may point."""
+
     @property
     def store_file(self) -> Path:
         return self.data / "store.sqlite"
@@ -53,4 +63,11 @@ class PlatformSettings:
         """Raises InvalidDocument with every problem."""
         return GatewaySettings(
             prefix=Path(os.path.abspath(self.data)) / "gateway", listen=self.gateway, status_listen=self.gateway_status
+        )
+
+    def process_settings(self) -> ProcessSettings:
+        return ProcessSettings(
+            cgroup_parent=self.cgroup_parent,
+            root_allowed=self.root_tasks,
+            fetch=FetchSettings(file_folders=self.fetch_folders),
         )

@@ -22,7 +22,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Text = Annotated[str, Meta(max_length=65536)]
 
 NetworkMode = Literal["host", "container", "container/bridge"]
-CheckProtocol = Literal["HTTP", "TCP"]
+CheckProtocol = Literal["HTTP", "TCP", "COMMAND"]
 Balance = Literal["round_robin", "least_connections"]
 
 
@@ -84,11 +84,29 @@ class Network(Noun, frozen=True, kw_only=True):
     name: str | None = None
 
 
+class Fetch(Noun, frozen=True, kw_only=True):
+    """A file brought into the folder of a process task before it starts. `dest_file` None: named as in `uri`."""
+
+    uri: Annotated[str, Meta(min_length=1, max_length=4096)]
+    extract: bool = True
+    executable: bool = False
+    cache: bool = False
+    dest_file: Name | None = None
+    sha256: Name | None = None
+
+
+class Command(Noun, frozen=True, kw_only=True):
+    """A command line for the shell, run beside the task."""
+
+    value: Annotated[str, Meta(min_length=1, max_length=65536)]
+
+
 class HealthCheck(Noun, frozen=True, kw_only=True):
     """A question asked for the whole life of an instance. Defaults are Marathon's."""
 
     protocol: CheckProtocol = "HTTP"
     path: str = "/"
+    command: Command | None = None
     port_index: Annotated[int, Meta(ge=0)] | None = None
     port_name: str | None = None
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
@@ -168,6 +186,8 @@ class App(Noun, frozen=True, kw_only=True):
     id: str
     cmd: Text | None = None
     args: tuple[Text, ...] | None = None
+    user: Name | None = None
+    fetch: tuple[Fetch, ...] = ()
     cpus: Annotated[float, Meta(ge=0.001, le=10_000)] = 1.0
     mem: Annotated[float, Meta(ge=0, le=2**30)] = 128.0
     disk: Annotated[float, Meta(ge=0, le=2**40)] = 0.0
@@ -195,8 +215,10 @@ class App(Noun, frozen=True, kw_only=True):
 
     @property
     def network(self) -> Network:
-        """The one network of the app; Marathon's default is the bridge of the machine when nothing is said."""
-        return self.networks[0] if self.networks else Network(mode="container/bridge")
+        """The one network of the app: as given, else the bridge for containers and the machine's own for processes."""
+        if self.networks:
+            return self.networks[0]
+        return Network(mode="container/bridge" if self.container is not None else "host")
 
     @property
     def ports(self) -> tuple[PortMapping | PortDefinition, ...]:

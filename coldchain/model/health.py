@@ -8,13 +8,16 @@ Outcome = Literal["passed", "failed", "unknown"]
 
 
 class Probe(Noun, frozen=True, kw_only=True):
-    """One question to one instance. `statuses` None: 200–399 pass."""
+    """One question to one instance. `statuses` None: 200–399 pass. `command`: what protocol COMMAND runs beside the
+    task `task_id`, which then needs neither address nor port."""
 
     instance_id: str
     check: str
-    protocol: Literal["HTTP", "TCP"]
+    protocol: Literal["HTTP", "TCP", "COMMAND"]
     address: str
     port: int
+    task_id: str = ""
+    command: str = ""
     path: str = "/"
     timeout_seconds: float = 20.0
     statuses: tuple[int, ...] | None = None

@@ -49,6 +49,14 @@ class TaskStatus(Noun, frozen=True, kw_only=True):
         return self.state in TERMINAL
 
 
+class Execution(Noun, frozen=True, kw_only=True):
+    """How a command beside a task ended. `exit_status` None: it did not end in time, and was killed with all that it
+    had started. `output`: the last of it, standard output and error mixed."""
+
+    exit_status: int | None
+    output: str = ""
+
+
 class TaskFailure(Noun, frozen=True, kw_only=True):
     """The last failed task of an app, kept for its users. `at` in seconds since the epoch."""
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from coldchain.model.app import App
 from coldchain.model.offer import Offer
-from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatus
 from coldchain.ports.session import Session, TerminalSize
 
 Progress = Callable[[str], None]
@@ -55,6 +55,11 @@ class Engine(Protocol):
         `tail`: only its last lines; `since`: only what was written from then on (seconds since the epoch), as far as
         the runner keeps times. Both together: the last lines of what is newer.
         """
+        ...
+
+    async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution:
+        """Run a command line by the shell beside the task: with its environment, user, files and limits.
+        Raises `NotFound` unless the task runs, `Rejected` when it cannot be run there (no shell in the image)."""
         ...
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:

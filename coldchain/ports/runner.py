@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from coldchain.model.app import App
-from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatus
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
 
@@ -27,6 +27,8 @@ class Runner(Protocol):
     def logs(
         self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None
     ) -> AsyncIterator[bytes]: ...
+
+    async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution: ...
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session: ...
 

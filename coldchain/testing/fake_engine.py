@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.model.offer import Offer
-from coldchain.model.task import TaskSpec, TaskState, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskState, TaskStatus
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
@@ -56,6 +56,8 @@ class Life:
     ignores_sigterm: bool = False
     output: bytes = b""
     """Written when it starts."""
+    executes: Callable[[str], Execution] = lambda command: Execution(exit_status=0)
+    """How a command beside it ends."""
 
 
 @dataclass(kw_only=True)
@@ -217,6 +219,13 @@ class FakeEngine:
             lines = []  # it writes when it starts, and nothing later
         for line in lines if tail is None else lines[len(lines) - tail :]:
             yield line
+
+    async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution:
+        self._answer()
+        task = self.held.get(task_id)
+        if task is None or task.status.state not in ("running", "killing"):
+            raise NotFound(f"task {task_id} does not run")
+        return task.life.executes(command)
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         self._answer()

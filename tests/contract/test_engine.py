@@ -1,6 +1,10 @@
-"""The contract of `ports.engine.Engine` (and so of `ports.runner.Runner`), for the fake and for local with Docker."""
+"""The contract of `ports.engine.Engine` (and so of `ports.runner.Runner`), for the fake, and for local with Docker and
+with processes."""
 
 import asyncio
+import os
+import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,6 +12,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import pytest
 
 from coldchain.clients.docker import DockerClient
@@ -15,19 +20,32 @@ from coldchain.control.clock import SystemClock
 from coldchain.engines.local import LocalEngine, LocalEngineSettings
 from coldchain.model.app import App, Container, Docker, Network, PortMapping
 from coldchain.model.errors import NotFound, Rejected, Unavailable
-from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatus
 from coldchain.ports.engine import Engine
 from coldchain.ports.session import Session, Stream, TerminalSize
 from coldchain.runners.docker import DockerRunner, DockerSettings
+from coldchain.runners.process import ProcessRunner, ProcessSettings
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.fake_engine import FakeEngine, Life
 
 PATIENCE_SECONDS = 30.0
 
+
+def executes(command: str) -> Execution:
+    return COMMANDS[command]
+
+
+# Commands beside a task, and how they end.
+COMMANDS = {
+    "echo fine; echo well >&2": Execution(exit_status=0, output="fine\nwell\n"),
+    "echo bad; exit 7": Execution(exit_status=7, output="bad\n"),
+    "echo slow; sleep 60": Execution(exit_status=None, output="slow\n"),
+}
+
 # What a task does, as a command line and as a life of the fake.
 SERVES = "serves"
 KINDS: dict[str, tuple[str, Life]] = {
-    SERVES: ("", Life(output=b"begun\n")),
+    SERVES: ("", Life(output=b"begun\n", executes=executes)),
     "fails": ("echo one; echo two; exit 3", Life(output=b"one\ntwo\n", ends_after_seconds=0.0, exit_status=3)),
     "finishes": ("exit 0", Life(ends_after_seconds=0.0, exit_status=0)),
     "ignores": ("trap '' TERM; echo begun; while :; do sleep 1; done", Life(output=b"begun\n", ignores_sigterm=True)),
@@ -83,10 +101,54 @@ class DockerLab:
             await each.close()
 
 
-@pytest.fixture(params=["fake", "docker"])
+class Uncontained(LocalEngine):
+    """Runs the specs of this suite as processes: their command lines, on the ports of this machine."""
+
+    async def launch(self, spec: TaskSpec) -> None:
+        kind = spec.app.labels["kind"]
+        command: dict[str, Any] = {"cmd": spec.app.cmd or "echo begun; exec sleep 1000"}
+        if kind == "cannot":
+            command = {"cmd": None, "args": ("/no/such/program-v404",)}
+        app = msgspec.structs.replace(spec.app, container=None, networks=(), **command)
+        await super().launch(msgspec.structs.replace(spec, app=app, host_ports=(8080, 9090)))
+
+
+class ProcessLab:
+    def __init__(self) -> None:
+        self._root = Path(tempfile.mkdtemp(prefix="coldchain-tasks-"))
+        self._root.chmod(0o755)
+        self._engines: list[LocalEngine] = []
+        self.engine: Engine = self._make()
+
+    def _make(self) -> LocalEngine:
+        parent = os.environ.get("COLDCHAIN_CGROUP_PARENT", "coldchain")
+        runner = ProcessRunner(self._root / "tasks", ProcessSettings(cgroup_parent=f"{parent}/{self._root.name}"))
+        engine = Uncontained("agent-1", {"process": runner}, LocalEngineSettings())
+        self._engines.append(engine)
+        return engine
+
+    async def restarted(self) -> Engine:
+        await self._engines[-1].close()
+        return self._make()
+
+    async def close(self) -> None:
+        engine = self._make()
+        for task in await engine.tasks():
+            await engine.kill(task.task_id, 0.0)
+            await engine.forget(task.task_id)
+        assert await engine.tasks() == []
+        for each in self._engines:
+            await each.close()
+        assert list((self._root / "tasks").iterdir()) == []
+        shutil.rmtree(self._root)
+
+
+@pytest.fixture(params=["fake", "docker", "process"])
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     if request.param == "fake":
         lab: Lab = FakeLab()
+    elif request.param == "process":
+        lab = ProcessLab()
     else:
         socket = str(request.getfixturevalue("docker_daemon"))
         await ensure_image(socket)
@@ -98,6 +160,13 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
 @pytest.fixture
 def engine(lab: Lab) -> Engine:
     return lab.engine
+
+
+@pytest.fixture
+def contained(lab: Lab) -> None:
+    """For what only containers have: images, and addresses of their own."""
+    if isinstance(lab, ProcessLab):
+        pytest.skip("a process has neither image nor address of its own")
 
 
 class Watch:
@@ -174,6 +243,7 @@ async def listed(engine: Engine, task_id: str) -> TaskStatus | None:
     return found[0] if found else None
 
 
+@pytest.mark.usefixtures("contained")
 async def test_offers_the_capacity_of_the_target(engine: Engine) -> None:
     (offer,) = await engine.offers()
     assert offer.target == engine.target == "cluster"
@@ -184,6 +254,7 @@ async def test_offers_the_capacity_of_the_target(engine: Engine) -> None:
     assert offer.subnet is not None
 
 
+@pytest.mark.usefixtures("contained")
 async def test_prepare_resolves_the_image_once(engine: Engine) -> None:
     app = make_spec(SERVES).app
     told: list[str] = []
@@ -194,6 +265,7 @@ async def test_prepare_resolves_the_image_once(engine: Engine) -> None:
     assert any("coldchain/shop:v1" in line for line in told)
 
 
+@pytest.mark.usefixtures("contained")
 async def test_a_task_runs_and_is_reported(engine: Engine, watch: Watch) -> None:
     (offer,) = await engine.offers()
     assert offer.subnet is not None
@@ -206,6 +278,18 @@ async def test_a_task_runs_and_is_reported(engine: Engine, watch: Watch) -> None
         assert (status.task_id, status.instance_id, status.app_id) == (spec.task_id, spec.instance_id, spec.app_id)
         assert (status.target, status.agent, status.state) == ("cluster", "agent-1", "running")
         assert (status.address, status.ports) == (address, (8080, 9090))
+        assert abs(status.at - time.time()) < 60
+
+
+async def test_a_task_is_reported_with_its_ports(engine: Engine, watch: Watch) -> None:
+    spec = make_spec(SERVES)
+    await engine.launch(spec)
+    running = await watch.until_state(spec.task_id, "running")
+    for status in (running, await listed(engine, spec.task_id)):
+        assert status is not None
+        assert (status.task_id, status.instance_id, status.app_id) == (spec.task_id, spec.instance_id, spec.app_id)
+        assert (status.target, status.agent, status.state) == ("cluster", "agent-1", "running")
+        assert status.ports == (8080, 9090)
         assert abs(status.at - time.time()) < 60
 
 
@@ -255,6 +339,7 @@ async def test_a_launch_that_cannot_be_is_rejected_with_the_reason_and_leaves_no
     assert await listed(engine, spec.task_id) is None
 
 
+@pytest.mark.usefixtures("contained")
 async def test_an_address_in_use_is_rejected(engine: Engine, watch: Watch) -> None:
     (offer,) = await engine.offers()
     assert offer.subnet is not None
@@ -348,6 +433,27 @@ async def test_logs_whole_and_tail(engine: Engine, watch: Watch) -> None:
         assert b"".join([piece async for piece in newer]) == written
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_commands_beside_a_task(engine: Engine, watch: Watch, command: str) -> None:
+    spec = make_spec(SERVES)
+    await engine.launch(spec)
+    await watch.until_state(spec.task_id, "running")
+    wanted = COMMANDS[command]
+    timeout_seconds = 2.0 if wanted.exit_status is None else PATIENCE_SECONDS
+    began = time.monotonic()
+    assert await engine.execute(spec.task_id, command, timeout_seconds) == wanted
+    assert time.monotonic() - began < PATIENCE_SECONDS
+
+
+async def test_no_command_beside_a_task_that_does_not_run(engine: Engine, watch: Watch) -> None:
+    spec = make_spec("finishes")
+    await engine.launch(spec)
+    await watch.until(spec.task_id, lambda status: status.terminal)
+    for task_id in (spec.task_id, "contract_app.unknown"):
+        with pytest.raises(NotFound):
+            await engine.execute(task_id, "echo fine; echo well >&2", 5.0)
+
+
 async def test_what_runs_is_adopted_after_a_restart(lab: Lab, watch: Watch) -> None:
     serving, failed, killed = make_spec(SERVES), make_spec("fails"), make_spec(SERVES)
     for spec in (serving, failed, killed):
@@ -390,6 +496,7 @@ async def told(session: Session) -> tuple[bytes, bytes, int]:
     return written["output"], written["error"], status
 
 
+@pytest.mark.usefixtures("contained")
 async def test_a_command_beside_a_task(engine: Engine, watch: Watch) -> None:
     spec = make_spec(SERVES)
     with pytest.raises(NotFound):
@@ -405,6 +512,7 @@ async def test_a_command_beside_a_task(engine: Engine, watch: Watch) -> None:
     assert await told(session) == (b"given back", b"", 0)
 
 
+@pytest.mark.usefixtures("contained")
 async def test_a_command_with_a_terminal_knows_its_size(engine: Engine, watch: Watch) -> None:
     spec = make_spec(SERVES)
     await engine.launch(spec)
@@ -414,6 +522,7 @@ async def test_a_command_with_a_terminal_knows_its_size(engine: Engine, watch: W
     assert await told(session) == (b"33 91\r\n", b"", 0)
 
 
+@pytest.mark.usefixtures("contained")
 async def test_a_program_that_is_not_there(engine: Engine, watch: Watch) -> None:
     spec = make_spec(SERVES)
     await engine.launch(spec)
@@ -442,6 +551,7 @@ CALLS: dict[str, Callable[[Engine, TaskSpec], Awaitable[object]]] = {
     "prepare": lambda engine, spec: engine.prepare(spec.app, None, lambda _: None),
     "updates": lambda engine, spec: anext(engine.updates()),
     "open_session": lambda engine, spec: engine.open_session(spec.task_id, ["echo"], None),
+    "execute": lambda engine, spec: engine.execute(spec.task_id, "true", 1.0),
     "logs": lambda engine, spec: anext(engine.logs(spec.task_id, follow=False, tail=None)),
 }
 

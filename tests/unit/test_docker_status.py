@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from coldchain.runners.docker.network import routed_networks
-from coldchain.runners.docker.status import describe_exit, of_inspection, of_running_row, seconds
+from coldchain.runners.docker.status import of_inspection, of_running_row, seconds
+from coldchain.runners.exit_status import describe_exit
 
 LABELS = {
     "coldchain.controller": "main",

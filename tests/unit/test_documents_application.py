@@ -43,6 +43,19 @@ def test_json_text_bytes_and_objects_are_the_same() -> None:
     assert decode_app(text) == decode_app(json.loads(text)) == decode_yaml(text)
 
 
+def test_a_command_alone_is_a_process_with_a_port_on_its_machine() -> None:
+    app = decode_app({"id": "/a", "cmd": "serve $PORT0"})
+    assert (app.network.mode, app.wanted_host_ports, app.port_names) == ("host", (0,), ("default",))
+    assert decode_app({"id": "/a", "cmd": "work", "portDefinitions": []}).ports == ()
+    assert decode_app(encode_app(app)) == app
+
+
+def test_a_command_is_asked_beside_the_task_and_has_no_port() -> None:
+    (asked,) = decode_app(definition(**check(protocol="COMMAND", command={"value": "test -e up"}))).health_checks
+    assert asked.command is not None
+    assert (asked.command.value, asked.port_index) == ("test -e up", None)
+
+
 def test_null_means_not_given() -> None:
     nothing = dict.fromkeys(["cmd", "args", "cpus", "env", "healthChecks", "upgradeStrategy", "service", "target"])
     assert decode_app(definition() | nothing) == decode_app(definition())
@@ -101,6 +114,10 @@ def container(**docker: Any) -> dict[str, Any]:
 
 def check(**fields: Any) -> dict[str, Any]:
     return {"healthChecks": [fields]}
+
+
+def process(**fields: Any) -> dict[str, Any]:
+    return {"container": None, "cmd": "serve $PORT0"} | fields
 
 
 def ready(**fields: Any) -> dict[str, Any]:
@@ -164,7 +181,29 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
     ({"drainSeconds": 1e300}, "/drainSeconds", "at most 31536000", None),
     ({"rollbackOnFailure": "no"}, "/rollbackOnFailure", "must be true or false, not the text 'no'", None),
     # What runs
-    ({"container": None}, "", "needs container.docker.image", None),
+    ({"container": None}, "", "say which image to run (container.docker.image), or which command", None),
+    (
+        {"container": None, "cmd": "x", "networks": [{"mode": "container"}]},
+        "/networks/0/mode",
+        "needs a container",
+        "host",
+    ),
+    ({"user": "shop"}, "/user", "is for apps without a container", None),
+    ({"fetch": [{"uri": "http://h/x"}]}, "/fetch", "is for apps without a container", None),
+    (process(user="no body"), "/user", "is no name of a user", None),
+    (process(fetch=[{"uri": "ftp://h/x"}]), "/fetch/0/uri", "begins with http://", None),
+    (process(fetch=[{"uri": "http://h/"}]), "/fetch/0", "does not end with a file's name", None),
+    (
+        process(fetch=[{"uri": "http://h/x", "destFile": "../x"}]),
+        "/fetch/0/destFile",
+        "a name in the task's folder",
+        None,
+    ),
+    (process(fetch=[{"uri": "http://h/x", "sha256": "AB" * 32}]), "/fetch/0/sha256", "64 hexadecimal", "ab" * 32),
+    (process(fetch=[{"uri": "http://h/x", "cache": True}]), "/fetch/0/cache", "nothing is cached", None),
+    (check(protocol="COMMAND"), "/healthChecks/0", "needs what to run", None),
+    (check(protocol="TCP", command={"value": "x"}), "/healthChecks/0/command", "only COMMAND does", None),
+    (check(protocol="COMMAND", command={"value": "x"}, portIndex=0), "/healthChecks/0/portIndex", "leave it out", None),
     ({"container": {}}, "/container/docker", "is missing", None),
     ({"container": {"docker": {}}}, "/container/docker/image", "is missing", None),
     ({"container": {"type": "MESOS", "docker": {"image": "x"}}}, "/container/type", "must be DOCKER", None),
@@ -209,7 +248,7 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
         None,
     ),
     # Checks
-    (check(protocol="HTTPS"), "/healthChecks/0/protocol", "must be one of HTTP, TCP", "HTTP"),
+    (check(protocol="HTTPS"), "/healthChecks/0/protocol", "must be one of COMMAND, HTTP, TCP", "HTTP"),
     (check(portIndex=2), "/healthChecks/0/portIndex", "the app has ports 0 to 1: there is no port 2", None),
     (check(portIndex=-1), "/healthChecks/0/portIndex", "at least 0", None),
     (check(portName="htp"), "/healthChecks/0/portName", "no port of the app has the name", "http"),

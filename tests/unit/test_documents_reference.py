@@ -8,7 +8,9 @@ from msgspec import inspect, structs
 from coldchain.documents.application import decode_yaml
 from coldchain.model.app import (
     App,
+    Command,
     Docker,
+    Fetch,
     HealthCheck,
     Network,
     PortDefinition,
@@ -19,7 +21,19 @@ from coldchain.model.app import (
 )
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "howto" / "definitions.md").read_text()
-NOUNS = (App, Docker, PortMapping, PortDefinition, Network, HealthCheck, ReadinessCheck, Route, UpgradeStrategy)
+NOUNS = (
+    App,
+    Command,
+    Fetch,
+    Docker,
+    PortMapping,
+    PortDefinition,
+    Network,
+    HealthCheck,
+    ReadinessCheck,
+    Route,
+    UpgradeStrategy,
+)
 
 
 def test_every_field_is_named() -> None:

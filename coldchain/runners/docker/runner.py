@@ -10,10 +10,11 @@ from typing import Any
 from coldchain.clients.docker import DockerClient, DockerRefused, DockerUnavailable
 from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Rejected, Unavailable
-from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatus
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
 from coldchain.runners.docker import status
+from coldchain.runners.docker.execution import execute
 from coldchain.runners.docker.hints import todo_for
 from coldchain.runners.docker.images import Images
 from coldchain.runners.docker.network import Bridge
@@ -306,6 +307,13 @@ class DockerRunner:
         if size is not None:
             await session.resize(size)
         return session
+
+    async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution:
+        with _unavailable():
+            found = await self._inspect(task_id)
+            if found is None or not found["State"]["Running"]:
+                raise NotFound(f"task {task_id} does not run")
+            return await execute(self._client, found["Id"], command, timeout_seconds)
 
     async def close(self) -> None:
         tasks = [*self._launching.values(), *(task for _, task in self._stopping.values())]

@@ -8,9 +8,9 @@ from typing import Any
 from coldchain.model.app import Container, Network
 from coldchain.model.errors import InvalidDocument, Rejected
 from coldchain.model.task import TaskSpec
-from coldchain.runners.docker.environment import task_environment
 from coldchain.runners.docker.parameters import apply_parameters, unknown_parameters
 from coldchain.runners.docker.settings import DockerSettings
+from coldchain.runners.environment import task_environment
 
 CONTROLLER = "coldchain.controller"
 TARGET = "coldchain.target"

@@ -1,20 +1,17 @@
 """Docker's documents → TaskStatus. Nothing here waits or asks."""
 
-import signal
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from coldchain.model.task import TaskState, TaskStatus
 from coldchain.runners.docker.specification import ADDRESS, AGENT, APP, INSTANCE, PORTS, TARGET, TASK
+from coldchain.runners.exit_status import describe_exit
 
 Document = Mapping[str, Any]
 
 ENDED = frozenset({"exited", "dead", "removing"})
 """States of a container whose process is over."""
-
-SIGNAL_OFFSET = 128
-"""An exit status above it is the number of the signal that ended the process, plus this."""
 
 
 def of_labels(
@@ -82,16 +79,6 @@ def of_death(event: Document, *, killed: bool) -> TaskStatus:
         exit_status=exit_status,
         message=message,
     )
-
-
-def describe_exit(exit_status: int) -> str:
-    """The exit status in words, with the signal's name where one ended the process."""
-    if exit_status > SIGNAL_OFFSET:
-        try:
-            return f"exit status {exit_status} ({signal.Signals(exit_status - SIGNAL_OFFSET).name})"
-        except ValueError:
-            pass
-    return f"exit status {exit_status}"
 
 
 def seconds(text: str) -> float:

@@ -14,7 +14,7 @@ from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.offer import Offer
 from coldchain.model.rotation import GatewayReport, RotationUpdate, ServiceRotation
-from coldchain.model.task import TaskSpec, TaskState, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskState, TaskStatus
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
 from coldchain.ports.store import Change, Changed, Entry, Listing, LostUpdate
@@ -145,6 +145,10 @@ class EngineHandle(Handle):
 
     def logs(self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None) -> AsyncIterator[bytes]:
         return self._world.engine.logs(task_id, follow=follow, tail=tail, since=since)
+
+    async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution:
+        await self._ask()
+        return await self._world.engine.execute(task_id, command, timeout_seconds)
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         return await self._world.engine.open_session(task_id, command, size)

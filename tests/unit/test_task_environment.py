@@ -1,7 +1,7 @@
 """Marathon's task environment."""
 
 from coldchain.model.app import App, Container, Docker, PortMapping
-from coldchain.runners.docker.environment import label_variables, port_variables
+from coldchain.runners.environment import label_variables, port_variables
 
 
 def app_with(*mappings: PortMapping) -> App:
