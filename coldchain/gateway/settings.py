@@ -98,6 +98,15 @@ class GatewaySettings:
     def access_log_file(self) -> Path:
         return self.prefix / "logs" / "access.log"
 
+    @property
+    def status_address(self) -> tuple[str, int]:
+        """Address and port at which `status_listen` is reached from this machine."""
+        host, _, port = self.status_listen.rpartition(":")
+        address = ipaddress.ip_address(host.strip("[]"))
+        if address.is_unspecified:
+            return ("127.0.0.1" if address.version == 4 else "::1"), int(port)
+        return str(address), int(port)
+
     def _text_problems(self) -> list[Problem]:
         problems = []
         if not self.prefix.is_absolute() or _UNSAFE.search(str(self.prefix)):

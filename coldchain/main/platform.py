@@ -67,7 +67,7 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
         closing.push_async_callback(process.close)
         engine = LocalEngine(settings.agent, {"docker": runner, "process": process}, offered, subnet=runner.subnet)
         await _check_docker(engine, settings)
-        prober = CommandProber(engine.execute, NetworkProber())
+        prober = CommandProber(engine.execute, NetworkProber(reference=gateway_settings.status_address))
         closing.push_async_callback(prober.close)
         gateway = NginxGateway(settings.agent, gateway_settings)
         closing.push_async_callback(gateway.close)

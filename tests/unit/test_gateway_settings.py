@@ -59,3 +59,17 @@ def test_all_problems_are_told_at_once() -> None:
 def test_defaults_and_ipv6_are_fine() -> None:
     assert GatewaySettings(prefix=PREFIX).listen == ("0.0.0.0:80",)
     assert GatewaySettings(prefix=PREFIX, listen=("[::1]:80", "[::]:8080"))
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("127.0.0.1:8081", ("127.0.0.1", 8081)),
+        ("0.0.0.0:8081", ("127.0.0.1", 8081)),
+        ("10.0.0.1:80", ("10.0.0.1", 80)),
+        ("[::]:8081", ("::1", 8081)),
+        ("[fd00::1]:8081", ("fd00::1", 8081)),
+    ],
+)
+def test_where_the_status_is_reached_from_this_machine(listen: str, address: tuple[str, int]) -> None:
+    assert GatewaySettings(prefix=PREFIX, status_listen=listen).status_address == address
