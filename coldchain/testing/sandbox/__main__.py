@@ -1,4 +1,4 @@
-"""`python -m coldchain.testing.sandbox [--forward PORT …] [--unless-docker] -- COMMAND`."""
+"""`python -m coldchain.testing.sandbox [--forward PORT …] [--way-out] [--unless-docker] -- COMMAND`."""
 
 import argparse
 import os
@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument(
         "--unless-docker", action="store_true", help="run COMMAND without a sandbox when the machine's Docker answers"
     )
+    parser.add_argument("--way-out", action="store_true", help="from inside one reaches what the machine reaches")
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     options = parser.parse_args()
     if options.unless_docker and docker_answers():
@@ -26,7 +27,7 @@ def main() -> int:
         again = [sys.executable, "-m", "coldchain.testing.sandbox", *sys.argv[1:]]
         os.execvp("sudo", ["sudo", "--preserve-env", "env", f"PATH={os.environ['PATH']}", *again])
     try:
-        return run(options.command, forwarded_ports=options.forward)
+        return run(options.command, forwarded_ports=options.forward, way_out=options.way_out)
     except ColdchainError as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NoReturn
 
 from coldchain.model.errors import ColdchainError
-from coldchain.testing.sandbox import forwarder, kernel
+from coldchain.testing.sandbox import forwarder, kernel, uplink
 from coldchain.testing.sandbox.identity import Identity, new_identity
 from coldchain.testing.sandbox.terminal import Terminal
 from coldchain.testing.sandbox.watcher import take_down, watch
@@ -32,15 +32,16 @@ class SandboxRefused(ColdchainError):  # noqa: N818
     """The machine does not let us make the namespaces."""
 
 
-def run(command: Sequence[str], *, forwarded_ports: Sequence[int] = ()) -> int:
+def run(command: Sequence[str], *, forwarded_ports: Sequence[int] = (), way_out: bool = False) -> int:
     """Run `command` in a sandbox of its own; returns its exit status, 128 + n when signal n ended it.
 
-    Each of `forwarded_ports` on the machine's 127.0.0.1 leads to the same port of the sandbox's 127.0.0.1.
-    When it returns nothing of the sandbox is left. Raises SandboxRefused, and PortInUse before anything is started.
-    Forks: not for a process with threads.
+    Each of `forwarded_ports` on the machine's 127.0.0.1 leads to the same port of the sandbox's 127.0.0.1; with
+    `way_out` the sandbox reaches what the machine reaches. When it returns nothing of the sandbox is left. Raises
+    SandboxRefused, and PortInUse or Unavailable before anything is started. Forks: not for a process with threads.
     """
     if os.geteuid() != 0:
         raise SandboxRefused("Namespaces need root", todo="Run it as root, or install sudo")
+    slirp = uplink.find_program() if way_out else ""
     listeners = [forwarder.listen(port) for port in forwarded_ports]
     identity = new_identity()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -48,11 +49,12 @@ def run(command: Sequence[str], *, forwarded_ports: Sequence[int] = ()) -> int:
     alive_reader, alive = os.pipe()
     report, report_writer = os.pipe()
     watcher = _fork(watch, identity, alive_reader, report_writer, (alive, report))
-    os.close(alive_reader)
     os.close(report_writer)
     children: list[int] = []
     try:
         init = _await_ready(report)
+        if slirp:
+            children.append(_connect(slirp, init, alive_reader))
         namespaces = _open_namespaces(init)
         if listeners:
             children.append(_fork(_forward, namespaces["net"], listeners, alive))
@@ -67,6 +69,7 @@ def run(command: Sequence[str], *, forwarded_ports: Sequence[int] = ()) -> int:
         children.remove(child)
         return status
     finally:
+        os.close(alive_reader)
         os.close(alive)  # tells the watcher to take all down
         for number in children:
             os.waitpid(number, 0)  # init cannot end before its processes are buried, and these are ours to bury
@@ -113,6 +116,18 @@ def _forward(network: int, listeners: Sequence[socket.socket], alive: int) -> No
     kernel.enter_namespace(network, kernel.NEW_NETWORK)
     os.close(network)
     forwarder.serve(listeners)
+
+
+def _connect(slirp: str, init: int, alive_reader: int) -> int:
+    """Give the sandbox its way out; returns the number of the process that is it."""
+    ready, ready_writer = os.pipe()
+    number = _fork(uplink.become_uplink, slirp, init, alive_reader, ready_writer)
+    os.close(ready_writer)
+    with os.fdopen(ready, "rb") as words:
+        if not words.read(1):
+            os.waitpid(number, 0)
+            raise SandboxRefused("slirp4netns gives no way out", todo="Is there a /dev/net/tun?")
+    return number
 
 
 def _become(
