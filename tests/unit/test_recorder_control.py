@@ -68,3 +68,14 @@ def test_apps_are_forgotten_the_oldest_first(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("/a", "/b", "/c"):
         recorder.record(view(name), 1.0, forget(1))
     assert [bool(recorder.recorded(name)) for name in ("/a", "/b", "/c")] == [False, True, True]
+
+
+def test_all_apps_together_have_a_limit_and_who_was_decided_on_last_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorders, "ALL_INSTANCES_KEPT", 10)
+    recorder = Recorder()
+    for number in range(3):
+        for name in ("/a", "/b"):
+            recorder.record(view(name, instances=2), float(number), forget(number))
+    assert [len(recorder.recorded(name)) for name in ("/a", "/b")] == [0, 3]
+    recorder.record(view("/large", instances=11), 9.0, forget(9))
+    assert [len(recorder.recorded(name)) for name in ("/b", "/large")] == [0, 1]
