@@ -214,6 +214,12 @@ async def test_service_time_of_the_application_and_of_the_request() -> None:
         assert await seconds_of(application, "/health") < 0.2
 
 
+async def test_a_part_of_the_requests_fails_and_health_does_not() -> None:
+    async with running_application(ERROR_PCT="25") as application:
+        assert [await status_of(application, "/") for _ in range(8)] == [200, 200, 200, 500] * 2
+        assert [await status_of(application, "/health") for _ in range(4)] == [200] * 4
+
+
 async def test_thousands_of_delayed_answers_come_in_the_order_of_their_deadlines() -> None:
     """A thousand connections wait at once; each gets its own answer, none before its time."""
     async with running_application() as application:

@@ -42,6 +42,7 @@ static int64_t listens_at, warm_at, crashes_at = NEVER, lame_until = NEVER, drai
 static int health_switch = NEVER; /* 0 or 1 once switched */
 static bool draining;
 static unsigned long worked; /* requests that had a service time to draw, for SLOW_PCT */
+static unsigned long answered; /* requests that did some work, for ERROR_PCT */
 static struct connection *connections;
 
 static int64_t milliseconds(clockid_t clock)
@@ -115,6 +116,14 @@ static int status_of(const struct request *request)
     return 200;
 }
 
+/* Of every hundred requests counted it falls to exactly so many percent, evenly spread. */
+static bool falls_to(unsigned long *count, long percent)
+{
+    unsigned long before = *count * (unsigned long)percent / 100;
+    unsigned long after = ++*count * (unsigned long)percent / 100;
+    return after > before;
+}
+
 static bool is_work(const struct request *request)
 {
     return !path_is(request, "/health") && !path_is(request, "/ready") && !path_is(request, "/control/health");
@@ -152,6 +161,8 @@ static void compose_answer(struct connection *connection)
         status = 500;
     if (!status)
         status = status_of(request);
+    if (status == 200 && is_work(request) && falls_to(&answered, settings.error_percent))
+        status = 500;
     if (draining || connection->refused)
         request->keep_alive = false;
     char body[2 * NAME_SIZE + ID_SIZE + METHOD_SIZE + 80];
@@ -183,10 +194,7 @@ static long service_ms(const struct request *request)
     long asked = query_number(request, "ms");
     if (asked >= 0)
         return asked;
-    /* Every hundred requests hold exactly SLOW_PCT slow ones, evenly spread. */
-    unsigned long before = worked * (unsigned long)settings.slow_percent / 100;
-    unsigned long after = ++worked * (unsigned long)settings.slow_percent / 100;
-    return after > before ? settings.slow_ms : settings.request_ms;
+    return falls_to(&worked, settings.slow_percent) ? settings.slow_ms : settings.request_ms;
 }
 
 /* ---- one connection's way: head, body, work, answer, and again ---- */

@@ -52,6 +52,7 @@ void read_settings(void)
     settings.request_ms = number("REQ_MS", 0);
     settings.slow_percent = number("SLOW_PCT", 0);
     settings.slow_ms = number("SLOW_MS", 0);
+    settings.error_percent = number("ERROR_PCT", 0);
     settings.drain_ms = number("DRAIN_MS", 10000);
     settings.crash_after_ms = number("CRASH_AFTER_MS", NEVER);
     settings.port = number("PORT", number("PORT0", 8080));

@@ -4,6 +4,7 @@
  * VERSION sent as X-Version   INSTANCE sent as X-Instance (the host's name)
  * START_MS before it listens   WARM_MS of 503 on /health and /ready after that   CRASH_AFTER_MS: exits 1 then
  * REQ_MS service time of a request   SLOW_PCT percent of the requests take SLOW_MS   `?ms=N` asks for one's own
+ * ERROR_PCT percent of the requests are answered with 500; not /health and /ready
  * HEALTH ok | never | file:/path (healthy while the file is there); `/control/health?ok=0|1` overrules it
  * TERM_MODE what SIGTERM does:
  *   exit    ends at once, losing what is in flight
@@ -27,7 +28,7 @@ extern struct settings {
     const char *bind, *records, *health_file;
     bool health_never;
     enum term_mode term_mode;
-    long port, start_ms, warm_ms, crash_after_ms, request_ms, slow_percent, slow_ms, drain_ms;
+    long port, start_ms, warm_ms, crash_after_ms, request_ms, slow_percent, slow_ms, error_percent, drain_ms;
 } settings;
 
 /* Ends the process with status 2 and a line that names what is wrong when a variable makes no sense. */
