@@ -13,6 +13,7 @@ from coldchain.control.health import HealthWatcher
 from coldchain.control.operations import Operations
 from coldchain.control.reconciler import Reconciler
 from coldchain.control.recorder import Recorder
+from coldchain.control.registry import Registrar
 from coldchain.control.rotation import Publisher
 from coldchain.control.state import State, app_id_of
 from coldchain.control.tasks import TaskWatcher
@@ -22,19 +23,25 @@ from coldchain.documents.keys import Record
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine
 from coldchain.ports.prober import Prober
+from coldchain.ports.registry import Registry
 from coldchain.ports.store import ABSENT, Change, Store
 
 log = structlog.get_logger(__name__)
 
 
 class Controller:
-    """One controller of one store. `start` reads everything; `run` goes on until cancelled; apps outlive it."""
+    """One controller of one store. `start` reads everything; `run` goes on until cancelled; apps outlive it. Without a
+    registry nothing is registered, and nobody waits for that."""
 
     publisher: Publisher
     events: EventLog
 
-    def __init__(self, store: Store, engine: Engine, prober: Prober, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, engine: Engine, prober: Prober, clock: Clock, registry: Registry | None = None
+    ) -> None:
         clock = SteadyClock(clock)
+        self._registry = registry
+        self.registrar: Registrar | None = None
         self._store = store
         self._clock = clock
         self.engine = engine
@@ -75,6 +82,10 @@ class Controller:
         self.reconciler.on_brake = happenings.brake_changed
         self.reconciler.on_refused = happenings.refused
         self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)
+        if self._registry is not None:
+            self.registrar = Registrar(self._registry, self.state, self._clock, self.reconciler.mark)
+            self.publisher.on_published = self.registrar.published
+            self.reconciler.unregistered = self.registrar.waits_for
         self.publisher.on_report = self.traffic.reported
         self.publisher.start()
         self.health.start()
@@ -119,6 +130,8 @@ class Controller:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.tasks.run())
                 group.create_task(self.reconciler.run())
+                if self.registrar is not None:
+                    group.create_task(self.registrar.run())
         finally:
             await self.reconciler.stop()
             await self.health.stop()

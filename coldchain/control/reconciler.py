@@ -74,6 +74,7 @@ class Reconciler:
         self.broken: dict[str, str] = {}
         self.stopping = False
         self.brake = Brake()
+        self.unregistered: Callable[[Instance], str] = lambda instance: ""
         self.on_brake: Callable[[Brake], None] = lambda brake: None
         self.on_refused: Callable[[Refused], None] = lambda refused: None
         self.observed: Callable[[str], Observed] = lambda app_id: Observed()
@@ -254,7 +255,7 @@ class Reconciler:
             return Seen(task=task, launch_pending=pending)
         publisher = self._publisher()
         weight = 1 if instance.phase in ("entering", "serving") else 0
-        waits_for = publisher.waits_for(instance, weight)
+        waits_for = publisher.waits_for(instance, weight) or self.unregistered(instance)
         in_flight = publisher.in_flight(instance)
         return Seen(
             task=task,

@@ -50,6 +50,7 @@ class Publisher:
         self._all_heard_at = 0.0
         self._applied_by_all = 0
         self._given: dict[str, int] = {}
+        self.on_published: Callable[[Rotation, Collection[str]], None] = lambda rotation, services: None
         self.on_report: Callable[[GatewayReport], None] = lambda report: None
         self.rotation = Rotation(revision=self._first)
         self.sessions: dict[str, GatewaySession] = {}
@@ -89,6 +90,7 @@ class Publisher:
             self._updates.append(update)
             self._published.set()
             self._published = asyncio.Event()
+            self.on_published(self.rotation, update.services.keys())
         for app_id in app_ids:
             self._index(app_id, update)
 

@@ -16,7 +16,8 @@ class Seen(Noun, frozen=True, kw_only=True):
     `task` None: a full listing of the engine does not have it. `launch_refused`: why the engine will not start it.
     `launch_pending`: it was told to and has not answered, or answered after the last full listing began, so that a
     listing without the task says nothing.
-    `acknowledged`: every live gateway works by the weight that its phase means (True where there is none to ask).
+    `acknowledged`: every live gateway works by the weight that its phase means, and the registry has it so (True where
+    there is none to ask).
     `in_flight` as in `instance.Drain`. `trouble`: what it waits for or what failed, in words, for those who ask why.
     """
 

@@ -20,6 +20,9 @@ CONTROLLER_ID = "controller/id"
 CATALOG = "catalog/"
 """What the embedded registry keeps, under keys of its own: it has nothing to do with apps and instances."""
 
+CATALOG_BEGUN = "registry/begun"
+"""Written by the embedded registry into a store without any revision: index 1 is that of an empty registry."""
+
 Record = AppRecord | Version | Deployment | Instance | TaskFailure | Backoff | KnownGateway
 
 

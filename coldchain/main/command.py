@@ -27,6 +27,10 @@ Factor = Annotated[float, typer.Option(min=0.01, help="Offered cpus for each cor
 Publish = Annotated[str, typer.Option(help="Address on which host ports of containers are published.")]
 Credentials = Annotated[Path | None, typer.Option(help="Docker config.json with the entries that pullConfig names.")]
 
+Registry = Annotated[str, typer.Option(help="IP:PORT of the embedded registry, which speaks Consul's HTTP API.")]
+Dns = Annotated[str, typer.Option(help="IP:PORT of the embedded registry's DNS.")]
+Consul = Annotated[str | None, typer.Option(help="HOST:PORT of a Consul agent to use instead of the embedded one.")]
+
 Cgroups = Annotated[
     str, typer.Option("--cgroup-parent", envvar="COLDCHAIN_CGROUP_PARENT", help="Where cgroups of processes are made.")
 ]
@@ -58,6 +62,9 @@ def up(
     cgroup_parent: Cgroups = "coldchain",
     allow_root_tasks: Root = False,
     fetch_folder: FetchFolders = None,
+    registry: Registry = "127.0.0.1:8500",
+    dns: Dns = "127.0.0.1:8600",
+    consul: Consul = None,
 ) -> None:
     """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
     from coldchain.main.up import up as run
@@ -74,6 +81,9 @@ def up(
         cgroup_parent=cgroup_parent,
         root_tasks=allow_root_tasks,
         fetch_folders=tuple(fetch_folder or ()),
+        registry=registry,
+        dns=dns,
+        consul=consul,
         agent=agent or socket.gethostname(),
     )
     _configure_log()
@@ -88,6 +98,9 @@ def down(
     gateway_status: Status = "127.0.0.1:8081",
     docker_socket: Socket = DEFAULT_DOCKER,
     agent: Agent = None,
+    registry: Registry = "127.0.0.1:8500",
+    dns: Dns = "127.0.0.1:8600",
+    consul: Consul = None,
 ) -> None:
     """Drain and stop every instance, then the gateway. The definitions stay: `up` starts everything again."""
     from coldchain.main.down import down as run
@@ -101,6 +114,9 @@ def down(
         gateway=tuple(gateway or ("0.0.0.0:80",)),
         gateway_status=gateway_status,
         docker_socket=docker_socket,
+        registry=registry,
+        dns=dns,
+        consul=consul,
         agent=agent or socket.gethostname(),
     )
     _configure_log()

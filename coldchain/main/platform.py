@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from coldchain.clients.consul import ConsulClient
 from coldchain.clients.docker import DockerClient
 from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
@@ -20,6 +21,8 @@ from coldchain.model.errors import ColdchainError, Rejected, Unavailable
 from coldchain.ports.store import ABSENT, Change, Store
 from coldchain.probes.command import CommandProber
 from coldchain.probes.prober import NetworkProber
+from coldchain.registry.consul import ConsulRegistry
+from coldchain.registry.server.embedded import EmbeddedRegistry, local_node
 from coldchain.runners.docker.runner import DockerRunner
 from coldchain.runners.docker.settings import DockerSettings
 from coldchain.runners.process import ProcessRunner
@@ -36,11 +39,15 @@ class Platform:
     nginx: NginxProcess
     gateway: NginxGateway
     clock: SystemClock
+    registry: EmbeddedRegistry | None
+    """None where a Consul is used."""
 
     async def serve(self, *, keep_gateway: bool = True) -> None:
         """All loops, until cancelled. Apps and nginx go on afterwards. `keep_gateway`: start nginx when it is gone."""
         revive = self._revive if keep_gateway else None
         async with asyncio.TaskGroup() as group:
+            if self.registry is not None:
+                group.create_task(self.registry.run())
             group.create_task(self.controller.run())
             group.create_task(feed_gateway(self.gateway, self.controller.publisher, self.clock, revive))
 
@@ -51,7 +58,7 @@ class Platform:
 
 @contextlib.asynccontextmanager
 async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
-    """Open the store and read it; nothing is started yet, and an error leaves nothing behind."""
+    """Open the store and read it; only the registry listens yet, and an error leaves nothing behind."""
     gateway_settings = settings.gateway_settings()
     store = await asyncio.to_thread(_open_store, settings)
     async with contextlib.AsyncExitStack() as closing:
@@ -71,9 +78,19 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
         closing.push_async_callback(prober.close)
         gateway = NginxGateway(settings.agent, gateway_settings)
         closing.push_async_callback(gateway.close)
-        controller = Controller(store, engine, prober, clock)
+        embedded = None
+        if settings.consul is None:
+            node = local_node(settings.agent, controller_id, settings.registry_addresses()[0][0])
+            embedded = EmbeddedRegistry(store, prober, clock, node, *settings.registry_addresses())
+            await embedded.start()
+            closing.push_async_callback(embedded.stop)
+        consul = ConsulClient(settings.consul or (embedded.server.reached_at if embedded else ""))
+        registry = ConsulRegistry(consul, controller_id)
+        closing.push_async_callback(registry.close)
+        controller = Controller(store, engine, prober, clock, registry)
         await controller.start()
-        yield Platform(controller=controller, nginx=NginxProcess(gateway_settings), gateway=gateway, clock=clock)
+        nginx = NginxProcess(gateway_settings)
+        yield Platform(controller=controller, nginx=nginx, gateway=gateway, clock=clock, registry=embedded)
 
 
 def _open_store(settings: PlatformSettings) -> SQLiteStore:

@@ -1,11 +1,13 @@
 """settings: all that can be chosen about a platform on one machine, and where its things lie."""
 
+import ipaddress
 import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from coldchain.gateway.settings import GatewaySettings
+from coldchain.model.errors import InvalidDocument, Problem
 from coldchain.runners.process.settings import FetchSettings, ProcessSettings
 
 DEFAULT_DATA = Path("/var/lib/coldchain")
@@ -55,9 +57,22 @@ class PlatformSettings:
     fetch_folders: tuple[Path, ...] = ()
     """Folders below which `file:` addresses of `fetch` may point."""
 
+    registry: str = "127.0.0.1:8500"
+    """Where the embedded registry listens, Consul's port. It asks nobody who he is: who reaches it may change it."""
+
+    dns: str = "127.0.0.1:8600"
+    """Where the embedded registry answers the DNS, over UDP and TCP; Consul's port."""
+
+    consul: str | None = None
+    """Address of a Consul agent to use instead of the embedded registry, such as `10.0.0.5:8500`."""
+
     @property
     def store_file(self) -> Path:
         return self.data / "store.sqlite"
+
+    def registry_addresses(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Where the embedded registry listens, for HTTP and for DNS. Raises InvalidDocument."""
+        return _address(self.registry, "registry"), _address(self.dns, "dns")
 
     def gateway_settings(self) -> GatewaySettings:
         """Raises InvalidDocument with every problem."""
@@ -71,3 +86,15 @@ class PlatformSettings:
             root_allowed=self.root_tasks,
             fetch=FetchSettings(file_folders=self.fetch_folders),
         )
+
+
+def _address(text: str, option: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        host = ""
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InvalidDocument([Problem(path=f"--{option}", reason=f"{text!r} is not IP:PORT")])
+    return host, int(port)

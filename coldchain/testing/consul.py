@@ -17,6 +17,7 @@ from coldchain.testing.fake_prober import FakeProber
 
 REAL = os.environ.get("COLDCHAIN_TEST_CONSUL", "")
 """HOST:PORT of a Consul agent that tests may fill and empty."""
+LOOPBACK = ("127.0.0.1", 0)
 SERVERS = ("embedded", "consul") if REAL else ("embedded",)
 
 
@@ -27,7 +28,7 @@ async def embedded_registry(
     """Started on a free port of loopback, with its loops; stopped at the end."""
     clock = SystemClock()
     node = local_node("machine", "controller", "127.0.0.1")
-    registry = EmbeddedRegistry(store or MemoryStore(), prober or FakeProber(clock), clock, node, "127.0.0.1", 0)
+    registry = EmbeddedRegistry(store or MemoryStore(), prober or FakeProber(clock), clock, node, LOOPBACK, LOOPBACK)
     await registry.start()
     running = asyncio.create_task(registry.run())
     try:

@@ -18,6 +18,7 @@ from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine
 from coldchain.testing.fake_gateway import FakeGateway
 from coldchain.testing.fake_prober import FakeProber, answers_of
+from coldchain.testing.fake_registry import FakeRegistry
 from coldchain.testing.faulty_store import FaultyStore
 from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop, simulate
 
@@ -70,6 +71,7 @@ class Platform:
         self.gateways = [FakeGateway(f"gateway-{n}", self.clock) for n in range(gateways)]
         for gateway in self.gateways:
             gateway.apply_seconds, gateway.applied = APPLY_SECONDS, self._check_rotation
+        self.registry = FakeRegistry(self.clock)
         self.violations: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._live: dict[str, int] = {}
@@ -78,7 +80,7 @@ class Platform:
 
     async def start(self) -> None:
         """Start a controller, as `coldchain up` does."""
-        self.controller = Controller(self.store, self.engine, self.prober, self.clock)
+        self.controller = Controller(self.store, self.engine, self.prober, self.clock, self.registry)
         await self.controller.start()
         self.controller.state.on_commit(self._check)
         self._tasks = [asyncio.create_task(self.controller.run())]
@@ -127,6 +129,9 @@ class Platform:
             for gateway in self.gateways:
                 if gateway.routes_to(task.spec.instance_id):
                     self.violations.append(f"{task_id} killed while {gateway.name} routes to it")
+            for registration in self.registry.held.values():
+                if registration.meta["instance"] == task.spec.instance_id and not registration.out_of_service:
+                    self.violations.append(f"{task_id} killed while the registry has it in service")
         await self._kill(task_id, grace_seconds)
 
     def _check_rotation(self, gateway: FakeGateway) -> None:

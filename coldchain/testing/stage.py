@@ -33,10 +33,21 @@ class Stage:
     `options` are those of `coldchain up`; `prefix` is a command to run it by.
     """
 
-    def __init__(self, data: Path, docker_socket: Path, api_port: int, gateway_port: int, status_port: int) -> None:
+    def __init__(
+        self,
+        data: Path,
+        docker_socket: Path,
+        api_port: int,
+        gateway_port: int,
+        status_port: int,
+        registry_port: int = 8500,
+        dns_port: int = 8600,
+    ) -> None:
         self.data = data
         self.api = f"http://127.0.0.1:{api_port}"
         self.gateway_port = gateway_port
+        self.registry_port = registry_port
+        self.dns_port = dns_port
         self.log = data / "coldchain.log"
         self.access_log = data / "gateway" / "logs" / "access.log"
         self._docker_socket = docker_socket
@@ -46,6 +57,8 @@ class Stage:
             "--gateway": f"127.0.0.1:{gateway_port}",
             "--gateway-status": f"127.0.0.1:{status_port}",
             "--docker-socket": str(docker_socket),
+            "--registry": f"127.0.0.1:{registry_port}",
+            "--dns": f"127.0.0.1:{dns_port}",
         }
         self.prefix: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
@@ -212,7 +225,7 @@ def make_stage(docker_socket: Path | str) -> Stage:
     data = Path(tempfile.mkdtemp(prefix="coldchain-stage-"))
     data.chmod(0o755)
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(5)]
         ports = [one.getsockname()[1] for one in sockets]
     return Stage(data, Path(docker_socket), *ports)
 

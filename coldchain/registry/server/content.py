@@ -62,6 +62,9 @@ class Content(Records):
     async def load(self) -> None:
         """Read everything from the store; to be called before anything else."""
         listing = await self._store.list(names.CATALOG)
+        if listing.revision == 0:
+            await self._store.write([Change(key=names.CATALOG_BEGUN, value=b"", expected=ABSENT)])
+            listing = await self._store.list(names.CATALOG)
         found: dict[str, CatalogRecord] = {}
         for entry in listing.entries:
             kind = KINDS[entry.key.split("/")[1]]

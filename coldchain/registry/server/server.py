@@ -140,6 +140,13 @@ class RegistryServer:
         """As in a URL: an IPv6 address stands in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def reached_at(self) -> str:
+        """The address for who is on this machine."""
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where it listens is the operator's choice
+        host = everywhere.get(self.host, self.host)
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
     async def start(self) -> None:
         """Listen. Raises ColdchainError naming the address when that cannot be."""
         await self._runner.setup()

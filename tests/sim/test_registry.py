@@ -1,0 +1,144 @@
+"""The registry follows the rotation: in it when serving, marked before the drain, gone at the end; silence stops, and
+empties nothing."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from coldchain.model.errors import Rejected
+from coldchain.model.registration import Registration
+from coldchain.testing.platform import Platform, example_app, image, run, to
+
+SEEDS = range(5)
+Program = Callable[[Platform], Awaitable[None]]
+
+
+async def deploy(platform: Platform, **fields: object) -> None:
+    started = await platform.controller.operations.change("/shop", to(**fields), "test", force=False)
+    assert (await platform.ended(started)).state == "succeeded"
+
+
+async def begin(platform: Platform, **fields: object) -> None:
+    started = await platform.controller.operations.create(example_app(**fields), "test")
+    assert (await platform.ended(started)).state == "succeeded"
+
+
+def in_service(platform: Platform) -> set[str]:
+    return {one.meta["instance"] for one in platform.registry.held.values() if not one.out_of_service}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_rollout_registers_marks_and_removes(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        await begin(platform, labels={"public": "tag", "team": "web"}, settle_seconds=2.0, service="shop")
+        old = in_service(platform)
+        assert old == {one.id for one in platform.serving()}
+        [first, *_] = platform.registry.held.values()
+        assert (first.service, first.tags, first.meta["app"]) == ("shop", ("public",), "/shop")
+        await deploy(platform, container=image("v2"))
+        await platform.until(lambda: len(platform.registry.held) == 2)
+        assert in_service(platform) == {one.id for one in platform.serving()}
+        assert in_service(platform).isdisjoint(old)
+        for instance in old:
+            words = [word for word, name in platform.registry.told if name.endswith(instance)]
+            assert words == ["in", "out", "gone"]
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_silent_registry_stops_a_rollout_and_empties_nothing(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        await begin(platform)
+        old = in_service(platform)
+        platform.registry.silent = True
+        started = await platform.controller.operations.change("/shop", to(container=image("v2")), "test", force=False)
+        await platform.until(lambda: any(one.phase == "entering" for one in platform.instances()))
+        await platform.clock.sleep(20)
+        assert {one.id for one in platform.serving()} == old
+        assert any("registry" in view.trouble for view in platform.controller.reconciler.view("/shop").seen.values())
+        platform.registry.silent = False
+        assert (await platform.ended(started)).state == "succeeded"
+        await platform.until(lambda: in_service(platform) == {one.id for one in platform.serving()})
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_reply_that_was_lost_is_made_good(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        platform.registry.silent = platform.registry.loses_replies = True
+        started = await platform.controller.operations.create(example_app(), "test")
+        await platform.until(lambda: any(one.phase == "entering" for one in platform.instances()))
+        await platform.clock.sleep(5)
+        platform.registry.silent = False
+        assert (await platform.ended(started)).state == "succeeded"
+        assert in_service(platform) == {one.id for one in platform.serving()}
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_crashed_task_leaves_the_registry_and_a_failing_one_is_marked(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        await begin(platform, instances=3)
+        lost, failing, _ = platform.serving()
+        platform.engine.crash(lost.task_id)
+        await platform.until(lambda: lost.id not in {one.meta["instance"] for one in platform.registry.held.values()})
+        platform.prober.failing = lambda probe: probe.instance_id == failing.id
+        await platform.until(
+            lambda: any(
+                one.meta["instance"] == failing.id and one.out_of_service == "its probes fail"
+                for one in platform.registry.held.values()
+            )
+        )
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_another_controller_tells_nothing_that_is_known(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        await begin(platform)
+        ghost = Registration(id="ghost", service="gone", address="10.0.0.9", port=1, meta={"instance": "", "app": "/x"})
+        told = list(platform.registry.told)
+        await platform.kill()
+        platform.registry.held["ghost"] = ghost
+        await platform.start()
+        await platform.until(lambda: "ghost" not in platform.registry.held)
+        await platform.clock.sleep(60)
+        assert platform.registry.told == [*told, ("gone", "ghost")]
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_others_took_away_is_registered_again(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        await begin(platform)
+        held = dict(platform.registry.held)
+        platform.registry.held.clear()
+        await platform.until(lambda: platform.registry.held == held)
+
+    run(program, seed)
+
+
+def test_one_that_is_refused_does_not_hold_up_the_others() -> None:
+    async def program(platform: Platform) -> None:
+        register = platform.registry.register
+
+        async def refuse_one(registration: Registration) -> None:
+            if registration.service == "poor":
+                raise Rejected("no such name here")
+            await register(registration)
+
+        platform.registry.register = refuse_one  # type: ignore[method-assign]
+        poor = example_app(id="/poor", service="poor", routes=())
+        started = await platform.controller.operations.create(poor, "test")
+        await begin(platform)
+        view = platform.controller.reconciler.view("/poor")
+        assert any("no such name here" in seen.trouble for seen in view.seen.values())
+        platform.registry.register = register  # type: ignore[method-assign]
+        assert (await platform.ended(started)).state == "succeeded"
+
+    run(program, 0)
