@@ -4,6 +4,7 @@ The folder is nobody's but ours until all of it is there, so that no task of the
 """
 
 import asyncio
+import errno
 import hashlib
 import ipaddress
 import os
@@ -158,7 +159,7 @@ def _socket(address: tuple[Any, ...]) -> socket.socket:
     host = ipaddress.ip_address(str(place[0]).partition("%")[0])
     mapped = getattr(host, "ipv4_mapped", None) or host
     if mapped.is_link_local or mapped.is_multicast or mapped.is_unspecified:
-        raise OSError(f"{host} is not an address to fetch from")
+        raise OSError(errno.EACCES, f"{host} is not an address to fetch from")
     return socket.socket(family, kind, protocol)
 
 

@@ -65,6 +65,7 @@ class ProcessRunner:
         self._stops = asyncio.Lock()
         self._ends = asyncio.Condition()
         self._listeners: list[asyncio.Queue[TaskStatus]] = []
+        self._opening = asyncio.Lock()
         self._opened = False
         self._unlimited = False
 
@@ -304,9 +305,10 @@ class ProcessRunner:
 
     async def _open(self) -> None:
         """Clear away what an earlier life was making or removing when it ended."""
-        if not self._opened:
-            self._opened = True
-            await _in_thread(_clear, self._root)
+        async with self._opening:
+            if not self._opened:
+                await _in_thread(_clear, self._root)
+                self._opened = True
 
 
 async def _in_thread(work: Callable[..., T], *arguments: object) -> T:

@@ -315,10 +315,19 @@ def identity() -> dict[str, Any]:
     return {"pid": os.getpid(), "started": int(started), "boot": boot, "at": time.time()}
 
 
+def report(document: dict[str, str]) -> None:
+    """To who started us, if he is still there."""
+    with contextlib.suppress(OSError):
+        os.write(1, json.dumps(document).encode() + b"\n")
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+
+
 def run() -> None:
     """Report one line on standard output: `{}`, or `{"error"}` why the task did not start. Then look after it."""
     if not claim():
-        os.write(1, b"{}\n")
+        report({})
         return
     plan = read("task.json")
     assert plan is not None
@@ -327,10 +336,7 @@ def run() -> None:
     output = Output(plan["log_file_bytes"], plan["log_files"])
     write("shim.json", identity())
     process = Process(plan, plan["argv"])
-    report = {"error": process.error} if process.error else {}
-    os.write(1, json.dumps(report).encode() + b"\n")
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
+    report({"error": process.error} if process.error else {})
     stopped = look_after(process, output, plan["foreign_grace_seconds"])
     end = {"exit_status": process.exit_status, "at": time.time(), "stopped": stopped, "error": process.error}
     write("end.json", end | {"out_of_memory": out_of_memory(plan["memory_events"])})
