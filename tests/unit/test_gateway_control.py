@@ -104,11 +104,15 @@ def test_at_most_once_a_second_while_a_drain_asks_often(run: Callable[[Program],
     run(program)
 
 
-def test_what_a_controller_may_not_have_heard_is_told_again(run: Callable[[Program], None]) -> None:
+@pytest.mark.parametrize("answered_seconds", [0.0, 3.0], ids=["reply lost", "another one since"])
+def test_what_a_controller_may_not_have_heard_is_told_again(
+    run: Callable[[Program], None], answered_seconds: float
+) -> None:
     async def program(gateway: FakeGateway, controller: Controller) -> None:
         await asyncio.sleep(5.0)
         gateway.counts["a"] = Traffic(requests=1)
         await controller.hears(1)
+        await asyncio.sleep(answered_seconds)
         controller.away = True
         await asyncio.sleep(3.0)
         controller.away = False
