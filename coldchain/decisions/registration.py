@@ -5,6 +5,8 @@ The registry follows the rotation: what has weight there is in service here, wha
 
 from collections.abc import Mapping
 
+import msgspec
+
 from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.instance import Instance
@@ -45,9 +47,14 @@ def registration(service: str, endpoint: Endpoint, instance: Instance, app: App)
 
 def settled(wanted: Registration | None, held: Registration | None) -> bool:
     """True when the registry has what it shall. Who is not known there needs no mark: he gets nothing anyway."""
-    if wanted is None or (wanted.out_of_service and held is None):
-        return held is None
-    return held == wanted
+    if wanted is None or held is None:
+        return held is None and (wanted is None or bool(wanted.out_of_service))
+    return _marked(held) == _marked(wanted)
+
+
+def _marked(one: Registration) -> Registration:
+    """Of several reasons for being out of service the registry keeps the first."""
+    return msgspec.structs.replace(one, out_of_service="yes" if one.out_of_service else "")
 
 
 def steps(wanted: Mapping[str, Registration], held: Mapping[str, Registration]) -> Steps:

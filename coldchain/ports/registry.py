@@ -14,7 +14,8 @@ class Registry(Protocol):
         ...
 
     async def register(self, registration: Registration) -> None:
-        """Make it known as it is, in the place of what has its id. Raises `Rejected` with the reason."""
+        """Make it known as it is, in the place of what has its id; of several reasons for being out of service the
+        first stays. Raises `Rejected` with the words of the registry."""
         ...
 
     async def deregister(self, registration_id: str) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
+import msgspec
+
 from coldchain.model.errors import Unavailable
 from coldchain.model.registration import Registration, ServiceEndpoint
 from coldchain.ports.clock import Clock
@@ -38,6 +40,9 @@ class FakeRegistry:
             self.held[registration.id] = registration
         await self._answer()
         self.told.append(("out" if registration.out_of_service else "in", registration.id))
+        known = self.held.get(registration.id)
+        if known is not None and known.out_of_service and registration.out_of_service:
+            registration = msgspec.structs.replace(registration, out_of_service=known.out_of_service)
         self.held[registration.id] = registration
 
     async def deregister(self, registration_id: str) -> None:

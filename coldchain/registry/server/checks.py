@@ -19,7 +19,7 @@ from coldchain.registry.server.content import Content
 SESSION_TTLS = 2.0
 """A session ends after so many of its TTLs without a renewal: Consul's, whose clients count on at least one."""
 LATE_SECONDS = 1.0
-"""Who looks at the deadlines later than this was held up, and heartbeats with it: they get that time on top."""
+"""Who looks at the deadlines later than this was held up, and heartbeats with it: that says nothing against anybody."""
 FIRST_SECONDS_MAX = 1.0
 AGAIN_SECONDS = 1.0
 
@@ -34,7 +34,7 @@ class CheckRunner:
         self._content = content
         self._prober = prober
         self._clock = clock
-        self._ends: dict[Name, tuple[float, Callable[[], Awaitable[None]]]] = {}
+        self._ends: dict[Name, tuple[float, float, Callable[[], Awaitable[None]]]] = {}
         self._asking: dict[str, tuple[CatalogCheck, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
 
@@ -55,7 +55,7 @@ class CheckRunner:
     async def run(self) -> None:
         """For ever."""
         while True:
-            due = min((at for at, _ in self._ends.values()), default=None)
+            due = min((at for at, _, _ in self._ends.values()), default=None)
             if due is not None and due <= self._clock.monotonic():
                 await self._end_what_is_due(due)
                 continue
@@ -73,22 +73,24 @@ class CheckRunner:
         now = self._clock.monotonic()
         late = now - due
         if late > LATE_SECONDS:
-            log.warning("held up: heartbeats get more time", seconds=round(late, 3))
-            self._ends = {name: (at + late, end) for name, (at, end) in self._ends.items()}
-        for name, (at, end) in list(self._ends.items()):
-            if at > now or self._ends.get(name) != (at, end):
+            log.warning("held up: all that waits for a sign of life begins anew", seconds=round(late, 3))
+            self._ends = {name: (now + seconds, seconds, end) for name, (_, seconds, end) in self._ends.items()}
+            return
+        for name, ending in list(self._ends.items()):
+            at, seconds, end = ending
+            if at > now or self._ends.get(name) != ending:
                 continue
             del self._ends[name]
             try:
                 await end()
             except ColdchainError as error:
                 log.warning("not written, will be tried again", what=name, error=str(error))
-                self._ends.setdefault(name, (self._clock.monotonic() + AGAIN_SECONDS, end))
+                self._ends.setdefault(name, (self._clock.monotonic() + AGAIN_SECONDS, seconds, end))
 
     def _end(self, name: Name, seconds: float, end: Callable[[], Awaitable[None]]) -> None:
         at = self._clock.monotonic() + seconds
         known = self._ends.get(name)
-        self._ends[name] = (at, end)
+        self._ends[name] = (at, seconds, end)
         if known is None or at < known[0]:
             self._wake.set()
 

@@ -129,16 +129,17 @@ class Content(Records):
             await self._commit((), [self.check(check_id)])
 
     async def maintain(self, service_id: str | None, reason: str | None) -> None:
-        """Take a service (None: the node) out of service for a reason, or with None back in. Raises NotFound."""
+        """Take a service (None: the node) out of service for a reason, or with None back in. The first reason stays.
+        Raises NotFound."""
         async with self._writing():
             service = self.services.get(service_id) if service_id is not None else None
             if service_id is not None and service is None:
                 raise NotFound(f'No service registered with ID "{service_id}"')
             check = rules.maintenance(service, reason or "")
             known = self.checks.get(check.id)
-            if reason is not None:
-                await self._commit([_over(check, known)])
-            elif known is not None:
+            if reason is not None and known is None:
+                await self._commit([check])
+            elif reason is None and known is not None:
                 await self._commit((), [known])
 
     async def observe(self, check: CatalogCheck) -> None:

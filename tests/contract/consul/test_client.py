@@ -1,0 +1,86 @@
+"""The client's blocking queries, against a server that answers by a script."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from coldchain.clients.consul import BACKOFF_SECONDS_MAX, ConsulClient
+
+Step = tuple[int, int, object]
+"""Status, index, document."""
+
+
+@contextlib.asynccontextmanager
+async def scripted(*steps: Step) -> AsyncIterator[tuple[ConsulClient, list[str]]]:
+    """A client of a server that answers so, one step a question; the index each question had."""
+    left, asked = list(steps), []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.query.get("index", ""))
+        status, index, document = left.pop(0) if len(left) > 1 else left[0]
+        if status != 200:
+            return web.Response(status=status, text=str(document))
+        return web.json_response(document, headers={"X-Consul-Index": str(index)})
+
+    application = web.Application()
+    application.router.add_get("/v1/x", answer)
+    server = TestServer(application)
+    await server.start_server()
+    client = ConsulClient(str(server.make_url("")))
+    try:
+        yield client, asked
+    finally:
+        await client.close()
+        await server.close()
+
+
+class Slept:
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+async def take(
+    client: ConsulClient, count: int, on_trouble: Callable[[Exception], None] = lambda error: None
+) -> tuple[list[object], list[float]]:
+    slept = Slept()
+    watching = client.watch("/v1/x", sleep=slept, on_trouble=on_trouble)
+    found = [await anext(watching) for _ in range(count)]
+    await watching.aclose()  # type: ignore[attr-defined]
+    return found, slept.seconds
+
+
+async def test_each_change_is_given_once() -> None:
+    async with scripted((200, 5, "a"), (200, 6, "a"), (200, 7, "b")) as (client, asked):
+        found, slept = await take(client, 2)
+        assert (found, asked, slept) == (["a", "b"], ["", "5", "6"], [])
+
+
+async def test_an_index_that_went_back_begins_anew() -> None:
+    async with scripted((200, 50, "a"), (200, 3, "a"), (200, 3, "b")) as (client, asked):
+        found, _ = await take(client, 2)
+        assert (found, asked) == (["a", "b"], ["", "50", ""])
+
+
+async def test_faults_are_told_and_tried_again_ever_more_slowly() -> None:
+    troubles: list[Exception] = []
+    faults = [(500, 0, "No cluster leader")] * 12
+    async with scripted((200, 5, "a"), *faults, (200, 6, "b")) as (client, asked):
+        found, slept = await take(client, 2, troubles.append)
+    assert found == ["a", "b"]
+    assert asked == ["", "5", *[""] * 12]
+    assert len(troubles) == len(slept) == 12
+    assert "No cluster leader" in str(troubles[0])
+    assert all(0.25 * 2**number <= seconds <= 0.5 * 2**number for number, seconds in enumerate(slept[:5]))
+    assert BACKOFF_SECONDS_MAX / 2 <= slept[-1] <= BACKOFF_SECONDS_MAX
+
+
+async def test_a_server_that_does_not_block_is_not_asked_in_a_tight_loop() -> None:
+    async with scripted((200, 0, "a"), (200, 0, "b"), (200, 0, "c")) as (client, _):
+        found, slept = await take(client, 3)
+        assert found == ["a", "b", "c"]
+        assert len(slept) == 2

@@ -1,0 +1,140 @@
+"""The contract of `ports.registry.Registry`: the fake, and the client on every server of Consul's API."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import aiohttp
+import pytest
+
+from coldchain.clients.consul import ConsulClient
+from coldchain.control.clock import SystemClock
+from coldchain.model.errors import Rejected, Unavailable
+from coldchain.model.registration import Registration, ServiceEndpoint
+from coldchain.ports.registry import Registry
+from coldchain.registry.consul import ConsulRegistry
+from coldchain.testing.consul import SERVERS, Asker, consul_address
+from coldchain.testing.fake_registry import FakeRegistry
+
+Others = Callable[..., Awaitable[None]]
+
+
+class Lab:
+    """A registry, and somebody else who registers there: `others(service, id → port)`, none: no more."""
+
+    def __init__(self, registry: Registry, others: Others) -> None:
+        self.registry = registry
+        self.others = others
+        self.service = f"t{uuid.uuid4().hex[:10]}"
+
+    def registration(self, number: int = 1, **fields: Any) -> Registration:
+        given = {
+            "id": f"{self.service}-{number}",
+            "service": self.service,
+            "address": f"10.0.0.{number}",
+            "port": 8080,
+            "tags": ("public",),
+            "meta": {"app": "/shop"},
+        }
+        return Registration(**(given | fields))
+
+
+@pytest.fixture(params=["fake", *SERVERS])
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    if request.param == "fake":
+        fake = FakeRegistry(SystemClock())
+
+        async def told(service: str, **ports: int) -> None:
+            fake.set_others(
+                service,
+                *(
+                    ServiceEndpoint(id=name, address="10.9.9.9", port=port, passing=True)
+                    for name, port in ports.items()
+                ),
+            )
+
+        yield Lab(fake, told)
+        return
+    async with consul_address(request.param) as address, aiohttp.ClientSession() as session:
+        ask = Asker(session, address)
+        known: set[str] = set()
+
+        async def asked(service: str, **ports: int) -> None:
+            for name in known - ports.keys():
+                await ask("PUT", f"/v1/agent/service/deregister/{name}")
+            for name, port in ports.items():
+                body = {"Name": service, "ID": name, "Address": "10.9.9.9", "Port": port}
+                await ask("PUT", "/v1/agent/service/register", body)
+            known.clear()
+            known.update(ports)
+
+        registry = ConsulRegistry(ConsulClient(address), uuid.uuid4().hex)
+        lab = Lab(registry, asked)
+        try:
+            yield lab
+        finally:
+            for one in await registry.registrations():
+                await registry.deregister(one.id)
+            await asked(lab.service)
+            await registry.close()
+
+
+async def test_what_was_registered_is_listed_as_it_was_given(lab: Lab) -> None:
+    one, two = lab.registration(1), lab.registration(2, tags=(), out_of_service="draining")
+    await lab.registry.register(one)
+    await lab.registry.register(two)
+    assert sorted(await lab.registry.registrations(), key=lambda each: each.id) == [one, two]
+    await lab.registry.deregister(one.id)
+    assert list(await lab.registry.registrations()) == [two]
+    await lab.registry.deregister(one.id)
+
+
+async def test_registered_again_it_is_as_it_was_given_last(lab: Lab) -> None:
+    for fields in ({}, {"out_of_service": "draining"}, {}, {"port": 81}, {"tags": ("blue",), "out_of_service": "gone"}):
+        one = lab.registration(1, **fields)
+        await lab.registry.register(one)
+        assert list(await lab.registry.registrations()) == [one]
+    await lab.registry.register(lab.registration(1, out_of_service="another reason"))
+    [found] = await lab.registry.registrations()
+    assert found.out_of_service == "gone"
+
+
+async def test_others_are_watched_and_never_listed(lab: Lab) -> None:
+    await lab.registry.register(lab.registration())
+    await lab.others(lab.service, other=1)
+    assert len(await lab.registry.registrations()) == 1
+    watching = lab.registry.watch(lab.service, lambda trouble: None)
+
+    async def until(wanted: list[tuple[str, int]]) -> None:
+        async for found in watching:
+            if _places(found) == wanted:
+                return
+
+    async with asyncio.timeout(20):
+        await until([("other", 1)])
+        await lab.others(lab.service, other=1, third=3)
+        await until([("other", 1), ("third", 3)])
+        await lab.others(lab.service)
+        await until([])
+
+
+def _places(found: Sequence[ServiceEndpoint]) -> list[tuple[str, int]]:
+    return [(one.id, one.port) for one in found]
+
+
+async def test_a_registry_that_is_not_there_is_unknown_not_empty() -> None:
+    registry = ConsulRegistry(ConsulClient("127.0.0.1:1"), "c")
+    one = Registration(id="a", service="b", address="10.0.0.1", port=1)
+    for call in (registry.registrations(), registry.register(one), registry.deregister("a")):
+        with pytest.raises(Unavailable):
+            await call
+    await registry.close()
+
+
+async def test_what_the_registry_cannot_take_is_refused_with_its_words() -> None:
+    async with consul_address("embedded") as address:
+        registry = ConsulRegistry(ConsulClient(address), "c")
+        with pytest.raises(Rejected, match="Invalid service address"):
+            await registry.register(Registration(id="a", service="b", address="0.0.0.0", port=1))
+        await registry.close()
