@@ -19,6 +19,9 @@ FOUND_BY = {
     "lost compare-and-swap": 17,
     "stale gateway not waited for": 8,
     "rollback launched twice": 26,
+    "brake removed": 2,
+    "paused rollout goes on": 10,
+    "steps left out": 1,
     "foreign container adopted": 0,
 }
 """The seed that found it first, when the search began at 0."""

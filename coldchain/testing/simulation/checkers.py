@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from coldchain.control.clock import FOLLOWED
 from coldchain.control.controller import Controller
 from coldchain.control.rotation import LEASE_MARGIN_SECONDS, LEASE_SECONDS
+from coldchain.decisions.brake import FEWEST, SHARE, WINDOW_SECONDS
 from coldchain.decisions.deployment import capacity
+from coldchain.decisions.health import FAILURES_TO_LEAVE
 from coldchain.decisions.instance import TRANSITIONS
 from coldchain.decisions.rotation import services
 from coldchain.model.base import Noun
@@ -25,6 +27,7 @@ from coldchain.ports.store import Change
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeTask
 from coldchain.testing.simulation.coverage import GONE
+from coldchain.testing.simulation.holds import broken, overdone
 from coldchain.testing.simulation.ledger import Ledger, Pair
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ STEADY = 1 - FOLLOWED - 0.005
 TRAVEL_SECONDS = 30.0
 """So long after the store was put back to older data, what only the lost records knew is not asked for: places in
 quarantine, and endpoints that the older records have not in rotation."""
+SEEN_SECONDS = 1.0
+"""What was answered so long ago has reached the controller."""
 MOST = 20
 """Violations kept of a run: what follows the first ones follows from them."""
 
@@ -68,6 +73,8 @@ class Checkers:
         self._sick: set[str] = set()
         self._rewound: set[str] = set()
         self._failed_at: dict[str, float] = {}
+        self._failures: Counter[str] = Counter()
+        self._bad_at: dict[str, float] = {}
         self._applied_at: dict[str, float] = {}
         self._places: dict[object, tuple[str, float]] = {}
         self._drained: dict[str, float] = {}
@@ -130,6 +137,10 @@ class Checkers:
             if after.phase != "scheduled":
                 self.violated("transitions", f"{after.id} began its life in phase {after.phase}")
             self._launchable(after, "created")
+            wanted = self.ledger.wanted(after.app_id)
+            if wanted is not None:
+                running, instances = self._running(after.app_id), self.ledger.instances_of(after.app_id)
+                self._hold(overdone(running, wanted, instances))
             return
         phase = before.phase
         for step in after.history[len(before.history) :]:
@@ -143,6 +154,8 @@ class Checkers:
         self._world.stepped(after.id, phase)
         if phase not in TRANSITIONS[was]:
             self.violated("transitions", f"{after.id}: {was} → {phase}")
+        if was == "serving" and phase == "draining":
+            self._leaves(after, after.history[-1].cause)
         if phase == "launching":
             self._launchable(after, "placed")
         if was == "launching":
@@ -156,6 +169,25 @@ class Checkers:
             if task is not None and not task.status.terminal and after.id not in self._rewound:
                 self.violated("gone", f"{after.id} was declared stopped while its task runs: {after.history[-1].cause}")
 
+    def _running(self, app_id: str) -> Deployment | None:
+        return next((one for one in self.ledger.deployments.values() if one.running and one.app_id == app_id), None)
+
+    def _hold(self, words: str) -> None:
+        if words:
+            self.violated("hold", words)
+
+    def _leaves(self, instance: Instance, cause: str) -> None:
+        """The platform decided to stop an instance that serves."""
+        running = self._running(instance.app_id)
+        if cause.startswith("replaced by") and running is not None and running.paused_by is not None:
+            self._hold(f"{instance.id} leaves for a newer version although {running.paused_by} holds {running.id}")
+        if cause.startswith("replaced for bad health"):
+            serving = {one.id for one in self.ledger.instances.values() if one.phase == "serving"} | {instance.id}
+            seen = self._asked_at - SEEN_SECONDS
+            together = [one for one in serving if seen - WINDOW_SECONDS < self._bad_at.get(one, seen + 1) <= seen]
+            if len(together) >= FEWEST and len(together) > SHARE * len(serving):
+                self.violated("brake", f"{instance.id} is replaced while {len(together)} of {len(serving)} are bad")
+
     def _launchable(self, instance: Instance, what: str) -> None:
         wanted = self.ledger.wanted(instance.app_id)
         if wanted is None or wanted.app.instances == 0:
@@ -167,6 +199,8 @@ class Checkers:
         if before is not None:
             if isinstance(before, Deployment) and not before.running and before != after:
                 self.violated("I10", f"the ended deployment {after.id} was changed")
+            elif isinstance(before, Deployment):
+                self._hold(broken(before, after, asked=self.asking == after.app_id))
             return
         if after.rollback_of is None:
             if self.asking != after.app_id:
@@ -312,10 +346,15 @@ class Checkers:
     def probed(self, probe: Probe, result: ProbeResult) -> None:
         """An instance answered a probe, or did not."""
         if result.outcome == "passed":
+            self._failures.pop(probe.instance_id, None)
+            self._bad_at.pop(probe.instance_id, None)
             self._passed.add(probe.instance_id)
             self._sick.discard(probe.instance_id)
             return
         if result.outcome == "failed":
+            self._failures[probe.instance_id] += 1
+            if self._failures[probe.instance_id] >= FAILURES_TO_LEAVE:
+                self._bad_at.setdefault(probe.instance_id, self._now)
             self._sick.add(probe.instance_id)
         if probe.instance_id in self._sick:
             # Who was sick when nobody could ask any more is held for sick for as long as that lasts.
@@ -361,7 +400,9 @@ class Checkers:
         return service in services(self.ledger.versions[record.app_id][record.version_id].app)
 
     async def follow(self, controller: Controller) -> None:
-        """Every event of a controller comes, once, in order."""
+        """Every event of a controller comes, once, in order. It knows nothing of what the one before it was told."""
+        self._failures.clear()
+        self._bad_at.clear()
         last: int | None = None
         async for event in controller.events.follow(after=0):
             if last is not None and event.sequence != last + 1:

@@ -14,6 +14,7 @@ from coldchain.control.tasks import TaskWatcher
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import instance as lives
 from coldchain.decisions import reconcile as decisions
+from coldchain.decisions import rollout as rollouts
 from coldchain.decisions import rotation as rotations
 from coldchain.decisions.actions import Action, Move
 from coldchain.decisions.deployment import Step
@@ -179,6 +180,26 @@ def _rollback_launched_twice() -> Swaps:
     return [(reconciler, "reconcile", reconcile)]
 
 
+def _brake_removed() -> Swaps:
+    return [(reconciler, "judge", lambda brake, bad_since, total, now: brake)]
+
+
+def _paused_rollout_goes_on() -> Swaps:
+    real = deployments.step
+
+    def step(app: App, config_id: str, instances: Sequence[Instance], **given: Any) -> Step:
+        return real(app, config_id, instances, **(given | {"held": False}))
+
+    return [(deployments, "step", step)]
+
+
+def _steps_left_out() -> Swaps:
+    def stage(deployment: object, app: App, former: object) -> None:
+        return None
+
+    return [(rollouts, "stage", stage)]
+
+
 def _foreign_container_adopted() -> Swaps:
     return [(SimulatedEngine, "ours_only", False)]
 
@@ -196,5 +217,8 @@ PLANTED: dict[str, Callable[[], Swaps]] = {
     "lost compare-and-swap": _lost_compare_and_swap,
     "stale gateway not waited for": _stale_gateway_not_waited_for,
     "rollback launched twice": _rollback_launched_twice,
+    "brake removed": _brake_removed,
+    "paused rollout goes on": _paused_rollout_goes_on,
+    "steps left out": _steps_left_out,
     "foreign container adopted": _foreign_container_adopted,
 }

@@ -8,8 +8,9 @@ from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping
 from coldchain.model.base import Noun
 from coldchain.model.instance import Phase
 from coldchain.testing.simulation.faults import FAULTS
+from coldchain.testing.simulation.holds import HoldKind, held, planned
 
-OperationKind = Literal["create", "deploy", "scale", "change", "restart", "roll back", "cancel", "delete"]
+OperationKind = Literal["create", "deploy", "scale", "change", "restart", "roll back", "cancel", "delete"] | HoldKind
 
 GOOD = ("good", "slow", "stubborn")
 BAD = ("sick", "crashing", "refused")
@@ -79,7 +80,7 @@ def generate(seed: int) -> Schedule:
     """The schedule of a seed."""
     draw = random.Random(f"schedule {seed}")
     patient = draw.random() < 0.4
-    apps = tuple(_app(draw, number, patient) for number in range(draw.choice((1, 1, 2, 2, 3))))
+    apps = tuple(planned(seed, _app(draw, number, patient)) for number in range(draw.choice((1, 1, 2, 2, 3))))
     operations = [Operation(kind="create", app_id=app.id, pause_seconds=draw.random(), force=True) for app in apps]
     focus: Sequence[str] = draw.choice(FOCUSES) if draw.random() < FOCUSED else ()
     phases = (draw.choice(SHORT_PHASES),) if focus else SHORT_PHASES
@@ -90,7 +91,7 @@ def generate(seed: int) -> Schedule:
         patient=patient,
         gateways=draw.choice((1, 1, 2, 2, 3)),
         apps=apps,
-        operations=tuple(operations),
+        operations=tuple(operations if patient else held(seed, operations)),
         injections=tuple(_injections(draw, span, focus, phases)),
     )
 

@@ -1,6 +1,7 @@
 """user: asks for the operations of a schedule, one after the other, as people and their scripts do."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -38,6 +39,7 @@ class User:
 
     async def mend(self) -> None:
         """Where a bad version is wanted, deploy a good one: only then can anything come to rest."""
+        await self.let_go()
         for app_id in list(self._world.checkers.ledger.apps):
             wanted = self._world.checkers.ledger.wanted(app_id)
             if wanted is not None and _tag(wanted.app).partition("-")[0] not in GOOD:
@@ -111,6 +113,12 @@ class User:
                 return lambda: operations.roll_back(app_id, to, caller, force=force)
             case "delete":
                 return lambda: operations.delete(app_id, caller, force=force)
+            case "pause":
+                return lambda: operations.pause(app_id)
+            case "resume":
+                return lambda: operations.resume(app_id)
+            case "promote":
+                return lambda: operations.promote(app_id)
             case "cancel":
                 running = [one.id for one in ledger.deployments.values() if one.running and one.app_id == app_id]
                 return lambda: operations.cancel(running[0] if running else "none", caller, force=force)
@@ -144,7 +152,16 @@ class User:
             deployments = self._world.checkers.ledger.deployments
             if not any(one.running and one.app_id == app_id for one in deployments.values()):
                 return
+            await self.let_go(app_id)
             await asyncio.sleep(ASKED_AGAIN_SECONDS)
+
+    async def let_go(self, app_id: str | None = None) -> None:
+        """Let every deployment (of the app) go on that waits for somebody to say so."""
+        for one in list(self._world.checkers.ledger.deployments.values()):
+            waits = one.running and one.paused_by in ("operator", "plan") and one.resumes_at is None
+            if waits and app_id in (None, one.app_id):
+                with contextlib.suppress(ColdchainError):
+                    await self._once(Operation(kind="resume", app_id=one.app_id, pause_seconds=0.0), "user")
 
 
 def _tag(app: App) -> str:
