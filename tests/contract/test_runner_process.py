@@ -1,69 +1,23 @@
 """Runner process beyond the contract: what happens to shims, signals, output, leftovers, limits and disks."""
 
 import asyncio
-import hashlib
-import http.server
-import io
 import os
-import pwd
-import shutil
 import signal
 import subprocess
 import sys
-import tarfile
-import tempfile
-import threading
 import time
-import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from coldchain.model.app import App, Fetch
 from coldchain.model.errors import Rejected
-from coldchain.model.task import TaskSpec, TaskStatus
-from coldchain.runners.process import FetchSettings, ProcessRunner, ProcessSettings
-from coldchain.runners.process.folder import TaskFolder, folder_name, start_ticks
-from coldchain.testing.sandbox import inside, kernel
-
-PATIENCE_SECONDS = 30.0
-
-
-class Bench:
-    """A folder for tasks, and as many runners on it, one after the other, as a test needs."""
-
-    def __init__(self) -> None:
-        assert inside(), "run this through bin/test"
-        self.root = Path(tempfile.mkdtemp(prefix="coldchain-tasks-"))
-        self.root.chmod(0o755)
-        self.settings: dict[str, Any] = {
-            "cgroup_parent": f"{os.environ['COLDCHAIN_CGROUP_PARENT']}/{self.root.name}",
-            "root_allowed": True,
-        }
-        self._runners: list[ProcessRunner] = []
-
-    def runner(self, **settings: Any) -> ProcessRunner:
-        runner = ProcessRunner(self.root / "tasks", ProcessSettings(**(self.settings | settings)))
-        self._runners.append(runner)
-        return runner
-
-    def folder(self, spec: TaskSpec) -> TaskFolder:
-        return TaskFolder(self.root / "tasks" / folder_name(spec.task_id))
-
-    async def close(self) -> None:
-        runner = self.runner()
-        for task in await runner.tasks():
-            await runner.kill(task.task_id, 0.0)
-            await runner.forget(task.task_id)
-        left = [path.name for path in (self.root / "tasks").iterdir()]
-        for each in self._runners:
-            await each.close()
-        shutil.rmtree(self.root, ignore_errors=True)
-        assert left == []
+from coldchain.model.task import TaskSpec
+from coldchain.runners.process.folder import folder_name, start_ticks
+from coldchain.testing.process_bench import PATIENCE_SECONDS, Bench, end_of, ended, gone, lines, make_spec, output
+from coldchain.testing.sandbox import kernel
 
 
 @pytest.fixture
@@ -71,63 +25,6 @@ async def bench() -> AsyncIterator[Bench]:
     bench = Bench()
     yield bench
     await bench.close()
-
-
-def make_spec(cmd: str | None = None, **fields: Any) -> TaskSpec:
-    number = uuid.uuid4().hex[:10]
-    app = App(**({"id": "/bench/app", "cmd": cmd, "cpus": 0.1, "mem": 64, "user": "root"} | fields))
-    return TaskSpec(
-        task_id=f"bench_app.instance-{number}._app.1",
-        instance_id=f"bench_app.instance-{number}",
-        app_id=app.id,
-        version_id="2026-11-23T00:00:00.000Z",
-        target="cluster",
-        agent="agent-1",
-        app=app,
-        image=None,
-        address=None,
-        host_ports=(31001,),
-    )
-
-
-async def ended(runner: ProcessRunner, spec: TaskSpec) -> TaskStatus:
-    """Launch, and wait for the end."""
-    updates = runner.updates()
-    await runner.launch(spec)
-    return await end_of(runner, spec, updates)
-
-
-async def end_of(runner: ProcessRunner, spec: TaskSpec, updates: AsyncIterator[TaskStatus]) -> TaskStatus:
-    async with asyncio.timeout(PATIENCE_SECONDS), aclosing(updates) as stream:  # type: ignore[type-var]
-        for status in await runner.tasks():
-            if status.task_id == spec.task_id and status.terminal:
-                return status
-        async for status in stream:
-            if status.task_id == spec.task_id and status.terminal:
-                return status
-    raise AssertionError("the updates ended")
-
-
-async def output(runner: ProcessRunner, spec: TaskSpec, *, follow: bool = False) -> bytes:
-    return b"".join([piece async for piece in runner.logs(spec.task_id, follow=follow, tail=None)])
-
-
-async def lines(runner: ProcessRunner, spec: TaskSpec, count: int) -> list[str]:
-    """The first lines, as soon as they are there."""
-    text = b""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        async with aclosing(runner.logs(spec.task_id, follow=True, tail=None)) as pieces:  # type: ignore[type-var]
-            async for piece in pieces:
-                text += piece
-                if text.count(b"\n") >= count:
-                    break
-    return text.decode().splitlines()
-
-
-async def gone(pid: int) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while start_ticks(pid) is not None:
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -444,131 +341,6 @@ async def test_a_command_that_hangs_is_killed_with_all_it_started(bench: Bench) 
     assert much.exit_status == 0
     assert len(much.output) <= 4096
     assert much.output.endswith("last\n")
-
-
-# Fetch
-
-
-class Files(http.server.BaseHTTPRequestHandler):
-    content: dict[str, bytes] = {}
-
-    def do_GET(self) -> None:
-        if self.path == "/metadata":
-            self.send_response(302)
-            self.send_header("Location", "http://169.254.169.254/latest")
-            self.end_headers()
-            return
-        body = self.content.get(self.path)
-        self.send_response(200 if body is not None else 404)
-        self.end_headers()
-        self.wfile.write(body or b"")
-
-    def log_message(self, *words: object) -> None:
-        """Nobody reads it."""
-
-
-@pytest.fixture
-def files() -> Iterator[tuple[str, dict[str, bytes]]]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    Files.content = {}
-    yield f"http://127.0.0.1:{server.server_address[1]}", Files.content
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def tar(*names: str) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for name in names:
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = 3, 0o755
-            archive.addfile(entry, io.BytesIO(b"hi\n"))
-    return packed.getvalue()
-
-
-async def test_fetched_files_are_there_whole_and_the_users(bench: Bench, files: tuple[str, dict[str, bytes]]) -> None:
-    address, content = files
-    content["/app.tar.gz"], content["/run"] = tar("bin/tool"), b"#!/bin/sh\necho ran\n"
-    runner = bench.runner()
-    spec = make_spec(
-        "./run; cat bin/tool; ls",
-        user="nobody",
-        fetch=(
-            Fetch(uri=f"{address}/app.tar.gz", sha256=hashlib.sha256(content["/app.tar.gz"]).hexdigest()),
-            Fetch(uri=f"{address}/run", executable=True),
-            Fetch(uri=f"{address}/run?again", dest_file="conf/copy"),
-        ),
-    )
-    content["/run?again"] = b"x"
-    known = await ended(runner, spec)
-    assert known.state == "finished", known
-    assert (await output(runner, spec)).decode().split() == ["ran", "hi", "bin", "conf", "run"]
-    nobody = pwd.getpwnam("nobody").pw_uid
-    assert {path.stat().st_uid for path in bench.folder(spec).work.rglob("*")} == {nobody}
-
-
-@pytest.mark.parametrize(
-    ("fetch", "reason"),
-    [
-        ({"uri": "ADDRESS/run", "sha256": "0" * 64}, "not what it should be"),
-        ({"uri": "ADDRESS/missing"}, "status 404"),
-        ({"uri": "ADDRESS/big"}, "more than 1000000 bytes"),
-        ({"uri": "ADDRESS/escape.tar.gz"}, "would leave the folder"),
-        ({"uri": "ADDRESS/metadata", "destFile": "x"}, "not an address to fetch from"),
-        ({"uri": "ADDRESS/run", "destFile": "../../x"}, "no name of a file"),
-        ({"uri": "file:///etc/shadow"}, "not below a folder"),
-        ({"uri": "http://127.0.0.1:1/x"}, "cannot fetch"),
-    ],
-)
-async def test_what_cannot_be_fetched_ends_the_start(
-    bench: Bench, files: tuple[str, dict[str, bytes]], fetch: dict[str, str], reason: str
-) -> None:
-    address, content = files
-    content |= {"/run": b"x", "/big": b"x" * 2_000_000, "/escape.tar.gz": tar("../../escaped")}
-    runner = bench.runner(fetch=FetchSettings(download_bytes_max=1_000_000))
-    wanted = Fetch(
-        uri=fetch["uri"].replace("ADDRESS", address), sha256=fetch.get("sha256"), dest_file=fetch.get("destFile")
-    )
-    with pytest.raises(Rejected) as refused:
-        await runner.launch(make_spec("true", fetch=(wanted,)))
-    assert reason in str(refused.value)
-    assert list((bench.root / "tasks").iterdir()) == []
-
-
-async def test_files_of_the_machine_only_from_folders_that_are_named(bench: Bench) -> None:
-    shared = bench.root / "shared"
-    shared.mkdir()
-    (shared / "data").write_text("given\n")
-    (shared / "link").symlink_to("/etc/shadow")
-    runner = bench.runner(fetch=FetchSettings(file_folders=(shared,)))
-    spec = make_spec("cat data", fetch=(Fetch(uri=f"file://{shared}/data"),))
-    await ended(runner, spec)
-    assert await output(runner, spec) == b"given\n"
-    with pytest.raises(Rejected, match="not below a folder"):
-        await runner.launch(make_spec("true", fetch=(Fetch(uri=f"file://{shared}/link"),)))
-
-
-async def test_a_kill_during_a_fetch_leaves_nothing(bench: Bench) -> None:
-    asked = asyncio.Event()
-
-    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.set()
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(never, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        runner, spec = bench.runner(), make_spec("true", fetch=(Fetch(uri=f"http://127.0.0.1:{port}/x"),))
-        launching = asyncio.create_task(runner.launch(spec))
-        await asked.wait()
-        await runner.kill(spec.task_id, 5.0)
-        with pytest.raises(Rejected, match="stopped before it was started"):
-            await launching
-    assert list((bench.root / "tasks").iterdir()) == []
 
 
 async def test_a_shim_is_small_and_quick(bench: Bench) -> None:
