@@ -14,6 +14,7 @@ from coldchain.api import (
     metrics,
     platform,
     preview,
+    services,
     session,
     status,
     tasks,
@@ -59,6 +60,7 @@ OURS: tuple[Route, ...] = (
     ("POST", "/v1/deployments/{deployment_id}/pause", holds.pause),
     ("POST", "/v1/deployments/{deployment_id}/resume", holds.resume),
     ("POST", "/v1/deployments/{deployment_id}/promote", holds.promote),
+    ("GET", "/v1/services", services.list_services),
     ("POST", "/v1/brake/release", holds.release_brake),
     ("POST", "/v1/down", platform.go_down),
 )

@@ -30,6 +30,7 @@ async def show_platform(request: web.Request) -> web.Response:
             "rotation": {"revision": controller.publisher.rotation.revision},
             "gateways": _gateways(context),
             "engine": _engine(context),
+            "registry": _registry(context),
             "brake": brake_answer(context),
         }
     )
@@ -77,6 +78,12 @@ def _engine(context: Context) -> dict[str, Any]:
             for one in tasks.offers
         ],
     }
+
+
+def _registry(context: Context) -> dict[str, Any] | None:
+    """None where there is none to register with."""
+    registrar = context.controller.registrar
+    return {"known": registrar.known, "trouble": registrar.trouble} if registrar is not None else None
 
 
 async def show_app(request: web.Request) -> web.Response:

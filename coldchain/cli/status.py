@@ -100,6 +100,8 @@ def _troubles(found: dict[str, Any]) -> list[str]:
     lines = [found["goingDown"]] if found["goingDown"] else []
     if found["engine"]["trouble"]:
         lines.append(f"engine {found['engine']['target']}: {found['engine']['trouble']}")
+    if found["registry"] and found["registry"]["trouble"]:
+        lines.append(f"registry: {found['registry']['trouble']}")
     brake = found["brake"]
     if brake["holds"]:
         lines.append(

@@ -82,6 +82,10 @@ class ConsulClient:
         """The checks of this agent, by id."""
         return dict((await self._call("GET", "/v1/agent/checks")).document)
 
+    async def service_names(self) -> list[str]:
+        """All names that something is registered under."""
+        return list((await self._call("GET", "/v1/catalog/services")).document)
+
     async def report_check(self, check_id: str, status: str, output: str = "") -> None:
         """A heartbeat of a TTL check."""
         body = {"Status": status, "Output": output}

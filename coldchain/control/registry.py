@@ -1,7 +1,7 @@
 """registry: keeps what the registry knows of our endpoints as the rotation says, and tells who waits for that."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import structlog
@@ -11,7 +11,7 @@ from coldchain.decisions import registration as decide
 from coldchain.decisions import rotation as rotations
 from coldchain.model.errors import ColdchainError, Rejected, Unavailable
 from coldchain.model.instance import Instance
-from coldchain.model.registration import Registration
+from coldchain.model.registration import KnownService, Registration
 from coldchain.model.rotation import Rotation, ServiceRotation
 from coldchain.ports.clock import Clock
 from coldchain.ports.registry import Registry
@@ -81,6 +81,10 @@ class Registrar:
                     f": {self.trouble}" if self.trouble else ""
                 )
         return ""
+
+    async def services(self) -> Sequence[KnownService]:
+        """All that the registry knows, whoever registered it. Raises Unavailable."""
+        return await self._limited(self._registry.services())
 
     async def run(self) -> None:
         """For ever."""

@@ -1,6 +1,10 @@
 """registration: what the registry shall say of an endpoint of ours, and what it says of endpoints that are not."""
 
+from typing import Literal
+
 from coldchain.model.base import Noun
+
+EndpointStatus = Literal["passing", "warning", "critical", "maintenance"]
 
 
 class Registration(Noun, frozen=True, kw_only=True):
@@ -16,10 +20,18 @@ class Registration(Noun, frozen=True, kw_only=True):
 
 
 class ServiceEndpoint(Noun, frozen=True, kw_only=True):
-    """One endpoint of a service that registered itself. `passing`: none of its checks is critical."""
+    """One endpoint of a service as the registry knows it; `status` is the worst of its checks. `app_id`: whose instance
+    it is, None for what somebody else registered."""
 
     id: str
     address: str
     port: int
-    passing: bool
-    in_maintenance: bool = False
+    status: EndpointStatus
+    app_id: str | None = None
+
+
+class KnownService(Noun, frozen=True, kw_only=True):
+    """A service with all its endpoints, whoever registered them."""
+
+    name: str
+    endpoints: tuple[ServiceEndpoint, ...] = ()

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from coldchain.model.registration import Registration, ServiceEndpoint
+from coldchain.model.registration import KnownService, Registration, ServiceEndpoint
 
 
 class Registry(Protocol):
@@ -20,6 +20,10 @@ class Registry(Protocol):
 
     async def deregister(self, registration_id: str) -> None:
         """Take it away. Of one that is not there: nothing happens."""
+        ...
+
+    async def services(self) -> Sequence[KnownService]:
+        """All services by name, with all their endpoints."""
         ...
 
     def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncIterator[Sequence[ServiceEndpoint]]:

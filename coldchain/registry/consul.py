@@ -6,11 +6,11 @@ from typing import Any
 
 from coldchain.clients.consul import ConsulClient, ConsulRefused, ConsulUnavailable
 from coldchain.model.errors import Rejected, Unavailable
-from coldchain.model.registration import Registration, ServiceEndpoint
+from coldchain.model.registration import EndpointStatus, KnownService, Registration, ServiceEndpoint
 
 OWNER = "coldchain-controller"
 """The metadata by which a controller knows its own registrations."""
-MAINTENANCE = "_service_maintenance:"
+MAINTENANCE, NODE_MAINTENANCE = "_service_maintenance:", "_node_maintenance"
 TODO = "Look at the registry; nothing has to be restarted here, and endpoints stay as they are"
 
 
@@ -51,11 +51,30 @@ class ConsulRegistry:
         with _errors():
             await self._client.deregister_service(registration_id)
 
+    async def services(self) -> Sequence[KnownService]:
+        with _errors():
+            names = sorted(await self._client.service_names())
+            healths = [(await self._client.service_health(name)).document for name in names]
+        return [
+            KnownService(name=name, endpoints=tuple(self._endpoint(entry) for entry in entries))
+            for name, entries in zip(names, healths, strict=True)
+        ]
+
     async def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncIterator[Sequence[ServiceEndpoint]]:
         path = f"/v1/health/service/{service}"
         async for entries in self._client.watch(path, on_trouble=lambda error: on_trouble(str(error))):
-            found = [_endpoint(entry) for entry in entries if not self._mine(entry["Service"])]
+            found = [self._endpoint(entry) for entry in entries if not self._mine(entry["Service"])]
             yield sorted(found, key=lambda one: one.id)
+
+    def _endpoint(self, entry: dict[str, Any]) -> ServiceEndpoint:
+        service = entry["Service"]
+        return ServiceEndpoint(
+            id=service["ID"],
+            address=service["Address"] or entry["Node"]["Address"],
+            port=service["Port"],
+            status=_status(entry["Checks"]),
+            app_id=service["Meta"].get("app") if self._mine(service) else None,
+        )
 
     async def close(self) -> None:
         await self._client.close()
@@ -74,15 +93,11 @@ def _registration(service: dict[str, Any], maintenance: dict[str, Any] | None) -
     )
 
 
-def _endpoint(entry: dict[str, Any]) -> ServiceEndpoint:
-    service, checks = entry["Service"], entry["Checks"]
-    return ServiceEndpoint(
-        id=service["ID"],
-        address=service["Address"] or entry["Node"]["Address"],
-        port=service["Port"],
-        passing=all(check["Status"] != "critical" for check in checks),
-        in_maintenance=any(check["CheckID"].startswith((MAINTENANCE, "_node_maintenance")) for check in checks),
-    )
+def _status(checks: list[dict[str, Any]]) -> EndpointStatus:
+    if any(check["CheckID"].startswith((MAINTENANCE, NODE_MAINTENANCE)) for check in checks):
+        return "maintenance"
+    statuses = {check["Status"] for check in checks}
+    return "critical" if "critical" in statuses else "warning" if "warning" in statuses else "passing"
 
 
 @contextlib.contextmanager

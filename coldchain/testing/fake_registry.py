@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import msgspec
 
 from coldchain.model.errors import Unavailable
-from coldchain.model.registration import Registration, ServiceEndpoint
+from coldchain.model.registration import KnownService, Registration, ServiceEndpoint
 from coldchain.ports.clock import Clock
 
 ANSWER_SECONDS = 0.001
@@ -49,6 +49,21 @@ class FakeRegistry:
         await self._answer()
         self.told.append(("gone", registration_id))
         self.held.pop(registration_id, None)
+
+    async def services(self) -> Sequence[KnownService]:
+        await self._answer()
+        found = {name: list(endpoints) for name, endpoints in self.others.items() if endpoints}
+        for one in self.held.values():
+            found.setdefault(one.service, []).append(
+                ServiceEndpoint(
+                    id=one.id,
+                    address=one.address,
+                    port=one.port,
+                    status="maintenance" if one.out_of_service else "passing",
+                    app_id=one.meta.get("app"),
+                )
+            )
+        return [KnownService(name=name, endpoints=tuple(found[name])) for name in sorted(found)]
 
     def set_others(self, service: str, *endpoints: ServiceEndpoint) -> None:
         """Others registered these endpoints, and no more."""

@@ -18,6 +18,7 @@ from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine, Life
 from coldchain.testing.fake_gateway import FakeGateway
 from coldchain.testing.fake_prober import FakeProber, answers_of
+from coldchain.testing.fake_registry import FakeRegistry
 
 
 class ServedPlatform:
@@ -29,6 +30,7 @@ class ServedPlatform:
         self.engine = FakeEngine(self.clock)
         self.engine.life = self.life
         self.prober = FakeProber(self.clock, answers_of(self.engine))
+        self.registry = FakeRegistry(self.clock)
         self.gateway = FakeGateway("gateway-0", self.clock)
         self.settings = replace(settings or ApiSettings(), clock=self.clock)
         self.port = 0
@@ -53,7 +55,7 @@ class ServedPlatform:
 
     async def start(self) -> None:
         """Start controller, gateway and API."""
-        self.controller = Controller(self.store, self.engine, self.prober, self.clock)
+        self.controller = Controller(self.store, self.engine, self.prober, self.clock, self.registry)
         await self.controller.start()
         self.server = ApiServer(self.controller, "127.0.0.1", self.port, self.settings)
         await self.server.start()

@@ -49,7 +49,7 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
             fake.set_others(
                 service,
                 *(
-                    ServiceEndpoint(id=name, address="10.9.9.9", port=port, passing=True)
+                    ServiceEndpoint(id=name, address="10.9.9.9", port=port, status="passing")
                     for name, port in ports.items()
                 ),
             )
@@ -117,6 +117,24 @@ async def test_others_are_watched_and_never_listed(lab: Lab) -> None:
         await until([("other", 1), ("third", 3)])
         await lab.others(lab.service)
         await until([])
+
+
+async def test_all_services_are_listed_with_who_registered_them(lab: Lab) -> None:
+    await lab.registry.register(lab.registration(1))
+    await lab.registry.register(lab.registration(2, out_of_service="draining"))
+    await lab.others(lab.service, other=1)
+    while True:  # a real agent brings it to its server a moment later
+        found = {one.name: one.endpoints for one in await lab.registry.services()}
+        if len(found.get(lab.service, ())) == 3 and "maintenance" in [one.status for one in found[lab.service]]:
+            break
+    assert sorted((one.id, one.status, one.app_id) for one in found[lab.service]) == sorted(
+        [
+            ("other", "passing", None),
+            (f"{lab.service}-1", "passing", "/shop"),
+            (f"{lab.service}-2", "maintenance", "/shop"),
+        ],
+        key=str,
+    )
 
 
 def _places(found: Sequence[ServiceEndpoint]) -> list[tuple[str, int]]:

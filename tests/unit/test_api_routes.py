@@ -106,6 +106,7 @@ CASES = (
     Case("POST", "/v1/deployments/none/pause", 404),
     Case("POST", "/v1/deployments/none/resume", 404),
     Case("POST", "/v1/deployments/none/promote", 404),
+    Case("GET", "/v1/services", 200, lambda said: said == {"services": []}),
     Case("POST", "/v1/brake/release", 409, lambda said: "does not hold" in said["message"]),
     Case("POST", "/v1/down", 202),
     Case("GET", "/nothing", 404, lambda said: "/nothing" in said["message"]),

@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coldchain.cli.application import application
+from coldchain.model.registration import ServiceEndpoint
 from coldchain.testing.command_server import SHOP, Server, saved
 
 SICK = SHOP | {"id": "/sick", "env": {"HEALTH": "never"}, "deadlineSeconds": 1, "routes": []}
@@ -213,6 +214,25 @@ def test_status_of_all_and_of_one(server: Server, shop: Path, tmp_path: Path) ->
     server.done("deploy", saved(tmp_path, env={"HEALTH": "never"}), "--detach")
     assert "not there yet: 0 of 2 instances" in server.done("status", "/shop")
     assert "deploying" in server.done("status")
+
+
+def test_services_of_apps_and_of_others(server: Server, shop: Path) -> None:
+    assert server.run("deploy", str(shop)).exit_code == 0
+    legacy = ServiceEndpoint(id="old-1", address="10.9.9.9", port=81, status="critical")
+    server.platform.registry.set_others("legacy", legacy)
+    result = server.run("services")
+    assert result.exit_code == 0
+    assert re.search(r"^legacy +10\.9\.9\.9:81 +critical +- +old-1$", result.output, re.MULTILINE)
+    assert len(re.findall(r"^shop +10\.\S+:80 +passing +/shop +shop-\w+$", result.output, re.MULTILINE)) == 2
+    one = json.loads(server.run("services", "legacy", "--json").stdout)
+    assert [each["name"] for each in one["services"]] == ["legacy"]
+    missing = server.run("services", "none")
+    assert missing.exit_code == 1
+    assert "no service none" in missing.stderr
+    server.platform.registry.silent = True
+    silent = server.run("services")
+    assert silent.exit_code == 1
+    assert "the registry does not answer" in silent.stderr
 
 
 def test_status_tells_why_instances_are_not_placed(server: Server, tmp_path: Path) -> None:
