@@ -36,5 +36,13 @@ def _row(one: dict[str, Any]) -> tuple[object, ...]:
         duration(one["seconds"]),
         one["instances"],
         one["image"],
-        one["cause"] + (f"; {one['reason']}" if one["state"] not in ("succeeded", "running") else ""),
+        _why(one),
     )
+
+
+def _why(one: dict[str, Any]) -> str:
+    """Who or what asked for it, and in brief why it ended so; `--json` has all of the reason."""
+    cause = str(one["cause"]).partition("; ")[0]
+    if one["state"] in ("succeeded", "running"):
+        return cause
+    return f"{cause}; {str(one['reason']).partition('; ')[0]}"

@@ -7,6 +7,7 @@ from coldchain.decisions import deployment as deployments
 from coldchain.decisions import rollout as rollouts
 from coldchain.decisions import version as decide
 from coldchain.decisions.reconcile import version_id
+from coldchain.decisions.rollback import last_good
 from coldchain.decisions.route import conflicts
 from coldchain.documents.keys import Record
 from coldchain.model.app import App
@@ -55,16 +56,20 @@ class Operations:
             return await self._move(app_id, current.app, caller, running=running, restart=True)
 
     async def roll_back(self, app_id: str, to: str | None, caller: str, *, force: bool) -> Deployment:
-        """Aim at an earlier version again; without one named, at the last with another configuration."""
+        """Aim at an earlier version again; without one named, at the last good one with another
+        configuration."""
         async with self._state.lock:
             await self._ready()
             current = self._current(app_id)
             versions = self._state.versions[app_id]
             if to is None:
-                others = [one for one in versions.values() if one.config_id != current.config_id]
-                if not others:
-                    raise NotFound(f"{app_id} has no earlier version", todo="`status` lists its versions.")
-                back = max(others, key=lambda one: one.id)
+                good = last_good(current, versions.values(), self._state.deployments.values())
+                if good is None:
+                    raise NotFound(
+                        f"{app_id} has no earlier version that is not known to have failed",
+                        todo="`coldchain versions APP` lists those there are: name one.",
+                    )
+                back = good
             elif to in versions:
                 back = versions[to]
             else:
