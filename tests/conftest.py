@@ -39,8 +39,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     """What repeats the fault schedules of this run."""
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return f"simulation: --seed {os.environ['COLDCHAIN_SEED']} at commit {git.stdout.strip() or 'unknown'}"
+    return f"simulation: --seed {os.environ['COLDCHAIN_SEED']} at commit {commit() or 'unknown'}"
+
+
+def commit() -> str:
+    """Of the checkout; empty without git, or where there is none."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -79,6 +87,9 @@ class SimulationReport:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for report in terminalreporter.stats.get("passed", ()):
+            for name, words in report.user_properties:
+                terminalreporter.write_line(f"{name} {words}"[:200])
         if self._enough():
             number = self.config.getoption("--schedules")
             terminalreporter.write_line(self.coverage.table(FAULTS, number))

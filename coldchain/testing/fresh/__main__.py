@@ -7,13 +7,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from coldchain.model.errors import ColdchainError
 from coldchain.testing.fresh.inventory import AT_SET_UP, Inventory, differences, take
-from coldchain.testing.fresh.machine import SUITES, FreshMachine
+from coldchain.testing.fresh.machine import CHECKOUT, SUITES, FreshMachine
 from coldchain.testing.sandbox import inside
 
 SOURCE = Path(__file__).parents[3]
@@ -70,7 +69,8 @@ def check(release: str, commands: list[str], rounds: int) -> Outcome:
         outcome.seconds["create"] = round(time.monotonic() - began, 1)
         take(machine)  # the first look loads what iptables-save itself needs
         bare = take(machine)
-        _timed(outcome, machine, "bin/setup", "set-up")
+        if not _timed(outcome, machine, "bin/setup", "set-up"):
+            return outcome
         ready = take(machine)
         _note_installed(outcome, machine, bare, ready)
         _compare(outcome, "set-up", differences(bare, ready, AT_SET_UP))
@@ -84,7 +84,8 @@ def check(release: str, commands: list[str], rounds: int) -> Outcome:
     return outcome
 
 
-def _timed(outcome: Outcome, machine: FreshMachine, command: str, name: str) -> None:
+def _timed(outcome: Outcome, machine: FreshMachine, command: str, name: str) -> bool:
+    """Run a command; True when it went well."""
     _say(outcome.debian, f"{name}{'' if name.endswith(command) else f': {command}'}")
     began = time.monotonic()
     status = machine.run(shlex.split(command))
@@ -92,12 +93,13 @@ def _timed(outcome: Outcome, machine: FreshMachine, command: str, name: str) -> 
     _say(outcome.debian, f"{name} ended with {status} after {outcome.seconds[name]:.0f} s")
     if status != 0:
         outcome.failed.append(f"{name}: exit status {status}")
+    return status == 0
 
 
 def _note_installed(outcome: Outcome, machine: FreshMachine, bare: Inventory, ready: Inventory) -> None:
     outcome.packages_installed = len(ready.packages - bare.packages)
     outcome.files_added_to_etc = len(ready.configuration.keys() - bare.configuration.keys())
-    outcome.python = machine.version(f"{_inside(machine)}/.venv/bin/python", "--version")
+    outcome.python = machine.version(f"{CHECKOUT}/.venv/bin/python", "--version")
     outcome.docker = machine.version("dockerd", "--version")
     outcome.nginx = machine.version("nginx", "-v")
     _say(
@@ -106,17 +108,13 @@ def _note_installed(outcome: Outcome, machine: FreshMachine, bare: Inventory, re
     )
 
 
-def _inside(machine: FreshMachine) -> Path:
-    return Path("/") / machine.checkout.relative_to(machine.root)
-
-
 def _compare(outcome: Outcome, name: str, found: list[str]) -> None:
     for one in found:
         _say(outcome.debian, f"{name} left behind: {one}")
     outcome.left_behind += [f"{name}: {one}" for one in found]
 
 
-def _say(release: str, words: Any) -> None:
+def _say(release: str, words: str) -> None:
     print(f"bin/check-fresh: Debian {release}: {words}", file=sys.stderr, flush=True)
 
 

@@ -12,7 +12,7 @@ import msgspec
 from coldchain.testing.fresh.machine import FreshMachine
 from coldchain.testing.sandbox import cgroups
 
-_FOLDERS = ("tmp", "var/tmp", "root", "home", "opt", "srv", "usr/local/bin", "usr/local/lib")
+_FOLDERS = ("tmp", "var/tmp", "root", "home", "opt", "srv", "usr/local/bin")
 """Where programs like to leave things: the names in them count."""
 _DOCKER = ("var/lib/docker", "var/lib/containerd")
 _SERVICES = ("etc/systemd/system/*.wants/*", "etc/rc[2345].d/S*")

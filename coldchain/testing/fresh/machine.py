@@ -108,11 +108,12 @@ class FreshMachine:
             environment["PIP_CERT"] = str(CERTIFICATES)
         if "PIP_INDEX_URL" in os.environ:
             environment["PIP_INDEX_URL"] = os.environ["PIP_INDEX_URL"]
-        enter = ["nsenter", f"--target={self.pid}", "--mount", "--uts", f"--wd={CHECKOUT}", "--"]
+        enter = ["nsenter", f"--target={self.pid}", "--mount", "--uts", "--"]
+        enter += ["sh", "-c", 'cd "$0" && exec "$@"', str(CHECKOUT)]
         return subprocess.run([*enter, *command], env=environment, stdin=subprocess.DEVNULL).returncode
 
     def version(self, *command: str) -> str:
-        """The first line that a command in it prints."""
+        """The first line that a command in it prints of itself."""
         found = subprocess.run(["chroot", self.root, *command], capture_output=True, text=True, env={"PATH": PATH})
         return (found.stdout + found.stderr).partition("\n")[0]
 
