@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+import structlog
+
 from coldchain.control.state import State
 from coldchain.decisions import health as decide
 from coldchain.decisions.health import Verdict
 from coldchain.documents.keys import Record
 from coldchain.model.app import App
-from coldchain.model.health import CheckHealth, Health, Probe
+from coldchain.model.health import CheckHealth, Health, Probe, ProbeResult
 from coldchain.model.instance import Instance
 from coldchain.ports.clock import Clock
 from coldchain.ports.prober import Prober
+
+log = structlog.get_logger(__name__)
 
 PROBED = ("starting", "entering", "serving")
 """The phases in which answers matter: what leaves is not asked any more."""
@@ -33,6 +37,7 @@ class HealthWatcher:
         self.health: dict[str, Health] = {}
         self._verdicts: dict[str, Verdict] = {}
         self.bad_since: dict[str, float] = {}
+        self._broken = ""
 
     def start(self) -> None:
         """Begin with the records as they were read, and follow them from now on."""
@@ -88,7 +93,7 @@ class HealthWatcher:
         delay: float | None = getattr(decide.definition(app, probe.check), "delay_seconds", 0.0)
         while delay is not None:
             await self._clock.sleep(delay)
-            result = await self._prober.probe(probe)
+            result = await self._answer(probe)
             after = decide.observe(app, self.health[instance.id], probe.check, result, self._clock.now())
             was, now = self._verdicts[instance.id], decide.verdict(app, after)
             self._keep(after, now)
@@ -102,6 +107,17 @@ class HealthWatcher:
                 self._changed({instance.app_id})
             check = _find(after.checks, probe.check)
             delay = decide.next_probe_seconds(app, check, self._clock.random())
+
+    async def _answer(self, probe: Probe) -> ProbeResult:
+        """A bug of the prober's must not end the questions: it says nothing of the instance."""
+        try:
+            return await self._prober.probe(probe)
+        except Exception as error:
+            detail = f"the probe broke: {error!r}"
+            if detail != self._broken:
+                self._broken = detail
+                log.exception(detail, instance=probe.instance_id, check=probe.check)
+            return ProbeResult(outcome="unknown", detail=detail)
 
 
 def _find(checks: Iterable[CheckHealth], name: str) -> CheckHealth:

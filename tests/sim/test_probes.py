@@ -147,3 +147,20 @@ def test_old_crashes_in_a_rollout_do_not_reset_the_backoff_of_the_new(seed: int)
         assert backoffs["/shop"].version_id == wanted.config_id
 
     run(program, seed)
+
+
+def test_a_probe_that_breaks_ends_no_questions_and_says_nothing_of_the_instance() -> None:
+    async def program(platform: Platform) -> None:
+        before = await started(platform, instances=2)
+
+        def broken(probe: Probe) -> bool:
+            raise ZeroDivisionError
+
+        platform.prober.failing = broken
+        await platform.clock.sleep(60.0)
+        assert before == {one.id for one in platform.serving()}
+        platform.prober.failing = lambda probe: True
+        health = platform.controller.health.health
+        await platform.until(lambda: all(check.failed_in_a_row for one in health.values() for check in one.checks))
+
+    run(program, 0)
