@@ -18,6 +18,8 @@ WARM_SECONDS = 30.0
 """The latency of an instance does not count so long after its first request: caches and compilers are still cold."""
 LASTING_SECONDS = 3.0
 """What goes wrong in one shorter burst is no property of a version."""
+ALONE_SECONDS = 10.0
+"""The same where there is no old version to compare with: a fault of something that all need looks alike."""
 DEVIATIONS = 5.0
 """Standard deviations from what chance does: it is looked at each second of many rollouts, and must never err."""
 QUANTILES = (0.5, 0.95)
@@ -90,7 +92,7 @@ def _judged_alone(acceptance: Acceptance, observed: Observed) -> str:
     if before.requests >= acceptance.requests_min:
         tolerated = max(tolerated, before.errors / before.requests + acceptance.error_share_increase_max)
     wrong = [one.at for one in observed.intervals if one.new.errors > tolerated * one.new.requests]
-    if new.requests < acceptance.requests_min or not _lasting(wrong) or _at_least(new) <= tolerated:
+    if new.requests < acceptance.requests_min or _span(wrong) < ALONE_SECONDS or _at_least(new) <= tolerated:
         return ""
     return f"{_failed(new)} of the new version, with no old one to compare it with; {tolerated:.2%} are tolerated"
 
@@ -162,7 +164,7 @@ def _excess(intervals: Sequence[Interval], counted: Callable[[Traffic], tuple[in
         share=difference / weight if weight else 0.0,
         deviations=surplus / math.sqrt(variance) if variance else 0.0,
         fewest=min(requests_new, requests_old),
-        lasted=max(worse) - min(worse) if worse else 0.0,
+        lasted=_span(worse),
     )
 
 
@@ -175,8 +177,8 @@ def _clear(excess: _Excess, acceptance: Acceptance, tolerated: float) -> bool:
     )
 
 
-def _lasting(moments: Sequence[float]) -> bool:
-    return bool(moments) and max(moments) - min(moments) >= LASTING_SECONDS
+def _span(moments: Sequence[float]) -> float:
+    return max(moments) - min(moments) if moments else 0.0
 
 
 def _at_least(counts: Traffic) -> float:

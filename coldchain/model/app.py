@@ -169,7 +169,7 @@ class Acceptance(Noun, frozen=True, kw_only=True):
     enabled: bool = True
     requests_min: Annotated[int, Meta(ge=10, le=10**9)] = 100
     error_share_increase_max: Annotated[float, Meta(ge=0, le=1)] = 0.02
-    error_share_max: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    error_share_max: Annotated[float, Meta(ge=0, le=1)] = 0.5
     latency_factor_max: Annotated[float, Meta(ge=1, le=1000)] = 3.0
 
 

@@ -107,19 +107,20 @@ def test_a_version_that_is_much_worse_is_always_found(seed: int, share: float, n
 
 
 def test_alone_it_is_judged_by_its_errors_only_and_only_where_that_is_asked_for() -> None:
-    bad = observed(*[(counts(50, 25, c9=50), counts(0))] * 10)
-    assert "no old one to compare it with; 20.00% are tolerated" in rejected(bad)
+    bad = observed(*[(counts(50, 40, c9=50), counts(0))] * 11)
+    assert "no old one to compare it with; 50.00% are tolerated" in rejected(bad)
     assert not rejected(bad, alone=False)
-    assert not rejected(observed(*[(counts(50, 9, c9=50), counts(0))] * 10))
-    assert not rejected(observed(*[(counts(50, 11), counts(0))] * 10)), "not certain"
-    assert not rejected(observed(*[(counts(50), counts(0))] * 9, (counts(500, 500), counts(0)))), "one short burst"
+    assert not rejected(observed(*[(counts(50, 24, c9=50), counts(0))] * 11))
+    assert not rejected(observed(*[(counts(50, 27), counts(0))] * 11)), "not certain"
+    burst = [(counts(500, 500), counts(0))] * 10
+    assert not rejected(observed(*[(counts(50), counts(0))] * 9, *burst)), "too short"
 
 
 def test_alone_it_may_be_as_bad_as_the_old_one_was() -> None:
-    now = [(counts(50, 25), counts(0))] * 10
-    assert not rejected(observed(*now, before=counts(1000, 500)))
-    assert rejected(observed(*now, before=counts(1000, 200)))
-    assert rejected(observed(*now, before=counts(50, 25))), "too few to say how the old one was"
+    now = [(counts(50, 40), counts(0))] * 11
+    assert not rejected(observed(*now, before=counts(1000, 800)))
+    assert rejected(observed(*now, before=counts(1000, 500)))
+    assert rejected(observed(*now, before=counts(50, 40))), "too few to say how the old one was"
 
 
 @pytest.mark.parametrize(

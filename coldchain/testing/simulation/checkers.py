@@ -29,6 +29,7 @@ from coldchain.testing.fake_engine import FakeTask
 from coldchain.testing.simulation.coverage import GONE
 from coldchain.testing.simulation.holds import broken, overdone
 from coldchain.testing.simulation.ledger import Ledger, Pair
+from coldchain.testing.simulation.traffic import FAILING, tag, unjust
 
 if TYPE_CHECKING:
     from coldchain.testing.simulation.ports import SimulatedGateway
@@ -140,7 +141,7 @@ class Checkers:
             wanted = self.ledger.wanted(after.app_id)
             if wanted is not None:
                 running, instances = self._running(after.app_id), self.ledger.instances_of(after.app_id)
-                self._hold(overdone(running, wanted, instances))
+                self._hold(overdone(running, wanted, [one for one in instances if one.id not in self._bad_at]))
             return
         phase = before.phase
         for step in after.history[len(before.history) :]:
@@ -169,6 +170,14 @@ class Checkers:
             if task is not None and not task.status.terminal and after.id not in self._rewound:
                 self.violated("gone", f"{after.id} was declared stopped while its task runs: {after.history[-1].cause}")
 
+    def failing(self) -> list[str]:
+        """The instances of versions that answer with errors."""
+        instances = self.ledger.instances.values()
+        return [one.id for one in instances if tag(self._version(one.app_id, one.version_id)) == FAILING]
+
+    def _version(self, app_id: str, name: str | None) -> Version | None:
+        return self.ledger.versions.get(app_id, {}).get(name or "")
+
     def _running(self, app_id: str) -> Deployment | None:
         return next((one for one in self.ledger.deployments.values() if one.running and one.app_id == app_id), None)
 
@@ -196,6 +205,9 @@ class Checkers:
             self.violated("superseded", f"{instance.id} was {what} of {instance.version_id}, not {wanted.config_id}")
 
     def _deployment(self, before: object, after: Deployment) -> None:
+        words = unjust(after, *(self._version(after.app_id, name) for name in (after.to_version, after.from_version)))
+        if words and (before is None or before != after):
+            self.violated("acceptance", words)
         if before is not None:
             if isinstance(before, Deployment) and not before.running and before != after:
                 self.violated("I10", f"the ended deployment {after.id} was changed")

@@ -12,6 +12,7 @@ from coldchain.model.app import App, Rollout, RolloutStep
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance
 from coldchain.model.version import Version
+from coldchain.testing.simulation.traffic import FAILING
 
 if TYPE_CHECKING:
     from coldchain.testing.simulation.schedule import Operation
@@ -20,6 +21,8 @@ HoldKind = Literal["pause", "resume", "promote"]
 
 PLANNED = 0.4
 """The share of apps whose rollouts go by steps."""
+FAILING_SHARE = 0.3
+"""Of what is deployed in such lives: versions that pass their checks and answer with errors."""
 HELD = 0.4
 """The share of lives in which somebody holds deployments."""
 
@@ -42,7 +45,10 @@ def held(seed: int, operations: Sequence["Operation"]) -> list["Operation"]:
     if draw.random() >= HELD:
         return list(operations)
     found: list[Operation] = []
-    for operation in operations:
+    for asked in operations:
+        operation = asked
+        if operation.kind == "deploy" and draw.random() < FAILING_SHARE:
+            operation = msgspec.structs.replace(operation, image=f"{FAILING}-{draw.randint(1, 99)}")
         found.append(operation)
         while operation.kind in ("deploy", "restart", "change", "roll back") and draw.random() < 0.5:
             kinds: tuple[HoldKind, ...] = ("pause", "pause", "resume", "promote")

@@ -15,11 +15,13 @@ from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.offer import Offer
 from coldchain.model.rotation import GatewayReport, RotationUpdate, ServiceRotation
 from coldchain.model.task import Execution, TaskSpec, TaskState, TaskStatus
+from coldchain.model.traffic import TrafficNews
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
 from coldchain.ports.store import Change, Changed, Entry, Listing, LostUpdate
 from coldchain.testing.fake_engine import FakeEngine, FakeTask, Life
 from coldchain.testing.fake_gateway import FakeGateway
+from coldchain.testing.simulation.traffic import counted
 
 if TYPE_CHECKING:
     from coldchain.testing.simulation.world import World
@@ -256,6 +258,12 @@ class SimulatedGateway(FakeGateway):
             raise Unavailable(f"gateway {self.name} does not answer")
         self.open_requests = {name: count for name in list(self._open) if (count := self.in_flight(name))}
         return await super().report()
+
+    async def traffic(self, since: int) -> TrafficNews:
+        draw = self._world.draw("traffic")
+        errors = 0.0 if self._world.schedule.patient else draw.choice((0.0, 0.0, 0.0, 0.6))
+        counted(self.counts, self.rotation, self._world.checkers.failing(), errors, draw)
+        return await super().traffic(since)
 
     async def _receive(self) -> None:
         self.delay_seconds = self._world.delay("gateway slow")
