@@ -355,7 +355,6 @@ async def told(session: Session) -> tuple[bytes, bytes, int]:
     return written["output"], written["error"], status
 
 
-@pytest.mark.usefixtures("contained")
 async def test_a_command_beside_a_task(engine: Engine, watch: Watch) -> None:
     spec = make_spec(SERVES)
     with pytest.raises(NotFound):
@@ -371,7 +370,6 @@ async def test_a_command_beside_a_task(engine: Engine, watch: Watch) -> None:
     assert await told(session) == (b"given back", b"", 0)
 
 
-@pytest.mark.usefixtures("contained")
 async def test_a_command_with_a_terminal_knows_its_size(engine: Engine, watch: Watch) -> None:
     spec = make_spec(SERVES)
     await engine.launch(spec)
@@ -381,7 +379,6 @@ async def test_a_command_with_a_terminal_knows_its_size(engine: Engine, watch: W
     assert await told(session) == (b"33 91\r\n", b"", 0)
 
 
-@pytest.mark.usefixtures("contained")
 async def test_a_program_that_is_not_there(engine: Engine, watch: Watch) -> None:
     spec = make_spec(SERVES)
     await engine.launch(spec)

@@ -33,6 +33,7 @@ from coldchain.runners.process.folder import (
     open_shim,
 )
 from coldchain.runners.process.output import Cursor, pieces, tail
+from coldchain.runners.process.session import open_process_session
 from coldchain.runners.process.settings import ProcessSettings
 from coldchain.runners.process.specification import command_of, task_document
 from coldchain.runners.process.users import find_user
@@ -288,7 +289,7 @@ class ProcessRunner:
         known = await self._look(self._folder(task_id))
         if known is None or known.state != "running":
             raise NotFound(f"task {task_id} does not run", todo="`coldchain status APP` shows what does")
-        raise Rejected(f"{task_id} is a process of this machine, beside which no session can be opened so far")
+        return await open_process_session(self._folder(task_id).path, command, size)
 
     async def close(self) -> None:
         tasks = [*self._launching.values(), *self._endings]

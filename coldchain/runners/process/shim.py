@@ -1,4 +1,5 @@
-"""shim: the parent of one task. A program of its own: `python -I -S shim.py run FOLDER` (or `exec FOLDER`).
+"""shim: the parent of one task. A program of its own: `python -I -S shim.py run FOLDER`; with `exec FOLDER` and
+`enter FOLDER PROGRAM …` it runs commands beside the task.
 
 It outlives the controller, so it must be small and imports nothing of ours. It starts the task in a session of its
 own, writes its output into numbered files, hands signals on to all of its processes, leaves none of them behind, and
@@ -17,9 +18,11 @@ import select
 import signal
 import sys
 import time
+import warnings  # noqa: F401 -- os.execvpe wants it, as a user who may not read where Python is
 
 TYPE_CHECKING = False  # as typing's, whose import would cost a third of the start
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 1, 38, 36
@@ -207,41 +210,53 @@ def numbers(path: str) -> list[int]:
         return []
 
 
-def become(plan: dict[str, Any], argv: list[str], output: int, failing: int, shim: int) -> None:
-    """The rest of the child's life: the task, or the words why not."""
-    doing = "start"
+class Failed(Exception):  # noqa: N818 -- as the errors of ours
+    """In words, with the system's error number."""
+
+
+@contextlib.contextmanager
+def attempt(words: str) -> Iterator[None]:
     try:
-        os.setsid()
-        doing = "limit"
+        yield
+    except OSError as error:
+        raise Failed(f"cannot {words}: {os.strerror(error.errno or 0)}", error.errno) from error
+
+
+def assume(plan: dict[str, Any]) -> None:
+    """Take on the limits, the user and the folder of the task. Raises Failed."""
+    with attempt("limit it"):
         for directory in plan["cgroups"]:
             with open(f"{directory}/cgroup.procs", "w") as members:
                 members.write("0")
-        doing = "start"
+    os.umask(0o022)
+    with attempt("become user {}".format(plan["user"])):
+        if plan["uid"] != os.geteuid():
+            os.setgroups(plan["groups"])
+            os.setresgid(plan["gid"], plan["gid"], plan["gid"])
+            os.setresuid(plan["uid"], plan["uid"], plan["uid"])
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+    with attempt("enter {}".format(plan["work"])):
+        os.chdir(plan["work"])
+
+
+def become(plan: dict[str, Any], argv: list[str], output: int, failing: int, shim: int) -> None:
+    """The rest of the child's life: the task, or the words why not."""
+    try:
+        os.setsid()
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, *FORWARDED):
             signal.signal(number, signal.SIG_DFL)
         nothing = os.open(os.devnull, os.O_RDWR)
         for place, file in enumerate((nothing, output, output)):
             os.dup2(file, place)
-        os.umask(0o022)
-        doing = "become user {}".format(plan["user"])
-        if plan["uid"] != os.geteuid():
-            os.setgroups(plan["groups"])
-            os.setresgid(plan["gid"], plan["gid"], plan["gid"])
-            os.setresuid(plan["uid"], plan["uid"], plan["uid"])
-        doing = "start"
-        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        assume(plan)
         # Who kills the shim ends the task: nobody else would know its exit status. Set after the change of user,
         # which clears it.
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != shim:
-            os._exit(127)
-        doing = "enter {}".format(plan["work"])
-        os.chdir(plan["work"])
-        doing = f"run {argv[0]}"
-        os.execvpe(argv[0], argv, plan["environment"])  # noqa: S606 -- the task itself
+        if os.getppid() == shim:
+            with attempt(f"run {argv[0]}"):
+                os.execvpe(argv[0], argv, plan["environment"])  # noqa: S606 -- the task itself
     except BaseException as error:
-        words = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else repr(error)
-        os.write(failing, f"cannot {doing}: {words}".encode())
+        os.write(failing, (str(error.args[0]) if isinstance(error, Failed) else repr(error)).encode())
     os._exit(127)
 
 
@@ -395,10 +410,33 @@ def execute() -> None:
     sys.stdout.write(json.dumps({"exit_status": None if late else process.exit_status, "output": text}))
 
 
+def enter() -> None:
+    """Become the rest of the command line, beside the task, on the input and output that this process was given."""
+    plan = read("task.json")
+    assert plan is not None
+    argv = sys.argv[3:]
+    try:
+        if os.isatty(0):
+            import termios
+
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        assume(plan)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        terminal = {"TERM": "xterm-256color"} if os.isatty(0) else {}
+        with attempt(f"run {argv[0]}"):
+            os.execvpe(argv[0], argv, terminal | plan["environment"])  # noqa: S606 -- what the user asked for
+    except Failed as failed:
+        sys.stderr.write(f"{failed.args[0]}\n")
+        raise SystemExit(127 if failed.args[1] == errno.ENOENT else 126) from None
+
+
 def main() -> None:
     os.chdir(sys.argv[2])
     if sys.argv[1] == "exec":
         execute()
+    elif sys.argv[1] == "enter":
+        enter()
     elif os.fork() == 0:
         # Away from the terminal, the session and the parent of who started us.
         os.setsid()
