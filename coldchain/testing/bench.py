@@ -8,7 +8,7 @@ from coldchain.model.base import Noun
 
 
 class Bar(Noun, frozen=True, kw_only=True):
-    """One number against its limit. `samples`: how many measurements the value is the median of."""
+    """One number against its limit. `samples`: how many measurements the value is made of."""
 
     name: str
     value: float
