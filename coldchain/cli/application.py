@@ -20,6 +20,7 @@ from coldchain.cli import (
     validate,
     versions,
 )
+from coldchain.cli.group import Group
 
 EPILOG = (
     "Exit status: 0 done, 1 failed or rolled back, 2 invalid input or usage, 3 no platform answers, 4 timed out, "
@@ -28,6 +29,7 @@ EPILOG = (
 
 application = typer.Typer(
     name="coldchain",
+    cls=Group,
     help="Run services on containers, and release, scale and recover them without losing a request.",
     epilog=EPILOG,
     no_args_is_help=True,

@@ -8,6 +8,7 @@ import typer
 from coldchain.cli.client import Client, app_path
 from coldchain.cli.errors import CommandError, Invalid
 from coldchain.cli.follow import follow
+from coldchain.cli.language import _
 from coldchain.cli.options import DEFAULT_URL, AppId, Force, Json, Timeout, Url, Wait
 from coldchain.cli.output import fail, run, say, write_json
 
@@ -36,7 +37,7 @@ class _Change:
         elif self.as_json:
             write_json(begun)
         else:
-            say(f"deployment {begun['deploymentId']} begun")
+            say(_("deployment {id} begun", id=begun["deploymentId"]))
 
 
 def scale(
@@ -75,7 +76,7 @@ def rollback(
     as_json: Json = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Go back to a version; without one, to the last with another configuration."""
+    """Go back to a version; without one, to the last good one with another configuration."""
     change = _Change(url, wait=wait, timeout=timeout, as_json=as_json)
     body = {"version": version} if version else {}
     run(change.make("POST", f"/v1/apps/{app_path(app)}/rollback", body=body, force=force))
@@ -102,7 +103,7 @@ async def _cancel(change: _Change, given: str, *, force: bool) -> None:
         elif change.as_json:
             write_json({"cancelled": name})
         else:
-            say(f"deployment {name} ended as it stood")
+            say(_("deployment {id} ended as it stood", id=name))
 
 
 async def running_deployment(client: Client, given: str) -> str:
@@ -112,9 +113,9 @@ async def running_deployment(client: Client, given: str) -> str:
     found = [str(one["id"]) for one in running if one["id"].startswith(given) or app_id in one["affectedApps"]]
     if len(found) != 1:
         raise CommandError(
-            f"{len(found)} running deployments are meant by {given!r}",
+            _("{number} running deployments are meant by {given}", number=len(found), given=repr(given)),
             lines=[f"{one['id']} {one['kind']} of {', '.join(one['affectedApps'])}" for one in running],
-            todo="These are running: name one of them." if running else "None is running.",
+            todo=_("These are running: name one of them.") if running else _("None is running."),
         )
     return found[0]
 
@@ -132,6 +133,6 @@ def delete(
     change = _Change(url, wait=wait, timeout=timeout, as_json=as_json)
     if not yes:
         if not sys.stdin.isatty():
-            fail(Invalid(f"nobody is there to agree that {app} is deleted", todo="Say it with --yes."))
-        typer.confirm(f"Delete {app} with all its instances and versions?", abort=True, err=True)
+            fail(Invalid(_("nobody is there to agree that {app} is deleted", app=app), todo=_("Say it with --yes.")))
+        typer.confirm(_("Delete {app} with all its instances and versions?", app=app), abort=True, err=True)
     run(change.make("DELETE", f"/v2/apps/{app_path(app)}", force=force))

@@ -128,20 +128,20 @@ class Client:
 
     def _stranger(self, response: "aiohttp.ClientResponse") -> Unreachable:
         return Unreachable(
-            f"what answers at {self.url} is not Coldchain",
+            _("what answers at {url} is not Coldchain", url=self.url),
             why=f"status {response.status}, {response.content_type}",
-            todo="Name the API's address with --url or COLDCHAIN_URL.",
+            todo=_("Name the API's address with --url or COLDCHAIN_URL."),
         )
 
     def _unreachable(self, error: BaseException) -> Unreachable | Invalid:
         import aiohttp
 
         if isinstance(error, aiohttp.InvalidURL):
-            return Invalid(f"{self.url} is no address", todo="Write it as http://127.0.0.1:8080.")
+            return Invalid(_("{url} is no address", url=self.url), todo=_("Write it as http://127.0.0.1:8080."))
         return Unreachable(
-            f"no platform answers at {self.url}",
+            _("no platform answers at {url}", url=self.url),
             why=_why(error),
-            todo="Start it with `coldchain up`, or name another address with --url or COLDCHAIN_URL.",
+            todo=_("Start it with `coldchain up`, or name another address with --url or COLDCHAIN_URL."),
         )
 
 

@@ -7,6 +7,7 @@ from coldchain.cli.client import Client, app_path
 from coldchain.cli.errors import Refused
 from coldchain.cli.files import Definition, read_definitions, unsafe
 from coldchain.cli.follow import follow
+from coldchain.cli.language import _
 from coldchain.cli.options import DEFAULT_URL, Files, Force, Json, Timeout, Url, Wait
 from coldchain.cli.output import run, say, write_json
 
@@ -41,10 +42,12 @@ async def _deploy(
             except Refused as error:
                 error.what = f"{one.source}: {one.app_id}: {error.what}"
                 if begun:
-                    error.lines.append("begun before, and going on: " + ", ".join(_name(each) for each in begun))
+                    error.lines.append(_("begun before, and going on: {what}", what=", ".join(map(_name, begun))))
                 raise
             if not wait and not as_json:
-                say(f"{one.app_id}: deployment {begun[-1]['deploymentId']} begun, version {begun[-1]['version']}")
+                last = begun[-1]
+                words = _("{app}: deployment {id} begun, version {version}")
+                say(words.format(app=one.app_id, id=last["deploymentId"], version=last["version"]))
         if wait:
             await follow(client, [each["deploymentId"] for each in begun], timeout=timeout, as_json=as_json)
         elif as_json:
@@ -60,4 +63,4 @@ async def _send(client: Client, one: Definition, *, force: bool) -> dict[str, st
 
 
 def _name(begun: dict[str, str]) -> str:
-    return f"{begun['id']} (deployment {begun['deploymentId']})"
+    return _("{app} (deployment {id})", app=begun["id"], id=begun["deploymentId"])

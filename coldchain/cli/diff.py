@@ -10,15 +10,11 @@ import typer
 from coldchain.cli.client import Client, app_path
 from coldchain.cli.errors import FAILED, Refused, Unreachable
 from coldchain.cli.files import Definition, read_definitions
+from coldchain.cli.language import _, plural
 from coldchain.cli.options import DEFAULT_URL, Files, Json, Url
 from coldchain.cli.output import run, write_json
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
-OUTCOMES = {
-    "reached": "it ends as wanted",
-    "stuck": "it would wait until its time limit",
-    "unfinished": "too long to be shown to its end",
-}
 ID_SHOWN = 12
 
 
@@ -99,8 +95,9 @@ async def _asked(client: Client, method: str, path: str, body: object = None) ->
 
 def _lines(found: dict[str, Any]) -> list[str]:
     differences = found["differences"]
-    many = "change" if len(differences) == 1 else "changes"
-    said = "new app" if found["new"] else f"{len(differences)} {many}" if differences else "no change"
+    number = len(differences)
+    said = plural("{number} change", "{number} changes", number) if number else _("no change")
+    said = _("new app") if found["new"] else said
     lines = [f"{found['id']}: {said}", *(f"  {_line(one)}" for one in differences)]
     return lines + (_rollout(found["preview"]) if "preview" in found else [])
 
@@ -114,25 +111,45 @@ def _line(one: dict[str, Any]) -> str:
 def _rollout(shown: dict[str, Any]) -> list[str]:
     """The steps, and what they need at most."""
     need, offered = shown["peakNeed"], shown["offered"]
-    tasks = "tasks are replaced" if shown["replaces"] else "no task is replaced, only their number changes"
-    lines = [f"  rollout ({shown['kind']}): {tasks}"]
+    tasks = _("tasks are replaced") if shown["replaces"] else _("no task is replaced, only their number changes")
+    lines = ["  " + _("rollout ({kind}): {tasks}", kind=shown["kind"], tasks=tasks)]
     if shown["supersedes"]:
-        lines.append(f"  deployment {shown['supersedes']} still runs: only --force replaces it")
+        lines.append("  " + _("deployment {id} still runs: only --force replaces it", id=shown["supersedes"]))
     if shown["imageAssumed"]:
-        lines.append("  the image is not resolved yet; it is taken to be there")
+        lines.append("  " + _("the image is not resolved yet; it is taken to be there"))
     lines += [f"  {_step(step)}" for step in shown["steps"]]
     return [
         *lines,
-        f"  live at most {shown['peakLive']} ({shown['mostAllowed']} allowed),"
-        f" in rotation at least {shown['leastInRotation']} ({shown['leastAllowed']} wanted)",
-        f"  needs at most {need['cpus']:.10g} cpus and {need['mem']:.10g} MiB, offered {offered['cpus']:.10g} cpus"
-        f" and {offered['mem']:.10g} MiB",
-        "  " + OUTCOMES[shown["outcome"]] + (f": {shown['reason']}" if shown["reason"] else ""),
+        "  "
+        + _(
+            "live at most {live} ({allowed} allowed), in rotation at least {serving} ({wanted} wanted)",
+            live=shown["peakLive"],
+            allowed=shown["mostAllowed"],
+            serving=shown["leastInRotation"],
+            wanted=shown["leastAllowed"],
+        ),
+        "  "
+        + _(
+            "needs at most {cpus} cpus and {mem} MiB, offered {offered_cpus} cpus and {offered_mem} MiB",
+            cpus=f"{need['cpus']:.10g}",
+            mem=f"{need['mem']:.10g}",
+            offered_cpus=f"{offered['cpus']:.10g}",
+            offered_mem=f"{offered['mem']:.10g}",
+        ),
+        "  " + _outcome(shown["outcome"]) + (f": {shown['reason']}" if shown["reason"] else ""),
     ]
+
+
+def _outcome(word: str) -> str:
+    return {
+        "reached": _("it ends as wanted"),
+        "stuck": _("it would wait until its time limit"),
+        "unfinished": _("too long to be shown to its end"),
+    }[word]
 
 
 def _step(step: dict[str, Any]) -> str:
     """One line: the round, what happens to whom, and how many there are after it."""
     subject = step["instanceId"][:ID_SHOWN] or (f"{step['seconds']:g} s" if step["seconds"] else "")
-    counts = f"{step['live']} live, {step['inRotation']} in rotation"
+    counts = _("{live} live, {serving} in rotation", live=step["live"], serving=step["inRotation"])
     return f"{step['round']:>3}  {step['happening']:<7}  {subject:<{ID_SHOWN}}  {counts:<24}  {step['cause']}"

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from coldchain.cli.language import _
+
 SUCCEEDED, FAILED, INVALID, UNREACHABLE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
@@ -16,7 +18,7 @@ class CommandError(Exception):
         self.lines = lines or []
 
     def __str__(self) -> str:
-        text = f"error: {self.what}" + (f": {self.why}" if self.why else "")
+        text = _("error: {what}", what=self.what) + (f": {self.why}" if self.why else "")
         return "\n".join([text, *(f"  {line}" for line in self.lines), *([self.todo] if self.todo else [])])
 
 
@@ -48,11 +50,18 @@ class Refused(CommandError):  # noqa: N818
         why = str(body["details"]) if isinstance(body.get("details"), str) else ""
         if deployments:
             super().__init__(
-                f"deployment {', '.join(deployments)} of this app is still running",
-                todo=f"Wait for it, take it back with `coldchain cancel {deployments[0]}`, or replace it with --force.",
+                _("deployment {ids} of this app is still running", ids=", ".join(deployments)),
+                todo=_(
+                    "Wait for it, take it back with `coldchain cancel {id}`, or replace it with --force.",
+                    id=deployments[0],
+                ),
             )
         else:
-            super().__init__(str(body.get("message") or f"the API answered with status {status}"), why=why, lines=lines)
+            super().__init__(
+                str(body.get("message") or _("the API answered with status {status}", status=status)),
+                why=why,
+                lines=lines,
+            )
         self.status = status
         self.body = body
         self.exit_status = INVALID if status in (400, 413, 422) else FAILED

@@ -7,11 +7,18 @@ from typing import Any
 
 from coldchain.cli.client import Client
 from coldchain.cli.errors import CommandError, TimedOut
+from coldchain.cli.language import _
 from coldchain.cli.output import say, show, table, write_json
 
 POLL_SECONDS = 0.25
 STAGES = ("desired", "placed", "healthy", "serving")
 LOG_LINES_SHOWN = 10
+
+
+def stage_words() -> dict[str, str]:
+    """The stages in the user's language."""
+    return {"desired": _("desired"), "placed": _("placed"), "healthy": _("healthy"), "serving": _("serving")}
+
 
 Deployment = dict[str, Any]
 
@@ -32,10 +39,10 @@ class _Plain:
 
     def show(self, deployments: list[Deployment]) -> None:
         for one in deployments:
-            counts = ", ".join(f"{stage} {one['progress'][stage]}" for stage in STAGES)
+            counts = ", ".join(f"{word} {one['progress'][stage]}" for stage, word in stage_words().items())
             line = f"{one['app']}: {one['kind']} {one['state']}: {counts}"
             if one["progress"]["old"]:
-                line += f", old {one['progress']['old']}"
+                line += ", " + _("old {number}", number=one["progress"]["old"])
             if one["imageProgress"]:
                 line += f"; {one['imageProgress']}"
             if self._said.get(one["id"]) != line:
@@ -80,7 +87,7 @@ class _Live:
             for one in deployments
             if one["imageProgress"] or one["explain"]
         ]
-        shown = Group(table(("app", "deployment", *STAGES, "old", "state"), rows), *waits)
+        shown = Group(table((_("app"), _("deployment"), *stage_words().values(), _("old"), _("state")), rows), *waits)
         self._live.update(shown, refresh=True)
 
 
@@ -102,11 +109,13 @@ async def follow(client: Client, names: list[str], *, timeout: float | None, as_
             display.show(list(known.values()))
     except TimeoutError:
         going = _going(names, known)
-        raise TimedOut(f"not done after {timeout:g} s; the deployment goes on", todo=_how_to_look(going)) from None
+        raise TimedOut(
+            _("not done after {seconds} s; the deployment goes on", seconds=f"{timeout:g}"), todo=_how_to_look(going)
+        ) from None
     except asyncio.CancelledError:
         going = _going(names, known)
         if going:
-            say(f"\nThe deployment goes on without you. {_how_to_look(going)}")
+            say("\n" + _("The deployment goes on without you. {todo}", todo=_how_to_look(going)))
         raise
     asked = [known[name] for name in names]
     if as_json:
@@ -133,7 +142,8 @@ def _going(names: list[str], known: dict[str, Deployment]) -> list[tuple[str, st
 
 def _how_to_look(going: list[tuple[str, str]]) -> str:
     name, app_id = going[0] if going else ("DEPLOYMENT", "APP")
-    return f"`coldchain {f'status {app_id}'.strip()}` shows it, `coldchain cancel {name}` takes it back."
+    status = f"coldchain status {app_id}".strip()
+    return _("`{status}` shows it, `coldchain cancel {id}` takes it back.", status=status, id=name)
 
 
 def _conclude(asked: list[Deployment], known: dict[str, Deployment], *, quiet: bool) -> None:
@@ -141,22 +151,28 @@ def _conclude(asked: list[Deployment], known: dict[str, Deployment], *, quiet: b
     for one in asked:
         if one["state"] == "succeeded":
             if not quiet:
-                show(f"{one['app']}: {one['kind']} succeeded, {one['progress']['serving']} serving")
+                words = _("{app}: {kind} succeeded, {serving} serving")
+                show(words.format(app=one["app"], kind=one["kind"], serving=one["progress"]["serving"]))
             continue
-        lines.append(f"{one['app']}: {one['kind']} {one['state']}: {one['reason'] or 'no reason given'}")
+        lines.append(f"{one['app']}: {one['kind']} {one['state']}: {one['reason'] or _('no reason given')}")
         lines += failure_lines(one["lastFailure"])
         back = known.get(one["rolledBackBy"] or "")
         if back is not None:
-            result = "it was taken back" if back["state"] == "succeeded" else f"taking it back {back['state']}"
-            lines.append(f"{one['app']}: {result} (deployment {back['id']}), {back['progress']['serving']} serving")
+            done = back["state"] == "succeeded"
+            result = _("it was taken back") if done else _("taking it back {state}", state=back["state"])
+            words = _("{app}: {result} (deployment {id}), {serving} serving")
+            serving = back["progress"]["serving"]
+            lines.append(words.format(app=one["app"], result=result, id=back["id"], serving=serving))
     if lines:
         failed = [one["app"] for one in asked if one["state"] != "succeeded"]
         raise CommandError(
-            f"{len(failed)} of {len(asked)} deployments did not succeed"
+            _("{number} of {all} deployments did not succeed", number=len(failed), all=len(asked))
             if len(asked) > 1
-            else "the deployment did not succeed",
+            else _("the deployment did not succeed"),
             lines=lines,
-            todo=f"`coldchain status {failed[0]}` shows more, `coldchain logs {failed[0]}` what its instances write.",
+            todo=_(
+                "`coldchain status {app}` shows more, `coldchain logs {app}` what its instances write.", app=failed[0]
+            ),
         )
 
 
@@ -164,6 +180,8 @@ def failure_lines(failure: dict[str, Any] | None) -> list[str]:
     """The last failed task in words, with what it wrote last."""
     if not failure:
         return []
-    status = "" if failure["exitStatus"] is None else f", exit status {failure['exitStatus']}"
-    lines = [f"last failed task: {failure['taskId']} on {failure['host'] or 'no agent'}{status}: {failure['message']}"]
+    status = "" if failure["exitStatus"] is None else _(", exit status {number}", number=failure["exitStatus"])
+    words = _("last failed task: {task} on {agent}{status}: {message}")
+    agent = failure["host"] or _("no agent")
+    lines = [words.format(task=failure["taskId"], agent=agent, status=status, message=failure["message"])]
     return lines + [f"  | {line}" for line in failure["logTail"][-LOG_LINES_SHOWN:]]

@@ -6,6 +6,7 @@ import typer
 
 from coldchain.cli.changes import running_deployment
 from coldchain.cli.client import Client
+from coldchain.cli.language import _
 from coldchain.cli.options import DEFAULT_URL, Json, Url
 from coldchain.cli.output import run, say, write_json
 
@@ -36,7 +37,7 @@ async def _hold(client: Client, given: str, verb: str, *, as_json: bool) -> None
         if as_json:
             write_json(held)
         else:
-            say(f"deployment {name} {'paused' if held['pausedBy'] else 'goes on'}")
+            say(_("deployment {id} paused", id=name) if held["pausedBy"] else _("deployment {id} goes on", id=name))
 
 
 def release_brake(as_json: Json = False, url: Url = DEFAULT_URL) -> None:
@@ -50,4 +51,4 @@ async def _release(client: Client, *, as_json: bool) -> None:
         if as_json:
             write_json(brake)
         else:
-            say(f"released, until it is over: {brake['reason']}")
+            say(_("released, until it is over: {reason}", reason=brake["reason"]))

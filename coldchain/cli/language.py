@@ -5,7 +5,8 @@ causes, mistakes in definitions) comes in English whoever asks: scripts and logs
 """
 
 import functools
-from gettext import NullTranslations, translation
+import gettext
+from gettext import GNUTranslations, NullTranslations, translation
 from pathlib import Path
 
 DOMAIN = "coldchain"
@@ -16,6 +17,17 @@ CATALOGUES = Path(__file__).with_name("locale")
 @functools.cache
 def _catalogue() -> NullTranslations:
     return translation(DOMAIN, CATALOGUES, fallback=True)
+
+
+def speaks_english() -> bool:
+    """True where nothing is translated."""
+    return not isinstance(_catalogue(), GNUTranslations)
+
+
+def take_over() -> None:
+    """Have the few words that typer itself says translated from our catalogue, too."""
+    gettext.bindtextdomain(DOMAIN, str(CATALOGUES))
+    gettext.textdomain(DOMAIN)
 
 
 def translated(message: str) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from coldchain.cli.client import Client, app_path
 from coldchain.cli.errors import FAILED, Invalid
+from coldchain.cli.language import _
 from coldchain.cli.options import DEFAULT_URL, AppId, Json, Url
 from coldchain.cli.output import fail, run, say, write_json
 
@@ -37,11 +38,12 @@ async def _bundle(client: Client, app: str, output: Path | None, *, as_json: boo
     try:
         await asyncio.to_thread(output.write_text, json.dumps(found, ensure_ascii=False), "utf-8")
     except OSError as error:
-        raise Invalid(f"cannot write {output}", why=error.strerror or str(error)) from error
+        raise Invalid(_("cannot write {file}", file=output), why=error.strerror or str(error)) from error
     if as_json:
         write_json({"file": str(output), "decisions": len(found["decisions"])})
     else:
-        say(f"{output}: {len(found['decisions'])} decisions on {found['appId']}")
+        words = _("{file}: {number} decisions on {app}")
+        say(words.format(file=output, number=len(found["decisions"]), app=found["appId"]))
 
 
 def replay(
@@ -61,7 +63,8 @@ def replay(
     else:
         for one in replayed:
             typer.echo("\n".join(_lines(one)))
-        say(f"{len(replayed)} decisions on {found.app_id}, made by Coldchain {found.coldchain}")
+        words = _("{number} decisions on {app}, made by Coldchain {version}")
+        say(words.format(number=len(replayed), app=found.app_id, version=found.coldchain))
     if not all(one.same for one in replayed):
         raise typer.Exit(FAILED)
 
@@ -73,7 +76,7 @@ def _read(file: Path) -> "Bundle":
     try:
         return decode_bundle(file.read_bytes())
     except OSError as error:
-        fail(Invalid(f"cannot read {file}", why=error.strerror or str(error)))
+        fail(Invalid(_("cannot read {file}", file=file), why=error.strerror or str(error)))
     except MalformedDocument as error:
         fail(Invalid(f"{file}: {error.message}", todo=error.todo))
 
@@ -90,7 +93,7 @@ def _lines(one: "Replayed") -> list[str]:
     return [
         *(f"- {at}  {_words(action)}" for action in one.recorded if action not in one.today),
         *(f"+ {at}  {_words(action)}" for action in one.today if action not in one.recorded),
-    ] or [f"~ {at}  the same actions in another order or number"]
+    ] or [f"~ {at}  " + _("the same actions in another order or number")]
 
 
 def _words(action: dict[str, Any]) -> str:

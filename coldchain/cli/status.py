@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coldchain.cli.client import Client, app_path
-from coldchain.cli.follow import STAGES, failure_lines
+from coldchain.cli.follow import STAGES, failure_lines, stage_words
+from coldchain.cli.language import _, translated
 from coldchain.cli.options import DEFAULT_URL, Json, Url, complete_app
 from coldchain.cli.output import console, duration, moment, run, show, table, write_json
 
@@ -87,9 +88,13 @@ def _platform(found: dict[str, Any]) -> list["RenderableType"]:
         )
         for app in found["apps"]
     ]
-    shown: list[RenderableType] = [table(("app", "state", *STAGES, "image"), rows)] if rows else []
+    shown: list[RenderableType] = (
+        [table((_("app"), _("state"), *stage_words().values(), _("image")), rows)] if rows else []
+    )
     if not rows:
-        shown.append(Text("No app yet. `coldchain deploy FILE` makes one."))
+        shown.append(
+            Text(_("No app yet. `coldchain init` writes a first definition, `coldchain deploy FILE` runs it."))
+        )
     notes = [f"{app['id']}: {note}" for app in found["apps"] for note in (app["explain"], *app["warnings"]) if note]
     shown += [Text(line, style="yellow") for line in (*notes, *_troubles(found))]
     return shown
@@ -99,16 +104,23 @@ def _troubles(found: dict[str, Any]) -> list[str]:
     """What is not as it should be with the platform itself."""
     lines = [found["goingDown"]] if found["goingDown"] else []
     if found["engine"]["trouble"]:
-        lines.append(f"engine {found['engine']['target']}: {found['engine']['trouble']}")
+        words = _("engine {target}: {trouble}")
+        lines.append(words.format(target=found["engine"]["target"], trouble=found["engine"]["trouble"]))
     if found["registry"] and found["registry"]["trouble"]:
         lines.append(f"registry: {found['registry']['trouble']}")
     brake = found["brake"]
     if brake["holds"]:
         lines.append(
-            f"the brake holds since {brake['since']}: {brake['reason']}; `coldchain release-brake` overrules it"
+            _(
+                "the brake holds since {since}: {reason}; `coldchain release-brake` overrules it",
+                since=brake["since"],
+                reason=brake["reason"],
+            )
         )
     silent = [gateway["name"] for gateway in found["gateways"] if not gateway["live"]]
-    return lines + [f"gateway {name} does not report; if it runs, it serves its last routes" for name in silent]
+    return lines + [
+        _("gateway {name} does not report; if it runs, it serves its last routes", name=name) for name in silent
+    ]
 
 
 def _condition(word: str) -> "RenderableType":
@@ -120,34 +132,40 @@ def _condition(word: str) -> "RenderableType":
 def _app(found: dict[str, Any]) -> list["RenderableType"]:
     from rich.text import Text
 
-    counts = ", ".join(f"{found['progress'][stage]} {stage}" for stage in STAGES)
-    old = f", {found['progress']['old']} old" if found["progress"]["old"] else ""
+    counts = ", ".join(f"{found['progress'][stage]} {word}" for stage, word in stage_words().items())
+    old = ", " + _("{number} old", number=found["progress"]["old"]) if found["progress"]["old"] else ""
     lines = [
         Text.assemble(f"{found['id']}  ", _condition(found["condition"]), f"  {counts}{old}"),  # type: ignore[arg-type]
-        Text(f"version {found['version'] or '-'}, image {found['image'] or '-'}"),
+        Text(_("version {version}, image {image}", version=found["version"] or "-", image=found["image"] or "-")),
     ]
     if found["routes"]:
-        lines.append(Text(f"routes {', '.join(found['routes'])}"))
+        lines.append(Text(_("routes {routes}", routes=", ".join(found["routes"]))))
     if found["deployment"]:
         one = found["deployment"]
-        lines.append(Text(f"deployment {one['id']}: {one['kind']}, deadline {one['deadlineAt']} ({one['cause']})"))
+        words = _("deployment {id}: {kind}, deadline {deadline} ({cause})")
+        lines.append(Text(words.format(id=one["id"], kind=one["kind"], deadline=one["deadlineAt"], cause=one["cause"])))
         if one["pausedBy"]:
-            until = f" until {one['resumesAt']}" if one["resumesAt"] else ""
-            held = f"paused by {one['pausedBy']} since {one['pausedAt']}{until}; its time limit stands still"
+            until = _(" until {time}", time=one["resumesAt"]) if one["resumesAt"] else ""
+            words = _("paused by {holder} since {time}{until}; its time limit stands still")
+            held = words.format(holder=one["pausedBy"], time=one["pausedAt"], until=until)
             lines.append(Text(held))
     elif found["lastDeployment"] and found["lastDeployment"]["state"] != "succeeded":
         one = found["lastDeployment"]
-        lines.append(Text(f"last deployment {one['id']}: {one['kind']} {one['state']}: {one['reason']}"))
+        words = _("last deployment {id}: {kind} {state}: {reason}")
+        lines.append(Text(words.format(id=one["id"], kind=one["kind"], state=one["state"], reason=one["reason"])))
     if found["imageProgress"]:
-        lines.append(Text(f"image: {found['imageProgress']}"))
+        lines.append(Text(_("image: {progress}", progress=found["imageProgress"])))
     if found["explain"]:
-        lines.append(Text(f"not there yet: {found['explain']}", style="yellow"))
+        lines.append(Text(_("not there yet: {why}", why=found["explain"]), style="yellow"))
     lines += [Text(line, style="yellow") for line in _waiting(found["refused"])]
-    lines += [Text(f"warning: {warning}", style="yellow") for warning in found["warnings"]]
+    lines += [Text(_("warning: {warning}", warning=warning), style="yellow") for warning in found["warnings"]]
     shown: list[RenderableType] = [*lines, Text()]
     if found["instances"]:
         rows = [_instance(one) for one in found["instances"]]
-        columns = ("instance", "phase", "for", "health", "waits for", "agent", "address", "version", "cause")
+        columns = (
+            *(_("instance"), _("phase"), _("for"), _("health"), _("waits for")),
+            *(_("agent"), _("address"), _("version"), _("cause")),
+        )
         shown += [table(columns, rows)]
     if found["lastFailure"]:
         shown.append(Text())
@@ -165,12 +183,14 @@ def _waiting(refused: list[dict[str, Any]]) -> list[str]:
         alike.setdefault(str((one["agents"], one["reasons"])), []).append(one)
     for group in alike.values():
         one = group[0]
-        lines.append(f"{len(group)} of its instances fit none of {one['agents']} agents:")
+        words = _("{number} of its instances fit none of {agents} agents:")
+        lines.append(words.format(number=len(group), agents=one["agents"]))
         for reason, count in one["reasons"].items():
-            line = f"  {count} excluded by: {REASONS[reason]}"
+            line = "  " + _("{count} excluded by: {reason}", count=count, reason=translated(REASONS[reason]))
             if short := one["shortages"].get(reason):
                 wanted, free, whole = (f"{short[name]:.10g}" for name in ("wanted", "free", "whole"))
-                line += f": {wanted} {UNITS[reason]} wanted, at most {free} of {whole} free"
+                words = _(": {wanted} {unit} wanted, at most {free} of {whole} free")
+                line += words.format(wanted=wanted, unit=UNITS[reason], free=free, whole=whole)
             lines.append(line)
     return lines
 
@@ -180,7 +200,7 @@ def _health(one: dict[str, Any]) -> str:
     if one["standing"] == "healthy":
         return str(one["standing"])
     said = one["healthDetail"] or one["standing"]
-    return f"{said} (since {moment(one['badSince'])})" if one["badSince"] else str(said)
+    return _("{said} (since {time})", said=said, time=moment(one["badSince"])) if one["badSince"] else str(said)
 
 
 def _instance(one: dict[str, Any]) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 
 from coldchain.cli.client import Client, app_path
+from coldchain.cli.language import _
 from coldchain.cli.options import DEFAULT_URL, AppId, Json, Url
 from coldchain.cli.output import run, show, table, write_json
 
@@ -24,11 +25,11 @@ async def _versions(client: Client, app: str, *, as_json: bool) -> None:
     rows = [
         (
             one["version"],
-            "wanted" if one["version"] == current else "",
+            _("wanted") if one["version"] == current else "",
             one["instances"],
             one["container"]["docker"]["image"],
             one["versionInfo"]["lastConfigChangeAt"],
         )
         for one in found
     ]
-    show(table(("version", "", "instances", "image", "configuration of"), rows))
+    show(table((_("version"), "", _("instances"), _("image"), _("configuration of")), rows))

@@ -33,6 +33,8 @@ def test_the_doctor_names_what_is_missing(installed: Path, tmp_path: Path) -> No
     assert done.returncode == 1
     assert f"docker: there is no socket {tmp_path}/none.sock" in done.stdout
     assert "apt-get install docker.io" in done.stdout
+    chinese = run(installed, "doctor", f"--docker-socket={tmp_path}/none.sock", language="zh_CN.UTF-8")
+    assert "请安装：`apt-get install docker.io`" in chinese.stdout
 
 
 def test_the_wheel_is_whole(installed: Path, tmp_path: Path) -> None:
