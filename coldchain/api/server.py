@@ -57,7 +57,9 @@ class ApiServer:
             await web.TCPSite(self._runner, self._host, self.port).start()
         except (OSError, OverflowError) as error:
             await self._runner.cleanup()
-            why, todo = ADDRESS_ERRORS.get(getattr(error, "errno", None) or 0, (str(error), "Choose another address"))
+            # Python 3.13 tries all addresses of a name, and gives no number when this machine has none of them.
+            number = getattr(error, "errno", errno.EINVAL) or errno.EADDRNOTAVAIL
+            why, todo = ADDRESS_ERRORS.get(number, (str(error), "Choose another address"))
             raise ColdchainError(f"The API cannot listen on {self.address}: {why}", todo=f"{todo}.") from error
         self.port = self._runner.addresses[0][1]
         self._context.address = self.address

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from coldchain.model.event import Event
@@ -32,7 +32,7 @@ class EventLog:
         self._arrived.set()
         self._arrived = asyncio.Event()
 
-    async def follow(self, after: int | None = None) -> AsyncIterator[Event]:
+    async def follow(self, after: int | None = None) -> AsyncGenerator[Event, None]:
         """Every event after a sequence id (None: from now on), for ever. An `events_missed` event stands where some
         are not known any more; its body has the ids between which they lay."""
         last = self._sequence if after is None else after

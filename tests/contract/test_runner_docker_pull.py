@@ -242,7 +242,7 @@ async def test_reasons_of_failure(registry: Registry, runner: DockerRunner, name
         await runner.prepare(app_of("127.0.0.1:9/shop:1"), None, silent)
     assert caught.value.retry_seconds == 5.0
     with pytest.raises(Rejected, match=r"invalid reference format|Correct the image's name"):
-        await runner.prepare(app_of("UPPER/case:1"), None, silent)
+        await runner.prepare(app_of("127.0.0.1:9/UPPER/case:1"), None, silent)
 
 
 async def test_credentials_by_reference(docker_daemon: Path, tmp_path: Path, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 from coldchain.control.events import EVENTS_KEPT, EventLog
 from coldchain.model.event import Event
@@ -19,10 +20,11 @@ def simulated(program: Callable[[EventLog], Awaitable[None]], term: int = 1) -> 
 
 async def take(log: EventLog, count: int, after: int | None) -> list[Event]:
     found: list[Event] = []
-    async for event in log.follow(after):
-        found.append(event)
-        if len(found) == count:
-            break
+    async with aclosing(log.follow(after)) as events:
+        async for event in events:
+            found.append(event)
+            if len(found) == count:
+                break
     return found
 
 

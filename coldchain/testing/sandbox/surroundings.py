@@ -15,6 +15,9 @@ from coldchain.testing.sandbox.identity import MARK, Identity
 PRIVATE_DIRECTORIES = ("/run", "/dev/shm", "/var/lib/docker", "/var/lib/containerd", "/etc/docker")
 """Empty and in memory inside the sandbox, whatever the machine has there."""
 
+LAYERED_DIRECTORY = "/opt"
+"""What the machine has there is seen, what is written there stays in the sandbox: containerd makes folders there."""
+
 _SET_INTERFACE_FLAGS = 0x8914
 _INTERFACE_UP = 0x1
 
@@ -49,6 +52,7 @@ def _furnish(identity: Identity) -> None:
         os.makedirs(directory, exist_ok=True)
         kernel.mount("tmpfs", directory, f"mode={'1777' if directory == '/dev/shm' else '755'}")
     os.mkdir("/run/lock", 0o755)
+    _layer_over(LAYERED_DIRECTORY)
     MARK.write_text(identity.name)
     _loopback_up()
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
@@ -61,6 +65,15 @@ def _forget_other_dockers() -> None:
         if hidden or kind == "nsfs" or (kind == "overlay" and point.endswith("/merged")):
             with contextlib.suppress(OSError):
                 kernel.unmount_lazily(point)
+
+
+def _layer_over(directory: str) -> None:
+    """A layer in memory that takes what is written. On a kernel that refuses it above a tmpfs all stays as it was."""
+    upper, work = (f"/run/coldchain-layer/{name}" for name in ("upper", "work"))
+    for one in (upper, work):
+        os.makedirs(one)
+    with contextlib.suppress(OSError):
+        kernel.mount("overlay", directory, f"lowerdir={directory},upperdir={upper},workdir={work}")
 
 
 def _loopback_up() -> None:
