@@ -4,6 +4,7 @@ import contextlib
 import os
 import pty
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -308,6 +309,35 @@ def test_a_port_in_use_is_said_before_anything_starts() -> None:
 
 
 @pytest.mark.usefixtures("untouched")
+@pytest.mark.skipif(shutil.which("slirp4netns") is None, reason="bin/check-fresh installs slirp4netns")
+def test_with_a_way_out_it_reaches_what_the_machine_reaches(untouched: None) -> None:
+    address = "198.51.100.1"
+    asks = "import socket, sys; print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 10).recv(9))"
+    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    try:
+        with socket.create_server((address, 0)) as server:
+            ask = [sys.executable, "-c", asks, address, str(server.getsockname()[1])]
+            with start(*ask, options=("--way-out",)) as process:
+                server.settimeout(PATIENCE_SECONDS)
+                with server.accept()[0] as connection:
+                    connection.sendall(b"welcome")
+                output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+            assert (output, errors, process.returncode) == ("b'welcome'\n", "", 0)
+            refused = run(*ask)
+            assert "unreachable" in refused.stderr
+    finally:
+        subprocess.run(["ip", "address", "del", f"{address}/32", "dev", "lo"], check=True)
+
+
+def test_without_slirp4netns_a_way_out_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    environment = {"PATH": str(tmp_path), "TMPDIR": str(tmp_path)}
+    command = [*SANDBOX, "--way-out", "--", "/bin/true"]
+    refused = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
+    assert refused.returncode == 1
+    assert "Install the package slirp4netns" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_sandbox_without_privileges_says_what_it_needs() -> None:
     result = subprocess.run(
         ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", *SANDBOX, "--", "true"],
