@@ -95,4 +95,4 @@ def condition(context: Context, app_id: str) -> str:
 
 def warnings(app: App) -> list[str]:
     """What makes the app less safe than it could be."""
-    return [] if app.health_checks else [UNSAFE]
+    return [] if app.health_checks or app.external else [UNSAFE]

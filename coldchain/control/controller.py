@@ -15,6 +15,7 @@ from coldchain.control.reconciler import Reconciler
 from coldchain.control.recorder import Recorder
 from coldchain.control.registry import Registrar
 from coldchain.control.rotation import Publisher
+from coldchain.control.services import ServiceWatcher
 from coldchain.control.state import State, app_id_of
 from coldchain.control.tasks import TaskWatcher
 from coldchain.control.traffic import TrafficWatcher
@@ -42,6 +43,7 @@ class Controller:
         clock = SteadyClock(clock)
         self._registry = registry
         self.registrar: Registrar | None = None
+        self.outsiders: ServiceWatcher | None = None
         self._store = store
         self._clock = clock
         self.engine = engine
@@ -86,6 +88,8 @@ class Controller:
             self.registrar = Registrar(self._registry, self.state, self._clock, self.reconciler.mark)
             self.publisher.on_published = self.registrar.published
             self.reconciler.unregistered = self.registrar.waits_for
+            self.outsiders = ServiceWatcher(self._registry, self.state, self._clock)
+            self.outsiders.start()
         self.publisher.on_report = self.traffic.reported
         self.publisher.start()
         self.health.start()
@@ -132,6 +136,8 @@ class Controller:
                 group.create_task(self.reconciler.run())
                 if self.registrar is not None:
                     group.create_task(self.registrar.run())
+                if self.outsiders is not None:
+                    group.create_task(self.outsiders.run())
         finally:
             await self.reconciler.stop()
             await self.health.stop()

@@ -9,6 +9,7 @@ from itertools import takewhile
 import structlog
 
 from coldchain.control.state import State
+from coldchain.decisions import registration as registrations
 from coldchain.decisions import rotation as rotations
 from coldchain.decisions import route as routes
 from coldchain.decisions.rotation import GatewaySession
@@ -97,7 +98,8 @@ class Publisher:
     def _is_news(self, app_id: str) -> bool:
         """Whether anything that an app's part of the rotation is made of is not as it was when that was made."""
         instances = tuple(self._state.instances_of.get(app_id, {}).values())
-        parts = (self._state.wanted(app_id), instances, self._unhealthy.get(app_id, frozenset()))
+        unhealthy, external = self._unhealthy.get(app_id, frozenset()), self._state.externals.get(app_id)
+        parts = (self._state.wanted(app_id), instances, unhealthy, external)
         if self._made_of.get(app_id) == parts:
             return False
         self._made_of[app_id] = parts
@@ -136,6 +138,10 @@ class Publisher:
     def _endpoints(self, app_id: str) -> dict[str, tuple[Endpoint, ...]]:
         instances = [one for one in self._state.instances_of.get(app_id, {}).values() if one.live]
         version = self._state.wanted(app_id)
+        external = self._state.externals.get(app_id)
+        if version is not None and version.app.external:
+            found = registrations.endpoints(external.endpoints if external else ())
+            return dict.fromkeys(rotations.services(version.app), found)
         return rotations.endpoints(
             version.app if version else None,
             [(one, self._state.app_of(one)) for one in instances],

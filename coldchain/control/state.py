@@ -14,6 +14,7 @@ from coldchain.model.deployment import Deployment
 from coldchain.model.errors import Unavailable
 from coldchain.model.gateway import KnownGateway
 from coldchain.model.instance import Instance
+from coldchain.model.registration import ExternalService
 from coldchain.model.task import TaskFailure
 from coldchain.model.version import AppRecord, Version
 from coldchain.ports.store import ABSENT, Change, LostUpdate, Store
@@ -26,6 +27,7 @@ KINDS: dict[str, type[Record]] = {
     "failure": TaskFailure,
     "backoff": Backoff,
     "gateway": KnownGateway,
+    "external": ExternalService,
 }
 
 Committed = Callable[[Sequence[tuple[Record | None, Record | None]]], None]
@@ -56,6 +58,7 @@ class State:
         self.failures: dict[str, TaskFailure] = {}
         self.backoffs: dict[str, Backoff] = {}
         self.gateways: dict[str, KnownGateway] = {}
+        self.externals: dict[str, ExternalService] = {}
 
     def on_commit(self, watcher: Committed) -> None:
         """From now on tell `watcher` of every commit."""
@@ -145,6 +148,8 @@ class State:
                 self.backoffs[record.app_id] = record
             case KnownGateway():
                 self.gateways[record.name] = record
+            case ExternalService():
+                self.externals[record.app_id] = record
 
     def _drop(self, key: str) -> None:
         record = self._records.pop(key)
@@ -171,6 +176,8 @@ class State:
                 del self.backoffs[record.app_id]
             case KnownGateway():
                 del self.gateways[record.name]
+            case ExternalService():
+                del self.externals[record.app_id]
 
     def wanted(self, app_id: str) -> Version | None:
         """The version aimed at; None for a deleted app."""

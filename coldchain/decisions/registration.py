@@ -3,18 +3,20 @@
 The registry follows the rotation: what has weight there is in service here, what has none is marked before it goes.
 """
 
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.instance import Instance
-from coldchain.model.registration import Registration
+from coldchain.model.registration import Registration, ServiceEndpoint
 from coldchain.model.rotation import Endpoint
 
 DRAINING = "draining"
 FAILING = "its probes fail"
+RANK = ("passing", "warning", "critical", "maintenance")
 TAG = "tag"
 """A label with this value is a tag in the registry, by its name."""
 
@@ -50,6 +52,34 @@ def settled(wanted: Registration | None, held: Registration | None) -> bool:
     if wanted is None or held is None:
         return held is None and (wanted is None or bool(wanted.out_of_service))
     return _marked(held) == _marked(wanted)
+
+
+def endpoints(found: Iterable[ServiceEndpoint]) -> tuple[Endpoint, ...]:
+    """The endpoints of a service that others registered, by their ids; two registrations of one place are one. Those
+    that are not numeric addresses are left out: gateways ask no DNS.
+
+    Checks take no more than half of them out: when more fail, the fault is likely one that all share, and all serve.
+    Maintenance is somebody's wish, and always counts.
+    """
+    places: dict[tuple[str, int], ServiceEndpoint] = {}
+    for one in sorted(found, key=lambda each: (RANK.index(each.status), each.id)):
+        if _numeric(one.address) and one.port:
+            places.setdefault((one.address, one.port), one)
+    able = [one for one in places.values() if one.status != "maintenance"]
+    passing = [one for one in able if one.status != "critical"]
+    chosen = {one.id for one in (passing if 2 * len(passing) >= len(able) else able)}
+    return tuple(
+        Endpoint(instance_id=f"registry/{one.id}", address=one.address, port=one.port, weight=int(one.id in chosen))
+        for one in sorted(places.values(), key=lambda each: each.id)
+    )
+
+
+def _numeric(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _marked(one: Registration) -> Registration:

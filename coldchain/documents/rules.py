@@ -112,7 +112,11 @@ def _command(app: App) -> Iterator[Finding]:
 def _process(app: App) -> Iterator[Finding]:
     """An app without a container runs as a process of the machine."""
     unread: tuple[Path, ...] = (("container",), ("cmd",), ("args",), ("networks",))
-    if app.cmd is None and not app.args:
+    if app.external:
+        if app.instances:
+            reason = "must be 0: without image and command this is a service that others run and register"
+            yield Finding(("instances",), reason, needs=unread)
+    elif app.cmd is None and not app.args:
         yield Finding(
             ("container",),
             "is not given, and neither is cmd: say which image to run (container.docker.image), or which command",

@@ -221,6 +221,12 @@ class App(Noun, frozen=True, kw_only=True):
         return Network(mode="container/bridge" if self.container is not None else "host")
 
     @property
+    def external(self) -> bool:
+        """True for a service that others run and register: nothing is launched, and routes lead to what the registry
+        knows of it."""
+        return self.container is None and self.cmd is None and not self.args and self.service is not None
+
+    @property
     def ports(self) -> tuple[PortMapping | PortDefinition, ...]:
         """The ports in the order in which indices and $PORT0… count them."""
         if self.network.mode == "host":

@@ -30,6 +30,16 @@ class ServiceEndpoint(Noun, frozen=True, kw_only=True):
     app_id: str | None = None
 
 
+class ExternalService(Noun, frozen=True, kw_only=True):
+    """What the registry last said of a service to which an app without instances of its own leads. On record, so that a
+    controller that starts while the registry is silent goes on with it."""
+
+    app_id: str
+    target: str
+    service: str
+    endpoints: tuple[ServiceEndpoint, ...] = ()
+
+
 class KnownService(Noun, frozen=True, kw_only=True):
     """A service with all its endpoints, whoever registered them."""
 

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from coldchain.model.app import PortDefinition, Route
 from coldchain.model.errors import Rejected
-from coldchain.model.registration import Registration
+from coldchain.model.registration import EndpointStatus, Registration, ServiceEndpoint
 from coldchain.testing.platform import Platform, example_app, image, run, to
 
 SEEDS = range(5)
@@ -142,3 +143,68 @@ def test_one_that_is_refused_does_not_hold_up_the_others() -> None:
         assert (await platform.ended(started)).state == "succeeded"
 
     run(program, 0)
+
+
+LEGACY = example_app(
+    id="/legacy",
+    service="legacy",
+    instances=0,
+    container=None,
+    health_checks=(),
+    routes=(Route(domains=("old.test",)),),
+    port_definitions=(PortDefinition(name="default"),),
+)
+
+
+def outsider(number: int, status: EndpointStatus = "passing", **fields: object) -> ServiceEndpoint:
+    given: dict[str, object] = {"id": f"old-{number}", "address": f"10.9.9.{number}", "port": 81, "status": status}
+    return ServiceEndpoint(**(given | fields))  # type: ignore[arg-type]
+
+
+def weights(platform: Platform) -> dict[str, int]:
+    service = platform.gateways[0].rotation.services.get("legacy")
+    return {one.address: one.weight for one in service.endpoints} if service else {}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_routes_lead_to_what_others_registered(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        platform.prober.passed |= {f"registry/old-{number}" for number in range(1, 6)}
+        platform.registry.set_others("legacy", outsider(1), outsider(2, "critical"), outsider(3, "maintenance"))
+        ended = await platform.ended(await platform.controller.operations.create(LEGACY, "test"))
+        assert ended.state == "succeeded"
+        await platform.until(lambda: weights(platform) == {"10.9.9.1": 1, "10.9.9.2": 0, "10.9.9.3": 0})
+        assert platform.gateways[0].rotation.routes["old.test"][0].service == "legacy"
+        # One place known twice is one endpoint; more failing than half serve all the same.
+        again = outsider(5, address="10.9.9.1")
+        platform.registry.set_others("legacy", again, outsider(1, "critical"), outsider(2, "critical"), outsider(4))
+        await platform.until(lambda: weights(platform) == {"10.9.9.1": 1, "10.9.9.2": 0, "10.9.9.4": 1})
+        platform.registry.set_others("legacy", outsider(1, "critical"), outsider(2, "critical"))
+        await platform.until(lambda: weights(platform) == {"10.9.9.1": 1, "10.9.9.2": 1})
+        assert platform.registry.held == {}
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_controller_that_starts_while_the_registry_is_silent_keeps_what_others_registered(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        platform.prober.passed |= {"registry/old-1", "registry/old-2"}
+        platform.registry.set_others("legacy", outsider(1))
+        await platform.ended(await platform.controller.operations.create(LEGACY, "test"))
+        await platform.until(lambda: weights(platform) == {"10.9.9.1": 1})
+        await platform.kill()
+        platform.registry.silent = True
+        await platform.start()
+        await platform.clock.sleep(30)
+        assert weights(platform) == {"10.9.9.1": 1}
+        platform.registry.silent = False
+        platform.registry.set_others("legacy", outsider(2))
+        await platform.until(lambda: weights(platform) == {"10.9.9.2": 1})
+        platform.registry.set_others("legacy")
+        await platform.until(lambda: weights(platform) == {})
+        await platform.ended(await platform.controller.operations.delete("/legacy", "test", force=False))
+        await platform.until(lambda: not platform.controller.state.externals)
+        assert "old.test" not in platform.gateways[0].rotation.routes
+
+    run(program, seed)

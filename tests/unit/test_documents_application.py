@@ -443,3 +443,12 @@ def test_a_partial_update_is_checked_as_a_whole(current: App, patch: Any, path: 
     with pytest.raises(InvalidDocument) as caught:
         merge_app(current, patch)
     assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_a_service_that_others_register_needs_neither_image_nor_command() -> None:
+    given = {"id": "/legacy", "service": "legacy", "instances": 0, "routes": [{"domains": ["old.test"]}]}
+    app = decode_app(given)
+    assert app.external
+    assert app.routes[0].port_index == 0
+    with pytest.raises(InvalidDocument, match="/instances: must be 0: without image and command"):
+        decode_app(given | {"instances": 1})
