@@ -6,8 +6,9 @@ from typing import Any
 from aiohttp import web
 
 from coldchain.api.context import Context, context_of, unknown_app
-from coldchain.api.exchange import CALLER, answer, app_id_of, body_of, change_answer, flag
+from coldchain.api.exchange import CALLER, answer, app_id_of, body_of, change_answer, flag, overrides_of
 from coldchain.api.selectors import app_selector
+from coldchain.documents.answers import overrides_answer
 from coldchain.documents.application import decode_app, encode_app, merge_app
 from coldchain.documents.events import api_post_event
 from coldchain.model.app import App
@@ -33,7 +34,7 @@ async def list_apps(request: web.Request) -> web.Response:
 async def create_app(request: web.Request) -> web.Response:
     context = context_of(request)
     app = checked(context, decode_app(await body_of(request)))
-    deployment = await context.controller.operations.create(app, CALLER)
+    deployment = await context.controller.operations.create(app, CALLER, overrides=overrides_of(request))
     _announce(request, context, app)
     headers = {"Marathon-Deployment-Id": deployment.id, "Location": f"/v2/apps{app.id}"}
     shown = context.app(app.id, tasks=True, failure=False)
@@ -64,7 +65,8 @@ async def patch_app(request: web.Request) -> web.Response:
 async def roll_back(request: web.Request, context: Context, app_id: str, version: str | None) -> web.Response:
     """Aim at an earlier version; None: the last with another configuration."""
     force = flag(request, "force")
-    deployment = await context.controller.operations.roll_back(app_id, version, CALLER, force=force)
+    operations = context.controller.operations
+    deployment = await operations.roll_back(app_id, version, CALLER, force=force, overrides=overrides_of(request))
     return change_answer(deployment)
 
 
@@ -78,7 +80,8 @@ async def _change(request: web.Request, context: Context, given: Any, *, partial
         return app
 
     operations = context.controller.operations
-    deployment = await operations.change(app_id, edit, CALLER, force=flag(request, "force"))
+    force, overrides = flag(request, "force"), overrides_of(request)
+    deployment = await operations.change(app_id, edit, CALLER, force=force, overrides=overrides)
     [(before, after)] = edits
     _announce(request, context, after)
     if before is None:
@@ -112,7 +115,8 @@ def _only_version(given: Any, app_id: str) -> str | None:
 
 async def restart_app(request: web.Request) -> web.Response:
     operations = context_of(request).controller.operations
-    return change_answer(await operations.restart(app_id_of(request), CALLER, force=flag(request, "force")))
+    force, overrides = flag(request, "force"), overrides_of(request)
+    return change_answer(await operations.restart(app_id_of(request), CALLER, force=force, overrides=overrides))
 
 
 async def delete_app(request: web.Request) -> web.Response:
@@ -140,5 +144,11 @@ async def show_version(request: web.Request) -> web.Response:
         raise NotFound(f"App '{app_id}' does not have the version '{name}'", todo=f"/v2/apps{app_id}/versions has all.")
     info = {"lastScalingAt": version.id, "lastConfigChangeAt": version.config_id}
     return answer(
-        encode_app(version.app) | {"version": version.id, "versionInfo": info, "resolvedImage": version.image}
+        encode_app(version.app)
+        | {
+            "version": version.id,
+            "versionInfo": info,
+            "resolvedImage": version.image,
+            "overrides": overrides_answer(version.overrides),
+        }
     )

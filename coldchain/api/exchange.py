@@ -5,10 +5,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from coldchain.api.context import context_of
 from coldchain.documents.answers import deployment_result, error_answer
 from coldchain.documents.text import parse_json
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import ColdchainError, InvalidDocument, MalformedDocument, Problem
+from coldchain.model.version import Override
 
 CALLER = "local"
 """Who asks. The API listens on loopback; whoever reaches it is the one user there is."""
@@ -69,6 +71,15 @@ def number(request: web.Request, name: str, most: int) -> int | None:
     if not (given.isascii() and given.isdigit() and len(given) < 10 and int(given) <= most):
         raise MalformedDocument(f"{name}={given[:40]} in the query is no number", todo=f"Write one from 0 to {most}")
     return int(given)
+
+
+def overrides_of(request: web.Request) -> tuple[Override, ...]:
+    """The rules of admission that the caller lets through: `override` in the query, repeated, with one `because`."""
+    at, because = context_of(request).settings.clock.now(), request.query.get("because", "").strip()
+    rules = request.query.getall("override", [])
+    if because and not rules:
+        raise MalformedDocument("because without override in the query", todo="Name the rule: override=RULE")
+    return tuple(Override(rule=rule, because=because, caller=CALLER, at=at) for rule in rules)
 
 
 async def body_of(request: web.Request) -> Any:

@@ -5,9 +5,10 @@ from typing import Any
 from msgspec import to_builtins
 
 from coldchain.api.context import Context
+from coldchain.decisions import admission
 from coldchain.decisions.explanation import explain
-from coldchain.model.app import App
 from coldchain.model.instance import Instance
+from coldchain.model.version import Version
 
 UNSAFE = "no health check: its releases cannot be loss-free"
 
@@ -93,6 +94,11 @@ def condition(context: Context, app_id: str) -> str:
     return "delayed" if backoff.until > context.settings.clock.now() else "degraded"
 
 
-def warnings(app: App) -> list[str]:
-    """What makes the app less safe than it could be."""
-    return [] if app.health_checks or app.external else [UNSAFE]
+def warnings(context: Context, version: Version) -> list[str]:
+    """What makes the app less safe than it could be: no health check, rules of admission overridden, or what was let in
+    under another policy and would not be started again."""
+    told = [] if version.app.health_checks else [UNSAFE]
+    told += [f"the rule {one.rule} is overridden by {one.caller}: {one.because}" for one in version.overrides]
+    refusals = admission.judge(version.app, context.controller.operations.policy)
+    told += [f"{one.path}: {one}" for one in admission.standing(refusals, version.overrides)]
+    return told

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from coldchain.api.apps import checked
 from coldchain.api.context import context_of
-from coldchain.api.exchange import answer, app_id_of, body_of
+from coldchain.api.exchange import answer, app_id_of, body_of, overrides_of
 from coldchain.control.preview import prepare
 from coldchain.documents.application import decode_app
 
@@ -16,7 +16,7 @@ async def show_preview(request: web.Request) -> web.Response:
     """The rollout of the definition in the body, whole as a file has it. Nothing is stored."""
     context = context_of(request)
     app = checked(context, decode_app(await body_of(request), app_id=app_id_of(request)))
-    change, play = prepare(context.controller, app, context.settings.clock.now())
+    change, play = prepare(context.controller, app, context.settings.clock.now(), overrides_of(request))
     shown = await asyncio.to_thread(play)
     more = {"kind": change.deployment.kind, "supersedes": change.ended.id if change.ended else None}
     return answer(msgspec.to_builtins(shown) | more)

@@ -11,7 +11,7 @@ from coldchain.api.exchange import answer, app_id_of, optional_body
 from coldchain.api.explanation import condition, progress, refused, warnings, why_not_yet
 from coldchain.api.holds import brake_answer
 from coldchain.decisions.instance import story
-from coldchain.documents.answers import deployment_answer, failure_answer, timestamp, traffic_answer
+from coldchain.documents.answers import deployment_answer, failure_answer, overrides_answer, timestamp, traffic_answer
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import InvalidDocument, NotFound, Problem
 from coldchain.model.instance import Instance
@@ -47,7 +47,8 @@ def _brief(context: Context, app_id: str) -> dict[str, Any]:
         "progress": progress(context, app_id),
         "deployment": {"id": running.id, "kind": running.kind} if running else None,
         "explain": why_not_yet(context, app_id),
-        "warnings": warnings(wanted.app) if wanted else [],
+        "warnings": warnings(context, wanted) if wanted else [],
+        "overrides": overrides_answer(wanted.overrides) if wanted else [],
     }
 
 

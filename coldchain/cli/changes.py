@@ -1,6 +1,7 @@
 """changes: commands that change an app that is there: scale, restart, rollback, cancel, delete."""
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +10,18 @@ from coldchain.cli.client import Client, app_path
 from coldchain.cli.errors import CommandError, Invalid
 from coldchain.cli.follow import follow
 from coldchain.cli.language import _
-from coldchain.cli.options import DEFAULT_URL, AppId, Force, Json, Timeout, Url, Wait
+from coldchain.cli.options import (
+    DEFAULT_URL,
+    AppId,
+    Because,
+    Force,
+    Json,
+    Overrides,
+    Timeout,
+    Url,
+    Wait,
+    override_query,
+)
 from coldchain.cli.output import fail, run, say, write_json
 
 Count = Annotated[int, typer.Argument(metavar="N", min=0, help="How many instances.")]
@@ -26,9 +38,17 @@ class _Change:
         self.client = Client(url)
         self.wait, self.timeout, self.as_json = wait, timeout, as_json
 
-    async def make(self, method: str, path: str, *, body: object = None, force: bool = False) -> None:
+    async def make(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        force: bool = False,
+        overrides: Sequence[tuple[str, str]] = (),
+    ) -> None:
         async with self.client as client:
-            query = {"force": "true"} if force else {}
+            query = [("force", str(force).lower()), *overrides]
             await self.follow(await client.call(method, path, body=body, query=query))
 
     async def follow(self, begun: dict[str, Any]) -> None:
@@ -45,26 +65,36 @@ def scale(
     instances: Count,
     wait: Wait = True,
     force: Force = False,
+    override: Overrides = None,
+    because: Because = "",
     timeout: Timeout = None,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Change the number of instances. What leaves is drained first."""
+    overrides = override_query(override, because)
     change = _Change(url, wait=wait, timeout=timeout, as_json=as_json)
-    run(change.make("PATCH", f"/v2/apps/{app_path(app)}", body={"instances": instances}, force=force))
+    run(
+        change.make(
+            "PATCH", f"/v2/apps/{app_path(app)}", body={"instances": instances}, force=force, overrides=overrides
+        )
+    )
 
 
 def restart(
     app: AppId,
     wait: Wait = True,
     force: Force = False,
+    override: Overrides = None,
+    because: Because = "",
     timeout: Timeout = None,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Replace every instance by a new one, as a rollout does."""
+    overrides = override_query(override, because)
     change = _Change(url, wait=wait, timeout=timeout, as_json=as_json)
-    run(change.make("POST", f"/v2/apps/{app_path(app)}/restart", force=force))
+    run(change.make("POST", f"/v2/apps/{app_path(app)}/restart", force=force, overrides=overrides))
 
 
 def rollback(
@@ -72,14 +102,17 @@ def rollback(
     version: VersionId = None,
     wait: Wait = True,
     force: Force = False,
+    override: Overrides = None,
+    because: Because = "",
     timeout: Timeout = None,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Go back to a version; without one, to the last good one with another configuration."""
+    overrides = override_query(override, because)
     change = _Change(url, wait=wait, timeout=timeout, as_json=as_json)
     body = {"version": version} if version else {}
-    run(change.make("POST", f"/v1/apps/{app_path(app)}/rollback", body=body, force=force))
+    run(change.make("POST", f"/v1/apps/{app_path(app)}/rollback", body=body, force=force, overrides=overrides))
 
 
 def cancel(

@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 30.0
 RETRY_SECONDS = 0.3
 ANSWER_SECONDS = 60.0
 
-Query = Mapping[str, str]
+Query = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
 def app_path(app_id: str) -> str:

@@ -3,12 +3,23 @@
 import asyncio
 from pathlib import Path
 
-from coldchain.cli.client import Client, app_path
+from coldchain.cli.client import Client, Query, app_path
 from coldchain.cli.errors import Refused
 from coldchain.cli.files import Definition, read_definitions, unsafe
 from coldchain.cli.follow import follow
 from coldchain.cli.language import _
-from coldchain.cli.options import DEFAULT_URL, Files, Force, Json, Timeout, Url, Wait
+from coldchain.cli.options import (
+    DEFAULT_URL,
+    Because,
+    Files,
+    Force,
+    Json,
+    Overrides,
+    Timeout,
+    Url,
+    Wait,
+    override_query,
+)
 from coldchain.cli.output import run, say, write_json
 
 
@@ -16,6 +27,8 @@ def deploy(
     files: Files,
     wait: Wait = True,
     force: Force = False,
+    override: Overrides = None,
+    because: Because = "",
     timeout: Timeout = None,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
@@ -25,11 +38,12 @@ def deploy(
     Exit status: 0 succeeded; 1 failed or rolled back; 2 invalid definition or usage; 3 no platform answers;
     4 timed out; 130 interrupted (the deployment goes on).
     """
-    run(_deploy(Client(url), files, wait=wait, force=force, timeout=timeout, as_json=as_json))
+    query = [("partialUpdate", "false"), ("force", str(force).lower()), *override_query(override, because)]
+    run(_deploy(Client(url), files, query, wait=wait, timeout=timeout, as_json=as_json))
 
 
 async def _deploy(
-    client: Client, files: list[Path], *, wait: bool, force: bool, timeout: float | None, as_json: bool
+    client: Client, files: list[Path], query: Query, *, wait: bool, timeout: float | None, as_json: bool
 ) -> None:
     definitions = await asyncio.to_thread(read_definitions, files)
     for warning in unsafe(definitions):
@@ -38,7 +52,7 @@ async def _deploy(
         begun: list[dict[str, str]] = []
         for one in definitions:
             try:
-                begun.append(await _send(client, one, force=force))
+                begun.append(await _send(client, one, query))
             except Refused as error:
                 error.what = f"{one.source}: {one.app_id}: {error.what}"
                 if begun:
@@ -54,8 +68,7 @@ async def _deploy(
             write_json(begun)
 
 
-async def _send(client: Client, one: Definition, *, force: bool) -> dict[str, str]:
-    query = {"partialUpdate": "false", "force": str(force).lower()}
+async def _send(client: Client, one: Definition, query: Query) -> dict[str, str]:
     answer: dict[str, str] = await client.call(
         "PUT", f"/v2/apps/{app_path(one.app_id)}", body=one.document, query=query
     )

@@ -30,7 +30,20 @@ Files = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Take the place of a deployment that is still running.")]
 Wait = Annotated[bool, typer.Option("--wait/--detach", help="Follow the deployment to its end, or return at once.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--override", metavar="RULE", help="Let through what this rule of admission refuses; repeatable."),
+]
+Because = Annotated[
+    str, typer.Option("--because", metavar="TEXT", help="Why rules are overridden; goes on record with who and when.")
+]
 Timeout = Annotated[
     float | None,
     typer.Option("--timeout", min=0.1, help="Seconds to follow; the deployment itself goes on. [default: none]"),
 ]
+
+
+def override_query(overrides: list[str] | None, because: str) -> list[tuple[str, str]]:
+    """What the API is told of overrides."""
+    told = [("override", rule) for rule in overrides or ()]
+    return [*told, ("because", because)] if because else told

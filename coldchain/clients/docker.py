@@ -177,7 +177,10 @@ class DockerClient:
             async for line in _lines(response.content):
                 yield json.loads(line)
 
-    # Networks
+    # Volumes and networks
+
+    async def inspect_volume(self, name: str) -> Document:
+        return dict(await self._call("GET", f"/volumes/{quote(name)}"))
 
     async def networks(self) -> list[Document]:
         return list(await self._call("GET", "/networks"))

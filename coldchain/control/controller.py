@@ -10,6 +10,7 @@ from coldchain.control.clock import SteadyClock
 from coldchain.control.events import EventLog
 from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
+from coldchain.control.launch import Launcher
 from coldchain.control.operations import Operations
 from coldchain.control.reconciler import Reconciler
 from coldchain.control.recorder import Recorder
@@ -19,6 +20,7 @@ from coldchain.control.services import ServiceWatcher
 from coldchain.control.state import State, app_id_of
 from coldchain.control.tasks import TaskWatcher
 from coldchain.control.traffic import TrafficWatcher
+from coldchain.decisions.admission import Policy
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
 from coldchain.ports.clock import Clock
@@ -38,9 +40,16 @@ class Controller:
     events: EventLog
 
     def __init__(
-        self, store: Store, engine: Engine, prober: Prober, clock: Clock, registry: Registry | None = None
+        self,
+        store: Store,
+        engine: Engine,
+        prober: Prober,
+        clock: Clock,
+        registry: Registry | None = None,
+        policy: Policy | None = None,
     ) -> None:
         clock = SteadyClock(clock)
+        policy = policy or Policy()
         self._registry = registry
         self.registrar: Registrar | None = None
         self.outsiders: ServiceWatcher | None = None
@@ -56,7 +65,8 @@ class Controller:
         self.reconciler.on_decision = self.recorder.record
         self.reconciler.observed = self.traffic.observed
         self.tasks.on_listed = self.reconciler.listed
-        self.operations = Operations(self.state, clock)
+        self.reconciler.launch = Launcher(self.state, engine, policy).launch
+        self.operations = Operations(self.state, clock, policy)
 
     def _mark(self, app_ids: Collection[str]) -> None:
         self.reconciler.mark(app_ids)

@@ -11,6 +11,7 @@ from coldchain.documents.keys import Record
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance
 from coldchain.model.task import TaskStatus
+from coldchain.model.version import Version
 from coldchain.ports.clock import Clock
 
 
@@ -26,6 +27,9 @@ class Happenings:
         for before, after in pairs:
             if isinstance(after, Instance) and (not isinstance(before, Instance) or before.phase != after.phase):
                 self._emit(bodies.instance_changed_event(after), after.history[-1].cause)
+            elif isinstance(after, Version) and before is None and after.overrides:
+                told = "; ".join(f"{one.rule} overridden by {one.caller}: {one.because}" for one in after.overrides)
+                self._emit(bodies.admission_overridden_event(after, self._clock.now()), told)
             elif isinstance(after, Deployment) and before is None:
                 self._emit(bodies.deployment_info(after), after.cause)
             elif isinstance(after, Deployment) and not after.running:

@@ -1,19 +1,22 @@
 """operations: what users may ask for: create, change, restart, roll back, cancel, delete. Each is one write."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
 
 from coldchain.control.state import State
+from coldchain.decisions import admission
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import rollout as rollouts
 from coldchain.decisions import version as decide
-from coldchain.decisions.reconcile import version_id
+from coldchain.decisions.reconcile import rolled_back
 from coldchain.decisions.rollback import last_good
 from coldchain.decisions.route import conflicts
 from coldchain.documents.keys import Record
 from coldchain.model.app import App
 from coldchain.model.deployment import Deployment, DeploymentKind
 from coldchain.model.errors import Conflict, InvalidDocument, NotFound
-from coldchain.model.version import Version
+from coldchain.model.version import Override, Version
 from coldchain.ports.clock import Clock
 
 VERSIONS_KEPT = 50
@@ -22,40 +25,56 @@ DEPLOYMENTS_KEPT = 200
 
 
 class Operations:
-    """Callable from any task of the loop. Every error leaves all as it was, but for Unavailable: then nobody knows."""
+    """Callable from any task of the loop. Every error leaves all as it was, but for Unavailable: then nobody knows.
 
-    def __init__(self, state: State, clock: Clock) -> None:
+    Whatever aims at a version asks admission first, and raises InvalidDocument with all that is refused; `overrides`
+    are what the caller lets through.
+    """
+
+    def __init__(self, state: State, clock: Clock, policy: admission.Policy) -> None:
         self._state = state
         self._clock = clock
+        self.policy = policy
         self.closed_because = ""
 
-    async def create(self, app: App, caller: str) -> Deployment:
+    async def create(self, app: App, caller: str, *, overrides: Sequence[Override] = ()) -> Deployment:
         """Raises Conflict where the app exists, InvalidDocument where its routes belong to another."""
         async with self._state.lock:
             await self._ready()
             if app.id in self._state.apps:
                 raise Conflict(f"An app with id [{app.id}] already exists.", todo="Change it with PUT, or `deploy`.")
             running = self._running(app.id, force=False)
-            return await self._move(app.id, app, caller, running=running)
+            return await self._move(app.id, app, caller, running=running, overrides=overrides)
 
-    async def change(self, app_id: str, edit: Callable[[App | None], App], caller: str, *, force: bool) -> Deployment:
+    async def change(
+        self,
+        app_id: str,
+        edit: Callable[[App | None], App],
+        caller: str,
+        *,
+        force: bool,
+        overrides: Sequence[Override] = (),
+    ) -> Deployment:
         """Aim at what `edit` makes of the present definition (None: no such app, yet). Raises Conflict while a
         deployment runs, unless `force` supersedes it."""
         async with self._state.lock:
             await self._ready()
             current = self._state.wanted(app_id)
             app = edit(current.app if current else None)
-            return await self._move(app_id, app, caller, running=self._running(app_id, force=force))
+            running = self._running(app_id, force=force)
+            return await self._move(app_id, app, caller, running=running, overrides=overrides)
 
-    async def restart(self, app_id: str, caller: str, *, force: bool) -> Deployment:
+    async def restart(self, app_id: str, caller: str, *, force: bool, overrides: Sequence[Override] = ()) -> Deployment:
         """Replace all tasks of the app by new ones."""
         async with self._state.lock:
             await self._ready()
             current = self._current(app_id)
             running = self._running(app_id, force=force)
-            return await self._move(app_id, current.app, caller, running=running, restart=True)
+            return await self._move(app_id, current.app, caller, running=running, restart=True, overrides=overrides)
 
-    async def roll_back(self, app_id: str, to: str | None, caller: str, *, force: bool) -> Deployment:
+    async def roll_back(
+        self, app_id: str, to: str | None, caller: str, *, force: bool, overrides: Sequence[Override] = ()
+    ) -> Deployment:
         """Aim at an earlier version again; without one named, at the last good one with another
         configuration."""
         async with self._state.lock:
@@ -76,10 +95,8 @@ class Operations:
                 raise NotFound(f"{app_id} has no version {to}", todo=f"It has {', '.join(sorted(versions)[-5:])}.")
             running = self._running(app_id, force=force)
             self.check_routes(back.app)
-            wanted = Version(
-                app=back.app, id=version_id(self._clock.now(), current.id), config_id=back.config_id, image=back.image
-            )
-            return await self._write(current, wanted, running, "rollback", caller)
+            wanted = rolled_back(back, current, self._clock.now())
+            return await self._write(current, wanted, running, "rollback", caller, overrides=overrides)
 
     async def delete(self, app_id: str, caller: str, *, force: bool) -> Deployment:
         """Stop all instances, drained, and take the app away."""
@@ -102,9 +119,7 @@ class Operations:
                 return None
             if back is None:
                 return await self._write(current, None, running, "rollback", caller, ending="cancelled")
-            wanted = Version(
-                app=back.app, id=version_id(self._clock.now(), current.id), config_id=back.config_id, image=back.image
-            )
+            wanted = rolled_back(back, current, self._clock.now())
             return await self._write(current, wanted, running, "rollback", caller, ending="cancelled")
 
     async def pause(self, name: str) -> Deployment:
@@ -168,15 +183,33 @@ class Operations:
         if problems:
             raise InvalidDocument(problems)
 
+    def admitted(self, wanted: Version, overrides: Sequence[Override] = ()) -> Version:
+        """The version with those overrides that it needs, of its own and of `overrides`. Raises InvalidDocument with
+        everything that admission refuses."""
+        refusals = admission.judge(wanted.app, self.policy)
+        together = admission.needed(refusals, [*wanted.overrides, *overrides])
+        problems = [*admission.misused(overrides, self.policy)]
+        problems += [one.problem() for one in admission.standing(refusals, together)]
+        if problems:
+            raise InvalidDocument(problems)
+        return msgspec.structs.replace(wanted, overrides=together)
+
     async def _move(
-        self, app_id: str, app: App, caller: str, *, running: Deployment | None, restart: bool = False
+        self,
+        app_id: str,
+        app: App,
+        caller: str,
+        *,
+        running: Deployment | None,
+        restart: bool = False,
+        overrides: Sequence[Override] = (),
     ) -> Deployment:
         self.check_routes(app)
         current = self._state.wanted(app_id)
         last = max(self._state.versions.get(app_id, ()), default=None)
         wanted = decide.next_version(current, app, self._clock.now(), last=last, restart=restart)
         kind: DeploymentKind = "restart" if restart else decide.kind_of(current, wanted)
-        return await self._write(current, wanted, running, kind, caller)
+        return await self._write(current, wanted, running, kind, caller, overrides=overrides)
 
     async def _write(
         self,
@@ -186,14 +219,18 @@ class Operations:
         kind: DeploymentKind,
         caller: str,
         ending: decide.Ending = "superseded",
+        overrides: Sequence[Override] = (),
     ) -> Deployment:
+        if wanted is not None:
+            wanted = self.admitted(wanted, overrides)
+        cause = admission.with_overrides(f"{kind} asked for by {caller}", wanted)
         change = decide.change(
             current,
             wanted,
             running,
             kind=kind,
             deployment_id=self._clock.unique(),
-            cause=f"{kind} asked for by {caller}",
+            cause=cause,
             now=self._clock.now(),
             ending=ending,
         )

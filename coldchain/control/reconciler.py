@@ -74,6 +74,7 @@ class Reconciler:
         self.broken: dict[str, str] = {}
         self.stopping = False
         self.brake = Brake()
+        self.launch: Callable[[TaskSpec], Awaitable[None]] = engine.launch
         self.unregistered: Callable[[Instance], str] = lambda instance: ""
         self.on_brake: Callable[[Brake], None] = lambda brake: None
         self.on_refused: Callable[[Refused], None] = lambda refused: None
@@ -324,7 +325,7 @@ class Reconciler:
             address=instance.address,
             host_ports=instance.host_ports,
         )
-        self._run("launch", instance.id, instance.app_id, partial(self._engine.launch, spec), AGAIN_SECONDS)
+        self._run("launch", instance.id, instance.app_id, partial(self.launch, spec), AGAIN_SECONDS)
 
     def _kill(self, instance_id: str, grace_seconds: float) -> None:
         instance = self._state.instances[instance_id]

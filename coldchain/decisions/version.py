@@ -31,12 +31,13 @@ def next_version(
     versions on record as long as its instances stop.
 
     With the same configuration it keeps configuration id and image, so that tasks that run serve on; a restart makes
-    a new configuration, and its tag is resolved anew.
+    a new configuration, and its tag is resolved anew. Both keep the overrides of admission's rules; whoever changes
+    more has to say them again.
     """
     name = version_id(now, last or (current.id if current else None))
     if current is not None and not restart and same_configuration(current.app, app):
-        return Version(app=app, id=name, config_id=current.config_id, image=current.image)
-    return Version(app=app, id=name, config_id=name)
+        return Version(app=app, id=name, config_id=current.config_id, image=current.image, overrides=current.overrides)
+    return Version(app=app, id=name, config_id=name, overrides=current.overrides if current and restart else ())
 
 
 def change(

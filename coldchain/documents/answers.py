@@ -19,7 +19,7 @@ from coldchain.model.health import CheckHealth, Health
 from coldchain.model.instance import Instance, Phase
 from coldchain.model.task import TaskFailure, TaskState, TaskStatus
 from coldchain.model.traffic import Traffic
-from coldchain.model.version import Version
+from coldchain.model.version import Override, Version
 
 TASK_STATES: dict[TaskState, str] = {
     "staging": "TASK_STAGING",
@@ -242,6 +242,13 @@ def deployment_version(deployment: Deployment) -> str:
 def deployment_result(deployment: Deployment) -> dict[str, str]:
     """What a change answers at once."""
     return {"deploymentId": deployment.id, "version": deployment_version(deployment)}
+
+
+def overrides_answer(overrides: Sequence[Override]) -> list[dict[str, Any]]:
+    """The rules of admission that somebody let a version pass: which, why, who, and when."""
+    return [
+        {"rule": one.rule, "because": one.because, "caller": one.caller, "at": timestamp(one.at)} for one in overrides
+    ]
 
 
 def error_answer(error: ColdchainError) -> tuple[int, dict[str, Any]]:

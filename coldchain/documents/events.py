@@ -3,12 +3,13 @@
 from typing import Any
 
 from coldchain.decisions.placement import Refused
-from coldchain.documents.answers import ACTIONS, TASK_STATES, deployment_version, timestamp
+from coldchain.documents.answers import ACTIONS, TASK_STATES, deployment_version, overrides_answer, timestamp
 from coldchain.documents.application import encode_app
 from coldchain.model.app import App
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance, Phase
 from coldchain.model.task import TaskStatus
+from coldchain.model.version import Version
 
 CONDITIONS: dict[Phase, str] = {
     "scheduled": "Scheduled",
@@ -125,6 +126,15 @@ def deployment_held(deployment: Deployment, at: float) -> dict[str, Any]:
 def app_terminated_event(app_id: str, at: float) -> dict[str, Any]:
     """A deleted app has no instance any more."""
     return _event("app_terminated_event", at) | {"appId": app_id}
+
+
+def admission_overridden_event(version: Version, at: float) -> dict[str, Any]:
+    """A version was let in although rules of admission refuse it; Coldchain's own."""
+    return _event("admission_overridden_event", at) | {
+        "appId": version.app.id,
+        "version": version.id,
+        "overrides": overrides_answer(version.overrides),
+    }
 
 
 def api_post_event(app: App, uri: str, client_address: str, at: float) -> dict[str, Any]:

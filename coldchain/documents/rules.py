@@ -35,6 +35,7 @@ def app_findings(app: App) -> Iterator[Finding]:
     yield from _names(app)
     yield from _command(app)
     yield from _environment(app)
+    yield from _volumes(app)
     yield from _networks(app)
     yield from _ports(app)
     for position, check in enumerate(app.health_checks):
@@ -157,6 +158,20 @@ def _environment(app: App) -> Iterator[Finding]:
         size = sum(len(name) + len(value) for name, value in members.items())
         if size > ENVIRONMENT_CHARACTERS_MAX // 2:
             yield Finding((field,), f"all together must have at most {ENVIRONMENT_CHARACTERS_MAX // 2} characters")
+
+
+def _volumes(app: App) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for position, volume in enumerate(app.container.volumes if app.container else ()):
+        where: Path = ("container", "volumes", position)
+        for name, path in (("containerPath", volume.container_path), ("hostPath", volume.host_path)):
+            if not path.startswith("/") or {"..", "."} & set(path.split("/")):
+                yield Finding((*where, name), f"{shown(path)} must begin with `/` and be without `..` and `.`")
+        target = volume.container_path.rstrip("/")
+        if not target:
+            yield Finding((*where, "containerPath"), "the image's own files are there: name a folder below it")
+        elif first.setdefault(target, position) != position:
+            yield Finding((*where, "containerPath"), f"volume {first[target]} is there already")
 
 
 def _networks(app: App) -> Iterator[Finding]:

@@ -37,6 +37,14 @@ Cgroups = Annotated[
 Root = Annotated[bool, typer.Option("--allow-root-tasks", help="Let apps without a container run as root.")]
 FetchFolders = Annotated[list[Path] | None, typer.Option("--fetch-folder", help="Folder that fetch may read.")]
 
+Restrict = Annotated[
+    list[str] | None, typer.Option("--restrict", help="Group whose apps must keep the strict rules; / is every app.")
+]
+RestrictedVolumes = Annotated[
+    list[Path] | None, typer.Option("--restricted-volume", help="Folder that apps of restricted groups may mount.")
+]
+NoOverrides = Annotated[bool, typer.Option("--no-overrides", help="Let nobody override a rule of admission.")]
+
 
 class Address(TypedDict):
     """Where the API listens, as PlatformSettings takes it."""
@@ -62,6 +70,9 @@ def up(
     cgroup_parent: Cgroups = "coldchain",
     allow_root_tasks: Root = False,
     fetch_folder: FetchFolders = None,
+    restrict: Restrict = None,
+    restricted_volume: RestrictedVolumes = None,
+    no_overrides: NoOverrides = False,
     registry: Registry = "127.0.0.1:8500",
     dns: Dns = "127.0.0.1:8600",
     consul: Consul = None,
@@ -81,6 +92,9 @@ def up(
         cgroup_parent=cgroup_parent,
         root_tasks=allow_root_tasks,
         fetch_folders=tuple(fetch_folder or ()),
+        restricted_groups=tuple(restrict or ()),
+        restricted_volumes=tuple(restricted_volume or ()),
+        overrides=not no_overrides,
         registry=registry,
         dns=dns,
         consul=consul,

@@ -24,7 +24,6 @@ from coldchain.probes.prober import NetworkProber
 from coldchain.registry.consul import ConsulRegistry
 from coldchain.registry.server.embedded import EmbeddedRegistry, local_node
 from coldchain.runners.docker.runner import DockerRunner
-from coldchain.runners.docker.settings import DockerSettings
 from coldchain.runners.process import ProcessRunner
 from coldchain.store.sqlite import SQLiteStore
 
@@ -59,13 +58,12 @@ class Platform:
 @contextlib.asynccontextmanager
 async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
     """Open the store and read it; only the registry listens yet, and an error leaves nothing behind."""
-    gateway_settings = settings.gateway_settings()
+    gateway_settings, docker = settings.gateway_settings(), settings.docker_settings()
     store = await asyncio.to_thread(_open_store, settings)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(store.close)
         clock = SystemClock()
         client = DockerClient(settings.docker_socket)
-        docker = DockerSettings(publish_address=settings.publish_address, credentials=settings.docker_credentials)
         controller_id = await _controller_id(store, clock)
         runner = DockerRunner(client, controller_id, settings.agent, docker)
         closing.push_async_callback(runner.close)
@@ -87,7 +85,7 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
         consul = ConsulClient(settings.consul or (embedded.server.reached_at if embedded else ""))
         registry = ConsulRegistry(consul, controller_id)
         closing.push_async_callback(registry.close)
-        controller = Controller(store, engine, prober, clock, registry)
+        controller = Controller(store, engine, prober, clock, registry, settings.admission_policy())
         await controller.start()
         nginx = NginxProcess(gateway_settings)
         yield Platform(controller=controller, nginx=nginx, gateway=gateway, clock=clock, registry=embedded)

@@ -3,11 +3,14 @@
 import ipaddress
 import os
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from coldchain.decisions.admission import Policy
 from coldchain.gateway.settings import GatewaySettings
 from coldchain.model.errors import InvalidDocument, Problem
+from coldchain.runners.docker.settings import DockerSettings
 from coldchain.runners.process.settings import FetchSettings, ProcessSettings
 
 DEFAULT_DATA = Path("/var/lib/coldchain")
@@ -57,6 +60,15 @@ class PlatformSettings:
     fetch_folders: tuple[Path, ...] = ()
     """Folders below which `file:` addresses of `fetch` may point."""
 
+    restricted_groups: tuple[str, ...] = ()
+    """Groups whose apps must keep admission's strict rules, with all below them; `/` is every app."""
+
+    restricted_volumes: tuple[Path, ...] = ()
+    """Folders of this machine that apps of restricted groups may mount."""
+
+    overrides: bool = True
+    """Whether rules of admission can be overridden, which goes on record with who and why."""
+
     registry: str = "127.0.0.1:8500"
     """Where the embedded registry listens, Consul's port. It asks nobody who he is: who reaches it may change it."""
 
@@ -80,12 +92,43 @@ class PlatformSettings:
             prefix=Path(os.path.abspath(self.data)) / "gateway", listen=self.gateway, status_listen=self.gateway_status
         )
 
+    def docker_settings(self) -> DockerSettings:
+        """Raises InvalidDocument for an address that means every interface: ports are published on a named one."""
+        try:
+            everywhere = ipaddress.ip_address(self.publish_address).is_unspecified
+        except ValueError:
+            raise InvalidDocument(
+                [Problem(path="--publish-address", reason=f"{self.publish_address!r} is not an IP address")]
+            ) from None
+        if everywhere:
+            reason = f"{self.publish_address} publishes ports to everybody who reaches this machine; name one address"
+            raise InvalidDocument([Problem(path="--publish-address", reason=reason)])
+        return DockerSettings(publish_address=self.publish_address, credentials=self.docker_credentials)
+
+    def admission_policy(self) -> Policy:
+        """What may be deployed here. What lies where the platform keeps its own is protected under every name."""
+        own = [self.data, *([self.docker_credentials] if self.docker_credentials else [])]
+        return Policy(
+            protected=_names(own),
+            sockets=_names([Path(self.docker_socket)]),
+            restricted=self.restricted_groups,
+            restricted_volumes=_names(self.restricted_volumes),
+            root_tasks=self.root_tasks,
+            fetch_folders=_names(self.fetch_folders),
+            overriders=("local",) if self.overrides else (),
+        )
+
     def process_settings(self) -> ProcessSettings:
         return ProcessSettings(
             cgroup_parent=self.cgroup_parent,
             root_allowed=self.root_tasks,
             fetch=FetchSettings(file_folders=self.fetch_folders),
         )
+
+
+def _names(paths: Iterable[Path]) -> tuple[str, ...]:
+    """Absolute, each as it was given and as the machine knows it."""
+    return tuple(dict.fromkeys(name for one in paths for name in (os.path.abspath(one), os.path.realpath(one))))
 
 
 def _address(text: str, option: str) -> tuple[str, int]:

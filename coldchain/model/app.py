@@ -69,11 +69,20 @@ class PortDefinition(Noun, frozen=True, kw_only=True):
     labels: dict[Name, Text] = {}
 
 
+class Volume(Noun, frozen=True, kw_only=True):
+    """A folder or file of the machine that the container sees at `container_path`."""
+
+    container_path: Annotated[str, Meta(min_length=1, max_length=4096)]
+    host_path: Annotated[str, Meta(min_length=1, max_length=4096)]
+    mode: Literal["RO", "RW"] = "RW"
+
+
 class Container(Noun, frozen=True, kw_only=True):
     """How the app is packed."""
 
     type: Literal["DOCKER"] = "DOCKER"
     docker: Docker
+    volumes: tuple[Volume, ...] = ()
     port_mappings: tuple[PortMapping, ...] = ()
 
 

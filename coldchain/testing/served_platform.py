@@ -13,6 +13,7 @@ from coldchain.api.settings import ApiSettings
 from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
 from coldchain.control.gateway import feed_gateway
+from coldchain.decisions.admission import Policy
 from coldchain.model.task import TaskSpec
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine, Life
@@ -24,7 +25,8 @@ from coldchain.testing.fake_registry import FakeRegistry
 class ServedPlatform:
     """`start` and `stop` may follow each other: store, engine and gateway stay, as does the port."""
 
-    def __init__(self, settings: ApiSettings | None = None) -> None:
+    def __init__(self, settings: ApiSettings | None = None, policy: Policy | None = None) -> None:
+        self.policy = policy
         self.clock = SystemClock()
         self.store = MemoryStore()
         self.engine = FakeEngine(self.clock)
@@ -55,7 +57,8 @@ class ServedPlatform:
 
     async def start(self) -> None:
         """Start controller, gateway and API."""
-        self.controller = Controller(self.store, self.engine, self.prober, self.clock, self.registry)
+        parts = (self.store, self.engine, self.prober, self.clock, self.registry)
+        self.controller = Controller(*parts, self.policy)
         await self.controller.start()
         self.server = ApiServer(self.controller, "127.0.0.1", self.port, self.settings)
         await self.server.start()
@@ -94,9 +97,11 @@ class ServedPlatform:
 
 
 @contextlib.asynccontextmanager
-async def served_platform(settings: ApiSettings | None = None) -> AsyncIterator[ServedPlatform]:
+async def served_platform(
+    settings: ApiSettings | None = None, policy: Policy | None = None
+) -> AsyncIterator[ServedPlatform]:
     """Started, and stopped at the end."""
-    platform = ServedPlatform(settings)
+    platform = ServedPlatform(settings, policy)
     await platform.start()
     try:
         yield platform

@@ -103,6 +103,7 @@ def test_the_whole_document() -> None:
             "Privileged": False,
             "Init": False,
             "RestartPolicy": {"Name": "no"},
+            "Mounts": [],
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
             "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "31005"}]},
         },

@@ -18,6 +18,7 @@ from coldchain.model.app import (
     ReadinessCheck,
     Route,
     UpgradeStrategy,
+    Volume,
 )
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "howto" / "definitions.md").read_text()
@@ -33,6 +34,7 @@ NOUNS = (
     ReadinessCheck,
     Route,
     UpgradeStrategy,
+    Volume,
 )
 
 

@@ -5,6 +5,7 @@ HINTS = (
     ("port is already allocated", "Stop who listens on that port, or leave `hostPort` at 0"),
     ("bind: address already in use", "Stop who listens on that port, or leave `hostPort` at 0"),
     ("address already in use", "See who has that address with `docker network inspect`"),
+    ("bind source path does not exist", "Make that folder on the agent, or correct `hostPath`"),
     ("no such image", "Pull, load or build the image again"),
     ("executable file not found", "Correct `cmd` or `args`: the program is not in the image"),
     ("no such file or directory", "Correct `cmd` or `args`: the program is not in the image"),

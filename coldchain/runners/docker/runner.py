@@ -17,6 +17,7 @@ from coldchain.runners.docker import status
 from coldchain.runners.docker.execution import execute
 from coldchain.runners.docker.hints import todo_for
 from coldchain.runners.docker.images import Images
+from coldchain.runners.docker.mounts import check_mounts
 from coldchain.runners.docker.network import Bridge
 from coldchain.runners.docker.session import DockerSession
 from coldchain.runners.docker.settings import DockerSettings
@@ -82,6 +83,7 @@ class DockerRunner:
         async with self._starts:
             with _unavailable():
                 try:
+                    await check_mounts(self._client, document)
                     if own_network:
                         await self._bridge.subnet()
                     await self._create_and_start(spec, document)

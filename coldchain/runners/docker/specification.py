@@ -114,6 +114,10 @@ def _host_config(spec: TaskSpec, container: Container, network: str, settings: D
         "Privileged": container.docker.privileged,
         "Init": False,
         "RestartPolicy": {"Name": "no"},
+        "Mounts": [
+            {"Type": "bind", "Source": one.host_path, "Target": one.container_path, "ReadOnly": one.mode == "RO"}
+            for one in container.volumes
+        ],
         "LogConfig": {
             "Type": "json-file",
             "Config": {"max-size": f"{settings.log_file_mib}m", "max-file": str(settings.log_files)},

@@ -1,0 +1,34 @@
+"""launch: the one door through which tasks reach an engine, whatever made them: a change, a rollback, a crash."""
+
+from coldchain.control.state import State
+from coldchain.decisions import admission
+from coldchain.model.errors import Rejected
+from coldchain.model.task import TaskSpec
+from coldchain.ports.engine import Engine
+
+
+class Launcher:
+    """Lets through what admission admits now, though it may have been stored under another policy."""
+
+    def __init__(self, state: State, engine: Engine, policy: admission.Policy) -> None:
+        self._state = state
+        self._engine = engine
+        self._policy = policy
+
+    async def launch(self, spec: TaskSpec) -> None:
+        """As the engine's. Raises Rejected too for what a rule keeps out and nobody let through."""
+        refused = self.refused(spec)
+        if refused:
+            words = "; ".join(f"{one.path}: {one}" for one in refused).removesuffix(".")
+            raise Rejected(f"not admitted: {words}", todo="Correct the definition, or `deploy` it with --override.")
+        await self._engine.launch(spec)
+
+    def refused(self, spec: TaskSpec) -> list[admission.Refusal]:
+        """What of the task is not admitted. A configuration goes by its own overrides, and by those of the version that
+        is wanted now if that is of the same configuration."""
+        refusals = admission.judge(spec.app, self._policy)
+        if not refusals:
+            return []
+        known, wanted = self._state.versions.get(spec.app_id, {}).get(spec.version_id), self._state.wanted(spec.app_id)
+        versions = [one for one in (known, wanted) if one is not None and one.config_id == spec.version_id]
+        return admission.standing(refusals, [override for one in versions for override in one.overrides])
