@@ -97,7 +97,7 @@ def condition(context: Context, app_id: str) -> str:
 def warnings(context: Context, version: Version) -> list[str]:
     """What makes the app less safe than it could be: no health check, rules of admission overridden, or what was let in
     under another policy and would not be started again."""
-    told = [] if version.app.health_checks else [UNSAFE]
+    told = [] if version.app.health_checks or version.app.external else [UNSAFE]
     told += [f"the rule {one.rule} is overridden by {one.caller}: {one.because}" for one in version.overrides]
     refusals = admission.judge(version.app, context.controller.operations.policy)
     told += [f"{one.path}: {one}" for one in admission.standing(refusals, version.overrides)]
