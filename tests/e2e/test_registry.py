@@ -8,6 +8,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from coldchain.testing.stage import Stage, StepFailed
 
@@ -97,3 +99,32 @@ async def test_a_port_that_is_taken_is_said(stage: Stage) -> None:
         stage.options["--registry"] = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(StepFailed, match="registry cannot listen on"):
             await stage.start()
+
+
+async def test_the_gateway_leads_to_a_service_that_others_run(stage: Stage) -> None:
+    async def hello(request: web.Request) -> web.Response:
+        return web.Response(text="from a machine of old")
+
+    application = web.Application()
+    application.router.add_get("/", hello)
+    await stage.start()
+    async with TestServer(application) as server, aiohttp.ClientSession() as session:
+        own = {"Name": "legacy", "ID": "old-1", "Address": "127.0.0.1", "Port": server.port}
+        registry = f"http://127.0.0.1:{stage.registry_port}/v1/agent/service"
+        async with session.put(f"{registry}/register", json=own) as answer:
+            assert answer.status == 200
+        routes = [{"domains": ["old.localhost"]}]
+        await stage.create({"id": "/legacy", "service": "legacy", "instances": 0, "routes": routes})
+
+        async def ask() -> tuple[int, str]:
+            url = f"http://127.0.0.1:{stage.gateway_port}/"
+            async with session.get(url, headers={"Host": "old.localhost"}) as answer:
+                return answer.status, await answer.text()
+
+        async with asyncio.timeout(20):
+            while await ask() != (200, "from a machine of old"):
+                await asyncio.sleep(0.05)
+            async with session.put(f"{registry}/deregister/old-1") as answer:
+                assert answer.status == 200
+            while (await ask())[0] != 503:
+                await asyncio.sleep(0.05)
