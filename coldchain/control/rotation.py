@@ -166,10 +166,11 @@ class Publisher:
         if any(one.weight != weight for one in found):
             return "its probes fail" if weight else "its mark is not published yet"
         since = max((one.since for one in found), default=self._changed_at.get(instance.app_id, self._first))
-        if self._applied_by_all >= since:
-            return ""
         now = self._clock.monotonic()
-        behind = [one for one in self.live() if one.applied < since]
+        behind = [] if self._applied_by_all >= since else [one for one in self.live() if one.applied < since]
+        if not behind and found and not weight and now < self._all_heard_at:
+            # A store restored from older data may not know all gateways, and who leaves is not asked for again.
+            return f"gateways that have not reported since the start ({self._all_heard_at - now:.0f} s more)"
         return ", ".join(
             f"gateway {one.gateway} has not applied it (its lease ends in {one.lease_until - now:.0f} s)"
             for one in sorted(behind, key=lambda one: one.gateway)

@@ -1,5 +1,7 @@
 """Checkers of checkers: bugs planted on purpose are found."""
 
+from collections.abc import Callable
+
 import pytest
 
 from coldchain.testing.simulation.planted import PLANTED, find, planted
@@ -28,19 +30,25 @@ FOUND_BY = {
 SCHEDULES = 1000
 
 
+Tell = Callable[[str, object], None]
+
+
+def search(name: str, seeds: range, tell: Tell) -> None:
+    result = find(name, seeds)
+    assert result is not None, f"{name}: not found in {len(seeds)} schedules from {seeds.start} on"
+    tell("planted bug", f"{name}: found by schedule {result.schedule.seed - seeds.start + 1}: {result.violations[0]}")
+
+
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_bug_is_found(name: str) -> None:
-    seed = FOUND_BY[name]
-    assert find(name, range(seed, seed + 60)) is not None, f"{name}: not found"
+def test_a_planted_bug_is_found(name: str, record_property: Tell) -> None:
+    search(name, range(FOUND_BY[name], FOUND_BY[name] + 60), record_property)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_bug_is_found_within_a_thousand_schedules(name: str, first_seed: int) -> None:
-    result = find(name, range(first_seed, first_seed + SCHEDULES))
-    assert result is not None, f"{name}: not found in {SCHEDULES} schedules from {first_seed} on"
-    print(f"{name}: found by schedule {result.schedule.seed - first_seed + 1}: {result.violations[0]}")
+def test_a_planted_bug_is_found_within_a_thousand_schedules(name: str, first_seed: int, record_property: Tell) -> None:
+    search(name, range(first_seed, first_seed + SCHEDULES), record_property)
 
 
 def test_a_failing_schedule_gets_smaller_and_fails_in_the_same_way() -> None:

@@ -143,6 +143,9 @@ def test_a_mark_is_acknowledged_once_published_and_applied_and_not_before() -> N
         assert not bench.publisher.acknowledged(leaving, 0), "no gateway applied it"
         assert "gateway g" in bench.publisher.waits_for(leaving, 0)
         await bench.report(bench.publisher.rotation.revision, a_1=3)
+        assert "have not reported since the start" in bench.publisher.waits_for(leaving, 0)
+        await bench.clock.sleep(LEASE_SECONDS + LEASE_MARGIN_SECONDS)
+        await bench.report(bench.publisher.rotation.revision, a_1=3)
         assert bench.publisher.acknowledged(leaving, 0)
         assert bench.publisher.in_flight(leaving) == 3
         assert {"/a"} in bench.marked

@@ -142,6 +142,7 @@ class Checkers:
             if wanted is not None:
                 running, instances = self._running(after.app_id), self.ledger.instances_of(after.app_id)
                 self._hold(overdone(running, wanted, [one for one in instances if one.id not in self._bad_at]))
+            self._world.stepped(after, after.phase)
             return
         phase = before.phase
         for step in after.history[len(before.history) :]:
@@ -152,7 +153,7 @@ class Checkers:
 
     def _step(self, after: Instance, was: Phase, phase: Phase) -> None:
         self._world.coverage.moved(after.id, was, phase)
-        self._world.stepped(after.id, phase)
+        self._world.stepped(after, phase)
         if phase not in TRANSITIONS[was]:
             self.violated("transitions", f"{after.id}: {was} → {phase}")
         if was == "serving" and phase == "draining":
@@ -205,7 +206,10 @@ class Checkers:
             self.violated("superseded", f"{instance.id} was {what} of {instance.version_id}, not {wanted.config_id}")
 
     def _deployment(self, before: object, after: Deployment) -> None:
-        words = unjust(after, *(self._version(after.app_id, name) for name in (after.to_version, after.from_version)))
+        wanted = self._version(after.app_id, after.to_version)
+        others = {one.version_id for one in self.ledger.instances_of(after.app_id)}
+        others -= {wanted.config_id} if wanted is not None else set()
+        words = unjust(after, wanted, [self._version(after.app_id, name) for name in others])
         if words and (before is None or before != after):
             self.violated("acceptance", words)
         if before is not None:
@@ -282,14 +286,13 @@ class Checkers:
                 self.violated("I11", f"configuration {config_id} of {app_id} has two images")
 
     def _places_once(self) -> None:
-        """Among records. The older records may place an instance anew where one of the lost records runs: the engine
-        refuses that, and what it refused has no place."""
+        """Of what the older records have as placed or less, only the engine knows where it really runs."""
         held = Counter(
             (one.agent, place)
             for one in self.ledger.instances.values()
-            if one.agent is not None
+            if one.agent is not None and one.id not in self._rewound
             for place in (one.address, *one.host_ports)
-            if place and not (one.id in self._rewound and one.task_id not in self._world.engine.held)
+            if place
         )
         for place, count in held.items():
             if count > 1:

@@ -78,14 +78,18 @@ class Coverage:
             self.cells[kind, before, after] += count
 
     def table(self, kinds: Iterable[str], number: int) -> str:
-        """The counts of so many schedules as a table: one line for each kind, one column for each transition."""
-        names = [f"{before[:4]}>{after[:4]}" for before, after in COLUMNS]
-        lines = [f"{'fault':<24} schedules  " + " ".join(f"{name:>9}" for name in names)]
+        """The counts of so many schedules as a table: one line for each kind, one column for each transition; a dash
+        where it cannot occur."""
+        rows = [("fault", "in", [before for before, _ in COLUMNS]), ("", "schedules", [after for _, after in COLUMNS])]
         for kind in kinds:
-            share = 100 * self.schedules[kind] / max(1, number)
-            counts = " ".join(f"{self.cells[kind, before, after]:>9}" for before, after in COLUMNS)
-            lines.append(f"{kind:<24} {share:>7.1f} %  {counts}")
-        return "\n".join(lines)
+            counts = [
+                "-" if impossible(kind, before, after) else str(self.cells[kind, before, after])
+                for before, after in COLUMNS
+            ]
+            rows.append((kind, f"{100 * self.schedules[kind] / max(1, number):.1f} %", counts))
+        return "\n".join(
+            f"{name:<24}{share:>9} " + "".join(f"{count:>10}" for count in counts) for name, share, counts in rows
+        )
 
     def missing(self, kinds: Iterable[str], number: int) -> list[str]:
         """What should have been struck by so many schedules and was not."""
@@ -97,6 +101,11 @@ class Coverage:
                 f"{kind}: never before {before} → {after}"
                 for before, after in COLUMNS
                 if not self.cells[kind, before, after] and not impossible(kind, before, after)
+            ]
+            found += [
+                f"{kind}: before {before} → {after} {self.cells[kind, before, after]} times, but {why}"
+                for before, after in COLUMNS
+                if self.cells[kind, before, after] and (why := impossible(kind, before, after))
             ]
         return found
 

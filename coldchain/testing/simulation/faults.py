@@ -28,8 +28,9 @@ class Fault:
     """One kind. `facts`: its number in the list of faults of the reference. `times`: how often in a life, of which one
     is drawn; `seconds`, `rate`, `amount`: from, to, as in `schedule.Injection`.
 
-    `phases`: of the instances that it strikes when it strikes one: those in which its order is given, its task can end
-    or tell something, its probe is sent. Counted for the table is what strikes there; what is slow comes later.
+    `phases`: of the instances that it can strike: those in which the order is given, the task can end or tell
+    something, the probe is sent. In the table only these count; what was slow may come later. None for what concerns
+    a version rather than an instance.
 
     `cost`: what it may change in the number of tasks created: nothing; one more for each task that it ended; or any,
     because instances that seem sick are replaced.
@@ -116,6 +117,7 @@ def _back(world: "World", seconds: float) -> None:
 
 
 LOST = (0.05, 0.6)
+OFTEN = (0.2, 0.9)
 CHOICE = (0.0, 0.999)
 
 FAULTS: dict[str, Fault] = {
@@ -123,22 +125,22 @@ FAULTS: dict[str, Fault] = {
     "crash before a write": Fault(facts="F1", amount=(0.0, 9.0), seconds=(0, 0), once=_before_write),
     "crash after a write": Fault(facts="F1 F7", amount=(0.0, 9.0), seconds=(0, 0), once=_after_write),
     "time travel": Fault(facts="F2 F13", cost="health", times=(1,), amount=CHOICE, seconds=(0, 0), once=_travel),
-    "update lost": Fault(facts="F3 F9", phases=RUNS, rate=LOST),
-    "update doubled": Fault(facts="F17", phases=RUNS, rate=LOST),
-    "update late": Fault(facts="F9 F17", phases=RUNS, rate=LOST, amount=(0.1, 8.0)),
+    "update lost": Fault(facts="F3 F9", phases=RUNS, rate=OFTEN),
+    "update doubled": Fault(facts="F17", phases=RUNS, rate=OFTEN),
+    "update late": Fault(facts="F9 F17", phases=RUNS, rate=OFTEN, amount=(0.1, 8.0)),
     "updates break": Fault(facts="F5", seconds=(0, 0), once=_break_updates),
     "write reply lost": Fault(facts="F7", rate=LOST),
     "write refused": Fault(facts="F7 F18", rate=LOST),
     "write conflicts": Fault(facts="F4", rate=LOST),
     "store silent": Fault(facts="F8", seconds=(0.5, 12.0)),
-    "store slow": Fault(facts="F12", amount=(0.01, 0.8)),
+    "store slow": Fault(facts="F12", amount=(0.01, 1.2)),
     "engine away": Fault(facts="F16", seconds=(0.5, 20.0)),
     "engine slow": Fault(facts="F16", amount=(0.05, 3.0)),
-    "prepare reply lost": Fault(facts="F7", rate=(0.3, 0.9)),
+    "prepare reply lost": Fault(facts="F7", phases=(), rate=OFTEN),
     "launch reply lost": Fault(facts="F7", phases=LAUNCHED, rate=LOST),
     "launch refused": Fault(facts="F16", phases=LAUNCHED, cost="health", rate=LOST),
-    "kill reply lost": Fault(facts="F7", rate=LOST),
-    "forget reply lost": Fault(facts="F7", rate=LOST),
+    "kill reply lost": Fault(facts="F7", phases=("stopping",), rate=LOST),
+    "forget reply lost": Fault(facts="F7", phases=("stopped",), rate=LOST),
     "task crash": Fault(facts="F16", phases=RUNS, cost="tasks", amount=CHOICE, seconds=(0, 0), once=_task_crash),
     "task vanishes": Fault(facts="F19", phases=HELD, cost="tasks", amount=CHOICE, seconds=(0, 0), once=_task_vanish),
     "reboot": Fault(facts="F19", cost="tasks", times=(1,), amount=CHOICE, seconds=(0, 0), once=_reboot),
@@ -147,7 +149,7 @@ FAULTS: dict[str, Fault] = {
     "gateway away long": Fault(facts="F8", times=(1, 2), seconds=(7.0, 25.0), amount=CHOICE),
     "gateway reply lost": Fault(facts="F21", rate=LOST),
     "gateway refuses": Fault(facts="F21", seconds=(0.5, 9.0), amount=CHOICE),
-    "gateway slow": Fault(facts="F21", amount=(0.05, 2.0)),
+    "gateway slow": Fault(facts="F21", amount=(0.05, 3.0)),
     "gateway loses its state": Fault(facts="F21", amount=CHOICE, seconds=(0, 0), once=_lose_state),
     "clock forward": Fault(facts="F14", amount=(1.0, 4000.0), seconds=(0, 0), once=_forward),
     "clock back": Fault(facts="F14", amount=(1.0, 4000.0), seconds=(0, 0), once=_back),

@@ -123,13 +123,15 @@ class EngineHandle(Handle):
     async def kill(self, task_id: str, grace_seconds: float) -> None:
         await self._ask()
         self._world.checkers.kill(task_id)
+        instance_id = self._instance_of(task_id)
         await self._world.engine.kill(task_id, grace_seconds)
-        await self._answered("kill", None)
+        await self._answered("kill", None, instance_id)
 
     async def forget(self, task_id: str) -> None:
         await self._ask()
+        instance_id = self._instance_of(task_id)
         await self._world.engine.forget(task_id)
-        await self._answered("forget", None)
+        await self._answered("forget", None, instance_id)
 
     async def tasks(self) -> Sequence[TaskStatus]:
         await self._ask()
@@ -162,6 +164,11 @@ class EngineHandle(Handle):
         await self._wait("engine slow")
         if self._world.hits("engine away"):
             raise Unavailable("the engine does not answer")
+
+    def _instance_of(self, task_id: str) -> str:
+        """Its own id for a task that the engine does not have: no instance is called that."""
+        task = self._world.engine.held.get(task_id)
+        return task.spec.instance_id if task is not None else task_id
 
     async def _answered(self, order: str, answer: T, instance_id: str = "") -> T:
         await self._existence.reach()

@@ -1,13 +1,13 @@
 """schedule: one whole life with its faults, as data, made of a seed."""
 
 import random
-from collections.abc import Collection, Sequence
 from typing import Literal
 
 from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping, Route, UpgradeStrategy
 from coldchain.model.base import Noun
 from coldchain.model.instance import Phase
 from coldchain.testing.simulation.faults import FAULTS
+from coldchain.testing.simulation.focus import Focus, focus
 from coldchain.testing.simulation.holds import HoldKind, held, planned
 
 OperationKind = Literal["create", "deploy", "scale", "change", "restart", "roll back", "cancel", "delete"] | HoldKind
@@ -16,24 +16,11 @@ GOOD = ("good", "slow", "stubborn")
 BAD = ("sick", "crashing", "refused")
 """The first word of an image's tag says how its tasks live: `world.life_of`."""
 
-
-SLOW = ("store slow", "gateway slow")
-"""What makes phases long, so that others strike within them."""
-FOCUSES: tuple[tuple[str, ...], ...] = (
-    ("task crash", "task vanishes", "update lost", *SLOW),
-    ("task crash", "update doubled", "store slow"),
-    ("task crash", "update late", *SLOW),
-    ("launch refused", "launch reply lost", "slow start", "prepare reply lost", "engine slow"),
-    ("kill reply lost", "forget reply lost", "task vanishes", *SLOW),
-    ("probes fail", "probes hang", "prober cut off", *SLOW),
-    ("reboot", "crash before a write", "crash after a write", "updates break", *SLOW),
-)
-SHORT_PHASES: tuple[Phase, ...] = ("launching", "starting", "entering", "entering", "draining", "closing", "stopping")
-"""Those in which little time is spent; who enters seldom leaves at once."""
-AIMED = 0.4
-"""The share of operations and faults that wait for such a phase."""
-FOCUSED = 0.4
-"""The share of lives with a focus: a few kinds of faults that meet, and one phase that all aims at."""
+PHASES: tuple[Phase, ...] = ("launching", "starting", "entering", "draining", "closing", "stopping")
+AIMED = 0.3
+"""The share of operations and faults that wait for one of these phases, in which little time is spent."""
+FOCUSED = 0.5
+"""The share of lives with a focus: `focus.focus`."""
 OFTEN = 4
 
 
@@ -82,9 +69,8 @@ def generate(seed: int) -> Schedule:
     patient = draw.random() < 0.4
     apps = tuple(planned(seed, _app(draw, number, patient)) for number in range(draw.choice((1, 1, 2, 2, 3))))
     operations = [Operation(kind="create", app_id=app.id, pause_seconds=draw.random(), force=True) for app in apps]
-    focus: Sequence[str] = draw.choice(FOCUSES) if draw.random() < FOCUSED else ()
-    phases = (draw.choice(SHORT_PHASES),) if focus else SHORT_PHASES
-    operations += [_operation(draw, draw.choice(apps), phases) for _ in range(draw.randint(3, 10))]
+    aim = focus(draw) if draw.random() < FOCUSED else None
+    operations += [_operation(draw, draw.choice(apps), aim) for _ in range(draw.randint(3, 12))]
     span = sum(one.pause_seconds for one in operations) + (4.0 if patient else 1.0) * len(operations)
     return Schedule(
         seed=seed,
@@ -92,7 +78,7 @@ def generate(seed: int) -> Schedule:
         gateways=draw.choice((1, 1, 2, 2, 3)),
         apps=apps,
         operations=tuple(operations if patient else held(seed, operations)),
-        injections=tuple(_injections(draw, span, focus, phases)),
+        injections=tuple(_injections(draw, span, aim)),
     )
 
 
@@ -140,23 +126,29 @@ def _app(draw: random.Random, number: int, patient: bool) -> App:
     )
 
 
-def _operation(draw: random.Random, app: App, phases: Sequence[Phase]) -> Operation:
+def _operation(draw: random.Random, app: App, aim: Focus | None) -> Operation:
+    leave = aim is not None and aim.leave and draw.random() < 0.5
     kind: OperationKind = draw.choices(
-        ("deploy", "scale", "change", "restart", "roll back", "cancel", "delete", "create"), (8, 5, 2, 2, 2, 4, 2, 2)
+        ("deploy", "scale", "change", "restart", "roll back", "cancel", "delete", "create"),
+        (4, 2, 0, 1, 0, 1, 4, 0) if leave else (8, 5, 2, 2, 2, 4, 2, 2),
     )[0]
-    image = instances = drain = None
+    image = instances = drain = phase = None
+    if aim is None and draw.random() < AIMED:
+        phase = draw.choice(PHASES)
+    elif leave and aim is not None:
+        phase = aim.phase
     if kind == "deploy" or (kind == "change" and draw.random() < 0.3):
         image = f"{draw.choice(GOOD) if draw.random() < 0.6 else draw.choice(BAD)}-{draw.randint(1, 99)}"
     if kind == "scale" or (kind in ("deploy", "change") and draw.random() < 0.3):
-        instances = draw.choice((0, 1, 1, 2, 3, 4, 5, 6))
+        instances = draw.choice((0, 1) if leave else (0, 1, 1, 2, 3, 4, 5, 6))
     if kind == "change":
         drain = draw.choice((0.0, 1.0, 3.0))
     return Operation(
         kind=kind,
         app_id=app.id,
         pause_seconds=draw.choice((0.0, 0.05, 0.3, 1.0, 3.0, 8.0)) * draw.random() * 2,
-        phase=draw.choice(phases) if draw.random() < AIMED else None,
-        force=draw.random() < 0.7,
+        phase=phase,
+        force=leave or draw.random() < 0.6,
         image=image,
         instances=instances,
         drain_seconds=drain,
@@ -164,24 +156,31 @@ def _operation(draw: random.Random, app: App, phases: Sequence[Phase]) -> Operat
     )
 
 
-def _injections(draw: random.Random, span: float, focus: Collection[str], phases: Sequence[Phase]) -> list[Injection]:
-    """Each kind is on or off in a life; how often and how hard it strikes is drawn for the whole life. Where a life
-    has a focus, its few kinds strike often, the others hardly."""
+def _injections(draw: random.Random, span: float, aim: Focus | None) -> list[Injection]:
+    """Each kind is on or off in a life; how often and how hard it strikes is drawn for the whole life."""
     share = draw.choice((0.1, 0.25, 0.25, 0.4))
-    found = []
-    for name, fault in FAULTS.items():
-        if draw.random() >= ((0.8 if name in focus else 0.04) if focus else share):
+    found: list[Injection] = []
+    for kind, fault in FAULTS.items():
+        focused = aim is not None and (kind in aim.kinds or (aim.end and kind == "task crash"))
+        if draw.random() >= (share if aim is None else 0.9 if focused else 0.12):
             continue
         hardness = draw.random()
-        found += [
-            Injection(
-                kind=name,
-                at=round(draw.random() * span, 3),
-                phase=draw.choice(phases) if draw.random() < AIMED else None,
-                seconds=round(draw.uniform(*fault.seconds), 3),
-                rate=round(fault.rate[0] + (fault.rate[1] - fault.rate[0]) * hardness, 3),
-                amount=round(draw.uniform(*fault.amount), 3),
-            )
-            for _ in range(draw.choice(fault.times) * (OFTEN if focus and len(fault.times) > 1 else 1))
-        ]
+        times = draw.choice(fault.times) * (OFTEN if focused and len(fault.times) > 1 else 1)
+        found += [_injection(draw, kind, span, hardness, aim if focused else None) for _ in range(times)]
+    if aim is not None and aim.stretched is not None:
+        amount = round(draw.uniform(*FAULTS[aim.stretched].amount), 3)
+        found.append(Injection(kind=aim.stretched, at=0.0, seconds=round(span, 3), amount=amount))
     return sorted(found, key=lambda one: one.at)
+
+
+def _injection(draw: random.Random, kind: str, span: float, hardness: float, aim: Focus | None) -> Injection:
+    fault = FAULTS[kind]
+    phase = draw.choice(PHASES) if draw.random() < AIMED else None
+    return Injection(
+        kind=kind,
+        at=round(draw.random() * span, 3),
+        phase=phase if aim is None else aim.phase,
+        seconds=round(draw.uniform(*fault.seconds), 3),
+        rate=round(fault.rate[0] + (fault.rate[1] - fault.rate[0]) * hardness, 3),
+        amount=round(draw.uniform(*fault.amount), 3),
+    )

@@ -38,11 +38,12 @@ def counted(
                 counts[name] = Traffic(requests=known.requests + REQUESTS, errors=known.errors + wrong)
 
 
-def unjust(ended: Deployment, wanted: Version | None, former: Version | None) -> str:
-    """What is wrong with a deployment that was stopped by what the gateways saw, in words. Where no old instance had
-    requests nobody could know that the fault is common."""
+def unjust(ended: Deployment, wanted: Version | None, others: Iterable[Version | None]) -> str:
+    """What is wrong with a deployment that was stopped by what the gateways saw, in words; `others`: what the other
+    instances on record are of. Where no old instance had requests nobody could know that the fault is common."""
     if not ended.reason.startswith("stopped by what the gateways see") or "no old one to compare" in ended.reason:
         return ""
-    if tag(wanted) == FAILING and tag(former) != FAILING:
+    former = {tag(version) for version in others}
+    if tag(wanted) == FAILING and former != {FAILING}:
         return ""
-    return f"{ended.id} from {tag(former)} to {tag(wanted)} was {ended.reason}"
+    return f"{ended.id} from {sorted(former)} to {tag(wanted)} was {ended.reason}"

@@ -32,7 +32,7 @@ class User:
         for number, operation in enumerate(self._schedule.operations):
             await asyncio.sleep(operation.pause_seconds)
             if operation.phase is not None:
-                await self._world.until(operation.phase)
+                await self._world.until(operation.phase, operation.app_id)
             self.outcomes.append(await self._ask(operation, f"user-{number}"))
             if self._schedule.patient:
                 await self._ended(operation.app_id)

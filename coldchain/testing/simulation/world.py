@@ -9,7 +9,7 @@ from coldchain.control.controller import Controller
 from coldchain.control.gateway import feed_gateway
 from coldchain.model.errors import ColdchainError
 from coldchain.model.health import Probe, ProbeResult
-from coldchain.model.instance import Phase
+from coldchain.model.instance import Instance, Phase
 from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.ports.store import Change
 from coldchain.store.memory import MemoryStore
@@ -59,7 +59,7 @@ class World:
         self._crash_at: tuple[str, int, bool] | None = None
         self._down_seconds = 0.2
         self.aim = ""
-        self._awaited: dict[Phase, asyncio.Future[str]] = {}
+        self._awaited: dict[tuple[str, Phase], asyncio.Future[str]] = {}
         self.feeds: list[asyncio.Task[None]] = []
 
     def draw(self, name: str) -> random.Random:
@@ -68,22 +68,23 @@ class World:
             self._draws[name] = random.Random(f"{name} {self.schedule.seed}")
         return self._draws[name]
 
-    async def until(self, phase: Phase) -> str:
-        """Wait until an instance comes into the phase, or is there since a moment. Returns its id; empty when for as
-        long as seems worth it none does."""
-        came = self._awaited.setdefault(phase, asyncio.get_running_loop().create_future())
+    async def until(self, phase: Phase, app_id: str = "") -> str:
+        """Wait until an instance (of the app) comes into the phase, or is there since a moment. Returns its id; empty
+        when for as long as seems worth it none does."""
+        came = self._awaited.setdefault((app_id, phase), asyncio.get_running_loop().create_future())
         try:
             name = await asyncio.wait_for(asyncio.shield(came), AIM_SECONDS)
         except TimeoutError:
             return ""
         draw = self.draw("aim")
-        await asyncio.sleep(draw.choice((0.0, 0.01, 0.1, 0.5)) * draw.random())
+        await asyncio.sleep(draw.choice((0.0, 0.0, 0.1, 0.5, 1.5)) * draw.random())
         return name
 
-    def stepped(self, instance_id: str, phase: Phase) -> None:
+    def stepped(self, instance: Instance, phase: Phase) -> None:
         """An instance came into the phase."""
-        if phase in self._awaited:
-            self._awaited.pop(phase).set_result(instance_id)
+        for key in (("", phase), (instance.app_id, phase)):
+            if key in self._awaited:
+                self._awaited.pop(key).set_result(instance.id)
 
     # Faults
 
