@@ -179,8 +179,9 @@ async def test_head_is_get_without_a_body(platform: ServedPlatform, path: str) -
 
 
 async def test_what_was_answered_is_seen_at_once(platform: ServedPlatform) -> None:
+    never_ends = SHOP | {"healthChecks": [{"path": "/"}], "env": {"HEALTH": "never"}}
     async with ClientSession(platform.url) as session:
-        async with session.post("/v2/apps", json=SHOP) as answer:
+        async with session.post("/v2/apps", json=never_ends) as answer:
             created = await answer.json()
             assert answer.headers["Location"] == "/v2/apps/a/shop"
         async with session.get("/v2/apps/a/shop") as answer:
