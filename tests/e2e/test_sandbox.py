@@ -256,7 +256,7 @@ def test_the_terminal_is_the_commands_and_interrupts_it(interruptible: Path) -> 
 
 @pytest.mark.usefixtures("untouched")
 def test_a_shell_can_stop_it_and_go_on(interruptible: Path) -> None:
-    screen = Screen(["bash", "--norc", "--noprofile", "-i"])
+    screen = Screen(["env", "HISTFILE=", "bash", "--norc", "--noprofile", "-i"])
     screen.type(f"{' '.join(SANDBOX)} -- bash {interruptible}\n")
     screen.expect("ready")
     screen.type("\x1a")

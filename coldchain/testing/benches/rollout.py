@@ -37,8 +37,11 @@ INSTANCES = 4
 START_MILLISECONDS = 500
 GRACE_SECONDS = 15
 CHECK_SECONDS = 1.0
-QUIET_SECONDS = 2.0
-"""Load before the first rollout and after the last."""
+QUIET_SECONDS = 12.0
+"""Load after each rollout: nginx leaves out a server that failed for ten seconds, and each rollout is to be judged by
+itself."""
+WARM_SECONDS = 2.0
+"""Load before the first one."""
 PATIENCE_SECONDS = 60.0
 HOST = "shop.localhost"
 TAGS = ("v1", "v2")
@@ -211,7 +214,7 @@ async def measure(way: Way, records: Path, rate: float, requests: int) -> dict[s
     plan = LoadPlan(address="127.0.0.1", port=way.port, rate=rate, targets=(Target(host=HOST),))
     rolled: list[float] = []
     async with Generator(plan) as generator:
-        await asyncio.sleep(QUIET_SECONDS)
+        await asyncio.sleep(WARM_SECONDS)
         while not rolled or generator.counts.sent < requests:
             began = time.monotonic()
             await way.roll(TAGS[(len(rolled) + 1) % 2])
