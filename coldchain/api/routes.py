@@ -14,6 +14,7 @@ from coldchain.api import (
     metrics,
     platform,
     preview,
+    secrets,
     services,
     session,
     status,
@@ -62,6 +63,10 @@ OURS: tuple[Route, ...] = (
     ("POST", "/v1/deployments/{deployment_id}/promote", holds.promote),
     ("GET", "/v1/services", services.list_services),
     ("POST", "/v1/brake/release", holds.release_brake),
+    ("GET", "/v1/secrets", secrets.list_secrets),
+    ("PUT", "/v1/secrets/{secret}", secrets.set_secret),
+    ("DELETE", "/v1/secrets/{secret}", secrets.delete_secret),
+    ("POST", "/v1/secrets/rotate", secrets.rotate_secrets),
     ("POST", "/v1/down", platform.go_down),
 )
 STREAMS: tuple[Route, ...] = (

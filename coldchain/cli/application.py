@@ -14,6 +14,7 @@ from coldchain.cli import (
     init,
     logs,
     replay,
+    secret,
     services,
     session,
     status,
@@ -78,6 +79,7 @@ for command in (
     changes.cancel,
     holds.release_brake,
     changes.delete,
+    secret.secret,
 ):
     application.command()(command)
 application.command("exec")(session.exec_)

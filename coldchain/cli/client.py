@@ -44,14 +44,16 @@ class Client:
     async def get(self, path: str, **query: str) -> Any:
         return await self.call("GET", path, query=query)
 
-    async def call(self, method: str, path: str, *, body: object = None, query: Query | None = None) -> Any:
-        """The JSON answer; None if there is no body."""
+    async def call(
+        self, method: str, path: str, *, body: object = None, data: bytes | None = None, query: Query | None = None
+    ) -> Any:
+        """The JSON answer; None if there is no body. Sent is `body` as JSON, or `data` as it is."""
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=10)
         try:
             async with self._open().request(
-                method, self.url + path, json=body, params=query, timeout=timeout
+                method, self.url + path, json=body, data=data, params=query, timeout=timeout
             ) as response:
                 return await self._read(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

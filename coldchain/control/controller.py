@@ -16,6 +16,7 @@ from coldchain.control.reconciler import Reconciler
 from coldchain.control.recorder import Recorder
 from coldchain.control.registry import Registrar
 from coldchain.control.rotation import Publisher
+from coldchain.control.secrets import Secrets
 from coldchain.control.services import ServiceWatcher
 from coldchain.control.state import State, app_id_of
 from coldchain.control.tasks import TaskWatcher
@@ -23,6 +24,7 @@ from coldchain.control.traffic import TrafficWatcher
 from coldchain.decisions.admission import Policy
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
+from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine
 from coldchain.ports.prober import Prober
@@ -47,6 +49,7 @@ class Controller:
         clock: Clock,
         registry: Registry | None = None,
         policy: Policy | None = None,
+        cipher: Cipher | None = None,
     ) -> None:
         clock = SteadyClock(clock)
         policy = policy or Policy()
@@ -65,8 +68,10 @@ class Controller:
         self.reconciler.on_decision = self.recorder.record
         self.reconciler.observed = self.traffic.observed
         self.tasks.on_listed = self.reconciler.listed
-        self.reconciler.launch = Launcher(self.state, engine, policy).launch
-        self.operations = Operations(self.state, clock, policy)
+        self.secrets = Secrets(self.state, clock, cipher)
+        self.tasks.without_secrets = self.secrets.without_secrets
+        self.reconciler.launch = Launcher(self.state, engine, policy, self.secrets).launch
+        self.operations = Operations(self.state, clock, policy, self.secrets)
 
     def _mark(self, app_ids: Collection[str]) -> None:
         self.reconciler.mark(app_ids)

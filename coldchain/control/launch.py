@@ -1,19 +1,24 @@
 """launch: the one door through which tasks reach an engine, whatever made them: a change, a rollback, a crash."""
 
+import msgspec
+
+from coldchain.control.secrets import Secrets, masked
 from coldchain.control.state import State
 from coldchain.decisions import admission
-from coldchain.model.errors import Rejected
+from coldchain.model.errors import ColdchainError, Rejected
 from coldchain.model.task import TaskSpec
 from coldchain.ports.engine import Engine
 
 
 class Launcher:
-    """Lets through what admission admits now, though it may have been stored under another policy."""
+    """Lets through what admission admits now, though it may have been stored under another policy; and gives tasks
+    their secrets, which nothing before this door has."""
 
-    def __init__(self, state: State, engine: Engine, policy: admission.Policy) -> None:
+    def __init__(self, state: State, engine: Engine, policy: admission.Policy, secrets: Secrets) -> None:
         self._state = state
         self._engine = engine
         self._policy = policy
+        self._secrets = secrets
 
     async def launch(self, spec: TaskSpec) -> None:
         """As the engine's. Raises Rejected too for what a rule keeps out and nobody let through."""
@@ -21,7 +26,12 @@ class Launcher:
         if refused:
             words = "; ".join(f"{one.path}: {one}" for one in refused).removesuffix(".")
             raise Rejected(f"not admitted: {words}", todo="Correct the definition, or `deploy` it with --override.")
-        await self._engine.launch(spec)
+        app, values = self._secrets.filled(spec.app)
+        try:
+            await self._engine.launch(msgspec.structs.replace(spec, app=app))
+        except ColdchainError as error:
+            masked(error, values)
+            raise
 
     def refused(self, spec: TaskSpec) -> list[admission.Refusal]:
         """What of the task is not admitted. A configuration goes by its own overrides, and by those of the version that

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from coldchain.control.secrets import Secrets
 from coldchain.control.state import State
 from coldchain.decisions import admission
 from coldchain.decisions import deployment as deployments
@@ -31,10 +32,11 @@ class Operations:
     are what the caller lets through.
     """
 
-    def __init__(self, state: State, clock: Clock, policy: admission.Policy) -> None:
+    def __init__(self, state: State, clock: Clock, policy: admission.Policy, secrets: Secrets) -> None:
         self._state = state
         self._clock = clock
         self.policy = policy
+        self._secrets = secrets
         self.closed_because = ""
 
     async def create(self, app: App, caller: str, *, overrides: Sequence[Override] = ()) -> Deployment:
@@ -185,11 +187,12 @@ class Operations:
 
     def admitted(self, wanted: Version, overrides: Sequence[Override] = ()) -> Version:
         """The version with those overrides that it needs, of its own and of `overrides`. Raises InvalidDocument with
-        everything that admission refuses."""
+        everything that admission refuses, and with the secrets that nobody has set."""
         refusals = admission.judge(wanted.app, self.policy)
         together = admission.needed(refusals, [*wanted.overrides, *overrides])
         problems = [*admission.misused(overrides, self.policy)]
         problems += [one.problem() for one in admission.standing(refusals, together)]
+        problems += self._secrets.problems(wanted.app)
         if problems:
             raise InvalidDocument(problems)
         return msgspec.structs.replace(wanted, overrides=together)

@@ -291,9 +291,7 @@ class Reconciler:
         """Place what may be placed, on what this and all other instances leave of the offers."""
         before = self.refused
         self.refused = {
-            name: one
-            for name, one in before.items()
-            if name in self._state.instances and name not in plan.waiting
+            name: one for name, one in before.items() if name in self._state.instances and name not in plan.waiting
         }
         if not plan.waiting:
             return

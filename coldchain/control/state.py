@@ -15,6 +15,7 @@ from coldchain.model.errors import Unavailable
 from coldchain.model.gateway import KnownGateway
 from coldchain.model.instance import Instance
 from coldchain.model.registration import ExternalService
+from coldchain.model.secret import Secret
 from coldchain.model.task import TaskFailure
 from coldchain.model.version import AppRecord, Version
 from coldchain.ports.store import ABSENT, Change, LostUpdate, Store
@@ -28,6 +29,7 @@ KINDS: dict[str, type[Record]] = {
     "backoff": Backoff,
     "gateway": KnownGateway,
     "external": ExternalService,
+    "secret": Secret,
 }
 
 Committed = Callable[[Sequence[tuple[Record | None, Record | None]]], None]
@@ -59,6 +61,7 @@ class State:
         self.backoffs: dict[str, Backoff] = {}
         self.gateways: dict[str, KnownGateway] = {}
         self.externals: dict[str, ExternalService] = {}
+        self.secrets: dict[str, Secret] = {}
 
     def on_commit(self, watcher: Committed) -> None:
         """From now on tell `watcher` of every commit."""
@@ -148,6 +151,8 @@ class State:
                 self.backoffs[record.app_id] = record
             case KnownGateway():
                 self.gateways[record.name] = record
+            case Secret():
+                self.secrets[record.name] = record
             case ExternalService():
                 self.externals[record.app_id] = record
 
@@ -176,6 +181,8 @@ class State:
                 del self.backoffs[record.app_id]
             case KnownGateway():
                 del self.gateways[record.name]
+            case Secret():
+                del self.secrets[record.name]
             case ExternalService():
                 del self.externals[record.app_id]
 
@@ -198,7 +205,7 @@ def app_id_of(record: Record) -> str | None:
     match record:
         case Version():
             return record.app.id
-        case KnownGateway():
+        case KnownGateway() | Secret():
             return None
         case _:
             return record.app_id

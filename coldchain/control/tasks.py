@@ -33,6 +33,7 @@ class TaskWatcher:
         self._listing = asyncio.Lock()
         self.on_update: Callable[[TaskStatus], None] = lambda status: None
         self.on_listed: Callable[[bool], None] = lambda first: None
+        self.without_secrets: Callable[[TaskStatus], TaskStatus] = lambda status: status
         self.known = False
         self.listed_at = 0.0
         self.trouble = ""
@@ -78,7 +79,7 @@ class TaskWatcher:
             began = self._clock.monotonic()
             try:
                 async with asyncio.timeout(LISTING_SECONDS_MAX):
-                    listed = {one.task_id: one for one in await self._engine.tasks()}
+                    listed = {one.task_id: self.without_secrets(one) for one in await self._engine.tasks()}
                     offers = await self._engine.offers()
             except TimeoutError as error:
                 raise Unavailable(f"no listing of tasks in {LISTING_SECONDS_MAX:g} s") from error
@@ -110,6 +111,7 @@ class TaskWatcher:
 
     def note(self, status: TaskStatus) -> None:
         """An update. Nothing brings a terminal task back to life, so a late one is told by that."""
+        status = self.without_secrets(status)
         known = self.tasks.get(status.task_id)
         if known is not None and known.terminal and not status.terminal:
             return

@@ -19,7 +19,7 @@ _ANSWERED = """
 """
 _LATER = """
     acceptedResourceRoles apps constraints dependencies executor gpus groups ipAddress killSelection linuxInfo
-    ports requirePorts residency resourceLimits role secrets storeUrls taskStats tty unreachableStrategy uris
+    ports requirePorts residency resourceLimits role storeUrls taskStats tty unreachableStrategy uris
 """
 EXPLAINED = dict.fromkeys(_ANSWERED.split(), "is part of answers only: leave it out")
 EXPLAINED |= dict.fromkeys(_LATER.split(), "is a field of Marathon's that Coldchain does not have yet")
@@ -70,6 +70,8 @@ def encode_app(app: App) -> dict[str, Any]:
     """The definition as plain objects, ready for JSON: defaults written out, nothing where nothing is set."""
     encoded = _without_nothing(to_builtins(app))
     assert isinstance(encoded, dict)
+    del encoded["secretEnv"]
+    encoded["env"] |= {name: {"secret": secret} for name, secret in app.secret_env.items()}
     return encoded
 
 
@@ -85,10 +87,11 @@ def _read(document: object, app_id: str | None, findings: Findings) -> App | Non
     given = document
     if app_id is not None and isinstance(document, dict) and document.get("id") is None:
         given = {**document, "id": app_id}
+    given, secret_env = _without_secrets(given, findings)
     app = read(App, given, findings, EXPLAINED)
     if app is None:
         return None
-    app = _normalised(app)
+    app = structs.replace(_normalised(app), secret_env=secret_env)
     alone = app.container is None and app.network.mode == "host"
     if alone and isinstance(given, dict) and given.get("portDefinitions") is None:
         app = structs.replace(app, port_definitions=(PortDefinition(name="default"),))
@@ -98,6 +101,25 @@ def _read(document: object, app_id: str | None, findings: Findings) -> App | Non
     if app_id is not None and app.id != _absolute(app_id):
         findings.report(("id",), f"is not the app it was sent to, {_absolute(app_id)}")
     return app
+
+
+def _without_secrets(given: object, findings: Findings) -> tuple[object, dict[str, str]]:
+    """The definition without the variables whose value is a secret, and those, by the name of the secret."""
+    if not isinstance(given, dict):
+        return given, {}
+    if given.get("secretEnv") is not None:
+        findings.report(("secretEnv",), 'is not a field: write the variable in env, as {"secret": NAME}')
+    given = {name: member for name, member in given.items() if name != "secretEnv"}
+    secret_env: dict[str, str] = {}
+    if isinstance(given.get("env"), dict):
+        for name, value in given["env"].items():
+            if isinstance(value, dict):
+                if value.keys() == {"secret"} and isinstance(value["secret"], str) and isinstance(name, str):
+                    secret_env[name] = value["secret"]
+                else:
+                    findings.report(("env", str(name)), 'must be text, or {"secret": NAME}')
+        given["env"] = {name: value for name, value in given["env"].items() if not isinstance(value, dict)}
+    return given, secret_env
 
 
 def _normalised(app: App) -> App:

@@ -9,6 +9,7 @@ from coldchain.model.deployment import Deployment
 from coldchain.model.gateway import KnownGateway
 from coldchain.model.instance import Instance
 from coldchain.model.registration import ExternalService
+from coldchain.model.secret import Secret
 from coldchain.model.task import TaskFailure
 from coldchain.model.version import AppRecord, Version
 
@@ -24,7 +25,7 @@ CATALOG = "catalog/"
 CATALOG_BEGUN = "registry/begun"
 """Written by the embedded registry into a store without any revision: index 1 is that of an empty registry."""
 
-Record = AppRecord | Version | Deployment | Instance | TaskFailure | Backoff | KnownGateway | ExternalService
+Record = AppRecord | Version | Deployment | Instance | TaskFailure | Backoff | KnownGateway | ExternalService | Secret
 
 
 def key_of(record: Record) -> str:
@@ -44,6 +45,8 @@ def key_of(record: Record) -> str:
             return _key("backoff", record.target, record.app_id)
         case KnownGateway():
             return _key("gateway", record.name)
+        case Secret():
+            return _key("secret", record.name)
         case ExternalService():
             return _key("external", record.target, record.app_id)
 

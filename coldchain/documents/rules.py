@@ -15,6 +15,7 @@ USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
 ADDRESS = re.compile(r"[!-~]+")
 PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/-]*")
 QUESTION = re.compile(r"/[!-~]*")
+SECRET_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 DOCKER_MEM_MIN = 6
 ENVIRONMENT_CHARACTERS_MAX = 1024 * 1024
 
@@ -154,6 +155,15 @@ def _environment(app: App) -> Iterator[Finding]:
     for name in app.env:
         if "=" in name:
             yield Finding(("env", name), "the name of a variable must not contain `=`")
+    for name, secret in app.secret_env.items():
+        if not name or "=" in name:
+            yield Finding(("env", name), "the name of a variable must not be empty nor contain `=`")
+        if secret not in app.secrets:
+            reason = f"secrets has no {shown(secret)}"
+            yield Finding(("env", name), reason, closest(secret, app.secrets), needs=(("secrets",),))
+    for name, source in app.secrets.items():
+        if not SECRET_NAME.fullmatch(source.source):
+            yield Finding(("secrets", name, "source"), f"{shown(source.source)} is no name of a secret")
     for field, members in (("env", app.env), ("labels", app.labels)):
         size = sum(len(name) + len(value) for name, value in members.items())
         if size > ENVIRONMENT_CHARACTERS_MAX // 2:

@@ -43,6 +43,9 @@ Restrict = Annotated[
 RestrictedVolumes = Annotated[
     list[Path] | None, typer.Option("--restricted-volume", help="Folder that apps of restricted groups may mount.")
 ]
+SecretKeys = Annotated[
+    Path | None, typer.Option("--secret-keys", help="File of the keys of secrets; in the data folder if not given.")
+]
 NoOverrides = Annotated[bool, typer.Option("--no-overrides", help="Let nobody override a rule of admission.")]
 
 
@@ -73,6 +76,7 @@ def up(
     restrict: Restrict = None,
     restricted_volume: RestrictedVolumes = None,
     no_overrides: NoOverrides = False,
+    secret_keys: SecretKeys = None,
     registry: Registry = "127.0.0.1:8500",
     dns: Dns = "127.0.0.1:8600",
     consul: Consul = None,
@@ -95,6 +99,7 @@ def up(
         restricted_groups=tuple(restrict or ()),
         restricted_volumes=tuple(restricted_volume or ()),
         overrides=not no_overrides,
+        secret_keys=secret_keys,
         registry=registry,
         dns=dns,
         consul=consul,
@@ -112,6 +117,7 @@ def down(
     gateway_status: Status = "127.0.0.1:8081",
     docker_socket: Socket = DEFAULT_DOCKER,
     agent: Agent = None,
+    secret_keys: SecretKeys = None,
     registry: Registry = "127.0.0.1:8500",
     dns: Dns = "127.0.0.1:8600",
     consul: Consul = None,
@@ -128,6 +134,7 @@ def down(
         gateway=tuple(gateway or ("0.0.0.0:80",)),
         gateway_status=gateway_status,
         docker_socket=docker_socket,
+        secret_keys=secret_keys,
         registry=registry,
         dns=dns,
         consul=consul,

@@ -25,6 +25,7 @@ from coldchain.registry.consul import ConsulRegistry
 from coldchain.registry.server.embedded import EmbeddedRegistry, local_node
 from coldchain.runners.docker.runner import DockerRunner
 from coldchain.runners.process import ProcessRunner
+from coldchain.store.cipher import KeyFileCipher
 from coldchain.store.sqlite import SQLiteStore
 
 log = structlog.get_logger(__name__)
@@ -63,6 +64,7 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(store.close)
         clock = SystemClock()
+        cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys_file)
         client = DockerClient(settings.docker_socket)
         controller_id = await _controller_id(store, clock)
         runner = DockerRunner(client, controller_id, settings.agent, docker)
@@ -85,7 +87,7 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
         consul = ConsulClient(settings.consul or (embedded.server.reached_at if embedded else ""))
         registry = ConsulRegistry(consul, controller_id)
         closing.push_async_callback(registry.close)
-        controller = Controller(store, engine, prober, clock, registry, settings.admission_policy())
+        controller = Controller(store, engine, prober, clock, registry, settings.admission_policy(), cipher)
         await controller.start()
         nginx = NginxProcess(gateway_settings)
         yield Platform(controller=controller, nginx=nginx, gateway=gateway, clock=clock, registry=embedded)

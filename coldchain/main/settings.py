@@ -69,6 +69,10 @@ class PlatformSettings:
     overrides: bool = True
     """Whether rules of admission can be overridden, which goes on record with who and why."""
 
+    secret_keys: Path | None = None
+    """File of the keys by which secrets are sealed. None: `secret.keys` in the data folder. Who has it and the store
+    can read all secrets: save the two in different places."""
+
     registry: str = "127.0.0.1:8500"
     """Where the embedded registry listens, Consul's port. It asks nobody who he is: who reaches it may change it."""
 
@@ -81,6 +85,10 @@ class PlatformSettings:
     @property
     def store_file(self) -> Path:
         return self.data / "store.sqlite"
+
+    @property
+    def secret_keys_file(self) -> Path:
+        return self.secret_keys or self.data / "secret.keys"
 
     def registry_addresses(self) -> tuple[tuple[str, int], tuple[str, int]]:
         """Where the embedded registry listens, for HTTP and for DNS. Raises InvalidDocument."""
@@ -107,7 +115,7 @@ class PlatformSettings:
 
     def admission_policy(self) -> Policy:
         """What may be deployed here. What lies where the platform keeps its own is protected under every name."""
-        own = [self.data, *([self.docker_credentials] if self.docker_credentials else [])]
+        own = [self.data, self.secret_keys_file, *([self.docker_credentials] if self.docker_credentials else [])]
         return Policy(
             protected=_names(own),
             sockets=_names([Path(self.docker_socket)]),

@@ -189,8 +189,15 @@ class Rollout(Noun, frozen=True, kw_only=True):
     acceptance: Acceptance = Acceptance()
 
 
+class SecretSource(Noun, frozen=True, kw_only=True):
+    """The name under which a secret is kept."""
+
+    source: Name
+
+
 class App(Noun, frozen=True, kw_only=True):
-    """One app as wanted. Sizes: cpus in shares of a core, mem and disk in MiB."""
+    """One app as wanted. Sizes: cpus in shares of a core, mem and disk in MiB. `secret_env`: variables whose value is a
+    secret, by its name in `secrets`; definitions have them in `env`, as `{"secret": NAME}`."""
 
     id: str
     cmd: Text | None = None
@@ -205,6 +212,8 @@ class App(Noun, frozen=True, kw_only=True):
     networks: tuple[Network, ...] = ()
     port_definitions: tuple[PortDefinition, ...] = ()
     env: dict[Name, Text] = {}
+    secrets: dict[Name, SecretSource] = {}
+    secret_env: dict[Name, Name] = {}
     labels: dict[Name, Text] = {}
     health_checks: tuple[HealthCheck, ...] = ()
     readiness_checks: tuple[ReadinessCheck, ...] = ()

@@ -15,7 +15,9 @@ from coldchain.control.controller import Controller
 from coldchain.control.gateway import feed_gateway
 from coldchain.decisions.admission import Policy
 from coldchain.model.task import TaskSpec
+from coldchain.ports.cipher import Cipher
 from coldchain.store.memory import MemoryStore
+from coldchain.testing.fake_cipher import FakeCipher
 from coldchain.testing.fake_engine import FakeEngine, Life
 from coldchain.testing.fake_gateway import FakeGateway
 from coldchain.testing.fake_prober import FakeProber, answers_of
@@ -27,6 +29,7 @@ class ServedPlatform:
 
     def __init__(self, settings: ApiSettings | None = None, policy: Policy | None = None) -> None:
         self.policy = policy
+        self.cipher: Cipher = FakeCipher()
         self.clock = SystemClock()
         self.store = MemoryStore()
         self.engine = FakeEngine(self.clock)
@@ -58,7 +61,7 @@ class ServedPlatform:
     async def start(self) -> None:
         """Start controller, gateway and API."""
         parts = (self.store, self.engine, self.prober, self.clock, self.registry)
-        self.controller = Controller(*parts, self.policy)
+        self.controller = Controller(*parts, self.policy, self.cipher)
         await self.controller.start()
         self.server = ApiServer(self.controller, "127.0.0.1", self.port, self.settings)
         await self.server.start()

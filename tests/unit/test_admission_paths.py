@@ -141,6 +141,9 @@ BRING_NOTHING_IN = {
     ("POST", "/v1/deployments/{id}/resume"),
     ("POST", "/v1/deployments/{id}/promote"),
     ("POST", "/v1/brake/release"),
+    ("PUT", "/v1/secrets/{secret}"),
+    ("DELETE", "/v1/secrets/{secret}"),
+    ("POST", "/v1/secrets/rotate"),
     ("POST", "/v1/down"),
 }
 WAYS = [way for ways in ASKED.values() for way in ways]

@@ -108,6 +108,12 @@ CASES = (
     Case("POST", "/v1/deployments/none/promote", 404),
     Case("GET", "/v1/services", 200, lambda said: said == {"services": []}),
     Case("POST", "/v1/brake/release", 409, lambda said: "does not hold" in said["message"]),
+    Case("GET", "/v1/secrets", 200, lambda said: said == {"secrets": []}),
+    Case("PUT", "/v1/secrets/database", 201, lambda said: said["usedBy"] == [], body="value"),
+    Case("PUT", "/v1/secrets/-", 422, lambda said: said["details"][0]["path"] == "/name", body="value"),
+    Case("PUT", "/v1/secrets/database", 422, lambda said: said["details"][0]["path"] == "/value"),
+    Case("DELETE", "/v1/secrets/database", 404, lambda said: "does not exist" in said["message"]),
+    Case("POST", "/v1/secrets/rotate", 200, lambda said: said == {"secrets": 0}),
     Case("POST", "/v1/down", 202),
     Case("GET", "/nothing", 404, lambda said: "/nothing" in said["message"]),
 )
