@@ -1,0 +1,40 @@
+"""What the options of `up` make of the parts' settings."""
+
+from pathlib import Path
+
+import pytest
+
+from coldchain.decisions.admission import judge
+from coldchain.documents.application import decode_app
+from coldchain.main.settings import PlatformSettings
+from coldchain.model.errors import InvalidDocument
+from coldchain.testing.inadmissible import container, mount
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "eth0", ""])
+def test_ports_are_published_on_a_named_address(address: str) -> None:
+    with pytest.raises(InvalidDocument, match="--publish-address"):
+        PlatformSettings(publish_address=address).docker_settings()
+
+
+def test_what_is_the_platforms_own_is_not_mounted(tmp_path: Path) -> None:
+    """Under the name that was given and under the true one."""
+    (tmp_path / "true").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "true")
+    settings = PlatformSettings(
+        data=tmp_path / "link",
+        docker_socket=str(tmp_path / "engine"),
+        secret_keys=tmp_path / "keys",
+        docker_credentials=tmp_path / "config.json",
+    )
+    policy = settings.admission_policy()
+    for path in ("link/store.sqlite", "true", "keys", "config.json", "."):
+        assert [one.rule for one in judge(decode_app(mount(f"{tmp_path / path}")), policy)] == ["host-path"], path
+    assert [one.rule for one in judge(decode_app(mount(f"{tmp_path}/engine")), policy)] == ["docker-socket"]
+    assert judge(decode_app(mount(f"{tmp_path}/other")), policy) == ()
+
+
+def test_groups_are_restricted_and_overrides_forbidden() -> None:
+    policy = PlatformSettings(restricted_groups=("/",), overrides=False).admission_policy()
+    assert {one.rule for one in judge(decode_app(container()), policy)} >= {"restricted-user", "restricted-image"}
+    assert policy.overriders == ()
