@@ -11,13 +11,15 @@ from coldchain.model.instance import Phase
 from coldchain.testing.simulation.faults import FAULTS
 
 MEETING: tuple[tuple[str, ...], ...] = (
-    ("task crash", "task vanishes", "update lost", "store slow"),
+    ("task crash", "update lost", "store slow"),
+    ("task crash", "task vanishes", "update lost", "gateway slow", "store slow"),
     ("task crash", "update doubled", "store slow"),
     ("task crash", "update doubled", "update late", "store slow"),
     ("task crash", "update doubled", "update late", "gateway slow", "store slow"),
     ("task crash", "update late", "store slow"),
     ("launch refused", "launch reply lost", "slow start", "prepare reply lost", "engine slow"),
     ("kill reply lost", "forget reply lost", "task vanishes", "store slow"),
+    ("time travel", "store slow"),
     ("reboot", "crash before a write", "crash after a write", "updates break", "store slow"),
 )
 """Kinds that must meet in one moment to matter."""

@@ -101,11 +101,12 @@ async def _rest(world: World, user: User) -> None:
 
 async def _inject(world: World, injection: Injection) -> None:
     await asyncio.sleep(injection.at)
-    aim = await world.until(injection.phase) if injection.phase is not None else ""
+    aim = ""
+    if injection.phase is not None:
+        aim = await (world.until_left(injection.phase) if injection.leaving else world.until(injection.phase))
     world.inject(injection, aim)
-    if injection.seconds:
-        await asyncio.sleep(injection.seconds)
-        world.end(injection)
+    await asyncio.sleep(injection.seconds)
+    world.end(injection)
 
 
 def restless(world: World) -> str:

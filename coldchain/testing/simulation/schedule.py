@@ -40,12 +40,14 @@ class Operation(Noun, frozen=True, kw_only=True):
 
 
 class Injection(Noun, frozen=True, kw_only=True):
-    """A fault: of which kind, from when (with a `phase` not until an instance is in it), for how long (seconds);
-    `rate`: the share of calls that it strikes; `amount`: seconds, or a number, by the kind."""
+    """A fault: of which kind, from when (with a `phase` not until an instance is in it, or if `leaving` until the
+    write that leads out of it is on its way), for how long (seconds); `rate`: the share of calls that it strikes;
+    `amount`: seconds, or a number, by the kind."""
 
     kind: str
     at: float
     phase: Phase | None = None
+    leaving: bool = False
     seconds: float = 0.0
     rate: float = 1.0
     amount: float = 0.0
@@ -127,7 +129,7 @@ def _app(draw: random.Random, number: int, patient: bool) -> App:
 
 
 def _operation(draw: random.Random, app: App, aim: Focus | None) -> Operation:
-    leave = aim is not None and aim.leave and draw.random() < 0.5
+    leave = aim is not None and aim.leave and draw.random() < 0.65
     kind: OperationKind = draw.choices(
         ("deploy", "scale", "change", "restart", "roll back", "cancel", "delete", "create"),
         (4, 2, 0, 1, 0, 1, 4, 0) if leave else (8, 5, 2, 2, 2, 4, 2, 2),
@@ -176,11 +178,16 @@ def _injections(draw: random.Random, span: float, aim: Focus | None) -> list[Inj
 def _injection(draw: random.Random, kind: str, span: float, hardness: float, aim: Focus | None) -> Injection:
     fault = FAULTS[kind]
     phase = draw.choice(PHASES) if draw.random() < AIMED else None
+    seconds = draw.uniform(*fault.seconds)
+    if aim is not None:
+        # Short ones are over while the phase still is.
+        seconds *= draw.random() ** 2
     return Injection(
         kind=kind,
         at=round(draw.random() * span, 3),
         phase=phase if aim is None else aim.phase,
-        seconds=round(draw.uniform(*fault.seconds), 3),
+        leaving=draw.random() < 0.5,
+        seconds=round(seconds, 3),
         rate=round(fault.rate[0] + (fault.rate[1] - fault.rate[0]) * hardness, 3),
         amount=round(draw.uniform(*fault.amount), 3),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from coldchain.control.controller import Controller
 from coldchain.control.gateway import feed_gateway
+from coldchain.documents import stored
 from coldchain.model.errors import ColdchainError
 from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.instance import Instance, Phase
@@ -60,6 +61,7 @@ class World:
         self._down_seconds = 0.2
         self.aim = ""
         self._awaited: dict[tuple[str, Phase], asyncio.Future[str]] = {}
+        self._left: dict[Phase, asyncio.Future[str]] = {}
         self.feeds: list[asyncio.Task[None]] = []
 
     def draw(self, name: str) -> random.Random:
@@ -71,14 +73,26 @@ class World:
     async def until(self, phase: Phase, app_id: str = "") -> str:
         """Wait until an instance (of the app) comes into the phase, or is there since a moment. Returns its id; empty
         when for as long as seems worth it none does."""
-        came = self._awaited.setdefault((app_id, phase), asyncio.get_running_loop().create_future())
-        try:
-            name = await asyncio.wait_for(asyncio.shield(came), AIM_SECONDS)
-        except TimeoutError:
-            return ""
+        name = await _within(self._awaited.setdefault((app_id, phase), asyncio.get_running_loop().create_future()))
         draw = self.draw("aim")
-        await asyncio.sleep(draw.choice((0.0, 0.0, 0.1, 0.5, 1.5)) * draw.random())
+        await asyncio.sleep(draw.choice((0.0, 0.0, 0.1, 0.5, 1.5)) * draw.random() if name else 0.0)
         return name
+
+    async def until_left(self, phase: Phase) -> str:
+        """Wait until a write that leads an instance out of the phase is on its way, as `until`."""
+        return await _within(self._left.setdefault(phase, asyncio.get_running_loop().create_future()))
+
+    def on_its_way(self, changes: Sequence[Change]) -> bool:
+        """A write was asked for. True when somebody waited for it, who strikes before it takes place."""
+        waited = False
+        for change in changes if self._left else ():
+            before = self.checkers.ledger.records.get(change.key)
+            if not isinstance(before, Instance) or before.phase not in self._left or change.value is None:
+                continue
+            if stored.decode(change.value, Instance).phase != before.phase:
+                self._left.pop(before.phase).set_result(before.id)
+                waited = True
+        return waited
 
     def stepped(self, instance: Instance, phase: Phase) -> None:
         """An instance came into the phase."""
@@ -244,6 +258,13 @@ class World:
         """An answer on its way to the controller."""
         self.checkers.probed(probe, result)
         return result
+
+
+async def _within(came: asyncio.Future[str]) -> str:
+    try:
+        return await asyncio.wait_for(asyncio.shield(came), AIM_SECONDS)
+    except TimeoutError:
+        return ""
 
 
 def _foreign(number: int) -> TaskStatus:
