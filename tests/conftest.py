@@ -110,12 +110,18 @@ def first_seed() -> int:
 
 
 @pytest.fixture(scope="session")
-def docker_daemon() -> Iterator[Path]:
-    """The socket of a Docker Engine of the sandbox's own, started when first asked for, one for the whole run."""
+def docker_engine() -> Iterator[DockerDaemon]:
+    """A Docker Engine of the sandbox's own, started when first asked for, one for the whole run."""
     if not inside():
         pytest.fail("Docker is used inside the sandbox only; run this through bin/test", pytrace=False)
     with DockerDaemon() as daemon:
-        yield daemon.socket
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def docker_daemon(docker_engine: DockerDaemon) -> Path:
+    """The socket of that Docker Engine."""
+    return docker_engine.socket
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coldchain.model.app import App
-from coldchain.model.errors import NotFound, Rejected
+from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.model.offer import Offer
 from coldchain.model.task import Execution, TaskSpec, TaskStatus
 from coldchain.ports.engine import Progress
@@ -66,8 +66,11 @@ class LocalEngine:
     async def offers(self) -> Sequence[Offer]:
         settings = self._settings
         subnet = await self._subnet() if self._subnet is not None else None
-        memory = await asyncio.to_thread(MEMORY_INFORMATION.read_text)
-        disk = await asyncio.to_thread(shutil.disk_usage, settings.disk_path)
+        try:
+            memory = await asyncio.to_thread(MEMORY_INFORMATION.read_text)
+            disk = await asyncio.to_thread(shutil.disk_usage, settings.disk_path)
+        except OSError as error:  # such as no file descriptor left
+            raise Unavailable(f"cannot see what this machine offers: {error}") from error
         return (
             Offer(
                 agent=self._agent,

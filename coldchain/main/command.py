@@ -82,6 +82,7 @@ def up(
     consul: Consul = None,
 ) -> None:
     """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
+    from coldchain.main.log import open_log
     from coldchain.main.up import up as run
 
     settings = PlatformSettings(
@@ -105,7 +106,7 @@ def up(
         consul=consul,
         agent=agent or socket.gethostname(),
     )
-    _configure_log()
+    open_log()
     _run(run(settings))
 
 
@@ -124,6 +125,7 @@ def down(
 ) -> None:
     """Drain and stop every instance, then the gateway. The definitions stay: `up` starts everything again."""
     from coldchain.main.down import down as run
+    from coldchain.main.log import open_log
 
     address = _address(api)
     if _ask_to_go_down(address["api_host"], address["api_port"]):
@@ -140,7 +142,7 @@ def down(
         consul=consul,
         agent=agent or socket.gethostname(),
     )
-    _configure_log()
+    open_log()
     _run(run(settings))
 
 
@@ -200,22 +202,6 @@ def _request(host: str, port: int, method: str, path: str) -> None:
     with contextlib.closing(connection):
         connection.request(method, path)
         connection.getresponse().read()
-
-
-def _configure_log() -> None:
-    import structlog
-
-    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 def _run(program: Coroutine[Any, Any, int]) -> NoReturn:

@@ -109,6 +109,12 @@ class Stage:
         return await asyncio.to_thread(self._process.wait)
 
     @property
+    def pid(self) -> int:
+        """Of the controller."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def exit_status(self) -> int | None:
         """Of the controller; None while it runs."""
         return self._process.poll() if self._process else None

@@ -43,6 +43,13 @@ EXECUTION_OUTPUT_BYTES_MAX = 4096
 SHIM_LATE_SECONDS = 10.0
 """A shim that has not ended the task so long after its grace is stuck, and ended itself."""
 
+DISK_TODO = {
+    errno.ENOSPC: "Free space on it",
+    errno.EDQUOT: "Free space on it",
+    errno.EMFILE: "Start `coldchain up` with a higher limit of open files (`ulimit -n`)",
+    errno.ENFILE: "Raise the machine's limit of open files (`sysctl fs.file-max`)",
+}
+
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
@@ -323,7 +330,7 @@ async def _in_thread(work: Callable[..., T], *arguments: object) -> T:
         running.exception()
         raise
     except OSError as error:
-        todo = "Free space on it" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "See the machine's own log"
+        todo = DISK_TODO.get(error.errno or 0, "See the machine's own log")
         raise Unavailable(f"the disk with the tasks' folders fails: {error}", todo=todo) from error
 
 

@@ -81,8 +81,9 @@ class DockerDaemon:
         """The daemon's process, None while it does not run."""
         return self._process.pid if self._process else None
 
-    def start(self) -> None:
-        """Start it and wait until it answers. Raises Conflict for a second one, Unavailable with the log's tail."""
+    def start(self, *arguments: str) -> None:
+        """Start it, this time with these arguments too, and wait until it answers. Raises Conflict for a second one,
+        Unavailable with the log's tail."""
         if not inside():
             raise Conflict(
                 "A Docker daemon for tests may run only inside the sandbox",
@@ -95,7 +96,7 @@ class DockerDaemon:
             directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*self._command(), *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + _START_SECONDS
         while not docker_answers(self.socket):
