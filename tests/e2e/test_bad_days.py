@@ -13,6 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from coldchain.testing.application.image import image_archive
+from coldchain.testing.image_registry import ImageRegistry
 from coldchain.testing.sandbox import DockerDaemon
 from coldchain.testing.stage import Stage
 
@@ -157,6 +159,29 @@ async def test_nginx_is_killed(stage: Stage, shop: Shop) -> None:
     )
     assert await serving(stage, 2) == before
     await stage.deploy("PUT", "/v2/apps/shop", {"instances": 3})
+
+
+async def test_an_image_cannot_be_pulled_until_its_registry_is_there(
+    stage: Stage, shop: Shop, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    registry = ImageRegistry(port)
+    registry.push_layer("v2", image_archive("v2"))
+    new = shop(instances=2)
+    new["container"]["docker"]["image"] = image = f"127.0.0.1:{port}/shop:v2"
+    await stage.start()
+    await stage.create(shop(instances=2))
+    before = await serving(stage, 2)
+    async with load(stage) as outcomes:
+        begun = await stage.call("PUT", "/v2/apps/shop", new)
+        await status_says(stage, f"cannot pull {image}", "its registry can be reached", app="shop")
+        await served(outcomes)
+        assert {task["id"] for task in await stage.tasks("/shop")} == before
+        async with registry:
+            await stage.deployment(begun["deploymentId"])
+        await served(outcomes)
+    assert not before & await serving(stage, 2)
+    assert outcomes.keys() == {200}, outcomes
 
 
 async def test_the_file_descriptors_run_out(stage: Stage, shop: Shop) -> None:
