@@ -197,6 +197,14 @@ def is_master(pid: int) -> bool:
     return _title(pid).startswith(b"nginx: master process")
 
 
+def lost_its_master(state: GatewayState) -> bool:
+    """True when the parent of the workers is another program. Asked all the time, also when no file can be opened."""
+    try:
+        return os.readlink(f"/proc/{state.master}/exe") != os.readlink(f"/proc/{state.workers[0].pid}/exe")
+    except (OSError, IndexError):  # one of them ends at this moment; the next look tells
+        return False
+
+
 def _takes_calls(pid: int) -> bool:
     """True for a worker that was not told to end yet."""
     return _title(pid).rstrip(b"\0 ") == b"nginx: worker process"

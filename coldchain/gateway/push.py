@@ -4,13 +4,17 @@ import ipaddress
 import time
 
 import msgspec
+import structlog
 
 from coldchain.gateway.control_socket import ControlSocket, message, unexpected
+from coldchain.gateway.process import lost_its_master
 from coldchain.gateway.settings import GatewaySettings
 from coldchain.model.errors import InvalidDocument, Problem, Rejected
 from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.model.traffic import TrafficNews
 from coldchain.ports.gateway import OutOfStep
+
+log = structlog.get_logger(__name__)
 
 
 class NginxGateway:
@@ -20,6 +24,7 @@ class NginxGateway:
         self.name = name
         # A little longer than nginx waits for its workers, so that its own answer (which worker) arrives.
         self._control = ControlSocket(settings.control_socket, settings.acknowledge_timeout_seconds + 5.0)
+        self._orphaned = False
 
     async def apply(self, update: RotationUpdate) -> None:
         _check_addresses(update)
@@ -37,6 +42,14 @@ class NginxGateway:
 
     async def report(self) -> GatewayReport:
         state = await self._control.state()
+        orphaned = lost_its_master(state)
+        if orphaned and not self._orphaned:
+            # To start it anew would refuse connections for a moment, which its workers do not.
+            log.warning(
+                "nginx has lost its master process: its workers serve on, but none that ends is replaced",
+                todo="Start `coldchain up` again in a quiet moment: it starts nginx anew",
+            )
+        self._orphaned = orphaned
         return GatewayReport(gateway=self.name, applied=state.applied, in_flight=state.in_flight)
 
     async def traffic(self, since: int) -> TrafficNews:

@@ -129,6 +129,16 @@ class Stage:
         """True when the platform's nginx runs."""
         return self._gateway_pid() is not None
 
+    async def kill_gateway_master(self) -> list[int]:
+        """SIGKILL for nginx's master process alone; its workers, which serve on."""
+        master = self._gateway_pid()
+        assert master is not None
+        workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        os.kill(master, signal.SIGKILL)
+        while not _ended(master):
+            await asyncio.sleep(0.01)
+        return [int(pid) for pid in workers]
+
     async def kill_gateway(self) -> None:
         """SIGKILL for nginx and its workers, as when the machine goes down."""
         master = self._gateway_pid()

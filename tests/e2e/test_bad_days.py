@@ -4,7 +4,9 @@ itself when its cause is gone."""
 import asyncio
 import contextlib
 import json
+import os
 import resource
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -159,6 +161,25 @@ async def test_nginx_is_killed(stage: Stage, shop: Shop) -> None:
     )
     assert await serving(stage, 2) == before
     await stage.deploy("PUT", "/v2/apps/shop", {"instances": 3})
+
+
+async def test_the_master_of_nginx_is_killed(stage: Stage, shop: Shop) -> None:
+    await stage.start()
+    await stage.create(shop(instances=2))
+    async with load(stage) as outcomes:
+        workers = await stage.kill_gateway_master()
+        await log_says(stage, "nginx has lost its master process", "quiet moment")
+        await stage.deploy("PUT", "/v2/apps/shop", {"instances": 3})
+        await stage.deploy("POST", "/v2/apps/shop/restart")
+        await served(outcomes)
+    assert outcomes.keys() == {200}, outcomes
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    await log_says(stage, "gateway did not answer", '"nginx": "started"')
+    await log_says(stage, "gateway answers again")
+    async with load(stage) as outcomes:
+        await served(outcomes)
+    assert outcomes.keys() == {200}, outcomes
 
 
 async def test_an_image_cannot_be_pulled_until_its_registry_is_there(
