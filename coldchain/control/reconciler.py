@@ -184,12 +184,12 @@ class Reconciler:
                     self._prepare(effect.version_id)
 
     def _judge(self, now: float) -> None:
-        """Take or let go the brake. Only instances that have served count: one that never did is no change for bad."""
+        """Take or let go the brake. One that never was healthy does not count: that is no change for bad."""
         if not self._health.bad_since and not self.brake.reason:
             return  # each pass comes here, and nearly always there is nothing to count
-        served = {one.id for one in self._state.instances.values() if one.in_rotation}
-        bad = {name: since for name, since in self._health.bad_since.items() if name in served}
-        self._set_brake(judge(self.brake, bad, len(served), now))
+        well = {one.id for one in self._state.instances.values() if one.phase in ("entering", "serving")}
+        bad = {name: since for name, since in self._health.bad_since.items() if name in well}
+        self._set_brake(judge(self.brake, bad, len(well), now))
 
     def release_brake(self) -> bool:
         """An operator says to go on in spite of the brake. False when it does not hold."""

@@ -11,8 +11,8 @@ import msgspec
 from coldchain.model.base import Noun
 
 SHARE = 0.2
-"""Of all instances in rotation: more than this going bad together is a fault of the platform or of something that all
-need, and killing instances mends neither."""
+"""Of all instances that are in rotation or enter it: more than this going bad together is a fault of the platform or of
+something that all need, and killing instances mends neither."""
 FEWEST = 3
 """Fewer are never called many, or one bad instance of four would stop its own replacement."""
 WINDOW_SECONDS = 60.0

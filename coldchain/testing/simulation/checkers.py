@@ -192,11 +192,12 @@ class Checkers:
         if cause.startswith("replaced by") and running is not None and running.paused_by is not None:
             self._hold(f"{instance.id} leaves for a newer version although {running.paused_by} holds {running.id}")
         if cause.startswith("replaced for bad health"):
-            serving = {one.id for one in self.ledger.instances.values() if one.phase == "serving"} | {instance.id}
+            well = {one.id for one in self.ledger.instances.values() if one.phase in ("entering", "serving")}
+            well.add(instance.id)
             seen = self._asked_at - SEEN_SECONDS
-            together = [one for one in serving if seen - WINDOW_SECONDS < self._bad_at.get(one, seen + 1) <= seen]
-            if len(together) >= FEWEST and len(together) > SHARE * len(serving):
-                self.violated("brake", f"{instance.id} is replaced while {len(together)} of {len(serving)} are bad")
+            together = [one for one in well if seen - WINDOW_SECONDS < self._bad_at.get(one, seen + 1) <= seen]
+            if len(together) >= FEWEST and len(together) > SHARE * len(well):
+                self.violated("brake", f"{instance.id} is replaced while {len(together)} of {len(well)} are bad")
 
     def _launchable(self, instance: Instance, what: str) -> None:
         wanted = self.ledger.wanted(instance.app_id)
