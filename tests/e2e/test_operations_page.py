@@ -1,4 +1,4 @@
-"""The commands of docs/howto/operations.md, run as they stand there, but for the folders."""
+"""The commands of docs/howto/operations.md and of README, run as they stand there, but for the folders."""
 
 import asyncio
 import os
@@ -9,9 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from coldchain.testing.stage import Stage
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "operations.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "howto" / "operations.md"
 Shop = Callable[..., dict[str, Any]]
 
 
@@ -93,3 +96,21 @@ async def test_what_to_look_at(stage: Stage, shop: Shop, tmp_path: Path) -> None
     said = await run(stage, look, tmp_path)
     assert "serving" in said
     assert "this machine can run a platform" in said
+
+
+async def test_the_first_commands_of_readme(stage: Stage, tmp_path: Path) -> None:
+    _, block = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    before_up, after_up = re.split(r"^coldchain up .*\n", block, flags=re.MULTILINE)
+    await run(stage, before_up, tmp_path)
+    # There is no network in here to pull the image that `init` names.
+    connector = aiohttp.UnixConnector(stage.options["--docker-socket"])
+    async with aiohttp.ClientSession("http://docker", connector=connector) as docker:
+        async with docker.post("/images/coldchain/shop:v1/tag?repo=nginx&tag=alpine") as answer:
+            answer.raise_for_status()
+        try:
+            await stage.start()
+            said = await run(stage, f"cd {tmp_path}\n{after_up}", tmp_path)
+            assert "running 2 2 2 2 nginx:alpine" in " ".join(said.split())
+        finally:
+            async with docker.delete("/images/nginx:alpine") as answer:
+                answer.raise_for_status()
