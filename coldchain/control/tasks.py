@@ -110,10 +110,12 @@ class TaskWatcher:
         self.on_listed(first)
 
     def note(self, status: TaskStatus) -> None:
-        """An update. Nothing brings a terminal task back to life, so a late one is told by that."""
+        """An update. Nothing brings a terminal task back to life, so a late one is told by that; and one from before
+        what is known is of an earlier task of the same name, which the engine lost. If a clock was set back, the next
+        full listing makes up for what is left out here."""
         status = self.without_secrets(status)
         known = self.tasks.get(status.task_id)
-        if known is not None and known.terminal and not status.terminal:
+        if known is not None and (status.at < known.at or (known.terminal and not status.terminal)):
             return
         self.tasks[status.task_id] = status
         self._updated_at[status.task_id] = self._clock.monotonic()

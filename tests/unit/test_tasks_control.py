@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+import msgspec
 import pytest
 
 from coldchain.control.tasks import LISTING_SECONDS, LISTING_SECONDS_MAX, TaskWatcher
@@ -125,6 +126,17 @@ def test_late_and_repeated_updates_bring_nothing_back_to_life() -> None:
             bench.watcher.note(status("a", state))  # type: ignore[arg-type]
         assert heard == ["running", "failed"]
         assert bench.states() == {"a": "failed"}
+
+    simulated(program)
+
+
+def test_what_is_older_than_what_is_known_is_of_an_earlier_task_of_the_name() -> None:
+    async def program(bench: Bench) -> None:
+        bench.watcher.note(msgspec.structs.replace(status("a"), at=20.0))
+        bench.watcher.note(msgspec.structs.replace(status("a", "failed"), at=10.0))
+        assert bench.watcher.tasks["a"].state == "running"
+        bench.watcher.note(msgspec.structs.replace(status("a", "failed"), at=20.0))
+        assert bench.watcher.tasks["a"].state == "failed"
 
     simulated(program)
 

@@ -18,6 +18,7 @@ MEETING: tuple[tuple[str, ...], ...] = (
     ("task crash", "update doubled", "update late", "gateway slow", "store slow"),
     ("task crash", "update late", "store slow"),
     ("launch refused", "launch reply lost", "slow start", "prepare reply lost", "engine slow"),
+    ("launch refused", "engine slow", "store slow"),
     ("kill reply lost", "forget reply lost", "task vanishes", "store slow"),
     ("time travel", "store slow"),
     ("reboot", "crash before a write", "crash after a write", "updates break", "store slow"),
@@ -25,6 +26,7 @@ MEETING: tuple[tuple[str, ...], ...] = (
 """Kinds that must meet in one moment to matter."""
 RARE: tuple[tuple[Phase, Phase], ...] = (
     ("scheduled", "stopped"),
+    ("launching", "stopping"),
     ("launching", "stopping"),
     ("starting", "stopping"),
     ("starting", "stopped"),
