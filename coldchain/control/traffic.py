@@ -35,7 +35,6 @@ class TrafficWatcher:
     def __init__(self, state: State, clock: Clock) -> None:
         self._state = state
         self._clock = clock
-        self._started_at = clock.now()
         self._cleared_at = clock.monotonic()
         self._last: dict[tuple[str, str], Traffic] = {}
         self._first_seen: dict[str, float] = {}
@@ -54,8 +53,8 @@ class TrafficWatcher:
                 continue
             if len(counts.latencies) not in (0, CLASSES):
                 counts = msgspec.structs.replace(counts, latencies=())  # of a gateway of another version
-            known = (report.gateway, name) in self._last or instance.created_at >= self._started_at
-            last = self._last.get((report.gateway, name), Traffic() if known else counts)
+            # Who is seen for the first time had only a part of the interval: the others had other moments, too.
+            last = self._last.get((report.gateway, name), counts)
             self._last[report.gateway, name] = counts
             wanted = self._state.wanted(instance.app_id)
             if wanted is None or instance.app_id not in self._state.running:

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from coldchain.clients.docker import DockerClient
 from coldchain.testing.stage import Stage
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,16 @@ async def serving(stage: Stage, count: int) -> set[str]:
             await asyncio.sleep(0.1)
 
 
+async def running(stage: Stage) -> set[str]:
+    """The tasks of which a container runs."""
+    client = DockerClient(Path(stage.options["--docker-socket"]))
+    try:
+        listed = await client.containers(["coldchain.app"])
+    finally:
+        await client.close()
+    return {one["Labels"]["coldchain.task"] for one in listed if one["State"] == "running"}
+
+
 async def test_a_backup_brings_everything_back(stage: Stage, shop: Shop, tmp_path: Path) -> None:
     save, restore = blocks("Back up and restore")
     await stage.start()
@@ -71,6 +82,9 @@ async def test_a_backup_brings_everything_back(stage: Stage, shop: Shop, tmp_pat
     await stage.start()
     assert await serving(stage, 2) == tasks
     assert [app["id"] for app in (await stage.call("GET", "/v2/apps"))["apps"]] == ["/shop"]
+    async with asyncio.timeout(60):
+        while await running(stage) != tasks:
+            await asyncio.sleep(0.1)
 
     # Another machine: nothing runs there, and there is no data folder.
     await stage.down()
