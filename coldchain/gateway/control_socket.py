@@ -22,12 +22,14 @@ class WorkerState(Noun, frozen=True, kw_only=True):
 
 class GatewayState(Noun, frozen=True, kw_only=True):
     """What nginx says of itself. `configuration`: digest of the text it runs by; `master`: process id; `applied`: the
-    revision that all workers have, `head` the last one committed; `connections`: open ones, this call's included."""
+    revision that all workers have, `head` the last one committed; `workers_wanted`: how many it keeps running, which an
+    nginx of our first version does not say; `connections`: open ones, this call's included."""
 
     configuration: str
     master: int
     applied: int
     head: int
+    workers_wanted: int = 1
     workers: tuple[WorkerState, ...]
     in_flight: dict[str, int]
     lease_seconds: float

@@ -119,7 +119,8 @@ class NginxProcess:
         await self._run(found)
 
         async def answers() -> bool:
-            return await self.state() is not None
+            state = await self.state()
+            return state is not None and len(state.workers) >= state.workers_wanted
 
         if not await _until_true(answers, _START_SECONDS):
             raise Unavailable(

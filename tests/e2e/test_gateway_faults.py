@@ -12,6 +12,7 @@ import pytest
 
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.rotation import RotationUpdate, ServiceRotation
+from coldchain.ports.gateway import OutOfStep
 from coldchain.testing.gateway_lab import GatewayLab, endpoint, running_gateway, until
 from coldchain.testing.raw_application import RawApplication, answers, holds, raw_application
 
@@ -85,6 +86,22 @@ async def test_what_a_killed_worker_had_open_is_not_counted_for_ever(lab: Gatewa
                 return
             await asyncio.sleep(0.01)
         pytest.fail("nginx did not replace its workers")
+
+
+async def test_while_a_worker_starts_an_update_on_an_older_base_is_refused(lab: GatewayLab) -> None:
+    """It is known before it has read anything: what it has by then is not what the gateway has."""
+    await lab.route(endpoint("a", 1))
+    await lab.change(endpoint("a", 1, 0))
+    older = RotationUpdate(base=1, revision=3, services={"shop": ServiceRotation(endpoints=(endpoint("b", 1),))})
+    for _ in range(20):
+        killed = await one_worker(lab)
+        os.kill(killed, signal.SIGKILL)
+        replaced = False
+        while not replaced:
+            with pytest.raises(OutOfStep):
+                await lab.gateway.apply(older)
+            workers = [worker.pid for worker in (await lab.state()).workers]
+            replaced = len(workers) == 2 and killed not in workers
 
 
 async def test_a_worker_that_stands_still_is_named_and_the_gateway_has_what_all_have() -> None:

@@ -1,5 +1,6 @@
 -- The control protocol, HTTP with JSON over a unix socket that only the gateway process reaches:
---   GET  /state     → {configuration, master, applied, head, workers, inFlight, leaseSeconds, draining, connections}
+--   GET  /state     → {configuration, master, applied, head, workersWanted, workers, inFlight, leaseSeconds, draining,
+--                      connections}
 --   PUT  /rotation  ← {base, revision, services, routes}; 204 when every worker works by it, 409 out of step,
 --                     507 no memory (nothing changed), 504 a worker did not follow (the text says which)
 --   GET  /traffic?since=MARK → {mark, instances}: what was counted of the instances with news since that mark
@@ -72,6 +73,16 @@ local function applied(all)
     return lowest == math.huge and 0 or lowest
 end
 
+-- The lowest revision that an update may have to build on: a worker that is only starting reads everything anyway.
+local function oldest(all, revision)
+    for _, worker in ipairs(all) do
+        if worker.sequence > 0 then
+            revision = math.min(revision, worker.revision)
+        end
+    end
+    return revision
+end
+
 -- Returns the number of the commit, or nil, a status and a message. An update from an older base holds all that
 -- changed since then, so it is right on every revision between: on those that only some workers have, too.
 local function commit(update, texts)
@@ -79,7 +90,7 @@ local function commit(update, texts)
     if update.revision < revision then
         return nil, 409, format("revision %.0f is older than %.0f", update.revision, revision)
     end
-    local has = applied(workers.all())
+    local has = oldest(workers.all(), revision)
     if update.base ~= 0 and (update.base < has or update.base > revision) then
         return nil, 409, format("the update builds on %.0f, the gateway has %.0f", update.base, has)
     end
@@ -174,10 +185,10 @@ local function get_state()
         lines[index] = format('{"pid": %d, "applied": %.0f}', worker.pid, worker.revision)
     end
     return answer(200, format(
-        '{"configuration": "%s", "master": %d, "applied": %.0f, "head": %.0f, "workers": [%s], "inFlight": %s, '
-            .. '"leaseSeconds": %.3f, "draining": %s, "connections": %d}',
-        M.configuration, workers.master(), applied(all), revision, table.concat(lines, ", "),
-        cjson.encode(in_flight(all)), lease_seconds(), tostring(control:get("draining") or false),
+        '{"configuration": "%s", "master": %d, "applied": %.0f, "head": %.0f, "workersWanted": %d, "workers": [%s], '
+            .. '"inFlight": %s, "leaseSeconds": %.3f, "draining": %s, "connections": %d}',
+        M.configuration, workers.master(), applied(all), revision, ngx.worker.count(),
+        table.concat(lines, ", "), cjson.encode(in_flight(all)), lease_seconds(), tostring(control:get("draining") or false),
         tonumber(ngx.var.connections_active)))
 end
 
