@@ -81,6 +81,15 @@ async def test_what_cannot_start_is_rejected_and_leaves_nothing(
     assert list((bench.root / "tasks").iterdir()) == []
 
 
+async def test_a_shim_has_written_its_last_when_it_says_that_a_task_did_not_start(bench: Bench) -> None:
+    """It used to write into the folder that was being removed; one start in some hundreds left it lying there."""
+    runner = bench.runner()
+    specs = [make_spec(args=("/no/such/program",)) for _ in range(60)]
+    outcomes = await asyncio.gather(*(runner.launch(spec) for spec in specs), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {Rejected}
+    assert list((bench.root / "tasks").iterdir()) == []
+
+
 async def test_who_names_no_user_is_nobody(bench: Bench) -> None:
     runner = bench.runner(root_allowed=False)
     spec = make_spec("id -un", user=None)

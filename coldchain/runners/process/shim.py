@@ -340,7 +340,8 @@ def report(document: dict[str, str]) -> None:
 
 
 def run() -> None:
-    """Report one line on standard output: `{}`, or `{"error"}` why the task did not start. Then look after it."""
+    """Report one line on standard output, and look after the task: `{}` as soon as it runs, or `{"error"}` why it did
+    not start, which comes last, since the folder is taken away then."""
     if not claim():
         report({})
         return
@@ -351,11 +352,14 @@ def run() -> None:
     output = Output(plan["log_file_bytes"], plan["log_files"])
     write("shim.json", identity())
     process = Process(plan, plan["argv"])
-    report({"error": process.error} if process.error else {})
+    if not process.error:
+        report({})
     stopped = look_after(process, output, plan["foreign_grace_seconds"])
     end = {"exit_status": process.exit_status, "at": time.time(), "stopped": stopped, "error": process.error}
     write("end.json", end | {"out_of_memory": out_of_memory(plan["memory_events"])})
     remove_cgroups(plan["cgroups"])
+    if process.error:
+        report({"error": process.error})
 
 
 def look_after(process: Process, output: Output, foreign_grace_seconds: float) -> bool:
