@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import uuid
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,33 +67,46 @@ class FakeLab:
         await self.engine.close()
 
 
-class DockerLab:
-    """Containers of a controller of its own."""
+class LocalLab(ABC):
+    """Engines of this machine, one after the other, each with what the one before left."""
 
-    def __init__(self, socket: str) -> None:
-        self._socket = socket
-        self._controller = f"contract-{uuid.uuid4().hex[:8]}"
+    def __init__(self) -> None:
         self._engines: list[LocalEngine] = []
-        self.engine: Engine = self._make()
+        self.engine: Engine = self._next()
 
-    def _make(self) -> LocalEngine:
-        runner = DockerRunner(DockerClient(self._socket), self._controller, "agent-1", DockerSettings())
-        engine = LocalEngine("agent-1", {"docker": runner}, LocalEngineSettings(), subnet=runner.subnet)
+    @abstractmethod
+    def _make(self) -> LocalEngine: ...
+
+    def _next(self) -> LocalEngine:
+        engine = self._make()
         self._engines.append(engine)
         return engine
 
     async def restarted(self) -> Engine:
         await self._engines[-1].close()
-        return self._make()
+        return self._next()
 
     async def close(self) -> None:
-        engine = self._make()
+        engine = self._next()
         for task in await engine.tasks():
             await engine.kill(task.task_id, 0.0)
             await engine.forget(task.task_id)
         assert await engine.tasks() == []
         for each in self._engines:
             await each.close()
+
+
+class DockerLab(LocalLab):
+    """Containers of a controller of its own."""
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+        self._controller = f"contract-{uuid.uuid4().hex[:8]}"
+        super().__init__()
+
+    def _make(self) -> LocalEngine:
+        runner = DockerRunner(DockerClient(self._socket), self._controller, "agent-1", DockerSettings())
+        return LocalEngine("agent-1", {"docker": runner}, LocalEngineSettings(), subnet=runner.subnet)
 
 
 class Uncontained(LocalEngine):
@@ -107,34 +121,21 @@ class Uncontained(LocalEngine):
         await super().launch(msgspec.structs.replace(spec, app=app, host_ports=(8080, 9090)))
 
 
-class ProcessLab:
+class ProcessLab(LocalLab):
     """Processes below a folder of its own."""
 
     def __init__(self) -> None:
         self._root = Path(tempfile.mkdtemp(prefix="coldchain-tasks-"))
         self._root.chmod(0o755)
-        self._engines: list[LocalEngine] = []
-        self.engine: Engine = self._make()
+        super().__init__()
 
     def _make(self) -> LocalEngine:
         parent = os.environ.get("COLDCHAIN_CGROUP_PARENT", "coldchain")
         runner = ProcessRunner(self._root / "tasks", ProcessSettings(cgroup_parent=f"{parent}/{self._root.name}"))
-        engine = Uncontained("agent-1", {"process": runner}, LocalEngineSettings())
-        self._engines.append(engine)
-        return engine
-
-    async def restarted(self) -> Engine:
-        await self._engines[-1].close()
-        return self._make()
+        return Uncontained("agent-1", {"process": runner}, LocalEngineSettings())
 
     async def close(self) -> None:
-        engine = self._make()
-        for task in await engine.tasks():
-            await engine.kill(task.task_id, 0.0)
-            await engine.forget(task.task_id)
-        assert await engine.tasks() == []
-        for each in self._engines:
-            await each.close()
+        await super().close()
         assert list((self._root / "tasks").iterdir()) == []
         shutil.rmtree(self._root)
 

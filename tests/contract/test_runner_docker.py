@@ -9,16 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from coldchain.clients.docker import DockerClient
-from coldchain.model.app import App, Container, Docker, Network, Parameter, PortDefinition, PortMapping
+from coldchain.model.app import Docker, Network, PortDefinition
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.runners.docker import DockerRunner, DockerSettings
 from coldchain.runners.docker.specification import container_document, container_name
 from coldchain.testing.application.image import ensure_image
-
-PATIENCE_SECONDS = 30.0
-SHOP = Docker(image="coldchain/shop:v1")
+from coldchain.testing.docker_bench import PATIENCE_SECONDS, Bench
 
 
 class Doorman:
@@ -72,36 +69,10 @@ class Doorman:
             self._open.discard(each)
 
 
-class Bench:
-    """Runners of one controller, and a client to look behind them."""
-
-    def __init__(self, socket: Path, controller: str) -> None:
-        self.socket = socket
-        self.controller = controller
-        self.client = DockerClient(socket)
-        self._runners: list[DockerRunner] = []
-
-    def runner(self, *, socket: Path | None = None, controller: str | None = None, **settings: Any) -> DockerRunner:
-        client = DockerClient(socket or self.socket)
-        runner = DockerRunner(client, controller or self.controller, "agent-1", DockerSettings(**settings))
-        self._runners.append(runner)
-        return runner
-
-    async def inspect(self, spec: TaskSpec) -> dict[str, Any]:
-        return await self.client.inspect_container(container_name(spec.task_id))
-
-    async def close(self) -> None:
-        for runner in self._runners:
-            await runner.close()
-        for row in await self.client.containers([f"coldchain.bench={self.controller}"]):
-            await self.client.remove_container(row["Id"], force=True)
-        await self.client.close()
-
-
 @pytest.fixture
 async def bench(docker_daemon: Path) -> AsyncIterator[Bench]:
     await ensure_image(str(docker_daemon))
-    bench = Bench(docker_daemon, f"runner-{uuid.uuid4().hex[:8]}")
+    bench = Bench(docker_daemon)
     yield bench
     await bench.close()
 
@@ -111,35 +82,7 @@ MakeSpec = Callable[..., TaskSpec]
 
 @pytest.fixture
 def make_spec(bench: Bench) -> MakeSpec:
-    def make(
-        *parameters: tuple[str, str],
-        docker: Docker = SHOP,
-        mappings: tuple[PortMapping, ...] = (PortMapping(container_port=8080),),
-        host_ports: tuple[int, ...] = (0,),
-        **app: Any,
-    ) -> TaskSpec:
-        named = tuple(Parameter(key=key, value=value) for key, value in parameters)
-        mark = Parameter(key="label", value=f"coldchain.bench={bench.controller}")
-        container = Container(
-            docker=Docker(image=docker.image, privileged=docker.privileged, parameters=(mark, *named)),
-            port_mappings=mappings,
-        )
-        number = uuid.uuid4().hex[:10]
-        values: dict[str, Any] = {"env": {"PORT": "8080"}, "cpus": 0.1, "mem": 32, "container": container}
-        return TaskSpec(
-            task_id=f"app.instance-{number}._app.1",
-            instance_id=f"app.instance-{number}",
-            app_id="/app",
-            version_id="V1",
-            target="cluster",
-            agent="agent-1",
-            app=App(id="/app", **(values | app)),
-            image=None,
-            address=None,
-            host_ports=host_ports,
-        )
-
-    return make
+    return bench.spec
 
 
 async def until(runner: DockerRunner, spec: TaskSpec, wanted: Callable[[TaskStatus], bool]) -> TaskStatus:

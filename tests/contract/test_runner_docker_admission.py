@@ -1,67 +1,24 @@
 """What admission promises of containers and volumes, on a real Docker Engine."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
-from coldchain.clients.docker import DockerClient
-from coldchain.model.app import App, Container, Docker, Parameter, PortMapping, Volume
+from coldchain.model.app import Volume
 from coldchain.model.errors import Rejected
 from coldchain.model.task import TaskSpec
-from coldchain.runners.docker import DockerRunner, DockerSettings
-from coldchain.runners.docker.specification import CONTROLLER, container_name
+from coldchain.runners.docker import DockerSettings
 from coldchain.testing.application.image import ensure_image
+from coldchain.testing.docker_bench import PATIENCE_SECONDS, Bench
 
-PATIENCE_SECONDS = 30.0
 
-
-class Bench:
-    """A runner, and a client to look behind it."""
-
-    def __init__(self, socket: Path) -> None:
-        self.controller = f"admission-{uuid.uuid4().hex[:8]}"
-        self.client = DockerClient(socket)
-        self.runner = DockerRunner(DockerClient(socket), self.controller, "agent-1", DockerSettings())
-
-    def spec(
-        self, *options: tuple[str, str], volumes: tuple[Volume, ...] = (), host_port: int = 0, **app: Any
-    ) -> TaskSpec:
-        number = uuid.uuid4().hex[:10]
-        parameters = tuple(Parameter(key=key, value=value) for key, value in options)
-        docker = Docker(image="coldchain/shop:v1", parameters=parameters)
-        container = Container(docker=docker, volumes=volumes, port_mappings=(PortMapping(container_port=8080),))
-        values: dict[str, Any] = {"env": {"PORT": "8080"}, "cpus": 0.1, "mem": 32, "container": container}
-        return TaskSpec(
-            task_id=f"app.instance-{number}._app.1",
-            instance_id=number,
-            app_id="/app",
-            version_id="V1",
-            target="cluster",
-            agent="agent-1",
-            app=App(id="/app", **(values | app)),
-            image=None,
-            address=None,
-            host_ports=(host_port,),
-        )
-
-    def with_volume(self, folder: Path, mode: Literal["RO", "RW"] = "RO") -> TaskSpec:
-        """A task that tries to write where the folder is mounted, and then reads there and goes on."""
-        volume = Volume(container_path="/inside", host_path=str(folder), mode=mode)
-        command = "touch /inside/made; cat /inside/given; exec sleep 60"
-        return self.spec(volumes=(volume,), cmd=command)
-
-    async def inspect(self, spec: TaskSpec) -> dict[str, Any]:
-        return await self.client.inspect_container(container_name(spec.task_id))
-
-    async def close(self) -> None:
-        await self.runner.close()
-        for row in await self.client.containers([f"{CONTROLLER}={self.controller}"]):
-            await self.client.remove_container(row["Id"], force=True)
-        await self.client.close()
+def with_volume(bench: Bench, folder: Path, mode: Literal["RO", "RW"] = "RO") -> TaskSpec:
+    """A task that tries to write where the folder is mounted, and then reads there and goes on."""
+    volume = Volume(container_path="/inside", host_path=str(folder), mode=mode)
+    return bench.spec(volumes=(volume,), cmd="touch /inside/made; cat /inside/given; exec sleep 60")
 
 
 @pytest.fixture
@@ -74,8 +31,8 @@ async def bench(docker_daemon: Path) -> AsyncIterator[Bench]:
 
 async def test_a_container_gets_what_admission_promises(bench: Bench, free_port: Callable[[], int]) -> None:
     """Each default of docs/howto/admission.md, as the Docker Engine has it."""
-    spec = bench.spec(host_port=free_port())
-    await bench.runner.launch(spec)
+    spec = bench.spec(host_ports=(free_port(),))
+    await bench.runner().launch(spec)
     found = await bench.inspect(spec)
     config = found["HostConfig"]
     assert config["Privileged"] is False
@@ -98,7 +55,7 @@ async def test_a_volume_is_the_folder_and_read_only_if_it_says_so(
     bench: Bench, tmp_path: Path, mode: Literal["RO", "RW"]
 ) -> None:
     (tmp_path / "given").write_text("from the machine\n")
-    runner, spec = bench.runner, bench.with_volume(tmp_path, mode)
+    runner, spec = bench.runner(), with_volume(bench, tmp_path, mode)
     await runner.launch(spec)
     written = b""
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -111,15 +68,15 @@ async def test_a_volume_is_the_folder_and_read_only_if_it_says_so(
 
 async def test_a_volume_that_is_not_there_is_rejected(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(Rejected, match=r"does not exist.*Make that folder"):
-        await bench.runner.launch(bench.with_volume(tmp_path / "none"))
+        await bench.runner().launch(with_volume(bench, tmp_path / "none"))
     assert not (tmp_path / "none").exists()
 
 
 async def test_a_symbolic_link_is_not_followed_to_a_folder_of_the_machine(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "innocent").symlink_to("/etc")
-    runner = bench.runner
+    runner = bench.runner()
     with pytest.raises(Rejected, match="symbolic link it leads to /etc"):
-        await runner.launch(bench.with_volume(tmp_path / "innocent"))
+        await runner.launch(with_volume(bench, tmp_path / "innocent"))
     with pytest.raises(Rejected, match="symbolic link it leads to /etc/apt"):
         await runner.launch(bench.spec(("volume", f"{tmp_path}/innocent/apt:/x")))
     assert await runner.tasks() == []
@@ -130,7 +87,7 @@ async def test_a_named_volume_that_is_a_folder_in_disguise_is_rejected(bench: Be
     options = ("-o", "type=none", "-o", "o=bind", "-o", "device=/etc")
     process = await asyncio.create_subprocess_exec(*made, *options, stdout=asyncio.subprocess.DEVNULL)
     assert await process.wait() == 0
-    runner = bench.runner
+    runner = bench.runner()
     with pytest.raises(Rejected, match="volume disguised is /etc in disguise"):
         await runner.launch(bench.spec(("volume", "disguised:/x")))
     await runner.launch(bench.spec(("volume", "honest:/x")))
