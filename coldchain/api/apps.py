@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from coldchain.api.context import Context, context_of, unknown_app
-from coldchain.api.exchange import CALLER, answer, app_id_of, body_of, change_answer, flag, overrides_of
+from coldchain.api.exchange import answer, app_id_of, authorize, body_of, caller_of, change_answer, flag, overrides_of
 from coldchain.api.selectors import app_selector
 from coldchain.documents.answers import overrides_answer
 from coldchain.documents.application import decode_app, encode_app, merge_app
@@ -33,8 +33,10 @@ async def list_apps(request: web.Request) -> web.Response:
 
 async def create_app(request: web.Request) -> web.Response:
     context = context_of(request)
-    app = checked(context, decode_app(await body_of(request)))
-    deployment = await context.controller.operations.create(app, CALLER, overrides=overrides_of(request))
+    app = checked(request, decode_app(await body_of(request)))
+    deployment = await context.controller.operations.create(
+        app, caller_of(request).name, overrides=overrides_of(request)
+    )
     _announce(request, context, app)
     headers = {"Marathon-Deployment-Id": deployment.id, "Location": f"/v2/apps{app.id}"}
     shown = context.app(app.id, tasks=True, failure=False)
@@ -66,7 +68,9 @@ async def roll_back(request: web.Request, context: Context, app_id: str, version
     """Aim at an earlier version; None: the last with another configuration."""
     force = flag(request, "force")
     operations = context.controller.operations
-    deployment = await operations.roll_back(app_id, version, CALLER, force=force, overrides=overrides_of(request))
+    deployment = await operations.roll_back(
+        app_id, version, caller_of(request).name, force=force, overrides=overrides_of(request)
+    )
     return change_answer(deployment)
 
 
@@ -76,12 +80,12 @@ async def _change(request: web.Request, context: Context, given: Any, *, partial
 
     def edit(current: App | None) -> App:
         app = decode_app(given, app_id=app_id) if current is None or not partial else merge_app(current, given)
-        edits.append((current, checked(context, app)))
+        edits.append((current, checked(request, app)))
         return app
 
     operations = context.controller.operations
     force, overrides = flag(request, "force"), overrides_of(request)
-    deployment = await operations.change(app_id, edit, CALLER, force=force, overrides=overrides)
+    deployment = await operations.change(app_id, edit, caller_of(request).name, force=force, overrides=overrides)
     [(before, after)] = edits
     _announce(request, context, after)
     if before is None:
@@ -89,7 +93,10 @@ async def _change(request: web.Request, context: Context, given: Any, *, partial
     return change_answer(deployment)
 
 
-def checked(context: Context, app: App) -> App:
+def checked(request: web.Request, app: App) -> App:
+    """A definition that came in a body: its caller may say so, and it can be run. Raises Forbidden, InvalidDocument."""
+    context = context_of(request)
+    authorize(request, "viewer", [app.id])  # the role that the address needs was looked at before
     problems = list(context.settings.check(app))
     parts = app.id.strip("/").split("/")
     if len(parts) > 1 and (parts[-1] in RESERVED or parts[-2] == "versions"):
@@ -101,7 +108,7 @@ def checked(context: Context, app: App) -> App:
 
 def _announce(request: web.Request, context: Context, app: App) -> None:
     body = api_post_event(app, request.path, request.remote or "", context.settings.clock.now())
-    context.controller.events.emit("api_post_event", f"asked for by {CALLER}", body)
+    context.controller.events.emit("api_post_event", f"asked for by {caller_of(request).name}", body)
 
 
 def _only_version(given: Any, app_id: str) -> str | None:
@@ -116,12 +123,16 @@ def _only_version(given: Any, app_id: str) -> str | None:
 async def restart_app(request: web.Request) -> web.Response:
     operations = context_of(request).controller.operations
     force, overrides = flag(request, "force"), overrides_of(request)
-    return change_answer(await operations.restart(app_id_of(request), CALLER, force=force, overrides=overrides))
+    return change_answer(
+        await operations.restart(app_id_of(request), caller_of(request).name, force=force, overrides=overrides)
+    )
 
 
 async def delete_app(request: web.Request) -> web.Response:
     operations = context_of(request).controller.operations
-    return change_answer(await operations.delete(app_id_of(request), CALLER, force=flag(request, "force")))
+    return change_answer(
+        await operations.delete(app_id_of(request), caller_of(request).name, force=flag(request, "force"))
+    )
 
 
 def _versions(context: Context, app_id: str) -> dict[str, Version]:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from coldchain.api.context import context_of
-from coldchain.api.exchange import CALLER, HEADERS, answer, change_answer, flag
+from coldchain.api.exchange import HEADERS, answer, caller_of, change_answer, flag
 from coldchain.documents.answers import deployment_answer
 
 
@@ -17,7 +17,9 @@ async def list_deployments(request: web.Request) -> web.Response:
 async def cancel_deployment(request: web.Request) -> web.Response:
     """By a deployment that leads back; with `force` it just ends where it is."""
     operations = context_of(request).controller.operations
-    back = await operations.cancel(request.match_info["deployment_id"], CALLER, force=flag(request, "force"))
+    back = await operations.cancel(
+        request.match_info["deployment_id"], caller_of(request).name, force=flag(request, "force")
+    )
     if back is None:
         return web.Response(status=HTTPStatus.ACCEPTED, headers=HEADERS)
     return change_answer(back)

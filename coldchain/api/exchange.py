@@ -1,19 +1,22 @@
 """exchange: what all handlers do with a request and an answer."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from coldchain.api.context import context_of
+from coldchain.decisions.caller import refusal
 from coldchain.documents.answers import deployment_result, error_answer
 from coldchain.documents.text import parse_json
+from coldchain.model.caller import Caller, Role
 from coldchain.model.deployment import Deployment
-from coldchain.model.errors import ColdchainError, InvalidDocument, MalformedDocument, Problem
+from coldchain.model.errors import ColdchainError, Forbidden, InvalidDocument, MalformedDocument, Problem
 from coldchain.model.version import Override
 
-CALLER = "local"
-"""Who asks. The API listens on loopback; whoever reaches it is the one user there is."""
+CALLER = web.RequestKey("caller", Caller)
+"""Where a request keeps who asks: a Caller, put there before any handler is asked."""
 
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -44,6 +47,19 @@ def failure(error: ColdchainError) -> web.Response:
     status, body = error_answer(error)
     headers = {"Retry-After": str(max(1, round(error.retry_seconds)))} if error.retry_seconds else {}
     return answer(body, status, headers)
+
+
+def caller_of(request: web.Request) -> Caller:
+    """Who asks."""
+    return request[CALLER]
+
+
+def authorize(request: web.Request, needed: Role, app_ids: Iterable[str]) -> None:
+    """For what a body names: raises Forbidden where the caller may not do what needs a role and concerns these apps or
+    groups. What an address names was looked at before (`access`)."""
+    caller = caller_of(request)
+    if why := refusal(caller, needed, app_ids):
+        raise Forbidden(f"Not authorized: {why}", todo="Ask an admin for a token that may (`coldchain token`).")
 
 
 def app_id_of(request: web.Request) -> str:
@@ -79,7 +95,9 @@ def overrides_of(request: web.Request) -> tuple[Override, ...]:
     rules = request.query.getall("override", [])
     if because and not rules:
         raise MalformedDocument("because without override in the query", todo="Name the rule: override=RULE")
-    return tuple(Override(rule=rule, because=because, caller=CALLER, at=at) for rule in rules)
+    if rules:
+        authorize(request, "admin", ())
+    return tuple(Override(rule=rule, because=because, caller=caller_of(request).name, at=at) for rule in rules)
 
 
 async def body_of(request: web.Request) -> Any:

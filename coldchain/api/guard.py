@@ -10,19 +10,14 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from coldchain.api.context import context_of
-from coldchain.api.exchange import answer, failure
+from coldchain.api.exchange import CALLER, answer, failure
 from coldchain.documents.text import DOCUMENT_BYTES_MAX
-from coldchain.model.errors import ColdchainError
+from coldchain.model.caller import LOCAL
+from coldchain.model.errors import ColdchainError, Forbidden
 
 READING = ("GET", "HEAD", "OPTIONS")
 
 log = structlog.get_logger(__name__)
-
-
-class Forbidden(ColdchainError):  # noqa: N818 -- the field's word
-    """The caller's fault: a page of somebody else asks in the user's browser."""
-
-    status = 403
 
 
 @web.middleware
@@ -71,6 +66,7 @@ async def turn_away(request: web.Request, handler: Handler) -> web.StreamRespons
         origin = request.headers.get("Origin")
         if site not in ("none", "same-origin") or (origin is not None and origin != f"http://{host}"):
             raise Forbidden("A page of another site may change nothing here", todo="Use the command line.")
+    request[CALLER] = LOCAL
     return await handler(request)
 
 

@@ -15,7 +15,7 @@ from coldchain.documents.application import decode_app
 async def show_preview(request: web.Request) -> web.Response:
     """The rollout of the definition in the body, whole as a file has it. Nothing is stored."""
     context = context_of(request)
-    app = checked(context, decode_app(await body_of(request), app_id=app_id_of(request)))
+    app = checked(request, decode_app(await body_of(request), app_id=app_id_of(request)))
     change, play = prepare(context.controller, app, context.settings.clock.now(), overrides_of(request))
     shown = await asyncio.to_thread(play)
     more = {"kind": change.deployment.kind, "supersedes": change.ended.id if change.ended else None}

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from coldchain.api.context import Context, context_of
-from coldchain.api.exchange import CALLER, HEADERS, answer
+from coldchain.api.exchange import HEADERS, answer, caller_of
 from coldchain.documents.answers import timestamp
 from coldchain.documents.rules import SECRET_NAME
 from coldchain.model.errors import InvalidDocument, MalformedDocument, Problem
@@ -36,7 +36,7 @@ async def set_secret(request: web.Request) -> web.Response:
         reason = f"must have 1 to {VALUE_CHARACTERS_MAX} characters, none of them NUL"
         raise InvalidDocument([Problem(path="/value", reason=reason)])
     known = name in context.controller.state.secrets
-    secret = await context.controller.secrets.set(name, value, CALLER)
+    secret = await context.controller.secrets.set(name, value, caller_of(request).name)
     return answer(_shown(context, secret), HTTPStatus.OK if known else HTTPStatus.CREATED)
 
 

@@ -13,7 +13,7 @@ import structlog
 from aiohttp import WSMsgType, web
 
 from coldchain.api.context import Context, context_of, unknown_app
-from coldchain.api.exchange import CALLER, app_id_of, flag, number
+from coldchain.api.exchange import app_id_of, caller_of, flag, number
 from coldchain.documents.answers import error_answer, timestamp
 from coldchain.model.errors import ColdchainError, MalformedDocument, NotFound
 from coldchain.model.instance import Instance
@@ -42,7 +42,7 @@ async def run_command(request: web.Request) -> web.StreamResponse:
     try:
         instance = _chosen(context, app_id_of(request), request.query.get("instance"))
         session = await context.controller.engine.open_session(instance.task_id, command, size)
-        _announce(context, instance, command)
+        _announce(request, context, instance, command)
         try:
             last: dict[str, Any] = {"exitStatus": await _carry(context, socket, session)}
         finally:
@@ -74,7 +74,7 @@ def _chosen(context: Context, app_id: str, name: str | None) -> Instance:
     return next((one for one in instances if one.in_rotation), instances[0])
 
 
-def _announce(context: Context, instance: Instance, command: list[str]) -> None:
+def _announce(request: web.Request, context: Context, instance: Instance, command: list[str]) -> None:
     """Who looks into a task leaves a trace."""
     body = {
         "eventType": "instance_exec_event",
@@ -83,7 +83,7 @@ def _announce(context: Context, instance: Instance, command: list[str]) -> None:
         "instanceId": instance.id,
         "command": command,
     }
-    context.controller.events.emit("instance_exec_event", f"asked for by {CALLER}", body)
+    context.controller.events.emit("instance_exec_event", f"asked for by {caller_of(request).name}", body)
 
 
 async def _carry(context: Context, socket: web.WebSocketResponse, session: Session) -> int | None:

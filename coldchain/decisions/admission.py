@@ -54,7 +54,7 @@ LINK_LOCAL_NAMES = frozenset({"metadata", "metadata.google.internal"})
 
 class Policy(Noun, frozen=True, kw_only=True):
     """What the operator has chosen. The rules that restrict hold for `restricted` groups and all below them; `/` is
-    every app. `overriders`: callers who may override a rule."""
+    every app. `overrides`: whether a rule can be overridden; only admins may."""
 
     protected: tuple[str, ...] = ()
     sockets: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Policy(Noun, frozen=True, kw_only=True):
     restricted_volumes: tuple[str, ...] = ()
     root_tasks: bool = False
     fetch_folders: tuple[str, ...] = ()
-    overriders: tuple[str, ...] = ("local",)
+    overrides: bool = True
 
     @property
     def host(self) -> Host:
@@ -126,9 +126,8 @@ def misused(overrides: Iterable[Override], policy: Policy) -> Iterator[Problem]:
             )
         elif one.rule in FIXED:
             yield Problem(path="/override", reason=f"{one.rule}: {FIXED[one.rule]}")
-        if one.caller not in policy.overriders:
-            may = ", ".join(policy.overriders) or "nobody"
-            yield Problem(path="/override", reason=f"{one.caller} may not override a rule; here {may} may")
+        if not policy.overrides:
+            yield Problem(path="/override", reason=f"{one.caller} may not override a rule; here nobody may")
         if not one.because.strip():
             yield Problem(path="/because", reason="an override needs a reason, which goes on record")
 

@@ -123,7 +123,7 @@ class PlatformSettings:
             restricted_volumes=_names(self.restricted_volumes),
             root_tasks=self.root_tasks,
             fetch_folders=_names(self.fetch_folders),
-            overriders=("local",) if self.overrides else (),
+            overrides=self.overrides,
         )
 
     def process_settings(self) -> ProcessSettings:

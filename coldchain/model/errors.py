@@ -56,6 +56,12 @@ class NotFound(ColdchainError):  # noqa: N818
     status = 404
 
 
+class Forbidden(ColdchainError):  # noqa: N818
+    """The caller's fault: known or not, he may not do this."""
+
+    status = 403
+
+
 class Conflict(ColdchainError):  # noqa: N818
     """Nobody's fault: the thing exists already, was changed meanwhile, or is in a running deployment."""
 
