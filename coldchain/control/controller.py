@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 import msgspec
 import structlog
 
+from coldchain.control.audit import AuditLog
+from coldchain.control.callers import Callers
 from coldchain.control.clock import SteadyClock
 from coldchain.control.events import EventLog
 from coldchain.control.happenings import Happenings
@@ -71,6 +73,8 @@ class Controller:
         self.secrets = Secrets(self.state, clock, cipher)
         self.tasks.without_secrets = self.secrets.without_secrets
         self.reconciler.launch = Launcher(self.state, engine, policy, self.secrets).launch
+        self.callers = Callers(self.state, clock)
+        self.audit = AuditLog(store, self.state)
         self.operations = Operations(self.state, clock, policy, self.secrets)
 
     def _mark(self, app_ids: Collection[str]) -> None:
@@ -85,6 +89,7 @@ class Controller:
         controller starts at this moment, Unavailable when the store does not answer."""
         term = await self._next_term()
         await self.state.load()
+        await self.audit.start()
         await self._begin_waits_anew()
         self.events = EventLog(self._clock, term)
         happenings = Happenings(self.events, self._clock)

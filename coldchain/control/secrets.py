@@ -7,12 +7,10 @@ import msgspec
 from coldchain.control.state import State
 from coldchain.model.app import App
 from coldchain.model.errors import ColdchainError, Conflict, NotFound, Problem, Rejected
-from coldchain.model.secret import Secret
+from coldchain.model.secret import MASK, Secret
 from coldchain.model.task import TaskStatus
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
-
-MASK = "•••"
 
 
 class Secrets:

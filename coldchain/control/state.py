@@ -10,6 +10,7 @@ from coldchain.documents import keys, stored
 from coldchain.documents.keys import Record
 from coldchain.model.app import App
 from coldchain.model.backoff import Backoff
+from coldchain.model.caller import Token
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import Unavailable
 from coldchain.model.gateway import KnownGateway
@@ -30,6 +31,7 @@ KINDS: dict[str, type[Record]] = {
     "gateway": KnownGateway,
     "external": ExternalService,
     "secret": Secret,
+    "token": Token,
 }
 
 Committed = Callable[[Sequence[tuple[Record | None, Record | None]]], None]
@@ -62,6 +64,7 @@ class State:
         self.gateways: dict[str, KnownGateway] = {}
         self.externals: dict[str, ExternalService] = {}
         self.secrets: dict[str, Secret] = {}
+        self.tokens: dict[str, Token] = {}
 
     def on_commit(self, watcher: Committed) -> None:
         """From now on tell `watcher` of every commit."""
@@ -153,6 +156,8 @@ class State:
                 self.gateways[record.name] = record
             case Secret():
                 self.secrets[record.name] = record
+            case Token():
+                self.tokens[record.id] = record
             case ExternalService():
                 self.externals[record.app_id] = record
 
@@ -183,6 +188,8 @@ class State:
                 del self.gateways[record.name]
             case Secret():
                 del self.secrets[record.name]
+            case Token():
+                del self.tokens[record.id]
             case ExternalService():
                 del self.externals[record.app_id]
 
@@ -205,7 +212,7 @@ def app_id_of(record: Record) -> str | None:
     match record:
         case Version():
             return record.app.id
-        case KnownGateway() | Secret():
+        case KnownGateway() | Secret() | Token():
             return None
         case _:
             return record.app_id

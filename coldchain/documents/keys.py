@@ -4,6 +4,7 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from coldchain.model.backoff import Backoff
+from coldchain.model.caller import Token
 from coldchain.model.catalog import CatalogCheck, CatalogRecord, CatalogService, CatalogSession, KeyValue
 from coldchain.model.deployment import Deployment
 from coldchain.model.gateway import KnownGateway
@@ -25,7 +26,21 @@ CATALOG = "catalog/"
 CATALOG_BEGUN = "registry/begun"
 """Written by the embedded registry into a store without any revision: index 1 is that of an empty registry."""
 
-Record = AppRecord | Version | Deployment | Instance | TaskFailure | Backoff | KnownGateway | ExternalService | Secret
+AUDIT = "audit/"
+"""Below it who did what, each entry by its number, with as many digits as keep them in order."""
+
+Record = (
+    AppRecord
+    | Version
+    | Deployment
+    | Instance
+    | TaskFailure
+    | Backoff
+    | KnownGateway
+    | ExternalService
+    | Secret
+    | Token
+)
 
 
 def key_of(record: Record) -> str:
@@ -47,6 +62,8 @@ def key_of(record: Record) -> str:
             return _key("gateway", record.name)
         case Secret():
             return _key("secret", record.name)
+        case Token():
+            return _key("token", record.id)
         case ExternalService():
             return _key("external", record.target, record.app_id)
 

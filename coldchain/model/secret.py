@@ -2,6 +2,9 @@
 
 from coldchain.model.base import Noun
 
+MASK = "•••"
+"""What stands where a value is not shown."""
+
 
 class Secret(Noun, frozen=True, kw_only=True):
     """A secret as it is kept: `sealed` is the value as only the holder of key `key_id` can read it (base64).
