@@ -51,12 +51,15 @@ def step(
     `new`, `least`: as in `rollout.Stage`, of a rollout that goes by steps; None: all.
     """
     wanted = [one for one in instances if one.wanted]
-    never_served, failed_to_start, old, good, sick = _sorted_out(wanted, config_id, condemned, replacing)
+    asked, others = _asked_to_leave(wanted)
+    never_served, failed_to_start, old, good, sick = _sorted_out(others, config_id, condemned, replacing)
     minimum, maximum = capacity(app)
-    if minimum >= maximum and (old or sick):
+    if minimum >= maximum and (old or sick or asked):
         maximum += 1
 
     departures = _Departures(wanted, unhealthy, minimum)
+    for one in asked:
+        departures.let_go([one], one.asked_to_leave, 1)
     departures.leave += [(one.id, "it never became healthy") for one in failed_to_start]
     departures.leave += [(one.id, "superseded before it served") for one in old if one.id in never_served]
     served_old = [one for one in old if one.id not in never_served]
@@ -85,10 +88,20 @@ def step(
         wanted_new = 0 if held or new is None else new
         altogether = app.instances if least is None else least
         missing = max(wanted_new - len(good), altogether - len(good) - len(served_old))
-    if sick and not old:
+    if sick and not old and not asked:
         busy = departures.leave or _leaving(instances) or not all(one.in_rotation for one in good)
         missing = min(missing, max(0, app.instances - len(good) - len(sick)) + (0 if busy else 1))
     return Step(launch=max(0, min(missing, room)), leave=tuple(departures.leave))
+
+
+def _asked_to_leave(wanted: Iterable[Instance]) -> tuple[list[Instance], list[Instance]]:
+    """Those that somebody wants gone, in the order in which they may leave, and the others. Whoever asks decides
+    himself: a pause and the brake do not hold these, only the capacity does."""
+    asked: list[Instance] = []
+    others: list[Instance] = []
+    for one in wanted:
+        (asked if one.asked_to_leave else others).append(one)
+    return sorted(asked, key=lambda one: (one.in_rotation, one.created_at, one.id)), others
 
 
 def _sorted_out(

@@ -35,6 +35,17 @@ REASONS = {
     "InsufficientAddresses": "no free address",
 }
 """Why an agent is excluded: in Marathon's words, and in plain ones."""
+FUNNEL = (
+    "UnfulfilledTarget",
+    "InsufficientCpus",
+    "InsufficientMemory",
+    "InsufficientDisk",
+    "InsufficientPorts",
+    "InsufficientAddresses",
+)
+"""In which order the reasons sift the agents: an agent with several of them counts by the first."""
+UNUSED_KEPT = 5
+"""Agents of which a refusal says what they have left and why that is not enough."""
 UNITS = {"InsufficientCpus": "cpus", "InsufficientMemory": "MiB", "InsufficientDisk": "MiB"}
 
 
@@ -46,15 +57,28 @@ class Shortage(Noun, frozen=True, kw_only=True):
     whole: float
 
 
+class Unused(Noun, frozen=True, kw_only=True):
+    """An agent that an instance does not go to: what it has left (cpus in shares of a core, MiB), and why not."""
+
+    agent: str
+    cpus: float
+    mem: float
+    disk: float
+    reasons: tuple[str, ...]
+
+
 class Refused(Noun, frozen=True, kw_only=True):
     """Why an instance goes nowhere: how many of the `agents` each reason excluded; one may have several reasons.
-    `shortages` by reason, where it is one of numbers."""
+    `shortages` by reason, where it is one of numbers. `sifted`: each agent by the first of its reasons, as FUNNEL has
+    them. `unused`: some of the agents, those with most memory left first."""
 
     instance_id: str
     app_id: str
     agents: int
     reasons: dict[str, int]
     shortages: dict[str, Shortage] = {}
+    sifted: dict[str, int] = {}
+    unused: tuple[Unused, ...] = ()
 
     def __str__(self) -> str:
         if not self.agents:
@@ -136,31 +160,46 @@ def place(
     placed: list[Placed] = []
     refused: list[Refused] = []
     for one in sorted(waiting, key=lambda one: (one.instance.created_at, one.instance.id)):
-        reasons: Counter[str] = Counter()
-        shortages: dict[str, Shortage] = {}
+        unfit: list[tuple[_Free, tuple[str, ...], dict[str, Shortage]]] = []
         for candidate in sorted(free, key=lambda agent: -agent.mem):
             if candidate.offer.target != one.instance.target:
-                reasons["UnfulfilledTarget"] += 1
+                unfit.append((candidate, ("UnfulfilledTarget",), {}))
                 continue
             if short := candidate.shortages(one.app):
-                reasons.update(short.keys())
-                for reason, shortage in short.items():
-                    shortages[reason] = max(shortage, shortages.get(reason, shortage), key=lambda known: known.free)
+                unfit.append((candidate, tuple(short), short))
                 continue
             fit = candidate.fit(one)
             if isinstance(fit, Placed):
                 candidate.take(fit.address, fit.host_ports, one.app)
                 placed.append(fit)
                 break
-            reasons[fit] += 1
+            unfit.append((candidate, (fit,), {}))
         else:
-            refused.append(
-                Refused(
-                    instance_id=one.instance.id,
-                    app_id=one.app.id,
-                    agents=len(offers),
-                    reasons=dict(reasons.most_common()),
-                    shortages=shortages,
-                )
-            )
+            refused.append(_refused(one, unfit))
     return placed, refused
+
+
+def _refused(one: Waiting, unfit: Sequence[tuple[_Free, tuple[str, ...], dict[str, Shortage]]]) -> Refused:
+    """What all agents say against the instance, together."""
+    shortages: dict[str, Shortage] = {}
+    for _, _, short in unfit:
+        for reason, shortage in short.items():
+            shortages[reason] = max(shortage, shortages.get(reason, shortage), key=lambda known: known.free)
+    return Refused(
+        instance_id=one.instance.id,
+        app_id=one.app.id,
+        agents=len(unfit),
+        reasons=dict(Counter(reason for _, reasons, _ in unfit for reason in reasons).most_common()),
+        shortages=shortages,
+        sifted=dict(Counter(min(reasons, key=FUNNEL.index) for _, reasons, _ in unfit)),
+        unused=tuple(
+            Unused(
+                agent=agent.offer.agent,
+                cpus=max(0.0, round(agent.cpus, 6)),
+                mem=max(0.0, round(agent.mem, 6)),
+                disk=max(0.0, round(agent.disk, 6)),
+                reasons=reasons,
+            )
+            for agent, reasons, _ in unfit[:UNUSED_KEPT]
+        ),
+    )

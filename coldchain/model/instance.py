@@ -21,7 +21,9 @@ class Instance(Noun, frozen=True, kw_only=True):
     """One wanted copy.
 
     `version_id` is the configuration's id (Version.config_id). `task_id` never changes: a crash makes a new instance.
-    A stopped instance stays on record until its address and ports may be given away again.
+    `constraint_values`: what its agent said, when it was placed there, of the fields that the app's constraints name.
+    A stopped instance stays on record until its address and ports may be given away again. `asked_to_leave`: who wants
+    this very instance gone, in words; empty: nobody.
     """
 
     id: str
@@ -37,6 +39,8 @@ class Instance(Noun, frozen=True, kw_only=True):
     host_ports: tuple[int, ...] = ()
     ports: tuple[int, ...] = ()
     served: bool = False
+    constraint_values: dict[str, str] = {}
+    asked_to_leave: str = ""
     history: tuple[Transition, ...] = ()
 
     @property

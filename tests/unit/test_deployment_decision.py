@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldchain.decisions.deployment import capacity, reached, step
+from coldchain.decisions.deployment import Step, capacity, reached, step
 from coldchain.model.app import App, UpgradeStrategy
 from coldchain.model.instance import Instance, Phase
 
@@ -62,7 +62,9 @@ def moved(instances: Sequence[Instance], leave: Sequence[tuple[str, str]]) -> li
 
 
 phases = st.sampled_from(["scheduled", "launching", "starting", "entering", "serving", "draining", "stopping"])
-views = st.lists(st.tuples(phases, st.sampled_from([OLD, NEW]), st.booleans(), st.booleans()), max_size=12)
+views = st.lists(
+    st.tuples(phases, st.sampled_from([OLD, NEW]), st.booleans(), st.booleans(), st.booleans()), max_size=12
+)
 shares = st.floats(0, 1)
 
 
@@ -71,7 +73,7 @@ stages = st.one_of(st.none(), st.tuples(st.integers(0, 6), st.integers(0, 6)))
 
 @given(views, st.integers(0, 6), shares, shares, st.booleans(), st.booleans(), stages)
 def test_whatever_is_seen_a_step_keeps_within_its_limits(
-    seen: list[tuple[Phase, str, bool, bool]],
+    seen: list[tuple[Phase, str, bool, bool, bool]],
     wanted: int,
     minimum: float,
     over: float,
@@ -79,9 +81,12 @@ def test_whatever_is_seen_a_step_keeps_within_its_limits(
     held: bool,
     stage: tuple[int, int] | None,
 ) -> None:
-    instances = [instance(n, phase, version) for n, (phase, version, _, _) in enumerate(seen)]
-    unhealthy = {f"{n:03}" for n, (_, _, sick, condemned) in enumerate(seen) if sick or condemned}
-    condemned = {f"{n:03}" for n, (_, _, _, condemned) in enumerate(seen) if condemned}
+    instances = [
+        msgspec.structs.replace(instance(n, phase, version), asked_to_leave="the user wants it gone" if asked else "")
+        for n, (phase, version, _, _, asked) in enumerate(seen)
+    ]
+    unhealthy = {f"{n:03}" for n, (_, _, sick, condemned, _) in enumerate(seen) if sick or condemned}
+    condemned = {f"{n:03}" for n, (_, _, _, condemned, _) in enumerate(seen) if condemned}
     shop = app(wanted, minimum, over)
     least, most = capacity(shop)
     new, together = (min(wanted, one) for one in stage) if stage else (None, None)
@@ -110,7 +115,8 @@ def test_whatever_is_seen_a_step_keeps_within_its_limits(
     assert len(sick_left) <= 1
     assert len({name for name, _ in found.leave}) == len(found.leave)
     assert {name for name, _ in found.leave} <= {one.id for one in instances if one.wanted}
-    if not replacing and not condemned and sum(one.wanted for one in instances) <= wanted:
+    asked = {one.id for one in instances if one.asked_to_leave}
+    if not replacing and not condemned and not asked and sum(one.wanted for one in instances) <= wanted:
         assert not [one for one in instances if one.in_rotation and one.id in dict(found.leave)]
 
 
@@ -197,3 +203,30 @@ def test_without_a_deployment_a_mix_stays_but_nothing_superseded_is_launched() -
     found = step(app(4), NEW, waiting, unhealthy=(), condemned=(), replacing=False)
     assert [name for name, _ in found.leave] == ["007"]
     assert found.launch == 1
+
+
+def asked_to_leave(one: Instance) -> Instance:
+    return msgspec.structs.replace(one, asked_to_leave="the user wants it gone")
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_who_is_asked_to_leave_does_so_once_its_replacement_serves_whatever_holds_the_deployment(held: bool) -> None:
+    asked, others = asked_to_leave(instance(1)), [instance(0), instance(2)]
+    seen = {"unhealthy": (), "condemned": (), "replacing": held, "held": held}
+    assert step(app(3), NEW, [asked, *others], **seen) == Step(launch=1)  # type: ignore[arg-type]
+    found = step(app(3), NEW, [asked, *others, instance(3)], **seen)  # type: ignore[arg-type]
+    assert found == Step(leave=(("001", "the user wants it gone"),))
+
+
+def test_where_nothing_may_be_beside_it_who_is_asked_to_leave_goes_first() -> None:
+    shop = app(2, 0.5, 0.0)
+    everyone = [asked_to_leave(instance(0)), asked_to_leave(instance(1))]
+    found = step(shop, NEW, everyone, unhealthy=(), condemned=(), replacing=False)
+    assert found == Step(leave=(("000", "the user wants it gone"),)), "one of two must stay"
+
+
+def test_a_scale_down_takes_exactly_those_that_were_asked_to_leave() -> None:
+    instances = [asked_to_leave(instance(0)), instance(1), asked_to_leave(instance(2)), instance(3)]
+    found = step(app(2, 0.0), NEW, instances, unhealthy=["001"], condemned=(), replacing=True)
+    assert found.launch == 0
+    assert {name for name, _ in found.leave} == {"000", "002"}

@@ -83,6 +83,13 @@ def test_all_agents_are_counted_by_every_reason_that_excludes_them() -> None:
     _, [refused] = place([Waiting(instance=instance(2), app=app(cpus=2.0, mem=300.0))], offers, [])
     assert refused.agents == 4
     assert refused.reasons == {"InsufficientMemory": 3, "InsufficientCpus": 1, "UnfulfilledTarget": 1}
+    assert refused.sifted == {"InsufficientCpus": 1, "InsufficientMemory": 2, "UnfulfilledTarget": 1}
+    assert [(one.agent, one.mem, one.reasons) for one in refused.unused] == [
+        ("c", 1000.0, ("UnfulfilledTarget",)),
+        ("b", 200.0, ("InsufficientMemory",)),
+        ("d", 150.0, ("InsufficientMemory",)),
+        ("a", 50.0, ("InsufficientCpus", "InsufficientMemory")),
+    ]
     most = refused.shortages["InsufficientMemory"]
     assert (most.wanted, most.free, most.whole) == (300.0, 200.0, 200.0)
     assert str(refused) == (
