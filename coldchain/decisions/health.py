@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from coldchain.model.app import App, HealthCheck, ReadinessCheck
+from coldchain.model.app import App, CheckProtocol, HealthCheck, ReadinessCheck
 from coldchain.model.base import Noun
 from coldchain.model.health import CheckHealth, Health, Probe, ProbeResult
 from coldchain.model.instance import Instance
@@ -18,6 +18,20 @@ FIRST_INTERVAL_SECONDS = 0.1
 """Until the first success a probe repeats at least this often, whatever its interval: a start must not wait for it."""
 JITTER = 0.1
 """Fraction of the interval by which probes are spread, so that many instances are not asked in step."""
+
+LOOPBACK = {"IPv4": "127.0.0.1", "IPv6": "::1"}
+"""Where the protocols MESOS_… find a task, from beside it."""
+
+_ASKED: dict[CheckProtocol, tuple[Literal["HTTP", "HTTPS", "TCP", "COMMAND"], bool]] = {
+    "HTTP": ("HTTP", False),
+    "HTTPS": ("HTTPS", False),
+    "TCP": ("TCP", False),
+    "COMMAND": ("COMMAND", False),
+    "MESOS_HTTP": ("HTTP", True),
+    "MESOS_HTTPS": ("HTTPS", True),
+    "MESOS_TCP": ("TCP", True),
+}
+"""What each protocol of a definition asks, and whether beside the task."""
 
 NO_ANSWER = "no answer yet"
 
@@ -38,33 +52,42 @@ def questions(app: App, instance: Instance) -> tuple[Probe, ...]:
     if instance.address is None:
         return ()
     probes = [
-        Probe(
-            instance_id=instance.id,
-            check=f"health/{index}",
-            protocol=check.protocol,
-            address=instance.address,
-            port=_health_port(app, check, instance),
-            task_id=instance.task_id if check.command is not None else "",
-            command=check.command.value if check.command is not None else "",
-            path=check.path,
-            timeout_seconds=check.timeout_seconds,
-        )
+        _health_probe(app, f"health/{index}", check, instance, instance.address)
         for index, check in enumerate(app.health_checks)
     ]
     probes += [
         Probe(
             instance_id=instance.id,
             check=f"readiness/{index}",
-            protocol="HTTP",
+            protocol=readiness.protocol,
             address=instance.address,
             port=_named_port(app, readiness.port_name, instance),
             path=readiness.path,
             timeout_seconds=readiness.timeout_seconds,
             statuses=readiness.http_status_codes_for_ready,
+            server_name=readiness.server_name,
         )
         for index, readiness in enumerate(app.readiness_checks)
     ]
     return tuple(probes)
+
+
+def _health_probe(app: App, name: str, check: HealthCheck, instance: Instance, address: str) -> Probe:
+    protocol, beside = _ASKED[check.protocol]
+    return Probe(
+        instance_id=instance.id,
+        check=name,
+        protocol=protocol,
+        address=LOOPBACK[check.ip_protocol] if beside else address,
+        port=_health_port(app, check, instance),
+        task_id=instance.task_id if beside or check.command is not None else "",
+        command=check.command.value if check.command is not None else "",
+        path=check.path,
+        timeout_seconds=check.timeout_seconds,
+        beside=beside,
+        server_name=check.server_name,
+        ignore_1xx=check.ignore_http1xx,
+    )
 
 
 def _health_port(app: App, check: HealthCheck, instance: Instance) -> int:
@@ -123,6 +146,8 @@ def observe(app: App, health: Health, check: str, result: ProbeResult, now: floa
         )
     else:
         after = msgspec.structs.replace(before, at=now, detail=result.detail)
+    if isinstance(asked, ReadinessCheck) and asked.preserve_last_response and result.response is not None:
+        after = msgspec.structs.replace(after, response=result.response)
     known[check] = after
     return msgspec.structs.replace(health, checks=tuple(known[name] for name in sorted(known)))
 

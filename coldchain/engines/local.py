@@ -120,6 +120,12 @@ class LocalEngine:
                 return await runner.execute(task_id, command, timeout_seconds)
         raise NotFound(f"task {task_id} does not run")
 
+    async def network_namespace(self, task_id: str) -> str | None:
+        for runner in self._runners.values():
+            with suppress(NotFound):
+                return await runner.network_namespace(task_id)
+        raise NotFound(f"task {task_id} does not run")
+
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         for runner in self._runners.values():
             with suppress(NotFound):

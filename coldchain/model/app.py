@@ -22,7 +22,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Text = Annotated[str, Meta(max_length=65536)]
 
 NetworkMode = Literal["host", "container", "container/bridge"]
-CheckProtocol = Literal["HTTP", "TCP", "COMMAND"]
+CheckProtocol = Literal["HTTP", "HTTPS", "TCP", "COMMAND", "MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP"]
 Balance = Literal["round_robin", "least_connections"]
 
 
@@ -111,7 +111,11 @@ class Command(Noun, frozen=True, kw_only=True):
 
 
 class HealthCheck(Noun, frozen=True, kw_only=True):
-    """A question asked for the whole life of an instance. Defaults are Marathon's."""
+    """A question asked for the whole life of an instance. Defaults are Marathon's.
+
+    `server_name`: over HTTPS the certificate must be valid for this name and lead to an authority this machine trusts;
+    None: any certificate will do. `ip_protocol`: which loopback address the protocols MESOS_… ask, beside the task.
+    """
 
     protocol: CheckProtocol = "HTTP"
     path: str = "/"
@@ -128,10 +132,15 @@ class HealthCheck(Noun, frozen=True, kw_only=True):
 
 
 class ReadinessCheck(Noun, frozen=True, kw_only=True):
-    """A question asked until it is answered once with a wanted status. Defaults are Marathon's."""
+    ip_protocol: Literal["IPv4", "IPv6"] = "IPv4"
+    server_name: Name | None = None
+    """A question asked until it is answered once with a wanted status. Defaults are Marathon's.
+
+    `preserve_last_response`: what was answered last is kept, to be read. `server_name`: as for health checks.
+    """
 
     name: str = "readinessCheck"
-    protocol: Literal["HTTP"] = "HTTP"
+    protocol: Literal["HTTP", "HTTPS"] = "HTTP"
     path: str = "/"
     port_name: str = "http-api"
     interval_seconds: PositiveSeconds = 30.0
@@ -142,6 +151,8 @@ class ReadinessCheck(Noun, frozen=True, kw_only=True):
 
 
 class UpgradeStrategy(Noun, frozen=True, kw_only=True):
+    preserve_last_response: bool = False
+    server_name: Name | None = None
     """How far capacity may fall below and rise above the wanted number during a rollout, as fractions of it."""
 
     minimum_health_capacity: Annotated[float, Meta(ge=0, le=1)] = 1.0

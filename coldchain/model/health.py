@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import msgspec
+
 from coldchain.model.base import Noun
 
 Outcome = Literal["passed", "failed", "unknown"]
@@ -9,11 +11,12 @@ Outcome = Literal["passed", "failed", "unknown"]
 
 class Probe(Noun, frozen=True, kw_only=True):
     """One question to one instance. `statuses` None: 200–399 pass. `command`: what protocol COMMAND runs beside the
-    task `task_id`, which then needs neither address nor port."""
+    task `task_id`, which then needs neither address nor port. `beside`: the address is one of that task's own network.
+    `server_name`: whom the certificate must name; None: anybody. `ignore_1xx`: such an answer says nothing."""
 
     instance_id: str
     check: str
-    protocol: Literal["HTTP", "TCP", "COMMAND"]
+    protocol: Literal["HTTP", "HTTPS", "TCP", "COMMAND"]
     address: str
     port: int
     task_id: str = ""
@@ -21,6 +24,17 @@ class Probe(Noun, frozen=True, kw_only=True):
     path: str = "/"
     timeout_seconds: float = 20.0
     statuses: tuple[int, ...] | None = None
+    beside: bool = False
+    server_name: str | None = None
+    ignore_1xx: bool = msgspec.field(default=False, name="ignore1xx")
+
+
+class Response(Noun, frozen=True, kw_only=True):
+    """What an instance answered over HTTP: the beginning of its body."""
+
+    status: int
+    content_type: str
+    body: str
 
 
 class ProbeResult(Noun, frozen=True, kw_only=True):
@@ -29,10 +43,12 @@ class ProbeResult(Noun, frozen=True, kw_only=True):
     outcome: Outcome
     detail: str = ""
     seconds: float = 0.0
+    response: Response | None = None
 
 
 class CheckHealth(Noun, frozen=True, kw_only=True):
-    """What is known of one check of one instance; `at` of the last result in seconds since the epoch."""
+    """What is known of one check of one instance; `at` of the last result in seconds since the epoch. `response`: the
+    last one, where the check wants it kept."""
 
     check: str
     passed_in_a_row: int = 0
@@ -40,6 +56,7 @@ class CheckHealth(Noun, frozen=True, kw_only=True):
     ever_passed: bool = False
     at: float = 0.0
     detail: str = ""
+    response: Response | None = None
 
 
 class Health(Noun, frozen=True, kw_only=True):

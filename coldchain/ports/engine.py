@@ -62,6 +62,11 @@ class Engine(Protocol):
         Raises `NotFound` unless the task runs, `Rejected` when it cannot be run there (no shell in the image)."""
         ...
 
+    async def network_namespace(self, task_id: str) -> str | None:
+        """Path of the network namespace in which the task talks, for who may enter it; None: the controller's own.
+        Raises `NotFound` unless the task runs."""
+        ...
+
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         """Run a program beside the task for a user, with its input and output open; `size`: with a terminal.
         Raises `NotFound` unless the task runs, `Rejected` when it cannot be run there. What does not exist may also

@@ -227,6 +227,12 @@ class FakeEngine:
             raise NotFound(f"task {task_id} does not run")
         return task.life.executes(command)
 
+    async def network_namespace(self, task_id: str) -> str | None:
+        self._answer()
+        if task_id not in self.held or self.held[task_id].status.state != "running":
+            raise NotFound(f"task {task_id} does not run")
+        return None
+
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         self._answer()
         if task_id not in self.held or self.held[task_id].status.state != "running":

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from coldchain.model.base import Noun
-from coldchain.model.health import Probe, ProbeResult
+from coldchain.model.health import Probe, ProbeResult, Response
 from coldchain.ports.clock import Clock
 from coldchain.testing.fake_engine import FakeEngine
 
@@ -44,7 +44,7 @@ class FakeProber:
             return ProbeResult(outcome="unknown", detail="the prober cannot ask: cut off")
         answer = self.answer(probe)
         waited = min(answer.delay_seconds, probe.timeout_seconds)
-        if waited and (probe.protocol == "HTTP" or answer.refuses):
+        if waited and (probe.protocol != "TCP" or answer.refuses):
             await self._clock.sleep(waited)
         if answer.refuses:
             return ProbeResult(outcome="failed", detail="connection refused", seconds=waited)
@@ -54,7 +54,12 @@ class FakeProber:
             return ProbeResult(outcome="failed", detail=f"no answer in {probe.timeout_seconds:g} s", seconds=waited)
         status = 503 if self.failing(probe) else answer.status
         passed = status in (probe.statuses if probe.statuses is not None else range(200, 400))
-        return ProbeResult(outcome="passed" if passed else "failed", detail=f"status {status}", seconds=waited)
+        return ProbeResult(
+            outcome="passed" if passed else "failed",
+            detail=f"status {status}",
+            seconds=waited,
+            response=Response(status=status, content_type="", body=""),
+        )
 
     async def close(self) -> None:
         return None

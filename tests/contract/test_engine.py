@@ -2,6 +2,7 @@
 with processes."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
@@ -16,6 +17,7 @@ from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.ports.engine import Engine
 from coldchain.ports.session import Session, Stream, TerminalSize
+from coldchain.probes.beside import open_socket
 from coldchain.runners.docker import DockerRunner, DockerSettings
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.engine_labs import (
@@ -39,9 +41,9 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     elif request.param == "process":
         lab = ProcessLab()
     else:
-        socket = str(request.getfixturevalue("docker_daemon"))
-        await ensure_image(socket)
-        lab = DockerLab(socket)
+        daemon = str(request.getfixturevalue("docker_daemon"))
+        await ensure_image(daemon)
+        lab = DockerLab(daemon)
     yield lab
     await lab.close()
 
@@ -311,6 +313,19 @@ async def test_no_command_beside_a_task_that_does_not_run(engine: Engine, watch:
     for task_id in (spec.task_id, "contract_app.unknown"):
         with pytest.raises(NotFound):
             await engine.execute(task_id, "echo fine", 5.0)
+
+
+async def test_the_network_of_a_task_can_be_entered_or_is_ours(engine: Engine, watch: Watch) -> None:
+    spec = make_spec(SERVES)
+    await engine.launch(spec)
+    await watch.until_state(spec.task_id, "running")
+    namespace = await engine.network_namespace(spec.task_id)
+    if namespace is not None:
+        (await open_socket(namespace, socket.AF_INET)).close()
+    await engine.kill(spec.task_id, 0.0)
+    await watch.until_state(spec.task_id, "killed")
+    with pytest.raises(NotFound):
+        await engine.network_namespace(spec.task_id)
 
 
 async def test_what_runs_is_adopted_after_a_restart(lab: Lab, watch: Watch) -> None:

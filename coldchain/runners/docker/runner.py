@@ -310,6 +310,13 @@ class DockerRunner:
             await session.resize(size)
         return session
 
+    async def network_namespace(self, task_id: str) -> str | None:
+        with _unavailable():
+            found = await self._inspect(task_id)
+        if found is None or not found["State"]["Running"]:
+            raise NotFound(f"task {task_id} does not run")
+        return f"/proc/{found['State']['Pid']}/ns/net"
+
     async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution:
         with _unavailable():
             found = await self._inspect(task_id)

@@ -292,6 +292,12 @@ class ProcessRunner:
             answer = await _execute(folder.path, asked)
         return Execution(exit_status=answer["exit_status"], output=answer["output"])
 
+    async def network_namespace(self, task_id: str) -> str | None:
+        known = await self._look(self._folder(task_id))
+        if known is None or known.state != "running":
+            raise NotFound(f"task {task_id} does not run")
+        return None
+
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         known = await self._look(self._folder(task_id))
         if known is None or known.state != "running":

@@ -159,6 +159,10 @@ class EngineHandle(Handle):
         await self._ask()
         return await self._world.engine.execute(task_id, command, timeout_seconds)
 
+    async def network_namespace(self, task_id: str) -> str | None:
+        await self._ask()
+        return await self._world.engine.network_namespace(task_id)
+
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         return await self._world.engine.open_session(task_id, command, size)
 
