@@ -270,6 +270,7 @@ def _health_check(app: App, check: HealthCheck, path: Path) -> Iterator[Finding]
         yield from _port_name(app, check.port_name, (*path, "portName"))
     if check.protocol.removeprefix("MESOS_") in ("HTTP", "HTTPS"):
         yield from _question(check.path, (*path, "path"))
+    yield from _server_name(check, path)
     if check.protocol == "COMMAND":
         yield from _command_check(check, given, path)
     elif check.command is not None:
@@ -288,7 +289,6 @@ def _command_check(check: HealthCheck, ports: list[str], path: Path) -> Iterator
     unread: tuple[Path, ...] = ((*path, "protocol"), (*path, "command"))
     if check.command is None or not check.command.value.strip():
         reason = 'protocol COMMAND needs what to run: {"value": "a command line for the shell"}'
-    yield from _server_name(check, path)
         yield Finding((*path, "command"), reason, needs=unread)
     for name in ports:
         yield Finding((*path, name), "a command is run beside the task, not sent to a port: leave it out", needs=unread)
@@ -304,12 +304,19 @@ def _readiness(app: App) -> Iterator[Finding]:
 def _readiness_check(app: App, check: ReadinessCheck, path: Path) -> Iterator[Finding]:
     yield from _port_name(app, check.port_name, (*path, "portName"))
     yield from _question(check.path, (*path, "path"))
+    yield from _server_name(check, path)
     if check.timeout_seconds >= check.interval_seconds:
         yield Finding(
             (*path, "timeoutSeconds"),
             f"must be below intervalSeconds ({check.interval_seconds:g})",
             needs=((*path, "intervalSeconds"),),
         )
+
+
+def _server_name(check: HealthCheck | ReadinessCheck, path: Path) -> Iterator[Finding]:
+    if check.server_name is not None and not check.protocol.endswith("HTTPS"):
+        reason = f"protocol {check.protocol} has no certificate that could name a server: use HTTPS"
+        yield Finding((*path, "serverName"), reason, needs=((*path, "protocol"),))
 
 
 def _question(path: str, where: Path) -> Iterator[Finding]:
@@ -322,7 +329,6 @@ def _routes(app: App) -> Iterator[Finding]:
     first: dict[tuple[str, str], Path] = {}
     for position, route in enumerate(app.routes):
         where: Path = ("routes", position)
-    yield from _server_name(check, path)
         yield from _route_path(route, (*where, "path"))
         yield from _port_index(app, route.port_index, (*where, "portIndex"))
         for number, domain in enumerate(route.domains):
@@ -331,12 +337,6 @@ def _routes(app: App) -> Iterator[Finding]:
             before = first.setdefault((domain, route.path), here)
             if before != here:
                 yield Finding(here, f"{shown(domain)} with path {shown(route.path)} is routed twice", needs=(before,))
-def _server_name(check: HealthCheck | ReadinessCheck, path: Path) -> Iterator[Finding]:
-    if check.server_name is not None and not check.protocol.endswith("HTTPS"):
-        reason = f"protocol {check.protocol} has no certificate that could name a server: use HTTPS"
-        yield Finding((*path, "serverName"), reason, needs=((*path, "protocol"),))
-
-
 
 
 def _route_path(route: Route, where: Path) -> Iterator[Finding]:

@@ -129,11 +129,11 @@ class HealthCheck(Noun, frozen=True, kw_only=True):
     max_consecutive_failures: Annotated[int, Meta(ge=0, le=1000)] = 3
     delay_seconds: Seconds = 0.0
     ignore_http1xx: bool = msgspec.field(default=False, name="ignoreHttp1xx")
+    ip_protocol: Literal["IPv4", "IPv6"] = "IPv4"
+    server_name: Name | None = None
 
 
 class ReadinessCheck(Noun, frozen=True, kw_only=True):
-    ip_protocol: Literal["IPv4", "IPv6"] = "IPv4"
-    server_name: Name | None = None
     """A question asked until it is answered once with a wanted status. Defaults are Marathon's.
 
     `preserve_last_response`: what was answered last is kept, to be read. `server_name`: as for health checks.
@@ -148,11 +148,11 @@ class ReadinessCheck(Noun, frozen=True, kw_only=True):
     http_status_codes_for_ready: Annotated[
         tuple[Annotated[int, Meta(ge=100, le=599)], ...], Meta(min_length=1, max_length=100)
     ] = (200,)
+    preserve_last_response: bool = False
+    server_name: Name | None = None
 
 
 class UpgradeStrategy(Noun, frozen=True, kw_only=True):
-    preserve_last_response: bool = False
-    server_name: Name | None = None
     """How far capacity may fall below and rise above the wanted number during a rollout, as fractions of it."""
 
     minimum_health_capacity: Annotated[float, Meta(ge=0, le=1)] = 1.0
