@@ -66,6 +66,7 @@ def refused(context: Context, app_id: str) -> list[dict[str, Any]]:
             "agents": one.agents,
             "reasons": one.reasons,
             "shortages": to_builtins(one.shortages),
+            "constraints": one.constraints,
             "words": str(one),
         }
         for one in found

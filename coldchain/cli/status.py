@@ -180,7 +180,7 @@ def _waiting(refused: list[dict[str, Any]]) -> list[str]:
     lines = []
     alike: dict[str, list[dict[str, Any]]] = {}
     for one in refused:
-        alike.setdefault(str((one["agents"], one["reasons"])), []).append(one)
+        alike.setdefault(str((one["agents"], one["reasons"], one["constraints"])), []).append(one)
     for group in alike.values():
         one = group[0]
         words = _("{number} of its instances fit none of {agents} agents:")
@@ -191,6 +191,8 @@ def _waiting(refused: list[dict[str, Any]]) -> list[str]:
                 wanted, free, whole = (f"{short[name]:.10g}" for name in ("wanted", "free", "whole"))
                 words = _(": {wanted} {unit} wanted, at most {free} of {whole} free")
                 line += words.format(wanted=wanted, unit=UNITS[reason], free=free, whole=whole)
+            if reason == "UnfulfilledConstraint":
+                line += ": " + ", ".join(f"{words} ({number})" for words, number in one["constraints"].items())
             lines.append(line)
     return lines
 

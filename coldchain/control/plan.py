@@ -37,7 +37,8 @@ Effect = LaunchTask | KillTask | ForgetTask | PrepareImage
 
 
 class Plan:
-    """What will be written, all or nothing, and what will be done once it is written."""
+    """What will be written, all or nothing, and what will be done once it is written. `waiting`: who may be placed, and
+    instead of whom (`placement.Waiting`)."""
 
     def __init__(self, state: State, clock: Clock, now: float) -> None:
         self._state = state
@@ -46,7 +47,7 @@ class Plan:
         self.put: dict[str, Record] = {}
         self.remove: list[Record] = []
         self.effects: list[Effect] = []
-        self.waiting: list[str] = []
+        self.waiting: dict[str, tuple[str, ...]] = {}
 
     def add(self, view: View, actions: Iterable[Action]) -> None:
         """Take in the actions of one app's decision."""
@@ -55,7 +56,7 @@ class Plan:
                 self.effects.append(_named(action, view))
                 continue
             if isinstance(action, Place):
-                self.waiting.append(action.instance_id)
+                self.waiting[action.instance_id] = action.instead_of
                 continue
             match action:
                 case Move():
@@ -109,8 +110,7 @@ class Plan:
     def place(self, placed: Placed) -> None:
         """Record where an instance goes; it is launched once that is written."""
         moved = lives.move(self._instance(placed.instance_id), "launching", self._now, f"placed on {placed.agent}")
-        moved = msgspec.structs.replace(moved, agent=placed.agent, address=placed.address, host_ports=placed.host_ports)
-        self._put(moved)
+        self._put(placed.settled(moved))
 
     def _create(self, view: View, action: CreateInstances) -> None:
         assert view.wanted is not None

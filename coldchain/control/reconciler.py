@@ -296,14 +296,19 @@ class Reconciler:
         if not plan.waiting:
             return
         instances = plan.instances()
-        waiting = [Waiting(instance=instances[name], app=plan.app_of(instances[name])) for name in plan.waiting]
+        waiting = [
+            Waiting(instance=instances[name], app=version.app, instead_of=instead_of)
+            for name, instead_of in plan.waiting.items()
+            if (version := self._state.wanted(instances[name].app_id)) is not None
+        ]
         held = [(one, plan.app_of(one)) for one in instances.values() if one.agent is not None]
         placed, refused = place(waiting, self._tasks.offers, held)
         for one in placed:
             plan.place(one)
         self.refused.update({one.instance_id: one for one in refused})
         for why in refused:
-            if why.instance_id not in before or before[why.instance_id].reasons != why.reasons:
+            told = before.get(why.instance_id)
+            if told is None or (told.reasons, told.constraints) != (why.reasons, why.constraints):
                 self.on_refused(why)
 
     def _launch(self, instance_id: str) -> None:

@@ -74,9 +74,10 @@ class PrepareImage(Action, frozen=True, kw_only=True):
 
 
 class Place(Action, frozen=True, kw_only=True):
-    """The instance may be placed on an offer."""
+    """The instance may be placed on an offer. `instead_of` as in `placement.Waiting`."""
 
     instance_id: str
+    instead_of: tuple[str, ...] = ()
 
 
 class LaunchTask(Action, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
+from coldchain.decisions import constraint as constraints
 from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.deployment import Deployment, Holder
@@ -65,7 +66,9 @@ def step(
     served_old = [one for one in old if one.id not in never_served]
     kept = max(0, app.instances - new) if new is not None and not held else 0
     surplus = len(good) + min(kept, len(served_old)) - app.instances
-    departures.let_go(_scale_down_order(good, config_id, unhealthy), f"scaled to {app.instances}", surplus)
+    if surplus > 0:
+        order = _scale_down_order(good, app, config_id, unhealthy, surplus)
+        departures.let_go(order, f"scaled to {app.instances}", surplus)
     if not held:
         departures.let_go(
             _first_to_replace(served_old, unhealthy), "replaced by a newer version", len(served_old) - kept
@@ -141,8 +144,11 @@ class _Departures:
         self.leave: list[tuple[str, str]] = []
 
     def let_go(self, candidates: Sequence[Instance], cause: str, most: int) -> None:
-        """Let the first `most` candidates leave, but for those that are needed."""
-        for one in candidates[: max(0, most)]:
+        """Let so many of the candidates leave, the first that are not needed."""
+        already = len(self.leave)
+        for one in candidates:
+            if len(self.leave) - already >= most:
+                return
             healthy = one.id not in self._unhealthy
             if one.in_rotation and (self._spare <= 0 or (healthy and self._spare_healthy <= 0)):
                 continue
@@ -151,18 +157,27 @@ class _Departures:
             self.leave.append((one.id, cause))
 
 
-def _scale_down_order(good: Iterable[Instance], config_id: str, unhealthy: Collection[str]) -> list[Instance]:
-    """Those that give no capacity first, then other configurations, then the youngest (Marathon's default)."""
-    return sorted(
+def _scale_down_order(
+    good: Iterable[Instance], app: App, config_id: str, unhealthy: Collection[str], surplus: int
+) -> list[Instance]:
+    """Those that wait for a place first, then as many of the surplus as constraints say something about, then those
+    that give no capacity, then other configurations, then the youngest or the oldest, as the app has it."""
+    older_first = 1 if app.kill_selection == "OLDEST_FIRST" else -1
+    order = sorted(
         good,
         key=lambda one: (
             one.in_rotation,
             one.id not in unhealthy,
             one.version_id == config_id,
-            -one.created_at,
+            older_first * one.created_at,
             one.id,
         ),
     )
+    homeless = [one for one in order if one.agent is None]
+    settled = [one for one in order if one.agent is not None]
+    chosen = constraints.first_to_leave(app.constraints, settled, max(0, surplus - len(homeless)))
+    ids = {one.id for one in chosen}
+    return [*homeless, *chosen, *(one for one in settled if one.id not in ids)]
 
 
 def _first_to_replace(old: Iterable[Instance], unhealthy: Collection[str]) -> list[Instance]:

@@ -1,9 +1,13 @@
 """placement: which offer a waiting instance takes, and why it takes none."""
 
+from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from coldchain.decisions.address import next_address, next_ports
+from coldchain.decisions.constraint import Neighbours, values_of
 from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.instance import Instance
@@ -11,23 +15,37 @@ from coldchain.model.offer import Offer
 
 
 class Waiting(Noun, frozen=True, kw_only=True):
-    """An instance that is to be placed, with the app it is a copy of."""
+    """An instance that is to be placed, with the app as it is wanted now. `instead_of`: ids of instances of the app
+    that leave once others serve: constraints do not count them, or nobody could take their place before they go."""
 
     instance: Instance
     app: App
+    instead_of: tuple[str, ...] = ()
 
 
 class Placed(Noun, frozen=True, kw_only=True):
-    """Where an instance goes, with what it gets there."""
+    """Where an instance goes, with what it gets there. `constraint_values` as in `Instance`."""
 
     instance_id: str
     agent: str
     address: str | None
     host_ports: tuple[int, ...]
+    constraint_values: dict[str, str] = {}
+
+    def settled(self, instance: Instance) -> Instance:
+        """The instance with what it gets."""
+        return msgspec.structs.replace(
+            instance,
+            agent=self.agent,
+            address=self.address,
+            host_ports=self.host_ports,
+            constraint_values=self.constraint_values,
+        )
 
 
 REASONS = {
     "UnfulfilledTarget": "another target",
+    "UnfulfilledConstraint": "a constraint of the app",
     "InsufficientCpus": "too few cpus",
     "InsufficientMemory": "too little memory",
     "InsufficientDisk": "too little disk",
@@ -37,6 +55,7 @@ REASONS = {
 """Why an agent is excluded: in Marathon's words, and in plain ones."""
 FUNNEL = (
     "UnfulfilledTarget",
+    "UnfulfilledConstraint",
     "InsufficientCpus",
     "InsufficientMemory",
     "InsufficientDisk",
@@ -69,14 +88,16 @@ class Unused(Noun, frozen=True, kw_only=True):
 
 class Refused(Noun, frozen=True, kw_only=True):
     """Why an instance goes nowhere: how many of the `agents` each reason excluded; one may have several reasons.
-    `shortages` by reason, where it is one of numbers. `sifted`: each agent by the first of its reasons, as FUNNEL has
-    them. `unused`: some of the agents, those with most memory left first."""
+    `shortages` by reason, where it is one of numbers. `constraints`: how many agents each constraint excluded, by its
+    words. `sifted`: each agent by the first of its reasons, as FUNNEL has them. `unused`: some of the agents, those
+    with most memory left first."""
 
     instance_id: str
     app_id: str
     agents: int
     reasons: dict[str, int]
     shortages: dict[str, Shortage] = {}
+    constraints: dict[str, int] = {}
     sifted: dict[str, int] = {}
     unused: tuple[Unused, ...] = ()
 
@@ -84,11 +105,13 @@ class Refused(Noun, frozen=True, kw_only=True):
         if not self.agents:
             return "it fits no agent: none offers anything"
         counted = ", ".join(
-            f"{REASONS[reason]} on {count}{self._numbers(reason)}" for reason, count in self.reasons.items()
+            f"{REASONS[reason]} on {count}{self._details(reason)}" for reason, count in self.reasons.items()
         )
         return f"it fits none of {self.agents} agents: {counted}"
 
-    def _numbers(self, reason: str) -> str:
+    def _details(self, reason: str) -> str:
+        if reason == "UnfulfilledConstraint":
+            return f" ({', '.join(f'{words}: {count}' for words, count in self.constraints.items())})"
         short = self.shortages.get(reason)
         if short is None:
             return ""
@@ -131,6 +154,12 @@ class _Free:
             if free + 1e-9 < wanted
         }
 
+    def unused(self, reasons: tuple[str, ...]) -> Unused:
+        """What it has left, and why that is not for an instance."""
+        left = (max(0.0, round(free, 6)) for free in (self.cpus, self.mem, self.disk))
+        cpus, mem, disk = left
+        return Unused(agent=self.offer.agent, cpus=cpus, mem=mem, disk=disk, reasons=reasons)
+
     def fit(self, waiting: Waiting) -> Placed | str:
         """Where it could go, or why not, once there is enough of all resources."""
         app = waiting.app
@@ -145,61 +174,156 @@ class _Free:
         return Placed(instance_id=waiting.instance.id, agent=self.offer.agent, address=address, host_ports=ports)
 
 
+class _Copies:
+    """Where the instances of one app are that a waiting one is to be kept apart from. `everywhere`: of any version, by
+    agent; `alike`: those of its own, which are what counts in the end."""
+
+    def __init__(self, one: Waiting, others: Iterable[Instance]) -> None:
+        self.app = one.app
+        self.everywhere: Counter[str | None] = Counter()
+        self.alike: Counter[str | None] = Counter()
+        compared: list[Instance] = []
+        for other in others:
+            self.everywhere[other.agent] += 1
+            if other.version_id == one.instance.version_id:
+                self.alike[other.agent] += 1
+                if other.id not in one.instead_of:
+                    compared.append(other)
+        self.neighbours = Neighbours(one.app, compared)
+        self.refused: Refused | None = None
+
+    def add(self, placed: Placed) -> None:
+        self.everywhere[placed.agent] += 1
+        self.alike[placed.agent] += 1
+        self.neighbours.add(placed.constraint_values)
+
+
+class _Unfit(Noun, frozen=True, kw_only=True):
+    """Why an agent is not fit for an instance."""
+
+    unused: Unused
+    shortages: dict[str, Shortage] = {}
+    constraints: tuple[str, ...] = ()
+
+
+class _Agents:
+    """The agents of one target, those with the most memory left first."""
+
+    def __init__(self, agents: Iterable[_Free]) -> None:
+        self._agents = list(agents)
+        self._order = sorted((-agent.mem, number) for number, agent in enumerate(self._agents))
+        self._numbers = {agent.offer.agent: number for number, agent in enumerate(self._agents)}
+
+    def place(self, one: Waiting, copies: _Copies) -> Placed | None:
+        """On the first that is fit: those with the fewest instances of the app come first, then those with the most
+        memory left. Few are looked at as long as there is room."""
+        for number in self._candidates(copies):
+            agent = self._agents[number]
+            values = values_of(one.app, agent.offer)
+            if copies.neighbours.excluded_by(values) or agent.shortages(one.app):
+                continue
+            fit = agent.fit(one)
+            if isinstance(fit, str):
+                continue
+            placed = msgspec.structs.replace(fit, constraint_values=values) if values else fit
+            self._take(number, placed, one.app)
+            copies.add(placed)
+            return placed
+        return None
+
+    def unfit(self, one: Waiting, copies: _Copies) -> Iterator[_Unfit]:
+        """What each says against an instance that goes nowhere."""
+        for _, number in self._order:
+            agent = self._agents[number]
+            excluded = tuple(copies.neighbours.excluded_by(values_of(one.app, agent.offer)))
+            short = agent.shortages(one.app)
+            reasons = [*(["UnfulfilledConstraint"] if excluded else []), *short]
+            if not reasons and isinstance(fit := agent.fit(one), str):
+                reasons = [fit]
+            yield _Unfit(unused=agent.unused(tuple(reasons)), shortages=short, constraints=excluded)
+
+    def of_another_target(self) -> list[_Unfit]:
+        return [_Unfit(unused=agent.unused(("UnfulfilledTarget",))) for agent in self._agents]
+
+    def _candidates(self, copies: _Copies) -> Iterator[int]:
+        """With a GROUP_BY all are compared by their groups; else those without an instance of the app are the first."""
+        if any(text[1] == "GROUP_BY" for text in copies.app.constraints):
+            yield from (number for _, number in sorted(self._order, key=lambda pair: self._rank(pair[1], copies)))
+            return
+        for _, number in self._order:
+            if self._agents[number].offer.agent not in copies.everywhere:
+                yield number
+        taken = [self._numbers[name] for name in copies.everywhere if name in self._numbers]
+        yield from sorted(taken, key=lambda number: (self._rank(number, copies), -self._agents[number].mem, number))
+
+    def _rank(self, number: int, copies: _Copies) -> tuple[tuple[int, ...], int, int]:
+        offer = self._agents[number].offer
+        crowd = copies.neighbours.crowd(values_of(copies.app, offer))
+        return crowd, copies.alike[offer.agent], copies.everywhere[offer.agent]
+
+    def _take(self, number: int, placed: Placed, app: App) -> None:
+        agent = self._agents[number]
+        del self._order[bisect_left(self._order, (-agent.mem, number))]
+        agent.take(placed.address, placed.host_ports, app)
+        insort(self._order, (-agent.mem, number))
+
+
 def place(
     waiting: Iterable[Waiting], offers: Sequence[Offer], held: Iterable[tuple[Instance, App]]
 ) -> tuple[list[Placed], list[Refused]]:
-    """Place the waiting instances, oldest first, each on the agent with the most memory left.
+    """Place the waiting instances, oldest first, within their constraints, away from other instances of their app, and
+    where the most memory is left.
 
     `held` are all instances that are on an agent, with their app; a stopped one on record holds no resources but
     still its address and ports, because a stale gateway may know them.
     """
-    by_agent: dict[str | None, list[tuple[Instance, App]]] = {}
+    queue = sorted(waiting, key=lambda one: (one.instance.created_at, one.instance.id))
+    on_agent: dict[str | None, list[tuple[Instance, App]]] = {}
+    of_app: dict[str, list[Instance]] = {one.app.id: [] for one in queue}
     for instance, app in held:
-        by_agent.setdefault(instance.agent, []).append((instance, app))
-    free = [_Free(offer, by_agent.get(offer.agent, ())) for offer in offers]
+        on_agent.setdefault(instance.agent, []).append((instance, app))
+        if instance.live and instance.app_id in of_app:
+            of_app[instance.app_id].append(instance)
+    targets: dict[str, list[_Free]] = {one.instance.target: [] for one in queue}
+    for offer in offers:
+        targets.setdefault(offer.target, []).append(_Free(offer, on_agent.get(offer.agent, ())))
+    agents = {target: _Agents(free) for target, free in targets.items()}
+    known: dict[tuple[str, ...], _Copies] = {}
     placed: list[Placed] = []
     refused: list[Refused] = []
-    for one in sorted(waiting, key=lambda one: (one.instance.created_at, one.instance.id)):
-        unfit: list[tuple[_Free, tuple[str, ...], dict[str, Shortage]]] = []
-        for candidate in sorted(free, key=lambda agent: -agent.mem):
-            if candidate.offer.target != one.instance.target:
-                unfit.append((candidate, ("UnfulfilledTarget",), {}))
-                continue
-            if short := candidate.shortages(one.app):
-                unfit.append((candidate, tuple(short), short))
-                continue
-            fit = candidate.fit(one)
-            if isinstance(fit, Placed):
-                candidate.take(fit.address, fit.host_ports, one.app)
-                placed.append(fit)
-                break
-            unfit.append((candidate, (fit,), {}))
-        else:
-            refused.append(_refused(one, unfit))
+    for one in queue:
+        key = (one.app.id, one.instance.version_id, one.instance.target, *one.instead_of)
+        if key not in known:
+            known[key] = _Copies(one, of_app[one.app.id])
+        copies = known[key]
+        found = None if copies.refused else agents[one.instance.target].place(one, copies)
+        if found is not None:
+            placed.append(found)
+            continue
+        # Nobody gives anything back meanwhile, so that what is said of one holds for all that are like it.
+        copies.refused = copies.refused or _refused(one, copies, agents)
+        refused.append(msgspec.structs.replace(copies.refused, instance_id=one.instance.id))
     return placed, refused
 
 
-def _refused(one: Waiting, unfit: Sequence[tuple[_Free, tuple[str, ...], dict[str, Shortage]]]) -> Refused:
+def _refused(one: Waiting, copies: _Copies, agents: Mapping[str, _Agents]) -> Refused:
     """What all agents say against the instance, together."""
+    unfit = list(agents[one.instance.target].unfit(one, copies))
+    for target, others in agents.items():
+        unfit += others.of_another_target() if target != one.instance.target else ()
+    unfit.sort(key=lambda agent: -agent.unused.mem)
     shortages: dict[str, Shortage] = {}
-    for _, _, short in unfit:
-        for reason, shortage in short.items():
+    for agent in unfit:
+        for reason, shortage in agent.shortages.items():
             shortages[reason] = max(shortage, shortages.get(reason, shortage), key=lambda known: known.free)
+    unused = [agent.unused for agent in unfit]
     return Refused(
         instance_id=one.instance.id,
         app_id=one.app.id,
         agents=len(unfit),
-        reasons=dict(Counter(reason for _, reasons, _ in unfit for reason in reasons).most_common()),
+        reasons=dict(Counter(reason for agent in unused for reason in agent.reasons).most_common()),
         shortages=shortages,
-        sifted=dict(Counter(min(reasons, key=FUNNEL.index) for _, reasons, _ in unfit)),
-        unused=tuple(
-            Unused(
-                agent=agent.offer.agent,
-                cpus=max(0.0, round(agent.cpus, 6)),
-                mem=max(0.0, round(agent.mem, 6)),
-                disk=max(0.0, round(agent.disk, 6)),
-                reasons=reasons,
-            )
-            for agent, reasons, _ in unfit[:UNUSED_KEPT]
-        ),
+        constraints=dict(Counter(words for agent in unfit for words in agent.constraints).most_common()),
+        sifted=dict(Counter(min(agent.reasons, key=FUNNEL.index) for agent in unused)),
+        unused=tuple(unused[:UNUSED_KEPT]),
     )

@@ -129,7 +129,7 @@ class _World:
         self._offers, self._others, self._now = offers, others, now
         self._instances = {one.id: one for one in view.instances}
         self._old = {one.id for one in view.instances if one.live and one.version_id != self._wanted.config_id}
-        self._waiting: list[str] = []
+        self._waiting: dict[str, tuple[str, ...]] = {}
         self._steps: list[Step] = []
         self._round = self._created = self._looks = 0
         self._peak_live, self._peak_need = 0, Resources()
@@ -195,7 +195,7 @@ class _World:
             case ForgetTask():
                 self._see(action.instance_id, None)
             case Place():
-                self._waiting.append(action.instance_id)
+                self._waiting[action.instance_id] = action.instead_of
                 return False
             case RecordFailure():
                 backoff = action.backoff or self._view.backoff
@@ -247,17 +247,18 @@ class _World:
             self._add(SHOWN[phase], why, name)
 
     def _place(self) -> bool:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, {}
         if not waiting:
             return False
-        asked = [Waiting(instance=self._instances[name], app=self._wanted.app) for name in waiting]
+        asked = [
+            Waiting(instance=self._instances[name], app=self._wanted.app, instead_of=instead_of)
+            for name, instead_of in waiting.items()
+        ]
         own = [(one, self._app_of(one)) for one in self._instances.values() if one.agent is not None]
         placed, refused = place(asked, self._offers, [*self._others, *own])
         for one in placed:
             there = self._instances[one.instance_id]
-            self._instances[one.instance_id] = msgspec.structs.replace(
-                there, agent=one.agent, address=one.address, host_ports=one.host_ports
-            )
+            self._instances[one.instance_id] = one.settled(there)
             self._move(one.instance_id, "launching", f"placed on {one.agent}")
         for no in refused:
             said = self._seen.get(no.instance_id, Seen()).trouble

@@ -204,13 +204,14 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
         yield PrepareImage(version_id=wanted.config_id, cause="before the first old instance leaves")
         return
     verdicts = {one.id: view.seen[one.id].verdict for one in instances if one.id in view.seen}
+    condemned = {name for name, verdict in verdicts.items() if verdict.condemned and not view.brake}
     stage = rollouts.stage(view.deployment, wanted.app, _former(view))
     step = deployments.step(
         wanted.app,
         wanted.config_id,
         instances,
         unhealthy=[name for name, verdict in verdicts.items() if verdict.standing == "unhealthy"],
-        condemned=[name for name, verdict in verdicts.items() if verdict.condemned and not view.brake],
+        condemned=condemned,
         replacing=view.deployment is not None,
         held=bool(view.brake) or (view.deployment is not None and view.deployment.paused_by is not None),
         new=stage.new if stage else None,
@@ -232,9 +233,10 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
         return
     if step.launch:
         yield CreateInstances(count=step.launch, version_id=wanted.config_id, cause=_cause(view))
+    instead_of = tuple(one.id for one in instances if one.wanted and (one.id in condemned or one.asked_to_leave))
     for one in instances:
         if one.phase == "scheduled" and one.id not in leaving:
-            yield Place(instance_id=one.id, cause=_cause(view))
+            yield Place(instance_id=one.id, instead_of=instead_of, cause=_cause(view))
 
 
 def _cause(view: View) -> str:

@@ -18,7 +18,7 @@ _ANSWERED = """
     version versionInfo tasks tasksStaged tasksRunning tasksHealthy tasksUnhealthy deployments lastTaskFailure
 """
 _LATER = """
-    acceptedResourceRoles apps constraints dependencies executor gpus groups ipAddress killSelection linuxInfo
+    acceptedResourceRoles apps dependencies executor gpus groups ipAddress linuxInfo
     ports requirePorts residency resourceLimits role storeUrls taskStats tty unreachableStrategy uris
 """
 EXPLAINED = dict.fromkeys(_ANSWERED.split(), "is part of answers only: leave it out")
@@ -129,6 +129,7 @@ def _normalised(app: App) -> App:
         id=_absolute(app.id),
         health_checks=tuple(_with_port(check) for check in app.health_checks),
         routes=tuple(_plain(route) for route in app.routes),
+        constraints=tuple(_constraint(one) for one in app.constraints),
     )
 
 
@@ -142,6 +143,11 @@ def _with_port(check: HealthCheck) -> HealthCheck:
     if check.port_index is None and check.port_name is None and check.port is None:
         return structs.replace(check, port_index=0)
     return check
+
+
+def _constraint(text: tuple[str, ...]) -> tuple[str, ...]:
+    """With its operator in capitals, and without an empty value; () stands for one that could not be read."""
+    return (*text[:1], *(operator.upper() for operator in text[1:2]), *filter(None, text[2:]))
 
 
 def _plain(route: Route) -> Route:

@@ -84,6 +84,7 @@ def instance_refused_event(refused: Refused, at: float) -> dict[str, Any]:
         "runSpecId": refused.app_id,
         "agents": refused.agents,
         "reasons": refused.reasons,
+        "constraints": refused.constraints,
         "message": str(refused),
     }
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from coldchain.documents.constraint_rules import constraint_findings
 from coldchain.documents.findings import Finding, Path, closest, shown
 from coldchain.model.app import App, Fetch, HealthCheck, ReadinessCheck, Route
 
@@ -44,6 +45,7 @@ def app_findings(app: App) -> Iterator[Finding]:
     yield from _readiness(app)
     yield from _routes(app)
     yield from _rollout(app)
+    yield from constraint_findings(app)
 
 
 def _id(app: App) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from coldchain.model.app import App
@@ -42,6 +42,11 @@ class LocalEngineSettings:
     port_first: int = 31000
     port_last: int = 32000
     """Host ports to give away, both ends included; Mesos's default range."""
+
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    region: str | None = None
+    zone: str | None = None
+    """As in `Offer`."""
 
 
 class LocalEngine:
@@ -81,6 +86,9 @@ class LocalEngine:
                 disk=max(0.0, disk.total // MIB - settings.disk_reserve_mib),
                 port_ranges=((settings.port_first, settings.port_last),),
                 subnet=subnet,
+                attributes=dict(settings.attributes),
+                region=settings.region,
+                zone=settings.zone,
             ),
         )
 

@@ -24,6 +24,12 @@ Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells wheth
 Socket = Annotated[str, typer.Option(envvar="COLDCHAIN_DOCKER_SOCKET", help="Unix socket of the Docker Engine.")]
 Agent = Annotated[str | None, typer.Option(help="Name of this machine; its host name if not given.")]
 Factor = Annotated[float, typer.Option(min=0.01, help="Offered cpus for each core.")]
+Attributes = Annotated[
+    list[str] | None,
+    typer.Option("--attribute", help="NAME=VALUE that constraints of apps can compare; may be repeated."),
+]
+Region = Annotated[str | None, typer.Option(help="Where this machine stands, for constraints on @region.")]
+Zone = Annotated[str | None, typer.Option(help="Where it stands within the region, for constraints on @zone.")]
 Publish = Annotated[str, typer.Option(help="Address on which host ports of containers are published.")]
 Credentials = Annotated[Path | None, typer.Option(help="Docker config.json with the entries that pullConfig names.")]
 
@@ -68,6 +74,9 @@ def up(
     docker_socket: Socket = DEFAULT_DOCKER,
     agent: Agent = None,
     cpu_factor: Factor = 1.0,
+    attribute: Attributes = None,
+    region: Region = None,
+    zone: Zone = None,
     publish_address: Publish = "127.0.0.1",
     docker_credentials: Credentials = None,
     cgroup_parent: Cgroups = "coldchain",
@@ -92,6 +101,9 @@ def up(
         gateway_status=gateway_status,
         docker_socket=docker_socket,
         cpu_factor=cpu_factor,
+        attributes=tuple(attribute or ()),
+        region=region,
+        zone=zone,
         publish_address=publish_address,
         docker_credentials=docker_credentials,
         cgroup_parent=cgroup_parent,

@@ -13,7 +13,7 @@ from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
 from coldchain.control.gateway import feed_gateway
 from coldchain.documents import keys
-from coldchain.engines.local import LocalEngine, LocalEngineSettings
+from coldchain.engines.local import LocalEngine
 from coldchain.gateway.process import NginxProcess
 from coldchain.gateway.push import NginxGateway
 from coldchain.main.settings import PlatformSettings
@@ -60,6 +60,7 @@ class Platform:
 async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
     """Open the store and read it; only the registry listens yet, and an error leaves nothing behind."""
     gateway_settings, docker = settings.gateway_settings(), settings.docker_settings()
+    offered = settings.engine_settings()
     store = await asyncio.to_thread(_open_store, settings)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(store.close)
@@ -69,7 +70,6 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
         controller_id = await _controller_id(store, clock)
         runner = DockerRunner(client, controller_id, settings.agent, docker)
         closing.push_async_callback(runner.close)
-        offered = LocalEngineSettings(cpu_factor=settings.cpu_factor, disk_path=settings.data)
         process = ProcessRunner(settings.data / "tasks" / controller_id, settings.process_settings())
         closing.push_async_callback(process.close)
         engine = LocalEngine(settings.agent, {"docker": runner, "process": process}, offered, subnet=runner.subnet)

@@ -2,12 +2,15 @@
 
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from coldchain.decisions.admission import Policy
+from coldchain.decisions.constraint import HOSTNAME, scalar_text
+from coldchain.engines.local import LocalEngineSettings
 from coldchain.gateway.settings import GatewaySettings
 from coldchain.model.errors import InvalidDocument, Problem
 from coldchain.runners.docker.settings import DockerSettings
@@ -15,6 +18,8 @@ from coldchain.runners.process.settings import FetchSettings, ProcessSettings
 
 DEFAULT_DATA = Path("/var/lib/coldchain")
 DEFAULT_DOCKER = "/var/run/docker.sock"
+ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+ATTRIBUTE_CHARACTERS_MAX = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,15 @@ class PlatformSettings:
 
     cpu_factor: float = 1.0
     """Offered cpus for each core."""
+
+    attributes: tuple[str, ...] = ()
+    """What constraints can compare of this machine, as NAME=VALUE."""
+
+    region: str | None = None
+    """Where this machine stands, for constraints on `@region`."""
+
+    zone: str | None = None
+    """Where this machine stands within its region, for constraints on `@zone`."""
 
     publish_address: str = "127.0.0.1"
     """Address on which host ports of containers are published."""
@@ -126,6 +140,16 @@ class PlatformSettings:
             overrides=self.overrides,
         )
 
+    def engine_settings(self) -> LocalEngineSettings:
+        """Raises InvalidDocument for an attribute that no constraint could name."""
+        return LocalEngineSettings(
+            cpu_factor=self.cpu_factor,
+            disk_path=self.data,
+            attributes=_attributes(self.attributes),
+            region=self.region,
+            zone=self.zone,
+        )
+
     def process_settings(self) -> ProcessSettings:
         return ProcessSettings(
             cgroup_parent=self.cgroup_parent,
@@ -137,6 +161,23 @@ class PlatformSettings:
 def _names(paths: Iterable[Path]) -> tuple[str, ...]:
     """Absolute, each as it was given and as the machine knows it."""
     return tuple(dict.fromkeys(name for one in paths for name in (os.path.abspath(one), os.path.realpath(one))))
+
+
+def _attributes(given: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    problems: list[str] = []
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not separator or not ATTRIBUTE_NAME.fullmatch(name) or not 0 < len(value) <= ATTRIBUTE_CHARACTERS_MAX:
+            problems.append(f"{text!r} is not NAME=VALUE, with a name of letters, digits, `_`, `.` and `-`")
+        elif name in HOSTNAME:
+            problems.append(f"{name} is the name of this machine: --agent gives it")
+        elif name in found:
+            problems.append(f"{name} is given twice")
+        found[name] = scalar_text(value)
+    if problems:
+        raise InvalidDocument([Problem(path="--attribute", reason=reason) for reason in problems])
+    return found
 
 
 def _address(text: str, option: str) -> tuple[str, int]:

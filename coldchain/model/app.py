@@ -20,10 +20,13 @@ Seconds = Annotated[float, Meta(ge=0, le=YEAR_SECONDS)]
 PositiveSeconds = Annotated[float, Meta(gt=0, le=YEAR_SECONDS)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Text = Annotated[str, Meta(max_length=65536)]
+ConstraintText = Annotated[tuple[Annotated[str, Meta(max_length=255)], ...], Meta(min_length=2, max_length=3)]
+"""Field, operator and perhaps a value: `decisions.constraint` says what they mean."""
 
 NetworkMode = Literal["host", "container", "container/bridge"]
 CheckProtocol = Literal["HTTP", "HTTPS", "TCP", "COMMAND", "MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP"]
 Balance = Literal["round_robin", "least_connections"]
+KillSelection = Literal["YOUNGEST_FIRST", "OLDEST_FIRST"]
 
 
 class Parameter(Noun, frozen=True, kw_only=True):
@@ -228,6 +231,8 @@ class App(Noun, frozen=True, kw_only=True):
     labels: dict[Name, Text] = {}
     health_checks: tuple[HealthCheck, ...] = ()
     readiness_checks: tuple[ReadinessCheck, ...] = ()
+    constraints: Annotated[tuple[ConstraintText, ...], Meta(max_length=100)] = ()
+    kill_selection: KillSelection = "YOUNGEST_FIRST"
     upgrade_strategy: UpgradeStrategy = UpgradeStrategy()
     backoff_seconds: Seconds = 1.0
     backoff_factor: Annotated[float, Meta(ge=1, le=1000)] = 1.15
@@ -281,7 +286,7 @@ class App(Noun, frozen=True, kw_only=True):
 
 
 def same_configuration(left: App, right: App) -> bool:
-    """True when a task of one serves as a task of the other: all but the number of instances and the way a version
-    takes over is equal."""
-    same = {"instances": left.instances, "rollout": left.rollout}
-    return left == msgspec.structs.replace(right, **same)
+    """True when a task of one serves as a task of the other: all but the number of instances, who of them leaves first
+    and the way a version takes over is equal."""
+    same = ("instances", "kill_selection", "rollout")
+    return left == msgspec.structs.replace(right, **{name: getattr(left, name) for name in same})

@@ -4,7 +4,11 @@ from coldchain.model.base import Noun
 
 
 class Offer(Noun, frozen=True, kw_only=True):
-    """Free resources of one agent. cpus in shares of a core, mem and disk in MiB; ports as inclusive ranges."""
+    """Free resources of one agent. cpus in shares of a core, mem and disk in MiB; ports as inclusive ranges.
+
+    `attributes`: what its operator says of the agent, for constraints to compare; numbers with at most three decimals
+    and without zeros at their end. `region`, `zone`: where it stands, None where nobody said so.
+    """
 
     agent: str
     target: str
@@ -14,3 +18,6 @@ class Offer(Noun, frozen=True, kw_only=True):
     disk: float
     port_ranges: tuple[tuple[int, int], ...] = ()
     subnet: str | None = None
+    attributes: dict[str, str] = {}
+    region: str | None = None
+    zone: str | None = None

@@ -151,7 +151,7 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
     ({"HealthChecks": []}, "/HealthChecks", "is not a field of this object", "healthChecks"),
     ({"zzz": 1}, "/zzz", "is not a field of this object", None),
     ({"a/b~c": 1}, "/a~1b~0c", "is not a field of this object", None),
-    ({"constraints": []}, "/constraints", "Coldchain does not have yet", None),
+    ({"residency": {}}, "/residency", "Coldchain does not have yet", None),
     ({"tasksRunning": 1}, "/tasksRunning", "part of answers only", None),
     ({"cpus": "1"}, "/cpus", "must be a number, not the text '1'", None),
     ({"cpus": True}, "/cpus", "must be a number, not true", None),

@@ -60,12 +60,15 @@ async def fixed_subnet() -> str | None:
 
 
 async def test_the_offer() -> None:
-    settings = LocalEngineSettings(cpu_factor=2.0, memory_reserve_mib=1e9, port_first=100, port_last=200)
+    settings = LocalEngineSettings(
+        cpu_factor=2.0, memory_reserve_mib=1e9, port_first=100, port_last=200, attributes={"rack": "r1"}, zone="z1"
+    )
     (offer,) = await LocalEngine("box", {}, settings, subnet=fixed_subnet, target="edge").offers()
     assert (offer.agent, offer.hostname, offer.target) == ("box", "box", "edge")
     assert offer.cpus >= 2.0
     assert offer.mem == 0.0
     assert (offer.port_ranges, offer.subnet) == (((100, 200),), "10.201.0.0/16")
+    assert (offer.attributes, offer.region, offer.zone) == ({"rack": "r1"}, None, "z1")
 
 
 async def test_runners_are_merged() -> None:

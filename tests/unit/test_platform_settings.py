@@ -38,3 +38,16 @@ def test_groups_are_restricted_and_overrides_forbidden() -> None:
     policy = PlatformSettings(restricted_groups=("/",), overrides=False).admission_policy()
     assert {one.rule for one in judge(decode_app(container()), policy)} >= {"restricted-user", "restricted-image"}
     assert not policy.overrides
+
+
+def test_attributes_are_written_as_constraints_compare_them() -> None:
+    settings = PlatformSettings(attributes=("rack=r1", "level=0.80", "kind=a=b"), region="north", zone="n1")
+    offered = settings.engine_settings()
+    assert offered.attributes == {"rack": "r1", "level": "0.8", "kind": "a=b"}
+    assert (offered.region, offered.zone) == ("north", "n1")
+
+
+@pytest.mark.parametrize("given", [("rack",), ("rack=",), ("@zone=z",), ("=r1",), ("hostname=a",), ("a=1", "a=2")])
+def test_attributes_that_no_constraint_could_name_are_refused(given: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidDocument, match="--attribute"):
+        PlatformSettings(attributes=given).engine_settings()
