@@ -8,7 +8,7 @@ from aiohttp import web
 from coldchain.api.context import Context, context_of, unknown_app
 from coldchain.api.exchange import answer, app_id_of, authorize, body_of, caller_of, change_answer, flag, overrides_of
 from coldchain.api.selectors import app_selector
-from coldchain.documents.answers import overrides_answer
+from coldchain.documents.answers import OWN, definition_answer, overrides_answer, version_answer
 from coldchain.documents.application import decode_app, encode_app, merge_app
 from coldchain.documents.events import api_post_event
 from coldchain.model.app import App
@@ -24,11 +24,16 @@ async def list_apps(request: web.Request) -> web.Response:
     context = context_of(request)
     query = request.query
     chosen = app_selector(query.get("id"), query.get("cmd"), query.get("label"))
-    embed = set(query.getall("embed", []))
-    tasks = bool(embed & {"apps.tasks", "apps.failures"})
-    failure = bool(embed & {"apps.lastTaskFailure", "apps.failures"})
+    embed = {"counts", "deployments", *embedded(request)}
     app_ids = sorted(app.id for app in context.controller.state.wanted_apps() if chosen(app))
-    return answer({"apps": [context.app(app_id, tasks=tasks, failure=failure) for app_id in app_ids]})
+    return answer({"apps": [context.app(app_id, embed) for app_id in app_ids]})
+
+
+def embedded(request: web.Request) -> set[str]:
+    """What the query asks to be embedded, whatever it is embedded in: `apps.tasks` as `app.tasks`. Names that nobody
+    knows are passed over, as Marathon does."""
+    names = {name.rpartition(".")[2] for name in request.query.getall("embed", [])}
+    return names | ({"tasks", "lastTaskFailure", "deployments"} if "failures" in names else set())
 
 
 async def create_app(request: web.Request) -> web.Response:
@@ -39,12 +44,13 @@ async def create_app(request: web.Request) -> web.Response:
     )
     _announce(request, context, app)
     headers = {"Marathon-Deployment-Id": deployment.id, "Location": f"/v2/apps{app.id}"}
-    shown = context.app(app.id, tasks=True, failure=False)
+    shown = context.app(app.id, {"counts", "tasks", "deployments", *embedded(request)})
     return answer(shown, HTTPStatus.CREATED, headers)
 
 
 async def show_app(request: web.Request) -> web.Response:
-    return answer({"app": context_of(request).app(app_id_of(request), tasks=True, failure=True)})
+    embed = {"counts", "tasks", "deployments", "lastTaskFailure", *embedded(request)}
+    return answer({"app": context_of(request).app(app_id_of(request), embed)})
 
 
 async def put_app(request: web.Request) -> web.Response:
@@ -99,7 +105,7 @@ def checked(request: web.Request, app: App) -> App:
     authorize(request, "viewer", [app.id])  # the role that the address needs was looked at before
     problems = list(context.settings.check(app))
     parts = app.id.strip("/").split("/")
-    if len(parts) > 1 and (parts[-1] in RESERVED or parts[-2] == "versions"):
+    if len(parts) > 1 and (parts[-1] in RESERVED or parts[-2] in ("tasks", "versions")):
         problems.append(Problem(path="/id", reason=f"{', '.join(RESERVED)} have a meaning of their own in addresses"))
     if problems:
         raise InvalidDocument(problems)
@@ -153,13 +159,10 @@ async def show_version(request: web.Request) -> web.Response:
     version = _versions(context_of(request), app_id).get(name)
     if version is None:
         raise NotFound(f"App '{app_id}' does not have the version '{name}'", todo=f"/v2/apps{app_id}/versions has all.")
-    info = {"lastScalingAt": version.id, "lastConfigChangeAt": version.config_id}
-    return answer(
-        encode_app(version.app)
-        | {
-            "version": version.id,
-            "versionInfo": info,
-            "resolvedImage": version.image,
-            "overrides": overrides_answer(version.overrides),
-        }
-    )
+    own = OWN in embedded(request)
+    shown = (encode_app(version.app) if own else definition_answer(version.app)) | version_answer(version)
+    if own:
+        shown["resolvedImage"] = version.image
+    if own or version.overrides:
+        shown["overrides"] = overrides_answer(version.overrides)
+    return answer(shown)

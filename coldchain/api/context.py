@@ -1,7 +1,7 @@
 """context: what handlers look things up in: the controller's records and observations, as the answers want them."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from aiohttp import web
@@ -43,25 +43,26 @@ class Context:
             raise unknown_app(app_id)
         return version
 
-    def app(self, app_id: str, *, tasks: bool, failure: bool) -> dict[str, Any]:
-        """The app as `/v2/apps` shows it."""
+    def app(self, app_id: str, embed: Collection[str]) -> dict[str, Any]:
+        """The app as `/v2/apps` shows it, with what `embed` names."""
         state = self.controller.state
         running = state.running.get(app_id)
-        shown = app_answer(
+        return app_answer(
             self.wanted(app_id),
             [self.view(one) for one in self.instances(app_id)],
+            now=self.settings.clock.now(),
+            embed=embed,
             deployments=[running] if running else [],
-            last_failure=state.failures.get(app_id) if failure else None,
+            last_failure=state.failures.get(app_id),
+            app_of=state.app_of,
         )
-        if tasks:
-            shown["tasks"] = self.tasks([app_id])
-        return shown
 
-    def tasks(self, app_ids: Iterable[str]) -> list[dict[str, Any]]:
-        """The tasks of these apps, each read by its own definition."""
-        views = [self.view(one) for app_id in app_ids for one in self.instances(app_id)]
+    def tasks(self, instances: Iterable[Instance], *, own: bool) -> list[dict[str, Any]]:
+        """Their tasks, each read by its own definition; those that have none are left out. `own`: with the fields that
+        only Coldchain has."""
         app_of = self.controller.state.app_of
-        return [task_answer(app_of(view.instance), view) for view in views if view.state is not None]
+        views = [self.view(one) for one in instances]
+        return [task_answer(app_of(view.instance), view, own=own) for view in views if view.state is not None]
 
     def instance(self, name: str, app_id: str | None = None) -> Instance:
         """The instance with this id, or the only one whose id or task id begins so. Raises NotFound, Conflict."""

@@ -10,6 +10,7 @@ from coldchain.api import (
     events,
     history,
     holds,
+    launch_queue,
     logs,
     metrics,
     platform,
@@ -25,7 +26,7 @@ from coldchain.api.apps import RESERVED
 _APP = "{app_id:.+}"
 _WORDS = "|".join(RESERVED)
 # Ids contain slashes, so addresses are read from the right: what ends in a reserved word is not part of the id.
-_APP_ALONE = rf"{{app_id:(?!.*[^/]/+(?:{_WORDS}|versions/[^/]+)/*$).+}}"
+_APP_ALONE = rf"{{app_id:(?!.*[^/]/+(?:{_WORDS}|(?:tasks|versions)/[^/]+)/*$).+}}"
 _END = "{end:/?}"
 
 Route = tuple[str, str, Handler]
@@ -35,6 +36,8 @@ MARATHON: tuple[Route, ...] = (
     ("POST", f"/v2/apps{_END}", apps.create_app),
     ("POST", f"/v2/apps/{_APP}/restart", apps.restart_app),
     ("GET", f"/v2/apps/{_APP}/tasks", tasks.list_app_tasks),
+    ("DELETE", f"/v2/apps/{_APP}/tasks", tasks.delete_app_tasks),
+    ("DELETE", f"/v2/apps/{_APP}/tasks/{{task_id}}", tasks.delete_app_task),
     ("GET", f"/v2/apps/{_APP}/versions", apps.list_versions),
     ("GET", f"/v2/apps/{_APP}/versions/{{version}}", apps.show_version),
     ("GET", f"/v2/apps/{_APP_ALONE}", apps.show_app),
@@ -44,6 +47,9 @@ MARATHON: tuple[Route, ...] = (
     ("GET", f"/v2/deployments{_END}", deployments.list_deployments),
     ("DELETE", "/v2/deployments/{deployment_id}", deployments.cancel_deployment),
     ("GET", f"/v2/tasks{_END}", tasks.list_tasks),
+    ("POST", "/v2/tasks/delete", tasks.delete_tasks),
+    ("GET", f"/v2/queue{_END}", launch_queue.list_queue),
+    ("DELETE", f"/v2/queue/{_APP}/delay", launch_queue.reset_delay),
     ("GET", "/v2/info", platform.show_info),
     ("GET", "/v2/leader", platform.show_leader),
     ("GET", "/ping", platform.ping),

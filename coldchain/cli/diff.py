@@ -74,7 +74,7 @@ async def _current(client: Client, app_id: str) -> dict[str, Any] | None:
     from coldchain.model.app import App
 
     try:
-        answer = await _asked(client, "GET", f"/v2/apps/{app_path(app_id)}")
+        answer = await _asked(client, "GET", f"/v2/apps/{app_path(app_id)}?embed=coldchain")
     except Refused as error:
         if error.status == 404:
             return None

@@ -1,6 +1,6 @@
 """operations: what users may ask for: create, change, restart, roll back, cancel, delete. Each is one write."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
@@ -17,6 +17,7 @@ from coldchain.documents.keys import Record
 from coldchain.model.app import App
 from coldchain.model.deployment import Deployment, DeploymentKind
 from coldchain.model.errors import Conflict, InvalidDocument, NotFound
+from coldchain.model.instance import Instance
 from coldchain.model.version import Override, Version
 from coldchain.ports.clock import Clock
 
@@ -73,6 +74,47 @@ class Operations:
             current = self._current(app_id)
             running = self._running(app_id, force=force)
             return await self._move(app_id, current.app, caller, running=running, restart=True, overrides=overrides)
+
+    async def kill(self, instance_ids: Collection[str], caller: str) -> None:
+        """Have these instances leave, each replaced first where its app allows. Those that leave already, or are gone,
+        are passed over."""
+        async with self._state.lock:
+            await self._ready()
+            await self._state.commit(self._asked_to_leave(instance_ids, caller))
+
+    async def kill_and_scale(self, instance_ids: Collection[str], caller: str, *, force: bool) -> list[Deployment]:
+        """Lower the numbers of the apps by just these instances; the deployments, one for each app. Raises Conflict,
+        and changes nothing, while a deployment of one of the apps runs, unless `force` supersedes it."""
+        async with self._state.lock:
+            await self._ready()
+            leaving: dict[str, list[Instance]] = {}
+            for one in self._asked_to_leave(instance_ids, caller):
+                leaving.setdefault(one.app_id, []).append(one)
+            running = {app_id: self._running(app_id, force=force) for app_id in leaving if self._current(app_id)}
+            begun = []
+            for app_id, instances in leaving.items():
+                app = self._current(app_id).app
+                scaled = msgspec.structs.replace(app, instances=max(0, app.instances - len(instances)))
+                begun.append(await self._move(app_id, scaled, caller, running=running[app_id], also=instances))
+            return begun
+
+    def _asked_to_leave(self, instance_ids: Collection[str], caller: str) -> list[Instance]:
+        known = (self._state.instances.get(name) for name in dict.fromkeys(instance_ids))
+        words = f"{caller} asked for it to be killed"
+        return [
+            msgspec.structs.replace(one, asked_to_leave=words)
+            for one in known
+            if one is not None and one.wanted and not one.asked_to_leave
+        ]
+
+    async def reset_delay(self, app_id: str) -> None:
+        """Forget the failures of an app: what waits is launched at once. Raises NotFound."""
+        async with self._state.lock:
+            await self._ready()
+            self._current(app_id)
+            backoff = self._state.backoffs.get(app_id)
+            if backoff is not None:
+                await self._state.commit(remove=[backoff])
 
     async def roll_back(
         self, app_id: str, to: str | None, caller: str, *, force: bool, overrides: Sequence[Override] = ()
@@ -206,13 +248,14 @@ class Operations:
         running: Deployment | None,
         restart: bool = False,
         overrides: Sequence[Override] = (),
+        also: Sequence[Record] = (),
     ) -> Deployment:
         self.check_routes(app)
         current = self._state.wanted(app_id)
         last = max(self._state.versions.get(app_id, ()), default=None)
         wanted = decide.next_version(current, app, self._clock.now(), last=last, restart=restart)
         kind: DeploymentKind = "restart" if restart else decide.kind_of(current, wanted)
-        return await self._write(current, wanted, running, kind, caller, overrides=overrides)
+        return await self._write(current, wanted, running, kind, caller, overrides=overrides, also=also)
 
     async def _write(
         self,
@@ -223,6 +266,7 @@ class Operations:
         caller: str,
         ending: decide.Ending = "superseded",
         overrides: Sequence[Override] = (),
+        also: Sequence[Record] = (),
     ) -> Deployment:
         if wanted is not None:
             wanted = self.admitted(wanted, overrides)
@@ -238,7 +282,7 @@ class Operations:
             ending=ending,
         )
         app_id = change.deployment.app_id
-        put: list[Record] = [change.deployment]
+        put: list[Record] = [change.deployment, *also]
         put += [one for one in (change.version, change.record, change.ended) if one is not None]
         remove: list[Record] = [*self._old_versions(app_id), *self._old_deployments()]
         if kind == "restart" and app_id in self._state.backoffs:

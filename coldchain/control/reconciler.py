@@ -70,6 +70,7 @@ class Reconciler:
         self._alarms: dict[str, float] = {}
         self._next_alarm_at = math.inf
         self.refused: dict[str, Refused] = {}
+        self.placed_at = 0.0
         self.progress: dict[str, str] = {}
         self.broken: dict[str, str] = {}
         self.stopping = False
@@ -293,6 +294,7 @@ class Reconciler:
         self.refused = {
             name: one for name, one in before.items() if name in self._state.instances and name not in plan.waiting
         }
+        self.placed_at = self._clock.now()
         if not plan.waiting:
             return
         instances = plan.instances()

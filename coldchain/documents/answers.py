@@ -4,13 +4,14 @@ Everything here is a pure function of nouns and returns plain objects, ready for
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from statistics import mean, median
 from typing import Any
 
 from coldchain.decisions import health as decide
 from coldchain.decisions.acceptance import WINDOW_SECONDS, Observed, latency, total
-from coldchain.documents.application import encode_app
+from coldchain.documents.application import encode_app, usual_deadline_seconds
 from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.deployment import Deployment, DeploymentKind
@@ -20,6 +21,15 @@ from coldchain.model.instance import Instance, Phase
 from coldchain.model.task import TaskFailure, TaskState, TaskStatus
 from coldchain.model.traffic import Traffic
 from coldchain.model.version import Override, Version
+
+EMBEDS = ("tasks", "counts", "deployments", "readiness", "lastTaskFailure", "taskStats")
+"""What an app's answer can have beside its definition."""
+OWN = "coldchain"
+"""What is embedded for clients that know Coldchain: the fields that Marathon has not."""
+OWN_FIELDS = frozenset(
+    {"service", "routes", "drainSeconds", "settleSeconds", "deadlineSeconds", "rollbackOnFailure", "rollout", "target"}
+)
+"""Fields of a definition that Marathon has not."""
 
 TASK_STATES: dict[TaskState, str] = {
     "staging": "TASK_STAGING",
@@ -76,100 +86,182 @@ def app_answer(
     version: Version,
     views: Sequence[InstanceView],
     *,
+    now: float,
+    embed: Collection[str] = (),
     deployments: Sequence[Deployment] = (),
     last_failure: TaskFailure | None = None,
-    embed_tasks: bool = False,
+    app_of: Callable[[Instance], App] | None = None,
 ) -> dict[str, Any]:
-    """The app as it is wanted, with counts of its tasks; `deployments` are the running ones of this app.
+    """The app as it is wanted, and what `embed` names of EMBEDS. `deployments` are the running ones of this app.
 
-    The answer holds `tasks` with `embed_tasks`, and `lastTaskFailure` if there was one.
+    `app_of`: the definition that an instance was made from; without it the wanted one stands for all. Fields that only
+    Coldchain has are there with OWN; those of the definition also without it, where they say more than their default.
     """
-    answer = encode_app(version.app) | {
-        "version": version.id,
-        "versionInfo": {"lastScalingAt": version.id, "lastConfigChangeAt": version.config_id},
-        **_counts(version.app, views),
-        "deployments": [{"id": deployment.id} for deployment in deployments],
-    }
-    if last_failure is not None:
-        answer["lastTaskFailure"] = failure_answer(last_failure)
-    if embed_tasks:
-        answer["tasks"] = [task_answer(version.app, view) for view in views if view.state is not None]
+    own = OWN in embed
+    answer = (encode_app(version.app) if own else definition_answer(version.app)) | version_answer(version)
+    tasks = [view for view in views if view.state is not None]
+    if "counts" in embed:
+        answer |= _counts(version.app, views)
+        answer |= {"tasksServing": sum(view.instance.in_rotation for view in views)} if own else {}
+    if "deployments" in embed:
+        answer["deployments"] = [{"id": deployment.id} for deployment in deployments]
+    if "readiness" in embed:
+        answer["readinessCheckResults"] = [one for view in tasks for one in readiness_answer(version.app, view)]
+    if "lastTaskFailure" in embed and last_failure is not None:
+        answer["lastTaskFailure"] = failure_answer(last_failure, own=own)
+    if "taskStats" in embed:
+        answer["taskStats"] = task_stats_answer(version, tasks, now)
+    if "tasks" in embed:
+        made_from = app_of or (lambda instance: version.app)
+        answer["tasks"] = [task_answer(made_from(view.instance), view, own=own) for view in tasks]
     return answer
 
 
-def _counts(app: App, views: Sequence[InstanceView]) -> dict[str, int]:
-    states = [view.state for view in views]
-    standings = [decide.verdict(app, view.health).standing for view in views if view.state == "running"]
+def definition_answer(app: App) -> dict[str, Any]:
+    """The definition without Coldchain's own fields where they have their defaults: clients that were written for
+    Marathon may refuse fields that it has not."""
+    usual = encode_app(App(id=app.id, deadline_seconds=usual_deadline_seconds(app)))
     return {
-        "tasksStaged": sum(state in ("staging", "starting") for state in states),
-        "tasksRunning": len(standings),
-        "tasksHealthy": standings.count("healthy") if app.health_checks else 0,
-        "tasksUnhealthy": standings.count("unhealthy"),
-        "tasksServing": sum(view.instance.in_rotation for view in views),
+        name: member
+        for name, member in encode_app(app).items()
+        if name not in OWN_FIELDS or name not in usual or member != usual[name]
     }
 
 
-def task_answer(app: App, view: InstanceView) -> dict[str, Any]:
-    """One task. `app` is its own definition. Raises ValueError if the instance has no task (`view.state` is None)."""
+def version_answer(version: Version) -> dict[str, Any]:
+    """When an app was last changed, and when more than its number of instances."""
+    info = {"lastScalingAt": version.id, "lastConfigChangeAt": version.config_id}
+    return {"version": version.id, "versionInfo": info}
+
+
+def _counts(app: App, views: Sequence[InstanceView]) -> dict[str, int]:
+    return {f"tasks{name.capitalize()}": count for name, count in _states(app, views).items()}
+
+
+def _states(app: App, views: Iterable[InstanceView]) -> dict[str, int]:
+    known = list(views)
+    standings = [decide.verdict(app, view.health).standing for view in known if view.state == "running"]
+    return {
+        "staged": sum(view.state in ("staging", "starting") for view in known),
+        "running": len(standings),
+        "healthy": standings.count("healthy") if app.health_checks else 0,
+        "unhealthy": standings.count("unhealthy"),
+    }
+
+
+def task_stats_answer(version: Version, views: Sequence[InstanceView], now: float) -> dict[str, Any]:
+    """How many tasks are in which state, and for how long those that run have, by what they were started for; a group
+    of tasks that is empty has no entry."""
+    latest = version.config_id
+    groups = {
+        "startedAfterLastScaling": [one for one in views if timestamp(one.instance.created_at) >= version.id],
+        "withLatestConfig": [one for one in views if one.instance.version_id == latest],
+        "withOutdatedConfig": [one for one in views if one.instance.version_id != latest],
+        "totalSummary": views,
+    }
+    return {name: {"stats": _stats(version.app, group, now)} for name, group in groups.items() if group}
+
+
+def _stats(app: App, views: Sequence[InstanceView], now: float) -> dict[str, Any]:
+    began = [one.at for view in views for one in view.instance.history if one.phase == "starting"]
+    lives = [max(0.0, now - at) for at in began]
+    times = {"averageSeconds": round(mean(lives), 3), "medianSeconds": round(median(lives), 3)} if lives else None
+    return {"counts": _states(app, views)} | ({"lifeTime": times} if times else {})
+
+
+def readiness_answer(app: App, view: InstanceView) -> list[dict[str, Any]]:
+    """Whether a task is ready, by each of the app's readiness checks that was asked."""
+    known = {check.check: check for check in view.health.checks} if view.health else {}
+    results: list[dict[str, Any]] = []
+    for position, check in enumerate(app.readiness_checks):
+        found = known.get(f"readiness/{position}")
+        if found is None:
+            continue
+        results.append({"name": check.name, "taskId": view.instance.task_id, "ready": found.ever_passed})
+        if found.response is not None:
+            results[-1]["lastResponse"] = {
+                "status": found.response.status,
+                "contentType": found.response.content_type,
+                "body": found.response.body,
+            }
+    return results
+
+
+def task_answer(app: App, view: InstanceView, *, own: bool = True) -> dict[str, Any]:
+    """One task. `app` is its own definition; `own`: with the fields that only Coldchain has. Raises ValueError if the
+    instance has no task (`view.state` is None)."""
     instance, state = view.instance, view.state
     if state is None:
         raise ValueError(f"instance {instance.id} is {instance.phase} and has no task")
     began = {step.phase: step.at for step in instance.history}
-    answer = {
+    answer: dict[str, Any] = {
         "id": instance.task_id,
         "appId": instance.app_id,
-        "instanceId": instance.id,
         "host": instance.agent,
         "slaveId": instance.agent,
         "ipAddresses": _addresses(instance.address),
         "ports": list(instance.host_ports),
-        "servicePorts": [getattr(port, "service_port", 0) for port in app.ports],
+        "servicePorts": service_ports(app),
         "state": TASK_STATES[state],
         "version": instance.version_id,
         "stagedAt": timestamp(began.get("launching", instance.created_at)),
-        "healthCheckResults": _check_results(app, view),
+        "healthCheckResults": _check_results(app, view, own=own),
         "localVolumes": [],
-        "phase": instance.phase,
-        "phaseSince": timestamp(instance.since),
-        "endpoints": [f"{instance.address}:{port}" for port in instance.ports] if instance.address else [],
-        "cause": instance.history[-1].cause if instance.history else "",
     }
     if "starting" in began:
         answer["startedAt"] = timestamp(began["starting"])
+    if own:
+        answer |= {
+            "instanceId": instance.id,
+            "phase": instance.phase,
+            "phaseSince": timestamp(instance.since),
+            "endpoints": endpoints(instance),
+            "cause": instance.history[-1].cause if instance.history else "",
+        }
     return answer
+
+
+def service_ports(app: App) -> list[int]:
+    """The port of each of the app's ports at a balancer, 0 for none."""
+    return [getattr(port, "service_port", 0) for port in app.ports]
+
+
+def endpoints(instance: Instance) -> list[str]:
+    """Where the instance is reached, port by port."""
+    return [f"{instance.address}:{port}" for port in instance.ports] if instance.address else []
 
 
 def _addresses(address: str | None) -> list[dict[str, str]]:
     return [{"ipAddress": address, "protocol": "IPv6" if ":" in address else "IPv4"}] if address else []
 
 
-def _check_results(app: App, view: InstanceView) -> list[dict[str, Any]]:
+def _check_results(app: App, view: InstanceView, *, own: bool) -> list[dict[str, Any]]:
     """Of health checks only, as Marathon does; a check that was never answered has no result."""
     checks = view.health.checks if view.health else ()
     return [
-        _check_result(view.instance.id, check)
+        _check_result(view.instance, check) | ({"check": check.check} if own else {})
         for check in checks
         if check.check.startswith("health/") and check.at and app.health_checks
     ]
 
 
-def _check_result(instance_id: str, check: CheckHealth) -> dict[str, Any]:
+def _check_result(instance: Instance, check: CheckHealth) -> dict[str, Any]:
     at = timestamp(check.at)
     return {
-        "instanceId": instance_id,
+        "instanceId": instance.id,
+        "taskId": instance.task_id,
         "alive": check.failed_in_a_row < decide.FAILURES_TO_LEAVE
         and (check.ever_passed or check.passed_in_a_row >= decide.PASSES_TO_ENTER),
         "consecutiveFailures": check.failed_in_a_row,
         "lastSuccess": at if check.passed_in_a_row else None,
         "lastFailure": at if not check.passed_in_a_row else None,
         "lastFailureCause": check.detail if not check.passed_in_a_row else None,
-        "check": check.check,
     }
 
 
-def failure_answer(failure: TaskFailure) -> dict[str, Any]:
-    """The last failed task of an app, with what it wrote last."""
-    return {
+def failure_answer(failure: TaskFailure, *, own: bool = True) -> dict[str, Any]:
+    """The last failed task of an app; `own`: with how it ended and what it wrote last, which only Coldchain has."""
+    answer = {
         "appId": failure.app_id,
         "host": failure.agent,
         "slaveId": failure.agent,
@@ -179,9 +271,8 @@ def failure_answer(failure: TaskFailure) -> dict[str, Any]:
         "instanceId": failure.instance_id,
         "timestamp": timestamp(failure.at),
         "version": failure.version_id,
-        "exitStatus": failure.exit_status,
-        "logTail": list(failure.log_tail),
     }
+    return answer | ({"exitStatus": failure.exit_status, "logTail": list(failure.log_tail)} if own else {})
 
 
 def deployment_answer(deployment: Deployment) -> dict[str, Any]:

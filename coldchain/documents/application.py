@@ -96,7 +96,7 @@ def _read(document: object, app_id: str | None, findings: Findings) -> App | Non
     if alone and isinstance(given, dict) and given.get("portDefinitions") is None:
         app = structs.replace(app, port_definitions=(PortDefinition(name="default"),))
     if isinstance(given, dict) and given.get("deadlineSeconds") is None:
-        app = structs.replace(app, deadline_seconds=_deadline_seconds(app))
+        app = structs.replace(app, deadline_seconds=usual_deadline_seconds(app))
     findings.extend(app_findings(app))
     if app_id is not None and app.id != _absolute(app_id):
         findings.report(("id",), f"is not the app it was sent to, {_absolute(app_id)}")
@@ -155,6 +155,7 @@ def _plain(route: Route) -> Route:
     return structs.replace(route, domains=domains, path=route.path.rstrip("/") if len(route.path) > 1 else route.path)
 
 
-def _deadline_seconds(app: App) -> float:
+def usual_deadline_seconds(app: App) -> float:
+    """The time limit of an app whose definition gives none."""
     waits = [check.delay_seconds + check.grace_period_seconds for check in app.health_checks]
-    return max([app.deadline_seconds, *(wait + DEADLINE_AFTER_GRACE_SECONDS for wait in waits)])
+    return max([App(id="/").deadline_seconds, *(wait + DEADLINE_AFTER_GRACE_SECONDS for wait in waits)])

@@ -209,7 +209,7 @@ class Stage:
 
     async def tasks(self, app_id: str) -> list[dict[str, Any]]:
         """The tasks of an app."""
-        found: dict[str, Any] = await self.call("GET", f"/v2/apps{app_id}/tasks")
+        found: dict[str, Any] = await self.call("GET", f"/v2/apps{app_id}/tasks?embed=coldchain")
         return list(found["tasks"])
 
     async def set_health(self, tasks: list[dict[str, Any]], *, healthy: bool) -> None:

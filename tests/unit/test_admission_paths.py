@@ -136,6 +136,10 @@ ASKED: dict[tuple[str, str], list[Way]] = {
     ("POST", "/v1/apps/{id}/preview"): [preview],
 }
 BRING_NOTHING_IN = {
+    ("DELETE", "/v2/apps/{id}/tasks"),
+    ("DELETE", "/v2/apps/{id}/tasks/{task_id}"),
+    ("POST", "/v2/tasks/delete"),
+    ("DELETE", "/v2/queue/{id}/delay"),
     ("DELETE", "/v2/apps/{id}"),
     ("POST", "/v1/deployments/{id}/pause"),
     ("POST", "/v1/deployments/{id}/resume"),
@@ -168,7 +172,16 @@ def test_every_operation_that_aims_at_a_version_takes_overrides_or_keeps_them() 
     }
     asking = {name for name, parameters in operations.items() if "overrides" in parameters}
     assert asking == {"create", "change", "restart", "roll_back"}
-    assert operations.keys() - asking == {"cancel", "delete", "pause", "resume", "promote"}
+    assert operations.keys() - asking == {
+        "cancel",
+        "delete",
+        "pause",
+        "resume",
+        "promote",
+        "kill",
+        "kill_and_scale",
+        "reset_delay",
+    }
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ SHOP = {"id": "/a/shop", "container": {"docker": {"image": "shop:v1"}, "portMapp
 
 
 class Case(NamedTuple):
-    """`path` and `body` may name `{version}`, `{deployment}` and `{instance}` of the app that is there."""
+    """`path` and `body` may name `{version}`, `{deployment}`, `{instance}` and `{task}` of the app that is there."""
 
     method: str
     path: str
@@ -43,8 +43,15 @@ CASES = (
     Case("POST", "/v2/apps", 201, lambda said: said["id"] == "/b", body={**SHOP, "id": "/b"}),
     Case("POST", "/v2/apps", 409, lambda said: "already exists" in said["message"], body=SHOP),
     Case("POST", "/v2/apps", 422, lambda said: said["details"][0]["path"] == "/id", body={**SHOP, "id": "/a/tasks"}),
-    Case("GET", "/v2/apps/a/shop", 200, lambda said: said["app"]["tasksServing"] == 1),
-    Case("GET", "/v2/apps//a/shop", 200, lambda said: said["app"]["tasks"][0]["phase"] == "serving"),
+    Case("GET", "/v2/apps/a/shop", 200, lambda said: said["app"]["tasksRunning"] == 1),
+    Case("GET", "/v2/apps//a/shop", 200, lambda said: len(said["app"]["tasks"]) == 1),
+    Case("GET", "/v2/apps/a/shop?embed=coldchain", 200, lambda said: said["app"]["tasks"][0]["phase"] == "serving"),
+    Case(
+        "GET",
+        "/v2/apps/a/shop?embed=app.taskStats",
+        200,
+        lambda said: said["app"]["taskStats"]["totalSummary"]["stats"]["counts"]["running"] == 1,
+    ),
     Case("GET", "/v2/apps/%2Fa%2Fshop", 200, lambda said: said["app"]["id"] == "/a/shop"),
     Case("GET", "/v2/apps/none", 404, lambda said: "'/none' does not exist" in said["message"]),
     Case("PUT", "/v2/apps/a/shop", 200, begun, body={"instances": 2}),
@@ -63,6 +70,22 @@ CASES = (
     Case("GET", "/v2/apps/a/shop/restart", 405),
     Case("GET", "/v2/apps/a/shop/tasks", 200, lambda said: said["tasks"][0]["state"] == "TASK_RUNNING"),
     Case("GET", "/v2/apps/none/tasks", 404),
+    Case("DELETE", "/v2/apps/a/shop/tasks", 200, lambda said: len(said["tasks"]) == 1),
+    Case("DELETE", "/v2/apps/a/shop/tasks?host=elsewhere", 200, lambda said: said == {"tasks": []}),
+    Case("DELETE", "/v2/apps/a/shop/tasks?scale=true", 200, begun),
+    Case("DELETE", "/v2/apps/a/shop/tasks?scale=true&wipe=true", 400),
+    Case("DELETE", "/v2/apps/none/tasks", 404),
+    Case("DELETE", "/v2/apps/a/shop/tasks/{task}", 200, lambda said: said["task"]["appId"] == "/a/shop"),
+    Case("DELETE", "/v2/apps/a/shop/tasks/{task}?scale=true", 200, begun),
+    Case("DELETE", "/v2/apps/a/shop/tasks/none", 404, lambda said: "Task 'none' does not exist" in said["message"]),
+    Case("POST", "/v2/tasks/delete", 200, lambda said: len(said["tasks"]) == 1, body={"ids": ["{task}", "none"]}),
+    Case("POST", "/v2/tasks/delete?scale=true", 200, begun, body={"ids": ["{task}"]}),
+    Case("POST", "/v2/tasks/delete?scale=true", 404, body={"ids": ["none"]}),
+    Case("POST", "/v2/tasks/delete", 422, lambda said: said["details"][0]["path"] == "/ids", body={}),
+    Case("POST", "/v2/tasks/delete", 422, lambda said: said["details"][0]["path"] == "/ids/0", body={"ids": [1]}),
+    Case("GET", "/v2/queue", 200, lambda said: said == {"queue": []}),
+    Case("DELETE", "/v2/queue/a/shop/delay", 404, lambda said: "not found in tasks queue" in said["message"]),
+    Case("DELETE", "/v2/queue/none/delay", 404, lambda said: "does not exist" in said["message"]),
     Case("GET", "/v2/apps/a/shop/versions", 200, lambda said: len(said["versions"]) == 1),
     Case("GET", "/v2/apps/none/versions", 404),
     Case("GET", "/v2/apps/a/shop/versions/{version}", 200, lambda said: said["id"] == "/a/shop"),
@@ -129,6 +152,8 @@ def filled(value: Any, names: dict[str, str]) -> Any:
     """`value` with the names in braces replaced."""
     if isinstance(value, dict):
         return {name: filled(member, names) for name, member in value.items()}
+    if isinstance(value, list):
+        return [filled(member, names) for member in value]
     if isinstance(value, str):
         for name, known in names.items():
             value = value.replace(f"{{{name}}}", known)
@@ -143,6 +168,7 @@ async def test_an_address_answers(platform: ServedPlatform, case: Case) -> None:
             "version": app["version"],
             "deployment": app["deployments"][0]["id"],
             "instance": next(iter(platform.controller.state.instances))[:8],
+            "task": next(iter(platform.engine.held)),
         }
         path = filled(case.path, names)
         body = filled(case.body, names)

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from coldchain.documents import events
 from coldchain.documents.answers import (
+    OWN,
     InstanceView,
     app_answer,
     deployment_answer,
@@ -97,7 +98,7 @@ def test_timestamps_have_milliseconds_and_z() -> None:
 
 
 def test_an_app_counts_its_tasks() -> None:
-    answer = app_answer(VERSION, ALL, deployments=[DEPLOYMENT])
+    answer = app_answer(VERSION, ALL, now=NOW, embed={"counts", "deployments", OWN}, deployments=[DEPLOYMENT])
     counts = {name: answer[name] for name in ("tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy")}
     assert counts == {"tasksStaged": 1, "tasksRunning": 3, "tasksHealthy": 1, "tasksUnhealthy": 1}
     assert answer["tasksServing"] == 2
@@ -111,12 +112,12 @@ def test_an_app_counts_its_tasks() -> None:
 
 def test_without_health_checks_nobody_is_called_healthy() -> None:
     version = structs.replace(VERSION, app=structs.replace(APP, health_checks=()))
-    answer = app_answer(version, [structs.replace(HEALTHY, health=None)])
+    answer = app_answer(version, [structs.replace(HEALTHY, health=None)], now=NOW, embed={"counts"})
     assert (answer["tasksRunning"], answer["tasksHealthy"], answer["tasksUnhealthy"]) == (1, 0, 0)
 
 
 def test_tasks_are_embedded_on_demand() -> None:
-    answer = app_answer(VERSION, ALL, embed_tasks=True)
+    answer = app_answer(VERSION, ALL, now=NOW, embed={"tasks", OWN})
     assert [task["instanceId"] for task in answer["tasks"]] == ["a", "b", "c", "d", "g"]
     assert [task["state"] for task in answer["tasks"]] == [
         "TASK_RUNNING",
@@ -145,6 +146,7 @@ def test_a_task() -> None:
         "healthCheckResults": [
             {
                 "instanceId": "a",
+                "taskId": "task-a",
                 "alive": True,
                 "consecutiveFailures": 0,
                 "lastSuccess": "2023-11-14T22:13:25.000Z",
@@ -196,7 +198,7 @@ def test_a_failure() -> None:
         message="killed: out of memory",
         log_tail=("one", "two"),
     )
-    answer = app_answer(VERSION, [], last_failure=failure)["lastTaskFailure"]
+    answer = app_answer(VERSION, [], now=NOW, embed={"lastTaskFailure", OWN}, last_failure=failure)["lastTaskFailure"]
     assert answer == failure_answer(failure)
     assert (answer["state"], answer["exitStatus"], answer["logTail"]) == ("TASK_FAILED", 137, ["one", "two"])
     assert (answer["host"], answer["timestamp"]) == ("agent-1", timestamp(NOW))
