@@ -13,7 +13,7 @@ FOUND_BY = {
     "drain skipped": 0,
     "second launch after a lost reply": 9,
     "unready counted as capacity": 1,
-    "superseded version launched": 2,
+    "superseded version launched": 3,
     "emptied when the engine errs": 4,
     "emptied when a gateway errs": 23,
     "panic threshold removed": 12,
@@ -24,6 +24,7 @@ FOUND_BY = {
     "brake removed": 20,
     "paused rollout goes on": 12,
     "steps left out": 11,
+    "constraints left out": 2,
     "foreign container adopted": 0,
 }
 """The seed that found it first, when the search began at 0."""

@@ -1,12 +1,11 @@
 """Marathon's constraints against plain references: each operator, the order of a scale-down, and whole placements."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coldchain.decisions.constraint import Neighbours, first_to_leave, scalar_text, values_of
@@ -15,6 +14,7 @@ from coldchain.decisions.placement import Waiting, place
 from coldchain.model.app import App
 from coldchain.model.instance import Instance
 from coldchain.model.offer import Offer
+from coldchain.testing.constraints import allows
 
 RACKS = ("r1", "r2", "r3", "s1")
 
@@ -54,33 +54,6 @@ def instance(number: int, agent_name: str | None = None, version: str = "1", **v
     )
 
 
-def reference(operator: str, value: str | None, offered: str | None, placed: list[str], wanted: int) -> bool:
-    """What Marathon says of an agent with the value `offered`, where instances are at agents with those `placed`."""
-    if offered is None:
-        return operator == "UNLIKE"
-    same = placed.count(offered)
-    if operator == "UNIQUE":
-        return offered not in placed
-    if operator == "CLUSTER":
-        return offered == value if value else not placed or placed[0] == offered
-    if operator == "LIKE":
-        return re.fullmatch(value or "", offered) is not None
-    if operator == "UNLIKE":
-        return re.fullmatch(value or "", offered) is None
-    if operator == "IS":
-        return offered == value
-    if operator == "MAX_PER":
-        return same < int(value or 0)
-    if value is None:
-        return True
-    groups = int(value)
-    if not same:
-        return len(set(placed)) < groups
-    extra_allowed = wanted % groups
-    extra_used = sum(max(0, count - wanted // groups) for count in Counter(placed).values())
-    return same < wanted // groups or (same == wanted // groups and extra_used < extra_allowed)
-
-
 operators = st.one_of(
     st.just(("UNIQUE", None)),
     st.tuples(st.just("CLUSTER"), st.sampled_from([None, *RACKS])),
@@ -92,6 +65,7 @@ operators = st.one_of(
 fields = st.sampled_from(["hostname", "@hostname", "@region", "@zone", "rack"])
 
 
+@settings(max_examples=500)
 @given(
     operators,
     fields,
@@ -114,7 +88,27 @@ def test_every_operator_is_marathons(
     one = app([field, operator, *([value] if value else [])], instances=wanted)
     neighbours = Neighbours(one, [instance(n, "x", **{field: rack}) for n, rack in enumerate(placed)])
     allowed = not neighbours.excluded_by(values_of(one, offer))
-    assert allowed == reference(operator, value, offered, placed, wanted)
+    assert allowed == allows(operator, value, offered, placed, wanted)
+
+
+@pytest.mark.parametrize(
+    ("groups", "placed", "offered", "allowed"),
+    [
+        ("2", "", "r1", True),
+        ("2", "r1 r1", "r1", True),  # one of five is left over: one group may have it
+        ("2", "r1 r1 r1", "r1", False),
+        ("2", "r1 r1 r1 r2", "r2", True),
+        ("2", "r1 r1 r1 r2 r2", "r2", False),
+        ("2", "r1 r2", "r3", False),
+        ("4", "r1 r1", "r1", False),
+        ("4", "r1 r1 r2", "r2", False),
+        ("4", "r1 r1 r2", "r3", True),
+    ],
+)
+def test_groups_get_even_shares_of_five(groups: str, placed: str, offered: str, allowed: bool) -> None:
+    others = [instance(n, "x", rack=rack) for n, rack in enumerate(placed.split())]
+    neighbours = Neighbours(app(["rack", "GROUP_BY", groups], instances=5), others)
+    assert (not neighbours.excluded_by({"rack": offered})) == allowed
 
 
 @pytest.mark.parametrize(
@@ -153,7 +147,7 @@ def test_what_is_placed_was_allowed_and_what_is_refused_was_not(
 
     def allowed(offer: Offer) -> bool:
         return all(
-            reference(
+            allows(
                 operator,
                 value,
                 values_of(one, offer).get(field),

@@ -29,6 +29,7 @@ from coldchain.testing.fake_engine import FakeTask
 from coldchain.testing.simulation.coverage import GONE
 from coldchain.testing.simulation.holds import broken, overdone
 from coldchain.testing.simulation.ledger import Ledger, Pair
+from coldchain.testing.simulation.places import misplaced
 from coldchain.testing.simulation.traffic import FAILING, tag, unjust
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class Checkers:
             self._leaves(after, after.history[-1].cause)
         if phase == "launching":
             self._launchable(after, "placed")
+            self._place_allowed(after)
         if was == "launching":
             self._left_launching[after.id] = self._now
         if phase == "stopping":
@@ -205,6 +207,23 @@ class Checkers:
             self.violated("I9", f"{instance.id} was {what} although nothing is wanted of {instance.app_id}")
         elif wanted.config_id != instance.version_id:
             self.violated("superseded", f"{instance.id} was {what} of {instance.version_id}, not {wanted.config_id}")
+
+    def _place_allowed(self, instance: Instance) -> None:
+        """No constraint is broken beside the others of its version, but those that it replaces: who failed just now."""
+        version = self._version(instance.app_id, instance.version_id)
+        wanted = self.ledger.wanted(instance.app_id)
+        if version is None or wanted is None or wanted.config_id != instance.version_id:
+            return
+        failed = self._now - PROBES_SECONDS
+        others = [
+            one
+            for one in self.ledger.instances_of(instance.app_id)
+            if one.id != instance.id and one.live and one.agent is not None and one.version_id == instance.version_id
+            if one.id not in self._sick and self._failed_at.get(one.id, -1000.0) < failed and not one.asked_to_leave
+        ]
+        words = misplaced(instance, wanted.app, self._world.agents, others)
+        if words:
+            self.violated("constraint", words)
 
     def _deployment(self, before: object, after: Deployment) -> None:
         wanted = self._version(after.app_id, after.to_version)

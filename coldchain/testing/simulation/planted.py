@@ -17,6 +17,7 @@ from coldchain.decisions import reconcile as decisions
 from coldchain.decisions import rollout as rollouts
 from coldchain.decisions import rotation as rotations
 from coldchain.decisions.actions import Action, Move
+from coldchain.decisions.constraint import Neighbours
 from coldchain.decisions.deployment import Step
 from coldchain.decisions.instance import Drain
 from coldchain.decisions.reconcile import Decision
@@ -200,6 +201,10 @@ def _steps_left_out() -> Swaps:
     return [(rollouts, "stage", stage)]
 
 
+def _constraints_left_out() -> Swaps:
+    return [(Neighbours, "excluded_by", lambda self, values: [])]
+
+
 def _foreign_container_adopted() -> Swaps:
     return [(SimulatedEngine, "ours_only", False)]
 
@@ -220,5 +225,6 @@ PLANTED: dict[str, Callable[[], Swaps]] = {
     "brake removed": _brake_removed,
     "paused rollout goes on": _paused_rollout_goes_on,
     "steps left out": _steps_left_out,
+    "constraints left out": _constraints_left_out,
     "foreign container adopted": _foreign_container_adopted,
 }

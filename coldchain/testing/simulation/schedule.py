@@ -6,9 +6,11 @@ from typing import Literal
 from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping, Route, UpgradeStrategy
 from coldchain.model.base import Noun
 from coldchain.model.instance import Phase
+from coldchain.model.offer import Offer
 from coldchain.testing.simulation.faults import FAULTS
 from coldchain.testing.simulation.focus import Focus, focus
 from coldchain.testing.simulation.holds import HoldKind, held, planned
+from coldchain.testing.simulation.places import constrained
 
 OperationKind = Literal["create", "deploy", "scale", "change", "restart", "roll back", "cancel", "delete"] | HoldKind
 
@@ -55,7 +57,8 @@ class Injection(Noun, frozen=True, kw_only=True):
 
 class Schedule(Noun, frozen=True, kw_only=True):
     """A life and its faults. `patient`: the user waits for the end of each deployment, asks again until an answer is
-    had, and gives every good version the time that it needs; such lives can be compared with those without faults."""
+    had, and gives every good version the time that it needs; such lives can be compared with those without faults.
+    `agents`: () for one agent without attributes."""
 
     seed: int
     patient: bool
@@ -63,6 +66,7 @@ class Schedule(Noun, frozen=True, kw_only=True):
     apps: tuple[App, ...]
     operations: tuple[Operation, ...]
     injections: tuple[Injection, ...] = ()
+    agents: tuple[Offer, ...] = ()
 
 
 def generate(seed: int) -> Schedule:
@@ -70,6 +74,7 @@ def generate(seed: int) -> Schedule:
     draw = random.Random(f"schedule {seed}")
     patient = draw.random() < 0.4
     apps = tuple(planned(seed, _app(draw, number, patient)) for number in range(draw.choice((1, 1, 2, 2, 3))))
+    placed, agents = constrained(seed, apps)
     operations = [Operation(kind="create", app_id=app.id, pause_seconds=draw.random(), force=True) for app in apps]
     aim = focus(draw) if draw.random() < FOCUSED else None
     operations += [_operation(draw, draw.choice(apps), aim) for _ in range(draw.randint(3, 12))]
@@ -78,9 +83,10 @@ def generate(seed: int) -> Schedule:
         seed=seed,
         patient=patient,
         gateways=draw.choice((1, 1, 2, 2, 3)),
-        apps=apps,
+        apps=placed,
         operations=tuple(operations if patient else held(seed, operations)),
         injections=tuple(_injections(draw, span, aim)),
+        agents=agents,
     )
 
 

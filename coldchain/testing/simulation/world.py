@@ -14,7 +14,7 @@ from coldchain.model.instance import Instance, Phase
 from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.ports.store import Change
 from coldchain.store.memory import MemoryStore
-from coldchain.testing.fake_engine import Life
+from coldchain.testing.fake_engine import ONE_AGENT, Life
 from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop
 from coldchain.testing.simulation.checkers import Checkers
 from coldchain.testing.simulation.coverage import Coverage
@@ -43,7 +43,8 @@ class World:
         self.clock = SimulatedClock(loop)
         self.store = MemoryStore()
         self.coverage = Coverage()
-        self.engine = SimulatedEngine(self.clock, life=self.life_of)
+        self.agents = schedule.agents or (ONE_AGENT,)
+        self.engine = SimulatedEngine(self.clock, agents=self.agents, life=self.life_of)
         self.checkers = Checkers(self)
         self.gateways = [SimulatedGateway(f"gateway-{n}", n, self) for n in range(schedule.gateways)]
         self.controller: Controller | None = None
