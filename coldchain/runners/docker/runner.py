@@ -290,9 +290,7 @@ class DockerRunner:
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         with _unavailable():
-            found = await self._inspect(task_id)
-            if found is None or not found["State"]["Running"]:
-                raise NotFound(f"task {task_id} does not run", todo="`coldchain status APP` shows what does")
+            found = await self._running(task_id)
             document = {
                 "AttachStdin": True,
                 "AttachStdout": True,
@@ -312,16 +310,12 @@ class DockerRunner:
 
     async def network_namespace(self, task_id: str) -> str | None:
         with _unavailable():
-            found = await self._inspect(task_id)
-        if found is None or not found["State"]["Running"]:
-            raise NotFound(f"task {task_id} does not run")
+            found = await self._running(task_id)
         return f"/proc/{found['State']['Pid']}/ns/net"
 
     async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution:
         with _unavailable():
-            found = await self._inspect(task_id)
-            if found is None or not found["State"]["Running"]:
-                raise NotFound(f"task {task_id} does not run")
+            found = await self._running(task_id)
             return await execute(self._client, found["Id"], command, timeout_seconds)
 
     async def close(self) -> None:
@@ -333,6 +327,13 @@ class DockerRunner:
         await self._client.close()
 
     # Ours
+
+    async def _running(self, task_id: str) -> dict[str, Any]:
+        """What Docker knows of the task's container. Raises NotFound unless it runs."""
+        found = await self._inspect(task_id)
+        if found is None or not found["State"]["Running"]:
+            raise NotFound(f"task {task_id} does not run")
+        return found
 
     async def _inspect(self, task_id: str) -> dict[str, Any] | None:
         """The task's container, if there is one and it is ours."""

@@ -279,10 +279,7 @@ class ProcessRunner:
                 yield piece
 
     async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution:
-        folder = self._folder(task_id)
-        known = await self._look(folder)
-        if known is None or known.state != "running":
-            raise NotFound(f"task {task_id} does not run")
+        folder = await self._running(task_id)
         asked = {
             "argv": ["/bin/sh", "-c", command],
             "timeout_seconds": timeout_seconds,
@@ -293,16 +290,12 @@ class ProcessRunner:
         return Execution(exit_status=answer["exit_status"], output=answer["output"])
 
     async def network_namespace(self, task_id: str) -> str | None:
-        known = await self._look(self._folder(task_id))
-        if known is None or known.state != "running":
-            raise NotFound(f"task {task_id} does not run")
+        await self._running(task_id)
         return None
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
-        known = await self._look(self._folder(task_id))
-        if known is None or known.state != "running":
-            raise NotFound(f"task {task_id} does not run", todo="`coldchain status APP` shows what does")
-        return await open_process_session(self._folder(task_id).path, command, size)
+        folder = await self._running(task_id)
+        return await open_process_session(folder.path, command, size)
 
     async def close(self) -> None:
         tasks = [*self._launching.values(), *self._endings]
@@ -313,6 +306,14 @@ class ProcessRunner:
             self._unwatch(name)
 
     # Ours
+
+    async def _running(self, task_id: str) -> TaskFolder:
+        """The task's folder. Raises NotFound unless it runs."""
+        folder = self._folder(task_id)
+        known = await self._look(folder)
+        if known is None or known.state != "running":
+            raise NotFound(f"task {task_id} does not run")
+        return folder
 
     def _folder(self, task_id: str) -> TaskFolder:
         return TaskFolder(self._root / folder_name(task_id))
