@@ -16,6 +16,8 @@ LISTING_SECONDS = 5.0
 LISTING_SECONDS_MAX = 30.0
 """An engine that takes longer for a listing does not answer."""
 RETRY_SECONDS = 0.5
+SKEW_SECONDS = 1.0
+"""How far the clocks of machines may be apart."""
 
 log = structlog.get_logger(__name__)
 
@@ -111,10 +113,13 @@ class TaskWatcher:
 
     def note(self, status: TaskStatus) -> None:
         """An update. Nothing brings a terminal task back to life, so a late one is told by that; and one from before
-        what is known is of an earlier task of the same name, which the engine lost. If a clock was set back, the next
-        full listing makes up for what is left out here."""
+        what is known is of an earlier task of the same name, which the engine lost. One from the future is from before
+        the clock was set back: nobody can tell any more what it came after. The next full listing makes up for what is
+        left out here."""
         status = self.without_secrets(status)
         known = self.tasks.get(status.task_id)
+        if status.at > self._clock.now() + SKEW_SECONDS:
+            return
         if known is not None and (status.at < known.at or (known.terminal and not status.terminal)):
             return
         self.tasks[status.task_id] = status

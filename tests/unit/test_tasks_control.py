@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import msgspec
 import pytest
 
-from coldchain.control.tasks import LISTING_SECONDS, LISTING_SECONDS_MAX, TaskWatcher
+from coldchain.control.tasks import LISTING_SECONDS, LISTING_SECONDS_MAX, SKEW_SECONDS, TaskWatcher
 from coldchain.model.errors import Unavailable
 from coldchain.model.offer import Offer
 from coldchain.model.task import TaskState, TaskStatus
@@ -136,6 +136,18 @@ def test_what_is_older_than_what_is_known_is_of_an_earlier_task_of_the_name() ->
         bench.watcher.note(msgspec.structs.replace(status("a", "failed"), at=10.0))
         assert bench.watcher.tasks["a"].state == "running"
         bench.watcher.note(msgspec.structs.replace(status("a", "failed"), at=20.0))
+        assert bench.watcher.tasks["a"].state == "failed"
+
+    simulated(program)
+
+
+def test_what_is_of_the_future_is_from_before_the_clock_was_set_back() -> None:
+    async def program(bench: Bench) -> None:
+        now = bench.clock.now()
+        bench.watcher.note(msgspec.structs.replace(status("a"), at=now))
+        bench.watcher.note(msgspec.structs.replace(status("a", "failed"), at=now + SKEW_SECONDS + 0.1))
+        assert bench.watcher.tasks["a"].state == "running"
+        bench.watcher.note(msgspec.structs.replace(status("a", "failed"), at=now + SKEW_SECONDS))
         assert bench.watcher.tasks["a"].state == "failed"
 
     simulated(program)
