@@ -61,7 +61,8 @@ class TaskWatcher:
         while True:
             try:
                 async for status in self._engine.updates():
-                    self.note(status)
+                    if not self.note(status):
+                        await self.list_now()
             except ColdchainError as error:
                 self._troubled(error)
             await self._clock.sleep(RETRY_SECONDS)
@@ -111,22 +112,26 @@ class TaskWatcher:
         self._changed(touched)
         self.on_listed(first)
 
-    def note(self, status: TaskStatus) -> None:
-        """An update. Nothing brings a terminal task back to life, so a late one is told by that; and one from before
-        what is known is of an earlier task of the same name, which the engine lost. One from the future is from before
-        the clock was set back: nobody can tell any more what it came after. The next full listing makes up for what is
-        left out here."""
+    def note(self, status: TaskStatus) -> bool:
+        """An update. False where only a full listing can tell what it means.
+
+        Nothing brings a terminal task back to life, so a late one is told by that; and one from before what is known is
+        of an earlier task of the same name, which the engine lost (where a clock was set back, the next full listing
+        makes up for what is left out). Of one from the future nobody can tell what it came after: a clock was set back
+        since, ours or its machine's.
+        """
         status = self.without_secrets(status)
         known = self.tasks.get(status.task_id)
         if status.at > self._clock.now() + SKEW_SECONDS:
-            return
+            return False
         if known is not None and (status.at < known.at or (known.terminal and not status.terminal)):
-            return
+            return True
         self.tasks[status.task_id] = status
         self._updated_at[status.task_id] = self._clock.monotonic()
         if known != status:
             self.on_update(status)
             self._changed({status.app_id})
+        return True
 
     def drop(self, task_id: str) -> None:
         """The engine was told to forget it and did."""

@@ -145,10 +145,25 @@ def test_what_is_of_the_future_is_from_before_the_clock_was_set_back() -> None:
     async def program(bench: Bench) -> None:
         now = bench.clock.now()
         bench.watcher.note(msgspec.structs.replace(status("a"), at=now))
-        bench.watcher.note(msgspec.structs.replace(status("a", "failed"), at=now + SKEW_SECONDS + 0.1))
+        assert not bench.watcher.note(msgspec.structs.replace(status("a", "failed"), at=now + SKEW_SECONDS + 0.1))
         assert bench.watcher.tasks["a"].state == "running"
-        bench.watcher.note(msgspec.structs.replace(status("a", "failed"), at=now + SKEW_SECONDS))
+        assert bench.watcher.note(msgspec.structs.replace(status("a", "failed"), at=now + SKEW_SECONDS))
         assert bench.watcher.tasks["a"].state == "failed"
+
+    simulated(program)
+
+
+def test_what_only_a_listing_can_tell_is_looked_up_at_once() -> None:
+    async def program(bench: Bench) -> None:
+        bench.engine.now = [status("a")]
+        running = asyncio.create_task(bench.watcher.run())
+        await bench.clock.sleep(1.0)
+        bench.engine.now = [status("a", "failed"), status("b")]
+        later = bench.clock.now() + 3600.0
+        bench.engine.listener.put_nowait(msgspec.structs.replace(status("a", "finished"), at=later))
+        await bench.clock.sleep(0.1)
+        assert bench.states() == {"a": "failed", "b": "running"}
+        running.cancel()
 
     simulated(program)
 

@@ -120,6 +120,10 @@ def restless(world: World) -> str:
     for instance in ledger.instances.values():
         if instance.phase != "serving":
             return f"{instance}"
+        known = controller.health.health.get(instance.id)
+        if known is not None and any(check.failed_in_a_row for check in known.checks):
+            # What was asked while a fault held may be answered after it, and be one failure too many.
+            return f"{instance.id} has failed its last question"
     for app_id, record in ledger.apps.items():
         wanted = ledger.wanted(app_id)
         assert wanted is not None, record
