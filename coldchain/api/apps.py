@@ -6,12 +6,23 @@ from typing import Any
 from aiohttp import web
 
 from coldchain.api.context import Context, context_of, unknown_app
-from coldchain.api.exchange import answer, app_id_of, authorize, body_of, caller_of, change_answer, flag, overrides_of
+from coldchain.api.exchange import (
+    answer,
+    app_id_of,
+    authorize,
+    body_of,
+    caller_of,
+    change_answer,
+    flag,
+    overrides_of,
+    seen,
+)
 from coldchain.api.selectors import app_selector
 from coldchain.documents.answers import OWN, definition_answer, overrides_answer, version_answer
 from coldchain.documents.application import decode_app, encode_app, merge_app
 from coldchain.documents.events import api_post_event
 from coldchain.model.app import App
+from coldchain.model.caller import EVERYTHING
 from coldchain.model.errors import InvalidDocument, NotFound, Problem
 from coldchain.model.version import Version
 
@@ -25,7 +36,7 @@ async def list_apps(request: web.Request) -> web.Response:
     query = request.query
     chosen = app_selector(query.get("id"), query.get("cmd"), query.get("label"))
     embed = {"counts", "deployments", *embedded(request)}
-    app_ids = sorted(app.id for app in context.controller.state.wanted_apps() if chosen(app))
+    app_ids = sorted(seen(request, (app.id for app in context.controller.state.wanted_apps() if chosen(app))))
     return answer({"apps": [context.app(app_id, embed) for app_id in app_ids]})
 
 
@@ -103,6 +114,7 @@ def checked(request: web.Request, app: App) -> App:
     """A definition that came in a body: its caller may say so, and it can be run. Raises Forbidden, InvalidDocument."""
     context = context_of(request)
     authorize(request, "viewer", [app.id])  # the role that the address needs was looked at before
+    _hold_secrets(request, context, app)
     problems = list(context.settings.check(app))
     parts = app.id.strip("/").split("/")
     if len(parts) > 1 and (parts[-1] in RESERVED or parts[-2] in ("tasks", "versions")):
@@ -110,6 +122,14 @@ def checked(request: web.Request, app: App) -> App:
     if problems:
         raise InvalidDocument(problems)
     return app
+
+
+def _hold_secrets(request: web.Request, context: Context, app: App) -> None:
+    """Who could give any secret to an app of his own could read them all: who has a group gives his apps those secrets
+    that some app of the group has. The first one is an operator's to give."""
+    for source in {one.source for one in app.secrets.values()}:
+        if not seen(request, context.controller.secrets.used_by(source)):
+            authorize(request, "viewer", [EVERYTHING])
 
 
 def _announce(request: web.Request, context: Context, app: App) -> None:

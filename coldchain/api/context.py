@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from coldchain.api.settings import ApiSettings
+from coldchain.control.attempts import Attempts
 from coldchain.control.controller import Controller
 from coldchain.documents.answers import InstanceView, app_answer, task_answer
 from coldchain.model.errors import Conflict, NotFound
@@ -15,12 +16,15 @@ from coldchain.model.version import Version
 
 
 class Context:
-    """One for each server. `stopping` is set when streams must end; `address` is where the server listens."""
+    """One for each server. `stopping` is set when streams must end; `address` is where the server listens; `exposed`:
+    others than this machine reach it, so that everybody is asked who he is."""
 
-    def __init__(self, controller: Controller, settings: ApiSettings) -> None:
+    def __init__(self, controller: Controller, settings: ApiSettings, *, exposed: bool = False) -> None:
         self.controller = controller
         self.settings = settings
         self.address = ""
+        self.exposed = exposed
+        self.attempts = Attempts()
         self.stopping = asyncio.Event()
 
     def instances(self, app_id: str) -> list[Instance]:

@@ -6,12 +6,14 @@ from aiohttp import web
 
 from coldchain.api.context import context_of
 from coldchain.api.exchange import HEADERS, answer, caller_of, change_answer, flag
+from coldchain.decisions.caller import sees
 from coldchain.documents.answers import deployment_answer
 
 
 async def list_deployments(request: web.Request) -> web.Response:
-    running = context_of(request).controller.state.running.values()
-    return answer([deployment_answer(one) for one in sorted(running, key=lambda one: (one.started_at, one.id))])
+    caller, running = caller_of(request), context_of(request).controller.state.running.values()
+    shown = [one for one in running if sees(caller, [one.app_id])]
+    return answer([deployment_answer(one) for one in sorted(shown, key=lambda one: (one.started_at, one.id))])
 
 
 async def cancel_deployment(request: web.Request) -> web.Response:

@@ -5,12 +5,16 @@ from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 
 from coldchain.api.context import context_of
-from coldchain.api.exchange import HEADERS, answer
+from coldchain.api.exchange import HEADERS, answer, caller_of
 from coldchain.api.streams import relay
 from coldchain.control.events import EventLog
+from coldchain.decisions.caller import sees
 from coldchain.documents.answers import timestamp
+from coldchain.documents.concerned import PLATFORM_EVENTS, apps_of_event, without_groups
+from coldchain.model.caller import EVERYTHING, Caller
 from coldchain.model.errors import MalformedDocument
 from coldchain.model.event import Event
 
@@ -28,7 +32,8 @@ async def follow_events(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers=HEADERS | {"Content-Type": STREAM, "X-Accel-Buffering": "no"})
     await response.prepare(request)
     await response.write(b": events follow\n\n")
-    chunks = _chunks(context.controller.events, after, frozenset(request.query.getall("event_type", [])))
+    types = frozenset(request.query.getall("event_type", []))
+    chunks = _chunks(context.controller.events, after, types, caller_of(request))
     return await relay(
         request, response, chunks, idle=b": still here\n\n", idle_seconds=context.settings.keep_alive_seconds
     )
@@ -43,10 +48,20 @@ def _last_event_id(request: web.Request) -> int | None:
     return int(given)
 
 
-async def _chunks(events: EventLog, after: int | None, types: frozenset[str]) -> AsyncGenerator[bytes, None]:
+async def _chunks(
+    events: EventLog, after: int | None, types: frozenset[str], caller: Caller
+) -> AsyncGenerator[bytes, None]:
     async for event in events.follow(after):
-        if not types or event.type in types or event.type == MISSED:
-            yield _chunk(event)
+        if event.type == MISSED or ((not types or event.type in types) and _seen(caller, event)):
+            yield _chunk(event if caller.group == EVERYTHING else replace(event, body=without_groups(event.body)))
+
+
+def _seen(caller: Caller, event: Event) -> bool:
+    """Who has a group gets what is known to be about his apps alone, and what is about the platform."""
+    if caller.group == EVERYTHING or event.type in PLATFORM_EVENTS:
+        return True
+    concerned = apps_of_event(event.body)
+    return bool(concerned) and sees(caller, concerned)
 
 
 def _chunk(event: Event) -> bytes:

@@ -1,5 +1,6 @@
 """exchange: what all handlers do with a request and an answer."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,12 +8,19 @@ import msgspec
 from aiohttp import web
 
 from coldchain.api.context import context_of
-from coldchain.decisions.caller import refusal
+from coldchain.decisions.caller import refusal, sees
 from coldchain.documents.answers import deployment_result, error_answer
 from coldchain.documents.text import parse_json
 from coldchain.model.caller import Caller, Role
 from coldchain.model.deployment import Deployment
-from coldchain.model.errors import ColdchainError, Forbidden, InvalidDocument, MalformedDocument, Problem
+from coldchain.model.errors import (
+    ColdchainError,
+    Forbidden,
+    InvalidDocument,
+    MalformedDocument,
+    Problem,
+    Unauthenticated,
+)
 from coldchain.model.version import Override
 
 CALLER = web.RequestKey("caller", Caller)
@@ -45,7 +53,9 @@ def change_answer(deployment: Deployment, status: int = 200, headers: dict[str, 
 def failure(error: ColdchainError) -> web.Response:
     """An error in Marathon's form; with the delay after which trying again makes sense."""
     status, body = error_answer(error)
-    headers = {"Retry-After": str(max(1, round(error.retry_seconds)))} if error.retry_seconds else {}
+    headers = {"Retry-After": str(max(1, math.ceil(error.retry_seconds)))} if error.retry_seconds else {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = ", ".join(error.challenges)
     return answer(body, status, headers)
 
 
@@ -60,6 +70,12 @@ def authorize(request: web.Request, needed: Role, app_ids: Iterable[str]) -> Non
     caller = caller_of(request)
     if why := refusal(caller, needed, app_ids):
         raise Forbidden(f"Not authorized: {why}", todo="Ask an admin for a token that may (`coldchain token`).")
+
+
+def seen(request: web.Request, app_ids: Iterable[str]) -> list[str]:
+    """Those of these apps or groups that the caller may see, in their order."""
+    caller = caller_of(request)
+    return [one for one in app_ids if sees(caller, [one])]
 
 
 def app_id_of(request: web.Request) -> str:

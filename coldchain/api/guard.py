@@ -10,9 +10,8 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from coldchain.api.context import context_of
-from coldchain.api.exchange import CALLER, answer, failure
+from coldchain.api.exchange import answer, failure
 from coldchain.documents.text import DOCUMENT_BYTES_MAX
-from coldchain.model.caller import LOCAL
 from coldchain.model.errors import ColdchainError, Forbidden
 
 READING = ("GET", "HEAD", "OPTIONS")
@@ -53,10 +52,11 @@ def _words(request: web.Request, error: web.HTTPException) -> str:
 
 @web.middleware
 async def turn_away(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Only who names this machine as this machine is heard; changes and connections both ways only from no page or from
-    a page of our own."""
+    """On loopback only who names this machine as this machine is heard: a page can give its own name our address. Where
+    others reach us everybody is asked who he is, which no page of theirs can say, and names are the operator's to give.
+    Changes and connections both ways only from no page or from a page of our own."""
     host = request.headers.get("Host")
-    if host is not None and not _ours(request, host):
+    if host is not None and not context_of(request).exposed and not _ours(request, host):
         raise Forbidden(
             f"This API is not called {host[:100]!r}",
             todo="Address it as localhost or by the address it listens on.",
@@ -64,9 +64,8 @@ async def turn_away(request: web.Request, handler: Handler) -> web.StreamRespons
     if request.method not in READING or "Upgrade" in request.headers:
         site = request.headers.get("Sec-Fetch-Site", "none")
         origin = request.headers.get("Origin")
-        if site not in ("none", "same-origin") or (origin is not None and origin != f"http://{host}"):
+        if site not in ("none", "same-origin") or (origin is not None and origin != f"{request.scheme}://{host}"):
             raise Forbidden("A page of another site may change nothing here", todo="Use the command line.")
-    request[CALLER] = LOCAL
     return await handler(request)
 
 
@@ -83,12 +82,4 @@ def _ours(request: web.Request, host: str) -> bool:
         address = ipaddress.ip_address(name)
     except ValueError:
         return False
-    return address.is_loopback or _unspecified(listening)
-
-
-def _unspecified(host: str) -> bool:
-    """Listening on all addresses, the machine has many; they are numbers, which no page can bind to it."""
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False
+    return address.is_loopback

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from coldchain.api.context import context_of
-from coldchain.api.exchange import HEADERS, answer, app_id_of
+from coldchain.api.exchange import HEADERS, answer, app_id_of, seen
 from coldchain.decisions.launch_queue import queued
 from coldchain.documents.launch_queue import queue_answer
 from coldchain.model.errors import NotFound
@@ -17,7 +17,7 @@ async def list_queue(request: web.Request) -> web.Response:
     reconciler, now = context.controller.reconciler, context.settings.clock.now()
     offers = "lastUnusedOffers" in request.query.getall("embed", [])
     items = []
-    for app_id in sorted(context.controller.state.apps):
+    for app_id in seen(request, sorted(context.controller.state.apps)):
         view = reconciler.view(app_id)
         waits = queued(view, now)
         if waits is None or view.wanted is None:

@@ -5,7 +5,9 @@ from aiohttp.typedefs import Handler
 
 from coldchain.api import (
     apps,
+    audit,
     bundle,
+    callers,
     deployments,
     events,
     history,
@@ -73,6 +75,11 @@ OURS: tuple[Route, ...] = (
     ("PUT", "/v1/secrets/{secret}", secrets.set_secret),
     ("DELETE", "/v1/secrets/{secret}", secrets.delete_secret),
     ("POST", "/v1/secrets/rotate", secrets.rotate_secrets),
+    ("GET", "/v1/caller", callers.show_caller),
+    ("GET", "/v1/tokens", callers.list_tokens),
+    ("POST", "/v1/tokens", callers.create_token),
+    ("DELETE", "/v1/tokens/{name}", callers.revoke_token),
+    ("GET", "/v1/audit", audit.list_entries),
     ("POST", "/v1/down", platform.go_down),
 )
 STREAMS: tuple[Route, ...] = (

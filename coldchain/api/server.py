@@ -1,13 +1,20 @@
 """server: the API as something that is started and stopped."""
 
 import errno
+import ipaddress
+import os
+import socket
+from pathlib import Path
 
 import structlog
 from aiohttp import web
 
+from coldchain.api.access import check_access, check_table
+from coldchain.api.authentication import authenticate
 from coldchain.api.context import CONTEXT, Context
 from coldchain.api.guard import answer_errors, turn_away
 from coldchain.api.metrics import COUNTERS, Counters
+from coldchain.api.record import record
 from coldchain.api.routes import add_routes
 from coldchain.api.settings import ApiSettings
 from coldchain.control.controller import Controller
@@ -20,7 +27,19 @@ ADDRESS_ERRORS = {
     errno.EADDRNOTAVAIL: ("this machine has no such address", "Choose one of its own addresses, such as 127.0.0.1"),
 }
 
+MIDDLEWARES = (record, answer_errors, turn_away, authenticate, check_access)
+"""Each around all that follow: nothing is done for anybody before he is known and allowed."""
+SOCKET_PATH_BYTES_MAX = 107
+
 log = structlog.get_logger(__name__)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class ApiServer:
@@ -30,18 +49,19 @@ class ApiServer:
         self._host = host
         self.port = port
         self._settings = settings or ApiSettings()
-        self._context = Context(controller, self._settings)
+        self._context = Context(controller, self._settings, exposed=not is_loopback(host))
         self.application = self._application()
         self._runner = web.AppRunner(
             self.application, access_log=None, shutdown_timeout=self._settings.shutdown_seconds
         )
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[answer_errors, turn_away], client_max_size=DOCUMENT_BYTES_MAX)
+        application = web.Application(middlewares=MIDDLEWARES, client_max_size=DOCUMENT_BYTES_MAX)
         application[CONTEXT] = self._context
         application[COUNTERS] = counters = Counters()
         self._context.controller.state.on_commit(counters.committed)
         add_routes(application.router)
+        check_table(application.router)
         application.on_shutdown.append(self._end_streams)
         return application
 
@@ -54,7 +74,7 @@ class ApiServer:
         """Listen. Raises ColdchainError naming the address when that cannot be."""
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self.port).start()
+            await web.TCPSite(self._runner, self._host, self.port, ssl_context=self._settings.tls).start()
         except (OSError, OverflowError) as error:
             await self._runner.cleanup()
             # Python 3.13 tries all addresses of a name, and gives no number when this machine has none of them.
@@ -63,10 +83,36 @@ class ApiServer:
             raise ColdchainError(f"The API cannot listen on {self.address}: {why}", todo=f"{todo}.") from error
         self.port = self._runner.addresses[0][1]
         self._context.address = self.address
-        log.info("API listens", address=self.address)
+        if self._settings.socket is not None:
+            await self._listen_beside(self._settings.socket)
+        log.info("API listens", address=self.address, tls=self._settings.tls is not None)
+
+    async def _listen_beside(self, path: Path) -> None:
+        """By a socket that root alone can open, whatever stood there: one controller at a time has the data folder. It
+        is made under another name, so that nobody ever finds one with wider rights."""
+        made = path.with_name(path.name + ".new")
+        if len(os.fsencode(made)) > SOCKET_PATH_BYTES_MAX:
+            log.warning("no socket for this machine: its path is too long", path=str(path))
+            return
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            made.unlink(missing_ok=True)
+            listening.bind(str(made))
+            made.chmod(0o600)
+            listening.listen()
+            made.replace(path)
+            await web.SockSite(self._runner, listening).start()
+        except OSError as error:
+            listening.close()
+            await self._runner.cleanup()
+            raise ColdchainError(
+                f"The API cannot listen on {path}: {error}", todo="Look at the rights of its folder."
+            ) from error
 
     async def stop(self) -> None:
         """Answer what was asked, end the streams, and listen no more."""
+        if self._settings.socket is not None:
+            self._settings.socket.unlink(missing_ok=True)
         await self._runner.cleanup()
 
     async def _end_streams(self, application: web.Application) -> None:

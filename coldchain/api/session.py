@@ -7,15 +7,19 @@ the last one, `{"exitStatus"}`, or `{"error", "status"}` where it could not be r
 
 import asyncio
 import json
+from http import HTTPStatus
 from typing import Any
 
 import structlog
 from aiohttp import WSMsgType, web
 
+from coldchain.api.audit import add_entry
+from coldchain.api.authentication import dismissed
 from coldchain.api.context import Context, context_of, unknown_app
 from coldchain.api.exchange import app_id_of, caller_of, flag, number
+from coldchain.control.audit import Changes
 from coldchain.documents.answers import error_answer, timestamp
-from coldchain.model.errors import ColdchainError, MalformedDocument, NotFound
+from coldchain.model.errors import ColdchainError, Forbidden, MalformedDocument, NotFound
 from coldchain.model.instance import Instance
 from coldchain.ports.session import Session, Stream, TerminalSize
 
@@ -43,8 +47,9 @@ async def run_command(request: web.Request) -> web.StreamResponse:
         instance = _chosen(context, app_id_of(request), request.query.get("instance"))
         session = await context.controller.engine.open_session(instance.task_id, command, size)
         _announce(request, context, instance, command)
+        await add_entry(request, HTTPStatus.SWITCHING_PROTOCOLS, [instance.app_id], Changes())
         try:
-            last: dict[str, Any] = {"exitStatus": await _carry(context, socket, session)}
+            last: dict[str, Any] = {"exitStatus": await _carry(request, socket, session)}
         finally:
             await session.close()
     except ColdchainError as error:
@@ -86,12 +91,16 @@ def _announce(request: web.Request, context: Context, instance: Instance, comman
     context.controller.events.emit("instance_exec_event", f"asked for by {caller_of(request).name}", body)
 
 
-async def _carry(context: Context, socket: web.WebSocketResponse, session: Session) -> int | None:
-    """Both ways until the command ends (its exit status), the client leaves or the server stops (None)."""
+async def _carry(request: web.Request, socket: web.WebSocketResponse, session: Session) -> int | None:
+    """Both ways until the command ends (its exit status), the client leaves or the server stops (None). Raises
+    Forbidden when the client may not go on."""
     sending = asyncio.create_task(_send(socket, session))
-    others = [asyncio.create_task(_receive(socket, session)), asyncio.create_task(_stop(context))]
+    leaving = asyncio.create_task(dismissed(request))
+    others = [asyncio.create_task(_receive(socket, session)), asyncio.create_task(_stop(context_of(request))), leaving]
     try:
         await asyncio.wait({sending, *others}, return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done():
+            raise Forbidden("Your token was revoked or its time is over", todo="Ask an admin for another.")
         return await sending if sending.done() else None
     except ConnectionResetError:
         return None

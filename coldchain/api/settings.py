@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from ssl import SSLContext
 
 from coldchain.control.clock import SystemClock
 from coldchain.model.app import App
+from coldchain.model.caller import Role
 from coldchain.model.errors import Problem
 from coldchain.ports.clock import Clock
 
@@ -27,6 +30,15 @@ class ApiSettings:
     hosts: tuple[str, ...] = ()
     """Names under which the API may be addressed beside localhost and the host it listens on. Any other name in a
     request's Host header is refused: a page in a browser could have bound it to this machine (DNS rebinding)."""
+
+    tls: SSLContext | None = None
+    """By which the API speaks HTTPS. None: tokens go over the network as they are."""
+
+    certificate_role: Role | None = None
+    """The role of who shows a certificate that the context `tls` accepts. None: certificates say nothing of callers."""
+
+    socket: Path | None = None
+    """Where who may open it (root alone) is never asked who he is. None: nowhere."""
 
     keep_alive_seconds: float = 15.0
     """Silence on an event stream after which a comment is sent, so that nothing between takes it for dead."""

@@ -7,7 +7,7 @@ from aiohttp import web
 from coldchain._version import __version__
 from coldchain.api import apps
 from coldchain.api.context import Context, context_of, unknown_app
-from coldchain.api.exchange import answer, app_id_of, optional_body
+from coldchain.api.exchange import answer, app_id_of, optional_body, seen
 from coldchain.api.explanation import condition, progress, refused, warnings, why_not_yet
 from coldchain.api.holds import brake_answer
 from coldchain.decisions.instance import story
@@ -26,7 +26,7 @@ async def show_platform(request: web.Request) -> web.Response:
         {
             "version": __version__,
             "goingDown": controller.operations.closed_because,
-            "apps": [_brief(context, app_id) for app_id in app_ids],
+            "apps": [_brief(context, app_id) for app_id in seen(request, app_ids)],
             "rotation": {"revision": controller.publisher.rotation.revision},
             "gateways": _gateways(context),
             "engine": _engine(context),

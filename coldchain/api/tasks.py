@@ -7,7 +7,7 @@ from aiohttp import web
 
 from coldchain.api.apps import embedded
 from coldchain.api.context import Context, context_of
-from coldchain.api.exchange import answer, app_id_of, authorize, body_of, caller_of, change_answer, flag, text
+from coldchain.api.exchange import answer, app_id_of, authorize, body_of, caller_of, change_answer, flag, seen, text
 from coldchain.documents.answers import OWN, endpoints, service_ports
 from coldchain.model.errors import InvalidDocument, MalformedDocument, NotFound, Problem
 from coldchain.model.instance import Instance
@@ -23,7 +23,7 @@ async def list_tasks(request: web.Request) -> web.Response:
     if unknown := wanted - STATES.keys():
         raise MalformedDocument(f"no status {min(unknown)[:40]!r}", todo=f"Use {' or '.join(STATES)}")
     states = {STATES[one] for one in wanted} or None
-    return _answer(request, context, sorted(context.controller.state.instances_of), states)
+    return _answer(request, context, seen(request, sorted(context.controller.state.instances_of)), states)
 
 
 async def list_app_tasks(request: web.Request) -> web.Response:

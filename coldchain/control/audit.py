@@ -1,6 +1,7 @@
 """audit: what callers changed, on record in the store, the last ones of it."""
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,8 @@ from coldchain.model.version import AppRecord, Version
 from coldchain.ports.store import ABSENT, Change, Store
 
 ENTRIES_KEPT = 5000
+REFUSALS_MAX, REFUSALS_SECONDS = 60, 3600.0
+"""So many of what was refused are put on record in so long: who knocks at the door does not push out what was done."""
 
 
 class Changes:
@@ -42,6 +45,7 @@ class AuditLog:
         self._state = state
         self._lock = asyncio.Lock()
         self._next = 1
+        self._refusals: deque[float] = deque(maxlen=REFUSALS_MAX)
 
     async def start(self) -> None:
         """Find out where the record ends. Then, and not before, writes are seen."""
@@ -59,6 +63,13 @@ class AuditLog:
             yield changes
         finally:
             _CURRENT.reset(before)
+
+    def refusal_fits(self, now: float) -> bool:
+        """Whether one more refusal may go on record at this moment, by a clock that never jumps; then it counts."""
+        if len(self._refusals) == REFUSALS_MAX and now - self._refusals[0] < REFUSALS_SECONDS:
+            return False
+        self._refusals.append(now)
+        return True
 
     async def add(self, entry: AuditEntry) -> None:
         """Record it under the next number; on disk when it returns. Raises Unavailable, LostUpdate."""

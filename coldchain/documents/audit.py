@@ -34,12 +34,13 @@ class AuditChange(Noun, frozen=True, kw_only=True):
 
 class AuditEntry(Noun, frozen=True, kw_only=True):
     """One request that changed something, or tried to. `at` in seconds since the epoch, `address`: where it came from,
-    empty for the socket in the data folder. `apps`: the apps and groups that it was about."""
+    empty for the socket in the data folder. `apps`: the apps and groups that it was about. Of who did not say who he
+    is, `caller` is empty and `role` None."""
 
     id: int
     at: float
     caller: str
-    role: Role
+    role: Role | None
     address: str
     method: str
     path: str

@@ -62,6 +62,22 @@ class Forbidden(ColdchainError):  # noqa: N818
     status = 403
 
 
+class Unauthenticated(ColdchainError):  # noqa: N818
+    """The caller's fault: he does not say who he is. `challenges`: how he can, as HTTP has it."""
+
+    status = 401
+
+    def __init__(self, message: str, *, todo: str = "", challenges: Sequence[str] = ()) -> None:
+        super().__init__(message, todo=todo)
+        self.challenges = tuple(challenges)
+
+
+class TooManyAttempts(ColdchainError):  # noqa: N818
+    """The caller's fault: he failed too often. Carries how long he has to wait."""
+
+    status = 429
+
+
 class Conflict(ColdchainError):  # noqa: N818
     """Nobody's fault: the thing exists already, was changed meanwhile, or is in a running deployment."""
 

@@ -1,0 +1,159 @@
+"""access: who may ask for what: for each handler the role that it needs, and the apps or groups that are concerned.
+
+A new address is a line in ACCESS and a case in tests/unit/test_api_access.py; without the line the API does not start.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from coldchain.api import (
+    apps,
+    audit,
+    bundle,
+    callers,
+    deployments,
+    events,
+    history,
+    holds,
+    launch_queue,
+    logs,
+    metrics,
+    platform,
+    preview,
+    secrets,
+    services,
+    session,
+    status,
+    tasks,
+)
+from coldchain.api.context import context_of
+from coldchain.api.exchange import app_id_of, authorize
+from coldchain.model.caller import EVERYTHING, Role
+from coldchain.model.deployment import Deployment
+from coldchain.model.errors import ColdchainError
+
+Concerned = Callable[[web.Request], Sequence[str]]
+"""The ids of the apps and groups that a request is about, by its address. Who has a group must have all in it."""
+
+
+class Access(NamedTuple):
+    """`needed`: the lowest role that may. `audited`: whether it goes on record; None: when it needs more than a viewer
+    and is not only read."""
+
+    needed: Role
+    concerned: Concerned
+    audited: bool | None = None
+
+
+def filtered(request: web.Request) -> Sequence[str]:
+    """No app by the address: the handler leaves out what its caller may not see (`seen`), or holds what the body names
+    to his group (`authorize`)."""
+    return ()
+
+
+def everything(request: web.Request) -> Sequence[str]:
+    """The whole platform: not for who has a group."""
+    return (EVERYTHING,)
+
+
+def app(request: web.Request) -> Sequence[str]:
+    """The app or group that stands as `app_id` in the address."""
+    return (app_id_of(request),)
+
+
+def deployment(request: web.Request) -> Sequence[str]:
+    """What the deployment changes; one that is not there could be anybody's."""
+    name, state = request.match_info["deployment_id"], context_of(request).controller.state
+    found = state.running.get(name) or state.deployments.get(name)
+    return apps_of(found) if found is not None else (EVERYTHING,)
+
+
+def apps_of(deployment: Deployment) -> Sequence[str]:
+    """All apps that it changes."""
+    return (deployment.app_id,)
+
+
+def instance(request: web.Request) -> Sequence[str]:
+    """The app of the instance; of one that is not there, or could be several, anybody's."""
+    try:
+        return (context_of(request).instance(request.match_info["instance_id"]).app_id,)
+    except ColdchainError:
+        return (EVERYTHING,)
+
+
+ACCESS: Mapping[Handler, Access] = {
+    apps.list_apps: Access("viewer", filtered),
+    apps.create_app: Access("operator", filtered),
+    apps.restart_app: Access("operator", app),
+    tasks.list_app_tasks: Access("viewer", app),
+    tasks.delete_app_tasks: Access("operator", app),
+    tasks.delete_app_task: Access("operator", app),
+    apps.list_versions: Access("viewer", app),
+    apps.show_version: Access("viewer", app),
+    apps.show_app: Access("viewer", app),
+    apps.put_app: Access("operator", app),
+    apps.patch_app: Access("operator", app),
+    apps.delete_app: Access("operator", app),
+    deployments.list_deployments: Access("viewer", filtered),
+    deployments.cancel_deployment: Access("operator", deployment),
+    tasks.list_tasks: Access("viewer", filtered),
+    tasks.delete_tasks: Access("operator", filtered),
+    launch_queue.list_queue: Access("viewer", filtered),
+    launch_queue.reset_delay: Access("operator", app),
+    platform.show_info: Access("viewer", filtered),
+    platform.show_leader: Access("viewer", filtered),
+    platform.ping: Access("viewer", filtered),
+    metrics.show_metrics: Access("viewer", everything),
+    status.show_platform: Access("viewer", filtered),
+    status.show_app: Access("viewer", app),
+    history.show_history: Access("viewer", app),
+    status.roll_back: Access("operator", app),
+    preview.show_preview: Access("viewer", app),
+    bundle.show_bundle: Access("viewer", app),
+    status.show_deployment: Access("viewer", deployment),
+    status.show_story: Access("viewer", instance),
+    holds.pause: Access("operator", deployment),
+    holds.resume: Access("operator", deployment),
+    holds.promote: Access("operator", deployment),
+    holds.release_brake: Access("operator", everything),
+    services.list_services: Access("viewer", filtered),
+    secrets.list_secrets: Access("operator", everything),
+    secrets.set_secret: Access("operator", everything),
+    secrets.delete_secret: Access("operator", everything),
+    secrets.rotate_secrets: Access("admin", everything),
+    callers.show_caller: Access("viewer", filtered),
+    callers.list_tokens: Access("admin", everything),
+    callers.create_token: Access("admin", everything),
+    callers.revoke_token: Access("admin", everything),
+    audit.list_entries: Access("admin", everything),
+    platform.go_down: Access("admin", everything),
+    events.follow_events: Access("viewer", filtered),
+    logs.follow_logs: Access("viewer", app),
+    session.run_command: Access("operator", app, audited=True),
+}
+
+
+def access_of(request: web.Request) -> Access | None:
+    """None: there is nothing at this address, or not by this method."""
+    found = request.match_info
+    return ACCESS[found.handler] if found.http_exception is None else None
+
+
+def check_table(router: web.UrlDispatcher) -> None:
+    """Raises LookupError when nobody has said who may ask for some address: it must not be served."""
+    for route in router.routes():
+        if route.handler not in ACCESS:
+            address = route.resource.canonical if route.resource is not None else "?"
+            raise LookupError(f"{route.method} {address} has no line in coldchain/api/access.py")
+
+
+@web.middleware
+async def check_access(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Nobody reaches a handler without its line in the table. Raises Forbidden."""
+    access = access_of(request)
+    if access is not None:
+        authorize(request, access.needed, access.concerned(request))
+    return await handler(request)
