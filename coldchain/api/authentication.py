@@ -25,11 +25,17 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     context = context_of(request)
     if by_socket(request):
         request[CALLER], request[ASKED] = LOCAL, True
-    elif not (context.exposed or context.controller.callers.asked):
+    elif not _asks(context):
         request[CALLER], request[ASKED] = LOCAL, False
     else:
         request[CALLER], request[ASKED] = await _asked(request, context), True
     return await handler(request)
+
+
+def _asks(context: Context) -> bool:
+    """Whether who comes over the network is asked who he is."""
+    by_certificate = context.settings.certificate_role is not None
+    return context.exposed or by_certificate or context.controller.callers.asked
 
 
 async def dismissed(request: web.Request) -> None:

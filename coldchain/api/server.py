@@ -1,7 +1,6 @@
 """server: the API as something that is started and stopped."""
 
 import errno
-import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -18,6 +17,7 @@ from coldchain.api.record import record
 from coldchain.api.routes import add_routes
 from coldchain.api.settings import ApiSettings
 from coldchain.control.controller import Controller
+from coldchain.decisions.address import is_loopback
 from coldchain.documents.text import DOCUMENT_BYTES_MAX
 from coldchain.model.errors import ColdchainError
 
@@ -32,14 +32,6 @@ MIDDLEWARES = (record, answer_errors, turn_away, authenticate, check_access)
 SOCKET_PATH_BYTES_MAX = 107
 
 log = structlog.get_logger(__name__)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class ApiServer:

@@ -5,6 +5,14 @@ from collections.abc import Collection
 from itertools import chain
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def next_address(subnet: str, taken: Collection[str], last: str | None) -> str | None:
     """The first free address after `last`, round the subnet; None when it is full.
 

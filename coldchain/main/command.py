@@ -1,11 +1,10 @@
 """command: the console script `coldchain`: the commands that start processes, beside those of `cli`."""
 
 import asyncio
-import contextlib
-import http.client
+import ipaddress
+import os
 import socket
 import sys
-import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypedDict
@@ -14,11 +13,14 @@ import typer
 
 from coldchain.cli.application import application
 from coldchain.cli.options import Json
+from coldchain.decisions.address import is_loopback
+from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
+from coldchain.model.caller import Role
 from coldchain.model.errors import ColdchainError
 
 Data = Annotated[Path, typer.Option(envvar="COLDCHAIN_DATA", help="Folder of the store and the gateway.")]
-Api = Annotated[str, typer.Option(help="HOST:PORT of the API; loopback only.")]
+Api = Annotated[str, typer.Option(help="IP:PORT of the API; beyond loopback only when an admin is known.")]
 Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
 Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells whether it is ready.")]
 Socket = Annotated[str, typer.Option(envvar="COLDCHAIN_DOCKER_SOCKET", help="Unix socket of the Docker Engine.")]
@@ -33,7 +35,27 @@ Zone = Annotated[str | None, typer.Option(help="Where it stands within the regio
 Publish = Annotated[str, typer.Option(help="Address on which host ports of containers are published.")]
 Credentials = Annotated[Path | None, typer.Option(help="Docker config.json with the entries that pullConfig names.")]
 
-Registry = Annotated[str, typer.Option(help="IP:PORT of the embedded registry, which speaks Consul's HTTP API.")]
+HttpCredentials = Annotated[
+    Path | None,
+    typer.Option(help="File with NAME:PASSWORD of an admin; or the variable COLDCHAIN_HTTP_CREDENTIALS has it."),
+]
+Certificate = Annotated[Path | None, typer.Option(help="PEM file of the API's certificate: it speaks HTTPS.")]
+Key = Annotated[Path | None, typer.Option(help="PEM file of its private key, if that is not in the same file.")]
+Authority = Annotated[
+    Path | None, typer.Option(help="PEM file of who vouches for callers: their certificates are accepted.")
+]
+CertificateRole = Annotated[Role, typer.Option(help="Role of callers who show a certificate.")]
+GatewayStatusOpen = Annotated[
+    bool, typer.Option("--gateway-status-open", help="Let others than this machine see the gateway's status.")
+]
+DnsOpen = Annotated[bool, typer.Option("--dns-open", help="Let others than this machine ask the DNS.")]
+
+Registry = Annotated[
+    str,
+    typer.Option(
+        help="IP:PORT of the embedded registry, which speaks Consul's HTTP API; asks for tokens off loopback."
+    ),
+]
 Dns = Annotated[str, typer.Option(help="IP:PORT of the embedded registry's DNS.")]
 Consul = Annotated[str | None, typer.Option(help="HOST:PORT of a Consul agent to use instead of the embedded one.")]
 
@@ -62,15 +84,21 @@ class Address(TypedDict):
     api_port: int
 
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+CREDENTIALS = "COLDCHAIN_HTTP_CREDENTIALS"
 
 
 @application.command()
 def up(
     data: Data = DEFAULT_DATA,
     api: Api = "127.0.0.1:8080",
+    http_credentials_file: HttpCredentials = None,
+    api_certificate: Certificate = None,
+    api_key: Key = None,
+    api_client_authority: Authority = None,
+    api_client_role: CertificateRole = "viewer",
     gateway: Gateway = None,
     gateway_status: Status = "127.0.0.1:8081",
+    gateway_status_open: GatewayStatusOpen = False,
     docker_socket: Socket = DEFAULT_DOCKER,
     agent: Agent = None,
     cpu_factor: Factor = 1.0,
@@ -88,6 +116,7 @@ def up(
     secret_keys: SecretKeys = None,
     registry: Registry = "127.0.0.1:8500",
     dns: Dns = "127.0.0.1:8600",
+    dns_open: DnsOpen = False,
     consul: Consul = None,
 ) -> None:
     """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
@@ -97,8 +126,14 @@ def up(
     settings = PlatformSettings(
         data=data,
         **_address(api),
+        http_credentials=_credentials(http_credentials_file),
+        api_certificate=api_certificate,
+        api_key=api_key,
+        api_client_authority=api_client_authority,
+        api_client_role=api_client_role,
         gateway=tuple(gateway or ("0.0.0.0:80",)),
         gateway_status=gateway_status,
+        gateway_status_open=gateway_status_open,
         docker_socket=docker_socket,
         cpu_factor=cpu_factor,
         attributes=tuple(attribute or ()),
@@ -115,6 +150,7 @@ def up(
         secret_keys=secret_keys,
         registry=registry,
         dns=dns,
+        dns_open=dns_open,
         consul=consul,
         agent=agent or socket.gethostname(),
     )
@@ -140,8 +176,11 @@ def down(
     from coldchain.main.log import open_log
 
     address = _address(api)
-    if _ask_to_go_down(address["api_host"], address["api_port"]):
-        return
+    try:
+        if ask_to_go_down(data, address["api_host"], address["api_port"]):
+            return
+    except ColdchainError as error:
+        _fail(error)
     settings = PlatformSettings(
         data=data,
         **address,
@@ -187,45 +226,44 @@ def _address(text: str) -> Address:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint="--api")
-    if host not in LOOPBACK:
-        raise typer.BadParameter(
-            f"{host} is not loopback; the API asks nobody who he is, so only this machine may reach it",
-            param_hint="--api",
-        )
+    if not is_loopback(host) and not _is_address(host):
+        raise typer.BadParameter(f"{host!r} is a name; give the address to listen on", param_hint="--api")
     return Address(api_host=host.strip("[]"), api_port=int(port))
 
 
-def _ask_to_go_down(host: str, port: int) -> bool:
-    """Ask a running `up`, and wait until it has gone. False when none answers."""
+def _is_address(host: str) -> bool:
     try:
-        _request(host, port, "POST", "/v1/down")
-    except OSError:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
         return False
-    while True:
-        try:
-            _request(host, port, "GET", "/ping")
-        except OSError:
-            return True
-        time.sleep(0.2)
+    return True
 
 
-def _request(host: str, port: int, method: str, path: str) -> None:
-    connection = http.client.HTTPConnection(host, port, timeout=10)
-    with contextlib.closing(connection):
-        connection.request(method, path)
-        connection.getresponse().read()
+def _credentials(file: Path | None) -> str | None:
+    """Never from the command line, which every user can read. The variable goes: no child inherits it."""
+    given = os.environ.pop(CREDENTIALS, None)
+    if file is None:
+        return given
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint="--http-credentials-file") from error
 
 
 def _run(program: Coroutine[Any, Any, int]) -> NoReturn:
     """Run to the end; an error is said in words, with what to do, and exits with 1."""
-    from coldchain.main.platform import describe
-
     try:
         status = asyncio.run(program)
     except (ColdchainError, ExceptionGroup) as error:
-        sys.stderr.write(f"coldchain: {describe(error)}\n")
-        status = 1
+        _fail(error)
     raise SystemExit(status)
+
+
+def _fail(error: Exception) -> NoReturn:
+    from coldchain.main.platform import describe
+
+    sys.stderr.write(f"coldchain: {describe(error)}\n")
+    raise SystemExit(1)
 
 
 def main() -> None:

@@ -100,7 +100,7 @@ def _look(
         nginx_error=nginx_error,
         lua_missing=tuple(name for name, pattern in LUA_LIBRARIES.items() if not glob.glob(pattern)),
         ports=tuple(_ports(settings)),
-        platform_runs=_answers(settings.api_host, settings.api_port),
+        platform_runs=_answers(settings),
         disks=tuple(_disk(folder) for folder in (str(settings.data), docker_root) if folder is not None),
         cgroups=version,
         controllers=controllers,
@@ -155,12 +155,22 @@ def _port(name: str, option: str, address: str) -> Port:
     return Port(name=name, option=option, address=address, error=error)
 
 
-def _answers(host: str, port: int) -> bool:
-    """True when a platform answers there."""
-    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=LOOK_SECONDS) as connection:
-        connection.sendall(b"GET /ping HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        return connection.makefile("rb").read(4096).endswith(b"pong")
+def _answers(settings: PlatformSettings) -> bool:
+    """True when a platform answers there, if only to ask who we are; or by the socket in the folder."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(LOOK_SECONDS)
+        connection.connect(str(settings.api_socket))
+        return _is_ours(connection)
+    place = (settings.api_host, settings.api_port)
+    with contextlib.suppress(OSError), socket.create_connection(place, timeout=LOOK_SECONDS) as connection:
+        return _is_ours(connection)
     return False
+
+
+def _is_ours(connection: socket.socket) -> bool:
+    connection.sendall(b"GET /ping HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    said = connection.makefile("rb").read(4096)
+    return said.endswith(b"pong") or b'realm="coldchain"' in said
 
 
 def _disk(folder: str) -> Disk:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from coldchain.documents import keys
 from coldchain.engines.local import LocalEngine
 from coldchain.gateway.process import NginxProcess
 from coldchain.gateway.push import NginxGateway
+from coldchain.main.listeners import Known
 from coldchain.main.settings import PlatformSettings
 from coldchain.model.errors import ColdchainError, Rejected, Unavailable
 from coldchain.ports.store import ABSENT, Change, Store
@@ -83,13 +85,16 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
         if settings.consul is None:
             node = local_node(settings.agent, controller_id, settings.registry_addresses()[0][0])
             embedded = EmbeddedRegistry(store, prober, clock, node, *settings.registry_addresses())
-            await embedded.start()
-            closing.push_async_callback(embedded.stop)
-        consul = ConsulClient(settings.consul or (embedded.server.reached_at if embedded else ""))
+        own_token = secrets.token_urlsafe(32) if embedded is not None and embedded.server.exposed else ""
+        consul = ConsulClient(settings.consul or (embedded.server.reached_at if embedded else ""), token=own_token)
         registry = ConsulRegistry(consul, controller_id)
         closing.push_async_callback(registry.close)
         controller = Controller(store, engine, prober, clock, registry, settings.admission_policy(), cipher)
         await controller.start()
+        if embedded is not None:
+            embedded.server.known = Known(own_token, controller.callers).caller
+            await embedded.start()
+            closing.push_async_callback(embedded.stop)
         nginx = NginxProcess(gateway_settings)
         yield Platform(controller=controller, nginx=nginx, gateway=gateway, clock=clock, registry=embedded)
 

@@ -12,6 +12,7 @@ from coldchain.decisions.admission import Policy
 from coldchain.decisions.constraint import HOSTNAME, scalar_text
 from coldchain.engines.local import LocalEngineSettings
 from coldchain.gateway.settings import GatewaySettings
+from coldchain.model.caller import Role
 from coldchain.model.errors import InvalidDocument, Problem
 from coldchain.runners.docker.settings import DockerSettings
 from coldchain.runners.process.settings import FetchSettings, ProcessSettings
@@ -30,16 +31,34 @@ class PlatformSettings:
     """Folder of all that must survive: the store, and nginx with its logs. One controller at a time uses it."""
 
     api_host: str = "127.0.0.1"
-    """Where the API listens. Loopback only: it knows no callers yet, whoever reaches it may do everything."""
+    """Where the API listens. Beyond loopback only when somebody is known who may ask it."""
 
     api_port: int = 8080
     """Marathon's."""
+
+    http_credentials: str | None = field(default=None, repr=False)
+    """NAME:PASSWORD of an admin, for clients that know nothing but basic authentication."""
+
+    api_certificate: Path | None = None
+    """Certificate of the API, with those that vouch for it: then it speaks HTTPS and nothing else."""
+
+    api_key: Path | None = None
+    """The private key of the certificate. None: it is in the same file."""
+
+    api_client_authority: Path | None = None
+    """Certificates of those who vouch for callers: who shows one of theirs is the common name in it."""
+
+    api_client_role: Role = "viewer"
+    """What callers who show a certificate may do."""
 
     gateway: tuple[str, ...] = ("0.0.0.0:80",)
     """Addresses with port where consumers reach the gateway."""
 
     gateway_status: str = "127.0.0.1:8081"
-    """Where a balancer before the gateway asks for its readiness."""
+    """Where a balancer before the gateway asks for its readiness. It asks nobody who he is."""
+
+    gateway_status_open: bool = False
+    """Whether others than this machine may reach the gateway's readiness and numbers."""
 
     docker_socket: str = DEFAULT_DOCKER
     """Unix socket of the Docker Engine."""
@@ -88,10 +107,14 @@ class PlatformSettings:
     can read all secrets: save the two in different places."""
 
     registry: str = "127.0.0.1:8500"
-    """Where the embedded registry listens, Consul's port. It asks nobody who he is: who reaches it may change it."""
+    """Where the embedded registry listens, Consul's port. On loopback it asks nobody who he is: who reaches it may
+    change it. Beyond, it asks for a token."""
 
     dns: str = "127.0.0.1:8600"
     """Where the embedded registry answers the DNS, over UDP and TCP; Consul's port."""
+
+    dns_open: bool = False
+    """Whether others than this machine may ask the DNS, which tells everybody where services are."""
 
     consul: str | None = None
     """Address of a Consul agent to use instead of the embedded registry, such as `10.0.0.5:8500`."""
@@ -99,6 +122,10 @@ class PlatformSettings:
     @property
     def store_file(self) -> Path:
         return self.data / "store.sqlite"
+
+    @property
+    def api_socket(self) -> Path:
+        return api_socket(self.data)
 
     @property
     def secret_keys_file(self) -> Path:
@@ -156,6 +183,11 @@ class PlatformSettings:
             root_allowed=self.root_tasks,
             fetch=FetchSettings(file_folders=self.fetch_folders),
         )
+
+
+def api_socket(data: Path) -> Path:
+    """By it this machine's own commands reach the API of the platform in this folder."""
+    return Path(os.path.abspath(data)) / "api.socket"
 
 
 def _names(paths: Iterable[Path]) -> tuple[str, ...]:

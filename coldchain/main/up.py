@@ -10,6 +10,7 @@ import structlog
 from coldchain.api.server import ApiServer
 from coldchain.api.settings import ApiSettings
 from coldchain.main.down import take_down
+from coldchain.main.listeners import admit_callers, check_listeners, tls_context
 from coldchain.main.platform import Platform, open_platform
 from coldchain.main.settings import PlatformSettings
 from coldchain.runners.docker.parameters import unknown_parameters
@@ -23,12 +24,23 @@ async def up(settings: PlatformSettings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, left.set)
+    check_listeners(settings)
+    tls = await asyncio.to_thread(tls_context, settings)
     async with open_platform(settings) as platform:
-        offered = ApiSettings(check=unknown_parameters, down=down.set, clock=platform.clock)
+        await admit_callers(settings, platform.controller.callers)
+        offered = ApiSettings(
+            check=unknown_parameters,
+            down=down.set,
+            clock=platform.clock,
+            tls=tls,
+            certificate_role=settings.api_client_role if settings.api_client_authority else None,
+            socket=settings.api_socket,
+        )
         server = ApiServer(platform.controller, settings.api_host, settings.api_port, offered)
         await _open(platform, server)
         serving = asyncio.create_task(platform.serve())
-        _say(f"API on http://{settings.api_host}:{settings.api_port}, gateway on {', '.join(settings.gateway)}")
+        scheme = "https" if tls else "http"
+        _say(f"API on {scheme}://{server.address}, gateway on {', '.join(settings.gateway)}")
         try:
             if await _first(serving, left, down) is down:
                 _say("going down: draining and stopping every instance")

@@ -2,18 +2,25 @@
 
 import asyncio
 import ipaddress
+from collections.abc import Callable
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from yarl import URL
 
+from coldchain.decisions.address import is_loopback
+from coldchain.decisions.caller import refusal
+from coldchain.model.caller import EVERYTHING, Caller, Role
 from coldchain.model.errors import ColdchainError, Conflict, Unavailable
 from coldchain.registry.server import agent, catalog, keys
 from coldchain.registry.server.content import Content
 from coldchain.registry.server.exchange import CONTENT
 
 SHUTDOWN_SECONDS = 2.0
+
+Known = Callable[[str], Caller | None]
+"""Whose token it is."""
 
 log = structlog.get_logger(__name__)
 
@@ -118,14 +125,24 @@ def _names_this_machine(request: web.Request) -> bool:
         return False
 
 
+def _token(request: web.Request) -> str:
+    bearer = request.headers.get("Authorization", "")
+    return request.headers.get("X-Consul-Token") or bearer.removeprefix("Bearer ").strip()
+
+
 class RegistryServer:
-    """Serves content that was loaded. Port 0: any free one; `port` says which."""
+    """Serves content that was loaded. Port 0: any free one; `port` says which. `exposed`: others than this machine
+    reach it; then who asks needs a token that `known` knows, a viewer's to read and an operator's to change."""
 
     def __init__(self, content: Content, host: str, port: int) -> None:
         self.host = host
         self.port = port
+        self.exposed = not is_loopback(host)
+        self.known: Known = lambda text: None
         self._content = content
-        application = web.Application(middlewares=[_answer_errors, _turn_away], client_max_size=keys.VALUE_BYTES_MAX)
+        application = web.Application(
+            middlewares=[_answer_errors, _turn_away, self._ask], client_max_size=keys.VALUE_BYTES_MAX
+        )
         application[CONTENT] = content
         for method, path, handler in ROUTES:
             if method == "GET":
@@ -134,6 +151,16 @@ class RegistryServer:
                 application.router.add_route(method, path, handler)
         application.on_shutdown.append(self._end_waits)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+
+    @web.middleware
+    async def _ask(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Before any handler; in Consul's words and by its status, which its clients read."""
+        if self.exposed:
+            caller = self.known(_token(request))
+            needed: Role = "viewer" if request.method in ("GET", "HEAD") else "operator"
+            if why := refusal(caller, needed, [EVERYTHING]) if caller else "no token that is known here":
+                return web.Response(status=403, text=f"Permission denied: {why}")
+        return await handler(request)
 
     @property
     def address(self) -> str:
@@ -159,6 +186,8 @@ class RegistryServer:
             ) from error
         self.port = self._runner.addresses[0][1]
         log.info("registry listens", address=self.address)
+        if self.exposed:
+            log.warning("the registry speaks plain HTTP: tokens can be read on the way", address=self.address)
 
     async def stop(self) -> None:
         """Answer what was asked, and listen no more."""

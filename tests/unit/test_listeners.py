@@ -1,0 +1,298 @@
+"""What listens beyond loopback: refused, or only for who is known."""
+
+import asyncio
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from structlog.testing import capture_logs
+
+from coldchain.api.server import ApiServer
+from coldchain.api.settings import ApiSettings
+from coldchain.control.callers import Callers
+from coldchain.control.clock import SystemClock
+from coldchain.control.state import State
+from coldchain.decisions.address import is_loopback
+from coldchain.main.going_down import ask_to_go_down
+from coldchain.main.listeners import Known, admit_callers, check_listeners, tls_context
+from coldchain.main.settings import PlatformSettings
+from coldchain.model.errors import InvalidDocument, Rejected
+from coldchain.registry.server.embedded import EmbeddedRegistry, local_node
+from coldchain.store.memory import MemoryStore
+from coldchain.testing.fake_prober import FakeProber
+from coldchain.testing.served_platform import ServedPlatform, served_platform
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("[::1]", True), ("localhost", True)]
+    + [(host, False) for host in ("0.0.0.0", "::", "192.0.2.1", "localhost.example", "")],
+)
+def test_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, None),
+        ({"dns": "0.0.0.0:53"}, "--dns-open"),
+        ({"dns": "0.0.0.0:53", "dns_open": True}, None),
+        ({"dns": "0.0.0.0:53", "consul": "192.0.2.1:8500"}, None),
+        ({"gateway_status": "192.0.2.1:8081"}, "--gateway-status-open"),
+        ({"gateway_status": "192.0.2.1:8081", "gateway_status_open": True}, None),
+        ({"api_key": Path("key.pem")}, "--api-certificate"),
+        ({"api_client_authority": Path("authority.pem")}, "--api-certificate"),
+        ({"api_client_role": "owner"}, "no group"),
+        ({"registry": "0.0.0.0:8500"}, None),
+    ],
+)
+def test_what_cannot_ask_listens_on_loopback(given: dict[str, Any], words: str | None) -> None:
+    settings = PlatformSettings(**given)
+    if words is None:
+        check_listeners(settings)
+    else:
+        with pytest.raises(InvalidDocument, match=words):
+            check_listeners(settings)
+
+
+@pytest.fixture
+async def callers() -> Callers:
+    state = State(MemoryStore())
+    await state.load()
+    return Callers(state, SystemClock())
+
+
+async def test_beyond_loopback_only_when_an_admin_is_known(callers: Callers) -> None:
+    outside = PlatformSettings(api_host="192.0.2.1")
+    await admit_callers(PlatformSettings(), callers)
+    with pytest.raises(Rejected, match="no admin is known"):
+        await admit_callers(outside, callers)
+    await callers.create("ops", "admin", "/", None, "test")
+    with capture_logs() as logs:
+        await admit_callers(outside, callers)
+    assert "PLAIN HTTP" in logs[0]["event"]
+    await callers.revoke("ops", keep_admin=False)
+    with pytest.raises(Rejected):
+        await admit_callers(outside, callers)
+    await admit_callers(PlatformSettings(api_host="192.0.2.1", http_credentials="name:password"), callers)
+    assert callers.credentials is not None
+    assert "password" not in repr(PlatformSettings(http_credentials="name:password"))
+
+
+async def test_where_others_reach_the_api_everybody_is_asked_whatever_he_calls_it() -> None:
+    async with served_platform() as platform:
+        server = ApiServer(platform.controller, "0.0.0.0", 0)
+        await server.start()
+        try:
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
+                async with session.get("/ping") as answer:
+                    assert answer.status == 401
+                _token, text = await platform.controller.callers.create("ops", "admin", "/", None, "test")
+                known = {"Authorization": f"Bearer {text}"}
+                async with session.get("/ping", headers=known | {"Host": "ops.example.com"}) as answer:
+                    assert answer.status == 200
+                async with session.delete("/v1/tokens/ops", headers=known) as answer:
+                    assert answer.status == 409
+        finally:
+            await server.stop()
+
+
+async def test_the_registry_beyond_loopback_needs_a_token(callers: Callers) -> None:
+    clock = SystemClock()
+    registry = EmbeddedRegistry(
+        MemoryStore(),
+        FakeProber(clock),
+        clock,
+        local_node("here", "0" * 32, "127.0.0.1"),
+        ("0.0.0.0", 0),
+        ("127.0.0.1", 0),
+    )
+    registry.server.known = Known("own", callers).caller
+    texts = {"nobody": "", "stranger": "x", "own": "own"}
+    for name, role, group in (("admin", "admin", "/"), ("reader", "viewer", "/"), ("owner", "owner", "/shop")):
+        _token, texts[name] = await callers.create(name, role, group, None, "test")  # type: ignore[arg-type]
+    await registry.start()
+    seen: dict[str, tuple[int, int, int]] = {}
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{registry.server.port}") as session:
+            for name, text in texts.items():
+                headers = {"X-Consul-Token": text} if text else {}
+                async with session.get("/v1/catalog/services", headers=headers) as read:
+                    pass
+                async with session.put("/v1/kv/x", data=b"1", headers=headers) as written:
+                    pass
+                async with session.get("/nothing", headers={"Authorization": f"Bearer {text}"}) as unknown:
+                    pass
+                seen[name] = (read.status, written.status, unknown.status)
+    finally:
+        await registry.stop()
+    assert seen == {
+        "nobody": (403, 403, 403),
+        "stranger": (403, 403, 403),
+        "own": (200, 200, 404),
+        "admin": (200, 200, 404),
+        "reader": (200, 403, 404),
+        "owner": (403, 403, 403),
+    }
+
+
+class Files:
+    """An authority and what it vouches for, in PEM files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.authority = self._written("authority", self._key, self._key, "authority", authority=True)
+
+    def made(self, name: str, usage: x509.ObjectIdentifier) -> Path:
+        """A certificate with its key, in one file."""
+        return self._written(name, ec.generate_private_key(ec.SECP256R1()), self._key, name, usage=usage)
+
+    def _written(
+        self,
+        file: str,
+        key: ec.EllipticCurvePrivateKey,
+        by: ec.EllipticCurvePrivateKey,
+        name: str,
+        *,
+        authority: bool = False,
+        usage: x509.ObjectIdentifier | None = None,
+    ) -> Path:
+        now = datetime.now(UTC)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+        built = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(minutes=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False)
+        )
+        if usage is not None:
+            built = built.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        else:
+            signs = {"key_cert_sign": True, "crl_sign": True, "digital_signature": True}
+            no = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+            others = dict.fromkeys((*no, "encipher_only", "decipher_only"), False)
+            built = built.add_extension(x509.KeyUsage(**signs, **others), critical=True)
+        path = self._folder / f"{file}.pem"
+        pem = serialization.Encoding.PEM
+        secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        path.write_bytes(built.sign(by, hashes.SHA256()).public_bytes(pem) + secret)
+        return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files(tmp_path_factory.mktemp("certificates"))
+
+
+async def encrypted(platform: ServedPlatform, files: Files) -> ApiServer:
+    """The platform's API over TLS, with certificates of callers."""
+    certificate = files.made("server", ExtendedKeyUsageOID.SERVER_AUTH)
+    settings = PlatformSettings(api_certificate=certificate, api_client_authority=files.authority)
+    tls = await asyncio.to_thread(tls_context, settings)
+    server = ApiServer(platform.controller, "127.0.0.1", 0, ApiSettings(tls=tls, certificate_role="operator"))
+    await server.start()
+    return server
+
+
+async def test_https_with_tokens_certificates_and_pages(files: Files) -> None:
+    trusting = ssl.create_default_context(cafile=str(files.authority))
+    showing = ssl.create_default_context(cafile=str(files.authority))
+    showing.load_cert_chain(files.made("anna", ExtendedKeyUsageOID.CLIENT_AUTH))
+    async with served_platform() as platform:
+        server = await encrypted(platform, files)
+        url = f"https://localhost:{server.port}"
+        try:
+            async with aiohttp.ClientSession(url) as session:
+                async with session.get("/v1/caller", ssl=trusting) as answer:
+                    assert answer.status == 401
+                async with session.get("/v1/caller", ssl=showing) as answer:
+                    assert await answer.json() == {"name": "anna", "role": "operator", "group": "/"}
+                async with session.post("/v1/brake/release", ssl=showing, headers={"Origin": url}) as answer:
+                    assert answer.status == 409
+                other = {"Origin": url.replace("https", "http")}
+                async with session.post("/v1/brake/release", ssl=showing, headers=other) as answer:
+                    assert answer.status == 403
+        finally:
+            await server.stop()
+
+
+async def test_a_certificate_of_a_server_or_of_another_authority_is_nobodys(files: Files, tmp_path: Path) -> None:
+    others = Files(tmp_path)
+    async with served_platform() as platform:
+        server = await encrypted(platform, files)
+        try:
+            for certificate in (
+                files.made("machine", ExtendedKeyUsageOID.SERVER_AUTH),
+                others.made("anna", ExtendedKeyUsageOID.CLIENT_AUTH),
+            ):
+                showing = ssl.create_default_context(cafile=str(files.authority))
+                showing.load_cert_chain(certificate)
+                async with aiohttp.ClientSession() as session:
+                    with pytest.raises(aiohttp.ClientError):
+                        async with session.get(f"https://localhost:{server.port}/ping", ssl=showing):
+                            pass
+        finally:
+            await server.stop()
+
+
+@pytest.mark.parametrize("name", ["local", "two words"])
+async def test_a_certificate_with_a_name_that_no_caller_can_have_is_nobodys(files: Files, name: str) -> None:
+    showing = ssl.create_default_context(cafile=str(files.authority))
+    showing.load_cert_chain(files.made(name, ExtendedKeyUsageOID.CLIENT_AUTH))
+    async with served_platform() as platform:
+        server = await encrypted(platform, files)
+        url = f"https://localhost:{server.port}/ping"
+        try:
+            async with aiohttp.ClientSession() as session, session.get(url, ssl=showing) as answer:
+                assert answer.status == 401
+        finally:
+            await server.stop()
+
+
+def test_files_that_are_no_certificates_are_told(tmp_path: Path, files: Files) -> None:
+    (tmp_path / "nothing.pem").write_text("nothing")
+    with pytest.raises(InvalidDocument, match="--api-certificate: cannot be used"):
+        tls_context(PlatformSettings(api_certificate=tmp_path / "none.pem"))
+    certificate = files.made("server", ExtendedKeyUsageOID.SERVER_AUTH)
+    with pytest.raises(InvalidDocument, match="--api-client-authority: cannot be used"):
+        tls_context(PlatformSettings(api_certificate=certificate, api_client_authority=tmp_path / "nothing.pem"))
+    assert tls_context(PlatformSettings()) is None
+
+
+async def test_down_is_asked_for_by_the_socket_and_never_without_a_token_elsewhere(tmp_path: Path) -> None:
+    assert not await asyncio.to_thread(ask_to_go_down, tmp_path, "127.0.0.1", closed_port())
+    asked = asyncio.Event()
+    settings = ApiSettings(socket=tmp_path / "api.socket", down=asked.set)
+    async with served_platform(settings) as platform:
+        await platform.controller.callers.create("ops", "admin", "/", None, "test")
+        with pytest.raises(Rejected, match="asks who you are"):
+            await asyncio.to_thread(ask_to_go_down, tmp_path / "elsewhere", "127.0.0.1", platform.port)
+        assert not asked.is_set()
+        asking = asyncio.create_task(asyncio.to_thread(ask_to_go_down, tmp_path, "127.0.0.1", platform.port))
+        await asked.wait()
+        await platform.server.stop()
+        assert await asking
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port: int = held.getsockname()[1]
+    return port
