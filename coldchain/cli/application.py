@@ -1,10 +1,12 @@
 """application: the commands put together. `main.command` adds those that start processes."""
 
+import os
 from typing import Annotated
 
 import typer
 
 from coldchain.cli import (
+    audit,
     changes,
     deploy,
     diff,
@@ -12,12 +14,14 @@ from coldchain.cli import (
     history,
     holds,
     init,
+    login,
     logs,
     replay,
     secret,
     services,
     session,
     status,
+    token,
     validate,
     versions,
 )
@@ -52,8 +56,14 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
+    authority: Annotated[
+        str | None,
+        typer.Option("--ca", envvar="COLDCHAIN_CA", help="PEM file of who vouches for the API's certificate."),
+    ] = None,
 ) -> None:
     """Options of the whole program."""
+    if authority:
+        os.environ["COLDCHAIN_CA"] = authority  # for `way`, however deep a command asks it
 
 
 for command in (
@@ -80,6 +90,9 @@ for command in (
     holds.release_brake,
     changes.delete,
     secret.secret,
+    token.token,
+    login.login,
+    audit.audit,
 ):
     application.command()(command)
 application.command("exec")(session.exec_)

@@ -8,8 +8,11 @@ from urllib.parse import quote
 
 from coldchain.cli.errors import Invalid, Refused, Unreachable
 from coldchain.cli.language import _
+from coldchain.cli.way import Way, way_to
 
 if TYPE_CHECKING:
+    import ssl
+
     import aiohttp
 
 PATIENCE_SECONDS = 30.0
@@ -28,12 +31,25 @@ def app_path(app_id: str) -> str:
 class Client:
     """Calls raise Unreachable where nobody answers, Refused where the answer is no."""
 
-    def __init__(self, url: str) -> None:
-        self.url = (url if "://" in url else f"http://{url}").rstrip("/")
+    def __init__(self, url: str, *, token: str = "") -> None:
+        """`url`: empty for the platform of this machine. `token`: to show this one, whatever is kept."""
+        self._given, self._token = url, token
+        self._way: Way | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Client":
+        self._found()
         return self
+
+    @property
+    def url(self) -> str:
+        """Where it asks, as users are told."""
+        return self._found().shown
+
+    def _found(self) -> Way:
+        if self._way is None:
+            self._way = way_to(self._given)
+        return self._way
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -53,7 +69,7 @@ class Client:
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=10)
         try:
             async with self._open().request(
-                method, self.url + path, json=body, data=data, params=query, timeout=timeout
+                method, self._found().url + path, json=body, data=data, params=query, timeout=timeout
             ) as response:
                 return await self._read(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -79,7 +95,9 @@ class Client:
 
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=None)
         try:
-            async with self._open().get(self.url + path, params=query, headers=headers, timeout=timeout) as response:
+            async with self._open().get(
+                self._found().url + path, params=query, headers=headers, timeout=timeout
+            ) as response:
                 if response.status != 200:
                     await self._read(response)
                 kept = b""
@@ -98,9 +116,12 @@ class Client:
         import aiohttp
 
         try:
-            async with self._open().ws_connect(self.url + path, params=query, max_msg_size=0) as socket:
+            async with self._open().ws_connect(self._found().url + path, params=query, max_msg_size=0) as socket:
                 yield socket
         except aiohttp.WSServerHandshakeError as error:
+            if error.status in (401, 403, 429):
+                words = _("the API does not let you do this (status {status})", status=error.status)
+                raise Refused(error.status, {"message": words}) from error
             raise Unreachable(
                 _("what answers at {url} does not take this", url=self.url), why=f"status {error.status}"
             ) from error
@@ -111,7 +132,10 @@ class Client:
         import aiohttp
 
         if self._session is None:
-            self._session = aiohttp.ClientSession()
+            way = self._found()
+            headers = {"Authorization": f"Bearer {self._token}"} if self._token else way.headers
+            connector = aiohttp.UnixConnector(way.socket) if way.socket else aiohttp.TCPConnector(ssl=_trust(way))
+            self._session = aiohttp.ClientSession(headers=headers, connector=connector)
         return self._session
 
     async def _read(self, response: "aiohttp.ClientResponse") -> Any:
@@ -140,11 +164,29 @@ class Client:
 
         if isinstance(error, aiohttp.InvalidURL):
             return Invalid(_("{url} is no address", url=self.url), todo=_("Write it as http://127.0.0.1:8080."))
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return Unreachable(
+                _("what answers at {url} has a certificate that nobody here vouches for", url=self.url),
+                why=str(error.certificate_error),
+                todo=_("Name the file of who does with `coldchain --ca FILE` or COLDCHAIN_CA."),
+            )
         return Unreachable(
             _("no platform answers at {url}", url=self.url),
             why=_why(error),
             todo=_("Start it with `coldchain up`, or name another address with --url or COLDCHAIN_URL."),
         )
+
+
+def _trust(way: Way) -> "ssl.SSLContext | bool":
+    """Whom the API's certificate must be from: by this file, or as the machine has it."""
+    import ssl
+
+    if way.authority is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=way.authority)
+    except OSError as error:
+        raise Invalid(_("{file} cannot be read", file=way.authority), why=str(error)) from error
 
 
 def _why(error: BaseException) -> str:

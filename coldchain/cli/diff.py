@@ -98,11 +98,12 @@ def _lines(found: dict[str, Any]) -> list[str]:
     number = len(differences)
     said = plural("{number} change", "{number} changes", number) if number else _("no change")
     said = _("new app") if found["new"] else said
-    lines = [f"{found['id']}: {said}", *(f"  {_line(one)}" for one in differences)]
+    lines = [f"{found['id']}: {said}", *(f"  {difference_line(one)}" for one in differences)]
     return lines + (_rollout(found["preview"]) if "preview" in found else [])
 
 
-def _line(one: dict[str, Any]) -> str:
+def difference_line(one: dict[str, Any]) -> str:
+    """One difference, as people read it."""
     old, new = (json.dumps(one[name], ensure_ascii=False) for name in ("old", "new"))
     values = {"added": new, "removed": old, "changed": f"{old} → {new}"}[one["kind"]]
     return f"{SIGNS[one['kind']]} {one['path']}: {values}"

@@ -11,13 +11,12 @@ from coldchain.cli.client import Client, app_path
 from coldchain.cli.errors import Invalid
 from coldchain.cli.language import _
 from coldchain.cli.options import DEFAULT_URL, AppId, Json, Url
-from coldchain.cli.output import fail, run
+from coldchain.cli.output import fail, run, span_seconds
 
 COLORS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_magenta")
 ID_SHOWN = 8
 TAIL = 100
 TAIL_MAX = 100_000
-UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def logs(
@@ -95,9 +94,9 @@ def _seconds(given: str) -> int:
     """How many seconds ago the moment is that the user means."""
     from datetime import datetime
 
-    span = re.fullmatch(r"(\d{1,9})([smhd])", given)
-    if span:
-        return int(span[1]) * UNIT_SECONDS[span[2]]
+    span = span_seconds(given)
+    if span is not None:
+        return span
     try:
         moment = datetime.fromisoformat(given).astimezone()
     except ValueError:

@@ -5,24 +5,35 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_URL = "http://127.0.0.1:8080"
+DEFAULT_URL = ""
+"""None given: `way` finds the platform of this machine."""
+LOOK_SECONDS = 2.0
 
 
 def complete_app(context: typer.Context, incomplete: str) -> list[str]:
     """Ids of the apps there are, for the shell; nothing when no platform answers."""
-    import json
-    import urllib.request
+    import asyncio
 
-    url = str(context.params.get("url") or DEFAULT_URL)
+    from coldchain.cli.client import Client
+    from coldchain.cli.errors import CommandError
+
+    async def ask() -> list[str]:
+        async with asyncio.timeout(LOOK_SECONDS), Client(str(context.params.get("url") or DEFAULT_URL)) as client:
+            return [str(app["id"]) for app in (await client.get("/v2/apps"))["apps"]]
+
     try:
-        with urllib.request.urlopen(f"{url}/v2/apps", timeout=2) as response:  # noqa: S310 -- the user's own address
-            found = [str(app["id"]) for app in json.load(response)["apps"]]
-    except (OSError, ValueError, LookupError):
+        found = asyncio.run(ask())
+    except (CommandError, TimeoutError, LookupError, TypeError):
         return []
     return [app_id for app_id in found if app_id.lstrip("/").startswith(incomplete.lstrip("/"))]
 
 
-Url = Annotated[str, typer.Option("--url", envvar="COLDCHAIN_URL", help="Address of the API.")]
+Url = Annotated[
+    str,
+    typer.Option(
+        "--url", envvar="COLDCHAIN_URL", help="Address of the API; if not given, this machine's.", show_default=False
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 AppId = Annotated[str, typer.Argument(metavar="APP", help="Id of the app.", autocompletion=complete_app)]
 Files = Annotated[

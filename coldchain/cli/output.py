@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH_WITHOUT_TERMINAL = 1000
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def run(program: Coroutine[Any, Any, None]) -> None:
@@ -86,6 +87,14 @@ def moment(timestamp: str) -> str:
     from datetime import datetime
 
     return datetime.fromisoformat(timestamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def span_seconds(given: str) -> int | None:
+    """How long a span such as 90s, 10m, 2h or 1d is; None for what is none."""
+    import re
+
+    found = re.fullmatch(r"(\d{1,9})([smhd])", given)
+    return int(found[1]) * UNIT_SECONDS[found[2]] if found else None
 
 
 def duration(seconds: float) -> str:

@@ -50,12 +50,7 @@ GatewayStatusOpen = Annotated[
 ]
 DnsOpen = Annotated[bool, typer.Option("--dns-open", help="Let others than this machine ask the DNS.")]
 
-Registry = Annotated[
-    str,
-    typer.Option(
-        help="IP:PORT of the embedded registry, which speaks Consul's HTTP API; asks for tokens off loopback."
-    ),
-]
+Registry = Annotated[str, typer.Option(help="IP:PORT of the embedded registry, which speaks Consul's HTTP API.")]
 Dns = Annotated[str, typer.Option(help="IP:PORT of the embedded registry's DNS.")]
 Consul = Annotated[str | None, typer.Option(help="HOST:PORT of a Consul agent to use instead of the embedded one.")]
 

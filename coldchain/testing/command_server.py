@@ -9,6 +9,7 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
+from coldchain.api.settings import ApiSettings
 from coldchain.cli.application import application
 from coldchain.testing.served_platform import ServedPlatform
 
@@ -26,7 +27,8 @@ SHOP: dict[str, Any] = {
 class Server:
     """A served platform, and commands that are sent to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: ApiSettings | None = None) -> None:
+        self._settings = settings
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
@@ -34,7 +36,7 @@ class Server:
         self.do(self.platform.start())
 
     async def _made(self) -> ServedPlatform:
-        return ServedPlatform()
+        return ServedPlatform(self._settings)
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
