@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,8 @@ class StepFailed(ColdchainError):  # noqa: N818
 class Stage:
     """One platform. `start` and `kill` may follow each other, as often as the scenario likes.
 
-    `options` are those of `coldchain up`; `prefix` is a command to run it by.
+    `options` are those of `coldchain up` and `down`, `up_options` those of `up` alone; `prefix` is a command to run it
+    by.
     """
 
     def __init__(
@@ -60,9 +62,17 @@ class Stage:
             "--registry": f"127.0.0.1:{registry_port}",
             "--dns": f"127.0.0.1:{dns_port}",
         }
+        self.up_options: dict[str, str] = {}
         self.prefix: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._headers: dict[str, str] = {}
+        self._trust: ssl.SSLContext | bool = True
+
+    async def reach_by(self, api: str, headers: dict[str, str], trust: ssl.SSLContext) -> None:
+        """From now on call the API at this address, and show it these headers."""
+        await self.close()
+        self._session, self.api, self._headers, self._trust = None, api, headers, trust
 
     async def start(self) -> None:
         """Start the controller and wait until its API answers."""
@@ -156,7 +166,8 @@ class Stage:
         return pid if pid is not None and not _ended(pid) else None
 
     def _command(self, verb: str) -> list[str]:
-        options = [f"{name}={value}" for name, value in self.options.items()]
+        chosen = self.options | (self.up_options if verb == "up" else {})
+        options = [f"{name}={value}" for name, value in chosen.items()]
         return [sys.executable, "-m", "coldchain", verb, *options]
 
     async def controller_id(self) -> str:
@@ -176,7 +187,8 @@ class Stage:
     async def call(self, method: str, path: str, body: object = None) -> Any:
         """One call of the API; its answer. Raises StepFailed with what the API said."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(self.api)
+            connector = aiohttp.TCPConnector(ssl=self._trust)
+            self._session = aiohttp.ClientSession(self.api, headers=self._headers, connector=connector)
         async with self._session.request(method, path, json=body) as answer:
             if answer.status >= 400:
                 raise StepFailed(f"{method} {path}: {answer.status} {await answer.text()}")

@@ -3,16 +3,11 @@
 import asyncio
 import socket
 import ssl
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from structlog.testing import capture_logs
 
 from coldchain.api.server import ApiServer
@@ -27,6 +22,7 @@ from coldchain.main.settings import PlatformSettings
 from coldchain.model.errors import InvalidDocument, Rejected
 from coldchain.registry.server.embedded import EmbeddedRegistry, local_node
 from coldchain.store.memory import MemoryStore
+from coldchain.testing.certificates import Authority
 from coldchain.testing.fake_prober import FakeProber
 from coldchain.testing.served_platform import ServedPlatform, served_platform
 
@@ -145,79 +141,27 @@ async def test_the_registry_beyond_loopback_needs_a_token(callers: Callers) -> N
     }
 
 
-class Files:
-    """An authority and what it vouches for, in PEM files."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self.authority = self._written("authority", self._key, self._key, "authority", authority=True)
-
-    def made(self, name: str, usage: x509.ObjectIdentifier) -> Path:
-        """A certificate with its key, in one file."""
-        return self._written(name, ec.generate_private_key(ec.SECP256R1()), self._key, name, usage=usage)
-
-    def _written(
-        self,
-        file: str,
-        key: ec.EllipticCurvePrivateKey,
-        by: ec.EllipticCurvePrivateKey,
-        name: str,
-        *,
-        authority: bool = False,
-        usage: x509.ObjectIdentifier | None = None,
-    ) -> Path:
-        now = datetime.now(UTC)
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
-        built = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(minutes=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False)
-        )
-        if usage is not None:
-            built = built.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        else:
-            signs = {"key_cert_sign": True, "crl_sign": True, "digital_signature": True}
-            no = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
-            others = dict.fromkeys((*no, "encipher_only", "decipher_only"), False)
-            built = built.add_extension(x509.KeyUsage(**signs, **others), critical=True)
-        path = self._folder / f"{file}.pem"
-        pem = serialization.Encoding.PEM
-        secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        path.write_bytes(built.sign(by, hashes.SHA256()).public_bytes(pem) + secret)
-        return path
-
-
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return Files(tmp_path_factory.mktemp("certificates"))
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
 
 
-async def encrypted(platform: ServedPlatform, files: Files) -> ApiServer:
+async def encrypted(platform: ServedPlatform, authority: Authority) -> ApiServer:
     """The platform's API over TLS, with certificates of callers."""
-    certificate = files.made("server", ExtendedKeyUsageOID.SERVER_AUTH)
-    settings = PlatformSettings(api_certificate=certificate, api_client_authority=files.authority)
+    certificate = authority.made("server", "server")
+    settings = PlatformSettings(api_certificate=certificate, api_client_authority=authority.file)
     tls = await asyncio.to_thread(tls_context, settings)
     server = ApiServer(platform.controller, "127.0.0.1", 0, ApiSettings(tls=tls, certificate_role="operator"))
     await server.start()
     return server
 
 
-async def test_https_with_tokens_certificates_and_pages(files: Files) -> None:
-    trusting = ssl.create_default_context(cafile=str(files.authority))
-    showing = ssl.create_default_context(cafile=str(files.authority))
-    showing.load_cert_chain(files.made("anna", ExtendedKeyUsageOID.CLIENT_AUTH))
+async def test_https_with_tokens_certificates_and_pages(authority: Authority) -> None:
+    trusting = ssl.create_default_context(cafile=str(authority.file))
+    showing = ssl.create_default_context(cafile=str(authority.file))
+    showing.load_cert_chain(authority.made("anna", "client"))
     async with served_platform() as platform:
-        server = await encrypted(platform, files)
+        server = await encrypted(platform, authority)
         url = f"https://localhost:{server.port}"
         try:
             async with aiohttp.ClientSession(url) as session:
@@ -234,16 +178,18 @@ async def test_https_with_tokens_certificates_and_pages(files: Files) -> None:
             await server.stop()
 
 
-async def test_a_certificate_of_a_server_or_of_another_authority_is_nobodys(files: Files, tmp_path: Path) -> None:
-    others = Files(tmp_path)
+async def test_a_certificate_for_servers_or_of_another_authority_is_nobodys(
+    authority: Authority, tmp_path: Path
+) -> None:
+    others = Authority(tmp_path)
     async with served_platform() as platform:
-        server = await encrypted(platform, files)
+        server = await encrypted(platform, authority)
         try:
             for certificate in (
-                files.made("machine", ExtendedKeyUsageOID.SERVER_AUTH),
-                others.made("anna", ExtendedKeyUsageOID.CLIENT_AUTH),
+                authority.made("machine", "server"),
+                others.made("anna", "client"),
             ):
-                showing = ssl.create_default_context(cafile=str(files.authority))
+                showing = ssl.create_default_context(cafile=str(authority.file))
                 showing.load_cert_chain(certificate)
                 async with aiohttp.ClientSession() as session:
                     with pytest.raises(aiohttp.ClientError):
@@ -254,11 +200,11 @@ async def test_a_certificate_of_a_server_or_of_another_authority_is_nobodys(file
 
 
 @pytest.mark.parametrize("name", ["local", "two words"])
-async def test_a_certificate_with_a_name_that_no_caller_can_have_is_nobodys(files: Files, name: str) -> None:
-    showing = ssl.create_default_context(cafile=str(files.authority))
-    showing.load_cert_chain(files.made(name, ExtendedKeyUsageOID.CLIENT_AUTH))
+async def test_a_certificate_with_a_name_that_no_caller_can_have_is_nobodys(authority: Authority, name: str) -> None:
+    showing = ssl.create_default_context(cafile=str(authority.file))
+    showing.load_cert_chain(authority.made(name, "client"))
     async with served_platform() as platform:
-        server = await encrypted(platform, files)
+        server = await encrypted(platform, authority)
         url = f"https://localhost:{server.port}/ping"
         try:
             async with aiohttp.ClientSession() as session, session.get(url, ssl=showing) as answer:
@@ -267,11 +213,11 @@ async def test_a_certificate_with_a_name_that_no_caller_can_have_is_nobodys(file
             await server.stop()
 
 
-def test_files_that_are_no_certificates_are_told(tmp_path: Path, files: Files) -> None:
+def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Authority) -> None:
     (tmp_path / "nothing.pem").write_text("nothing")
     with pytest.raises(InvalidDocument, match="--api-certificate: cannot be used"):
         tls_context(PlatformSettings(api_certificate=tmp_path / "none.pem"))
-    certificate = files.made("server", ExtendedKeyUsageOID.SERVER_AUTH)
+    certificate = authority.made("server", "server")
     with pytest.raises(InvalidDocument, match="--api-client-authority: cannot be used"):
         tls_context(PlatformSettings(api_certificate=certificate, api_client_authority=tmp_path / "nothing.pem"))
     assert tls_context(PlatformSettings()) is None
