@@ -7,11 +7,12 @@ from aiohttp import web
 from coldchain._version import __version__
 from coldchain.api import apps
 from coldchain.api.context import Context, context_of, unknown_app
-from coldchain.api.exchange import answer, app_id_of, optional_body, seen
+from coldchain.api.exchange import answer, app_id_of, caller_of, optional_body, seen
 from coldchain.api.explanation import condition, progress, refused, warnings, why_not_yet
 from coldchain.api.holds import brake_answer
 from coldchain.decisions.instance import story
 from coldchain.documents.answers import deployment_answer, failure_answer, overrides_answer, timestamp, traffic_answer
+from coldchain.model.caller import EVERYTHING, Caller
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import InvalidDocument, NotFound, Problem
 from coldchain.model.instance import Instance
@@ -30,7 +31,7 @@ async def show_platform(request: web.Request) -> web.Response:
             "rotation": {"revision": controller.publisher.rotation.revision},
             "gateways": _gateways(context),
             "engine": _engine(context),
-            "registry": _registry(context),
+            "registry": _registry(context, caller_of(request)),
             "brake": brake_answer(context),
         }
     )
@@ -81,10 +82,13 @@ def _engine(context: Context) -> dict[str, Any]:
     }
 
 
-def _registry(context: Context) -> dict[str, Any] | None:
-    """None where there is none to register with."""
+def _registry(context: Context, caller: Caller) -> dict[str, Any] | None:
+    """None where there is none to register with. What troubles it may name any app."""
     registrar = context.controller.registrar
-    return {"known": registrar.known, "trouble": registrar.trouble} if registrar is not None else None
+    if registrar is None:
+        return None
+    whole = caller.group == EVERYTHING or not registrar.trouble
+    return {"known": registrar.known, "trouble": registrar.trouble if whole else "it does not do all that it is told"}
 
 
 async def show_app(request: web.Request) -> web.Response:

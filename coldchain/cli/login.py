@@ -48,6 +48,8 @@ async def _login(url: str, file: Path | None, authority: str | None, *, forget: 
                     raise
                 raise Invalid(_("{url} does not know this token", url=url)) from error
         keep(url, {"token": token} | ({"authority": authority} if authority else {}))
+    if url.startswith("http://") and not forget and not _is_of_this_machine(url):
+        say(_("warning: to {url} the token goes as it is, for everybody on the way to read", url=url))
     if as_json:
         write_json(found)
     elif forget:
@@ -55,6 +57,14 @@ async def _login(url: str, file: Path | None, authority: str | None, *, forget: 
     else:
         words = _("you are {name}, {role} of {group} at {url}; {file} has the token")
         say(words.format(**found, url=url, file=logins_file()))
+
+
+def _is_of_this_machine(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    from coldchain.decisions.address import is_loopback
+
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def _token(file: Path | None) -> str:
