@@ -23,7 +23,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(data: Path) -> Iterator[Server]:
-    server = Server(ApiSettings(socket=data / "api.socket", hosts=("0.0.0.0",)))  # noqa: S104
+    server = Server(ApiSettings(socket=data / "api.socket", hosts=("0.0.0.0",)))
     yield server
     server.close()
 
@@ -110,7 +110,7 @@ def test_login_keeps_a_token_that_is_known_where_only_the_user_can_read_it(
 
 def test_login_warns_of_tokens_that_others_can_read_on_the_way(server: Server) -> None:
     ops = made(server, "ops", "admin")
-    for url, warned in ((server.platform.url, False), (server.platform.url.replace("127.0.0.1", "0.0.0.0"), True)):  # noqa: S104
+    for url, warned in ((server.platform.url, False), (server.platform.url.replace("127.0.0.1", "0.0.0.0"), True)):
         result = run("login", "--url", url, given=ops)
         assert (result.exit_code, "everybody on the way" in result.stderr) == (0, warned), result.output
 
