@@ -17,6 +17,7 @@ from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
 from coldchain.control.credentials import Credentials
 from coldchain.model.caller import Role
+from coldchain.model.registration import ServiceEndpoint
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine
 from coldchain.testing.fake_prober import FakeProber
@@ -285,6 +286,28 @@ async def test_deployments_and_the_queue_are_those_of_the_group(platform: Served
                 assert sorted(one["affectedApps"][0] for one in await answer.json()) == expected
             async with session.get("/v2/queue") as answer:
                 assert sorted(one["app"]["id"] for one in (await answer.json())["queue"]) == expected
+
+
+async def test_services_are_those_of_the_group(platform: ServedPlatform) -> None:
+    door = await both(platform)
+    mine = ServiceEndpoint(id="1", address="10.0.0.1", port=80, status="passing", app_id="/shop/web")
+    other = ServiceEndpoint(id="2", address="10.0.0.2", port=80, status="passing", app_id="/shop-2/web")
+    stranger = ServiceEndpoint(id="3", address="10.0.0.3", port=80, status="passing")
+    platform.registry.set_others("shared", mine, other, stranger)
+    platform.registry.set_others("legacy", stranger)
+    seen = {}
+    for name in ("viewer", "owner"):
+        async with door.session(name) as session, session.get("/v1/services") as answer:
+            services = (await answer.json())["services"]
+            seen[name] = {one["name"]: [each["id"] for each in one["endpoints"]] for one in services}
+    assert seen == {"viewer": {"shared": ["1", "2", "3"], "legacy": ["3"]}, "owner": {"shared": ["1"]}}
+
+
+async def test_who_says_twice_who_he_is_is_nobody(platform: ServedPlatform) -> None:
+    door = await opened(platform)
+    twice = [*door.headers["admin"].items(), *door.headers["viewer"].items()]
+    async with ClientSession(platform.url) as session, session.get("/ping", headers=twice) as answer:
+        assert answer.status == 401
 
 
 async def test_bodies_are_held_to_the_group(platform: ServedPlatform) -> None:
