@@ -54,21 +54,20 @@ async def _asked(request: web.Request, context: Context) -> Caller:
     if not given:
         caller = _by_certificate(request, context)
         if caller is None:
-            raise _unauthenticated(context, "This API asks who you are")
+            raise _unauthenticated("This API asks who you are")
         return caller
     address, now = request.remote or "", context.settings.clock.monotonic()
     caller = await _recognised(given[0], context, address, now) if len(given) == 1 else None
     if caller is None:
         _hold_up(context, address, now)
         context.attempts.failed(address, now)
-        raise _unauthenticated(context, "Nobody is known by what you show")
+        raise _unauthenticated("Nobody is known by what you show")
     return caller
 
 
-def _unauthenticated(context: Context, message: str) -> Unauthenticated:
+def _unauthenticated(message: str) -> Unauthenticated:
     todo = "Send a token as `Authorization: Bearer …`; `coldchain login` keeps one for the commands."
-    basic = (BASIC,) if context.controller.callers.credentials is not None else ()
-    return Unauthenticated(message, todo=todo, challenges=(*basic, BEARER))
+    return Unauthenticated(message, todo=todo, challenges=(BASIC, BEARER))
 
 
 def _hold_up(context: Context, address: str, now: float) -> None:
