@@ -298,7 +298,6 @@ EVENTS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
         {"healthy": None, "runSpecVersion": CONFIG},
     ),
     (events.deployment_info(DEPLOYMENT), "deployment_info", {}),
-    (events.deployment_step_success(DEPLOYMENT, NOW), "deployment_step_success", {}),
     (
         events.deployment_ended(structs.replace(DEPLOYMENT, state="succeeded", ended_at=NOW)),
         "deployment_success",
