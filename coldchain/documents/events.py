@@ -49,7 +49,7 @@ OwnEventType = Literal[
 ]
 """What Marathon has not. Clients that were written for it may refuse types that they do not know."""
 MARATHONS: frozenset[str] = frozenset(get_args(MarathonEventType))
-OWN_TYPES: frozenset[str] = frozenset(get_args(OwnEventType))
+
 FRAMEWORK = "coldchain"
 """What the engines know us by."""
 
