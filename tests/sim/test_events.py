@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from coldchain.documents.event_text import event_body
-from coldchain.model.app import App, HealthCheck
+from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping, ReadinessCheck
 from coldchain.model.errors import Conflict
 from coldchain.model.task import TaskStatus
 from coldchain.testing.fake_engine import Life
@@ -108,7 +108,26 @@ def test_failed_probes_are_told_and_who_is_killed_for_them(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_answers_in_the_grace_and_of_readiness_are_no_failed_checks(seed: int) -> None:
+def test_who_is_not_ready_fails_no_health_check(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        platform.prober.failing = lambda probe: probe.check.startswith("readiness")
+        app = example_app(
+            container=Container(
+                docker=Docker(image="shop:v1"), port_mappings=(PortMapping(container_port=8080, name="http-api"),)
+            ),
+            readiness_checks=(ReadinessCheck(interval_seconds=1.0, timeout_seconds=0.5),),
+        )
+        await platform.controller.operations.create(app, "test")
+        await platform.until(lambda: any(one.phase == "starting" for one in platform.instances()))
+        await platform.clock.sleep(10.0)
+        assert any(check.failed_in_a_row for one in platform.controller.health.health.values() for check in one.checks)
+        assert told(platform, "failed_health_check_event") == []
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_answers_in_the_grace_are_no_failed_checks(seed: int) -> None:
     async def program(platform: Platform) -> None:
         platform.prober.failing = lambda probe: True
         app = example_app(health_checks=(CHECK,))
@@ -178,6 +197,7 @@ def test_a_task_that_nobody_knows_is_told_when_it_ends(seed: int) -> None:
         assert told(platform, "unknown_instance_terminated_event") == []
         ended = structs.replace(status, state="failed")
         platform.controller.tasks.note(ended)
+        await platform.ended(await platform.controller.operations.delete("/shop", "test", force=False))
         [body] = told(platform, "unknown_instance_terminated_event")
         assert (body["instanceId"], body["runSpecId"], body["condition"]) == ("1", "/ghost", "Failed")
 

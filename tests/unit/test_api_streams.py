@@ -110,6 +110,17 @@ async def test_who_comes_and_who_goes_is_an_event(platform: ServedPlatform) -> N
     assert {json.loads(event["data"])["remoteAddress"] for event in (own, attached, detached)} == {"127.0.0.1"}
 
 
+async def test_who_goes_back_to_a_version_changes_an_app(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        created = await platform.deployed(session, APP)
+        chosen = "/v2/events?event_type=api_post_event"
+        async with session.get(chosen, headers=STREAM) as answer:
+            async with session.put("/v2/apps/x", json={"version": created["version"]}):
+                pass
+            body = json.loads((await next_event(answer))["data"])
+    assert (body["uri"], body["clientIp"], body["appDefinition"]["id"]) == ("/v2/apps/x", "127.0.0.1", "/x")
+
+
 async def test_types_that_marathon_has_not_come_to_those_who_ask_for_them(platform: ServedPlatform) -> None:
     async with ClientSession(platform.url) as session:
         plain = await session.get("/v2/events", headers=STREAM)

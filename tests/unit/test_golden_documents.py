@@ -273,6 +273,14 @@ def test_every_type_of_event_has_a_golden_document() -> None:
     assert set(types) ^ EVENTS.keys() == set()
 
 
+def test_every_type_of_event_is_documented_with_what_is_in_its_body() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "howto" / "api.md").read_text()
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    for kind in EVENTS:
+        members = golden(f"events/{kind}").keys() - {"eventType", "timestamp", "cause"}
+        assert {name for name in members if f"`{name}`" not in rows[kind]} == set(), kind
+
+
 def test_an_event_in_the_stream() -> None:
     body = events.app_terminated_event("/shop", NOW)
     text = event_text.event_text((1 << 32) + 1, body, "delete asked for by local")
