@@ -11,6 +11,7 @@ from coldchain.api.apps import embedded
 from coldchain.api.context import context_of
 from coldchain.api.exchange import HEADERS, answer, caller_of
 from coldchain.control.events import EventLog, Follower
+from coldchain.decisions.caller import sees
 from coldchain.documents.answers import OWN
 from coldchain.documents.event_text import whole_plan_text
 from coldchain.documents.events import MARATHONS, stream_event
@@ -111,13 +112,14 @@ def _last_event_id(request: web.Request) -> int | None:
 
 
 def _chosen(request: web.Request) -> Callable[[Event], bool]:
-    """Which events the client gets: those whose types it names (types that there are not never come, as with
-    Marathon), or all of Marathon's, with `embed=coldchain` all; and always the mark of those it missed."""
+    """Which events the client gets, of those that its caller may see: those whose types it names (types that there are
+    not never come, as with Marathon), or all of Marathon's, with `embed=coldchain` all; and always the mark of those
+    that it missed."""
+    caller = caller_of(request)
     named: Iterable[str] = request.query.getall("event_type", [])
-    if not named and OWN in embedded(request):
-        return lambda event: True
     types = frozenset(named or MARATHONS) | {MISSED}
-    return lambda event: event.type in types
+    every = not named and OWN in embedded(request)
+    return lambda event: (every or event.type in types) and sees(caller, event.app_ids)
 
 
 def _text_of(request: web.Request) -> Callable[[Event], bytes]:
