@@ -207,6 +207,21 @@ async def test_a_client_that_takes_nothing_is_let_go() -> None:
         writer.close()
 
 
+async def test_over_a_restart_of_the_controller_it_is_said_that_some_may_be_missed(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, APP)
+        last = platform.controller.events.kept()[-1].sequence
+        await platform.stop()
+        await platform.start()
+        async with session.get("/v2/events", headers=STREAM | {"Last-Event-ID": str(last)}) as answer:
+            missed, following = await next_event(answer), await next_event(answer)
+    first = platform.controller.events.kept()[0].sequence
+    assert missed["event"] == "events_missed"
+    body = json.loads(missed["data"])
+    assert (body["after"], body["before"], int(following["id"])) == (last, first, first)
+    assert first > last
+
+
 @pytest.mark.parametrize("given", ["x", "-1", "1.5", "9" * 40])
 async def test_an_id_that_is_none_is_refused(platform: ServedPlatform, given: str) -> None:
     headers = STREAM | {"Last-Event-ID": given}
