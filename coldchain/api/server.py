@@ -11,6 +11,7 @@ from aiohttp import web
 from coldchain.api.access import check_access, check_table
 from coldchain.api.authentication import authenticate
 from coldchain.api.context import CONTEXT, Context
+from coldchain.api.events import WHOLE_PLANS, WholePlans
 from coldchain.api.guard import answer_errors, turn_away
 from coldchain.api.metrics import COUNTERS, Counters
 from coldchain.api.record import record
@@ -52,6 +53,7 @@ class ApiServer:
         application[CONTEXT] = self._context
         application[COUNTERS] = counters = Counters()
         self._context.controller.state.on_commit(counters.committed)
+        application[WHOLE_PLANS] = WholePlans(self._context.controller.state.version_of)
         add_routes(application.router)
         check_table(application.router)
         application.on_shutdown.append(self._end_streams)
@@ -109,3 +111,4 @@ class ApiServer:
 
     async def _end_streams(self, application: web.Application) -> None:
         self._context.stopping.set()
+        self._context.controller.events.wake()

@@ -118,9 +118,13 @@ class Callers:
 
     async def _pass(self, changed: asyncio.Event, seconds: float | None) -> None:
         """Until tokens have changed, or so much time has passed."""
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(changed.wait())]
-        if seconds is not None:
-            waits.append(asyncio.ensure_future(self._clock.sleep(seconds)))
+        if seconds is None:
+            await changed.wait()
+            return
+        waits: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(changed.wait()),
+            asyncio.ensure_future(self._clock.sleep(seconds)),
+        ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -127,27 +127,22 @@ async def test_a_stream_ends_when_the_time_of_its_token_is_over(platform: Served
 async def test_events_are_those_of_the_group(platform: ServedPlatform, admin: ClientSession) -> None:
     async with (
         session(platform, "owner", "owner", "/shop") as owner,
-        owner.get("/v2/events", headers=STREAM) as limited,
-        admin.get("/v2/events", headers=STREAM) as whole,
+        owner.get("/v2/events?embed=coldchain", headers=STREAM) as limited,
+        admin.get("/v2/events?embed=coldchain", headers=STREAM) as whole,
     ):
         await platform.deployed(admin, app("/shop-2/web"))
         await platform.deployed(owner, app("/shop/web"))
-        platform.controller.events.emit("deployment_info", "test", PLAN)
         platform.controller.events.emit("something_new", "test", {"eventType": "something_new", "secret": "x"})
         platform.controller.events.emit("brake_changed_event", "test", {"eventType": "brake_changed_event"})
         events, all_events = [await heard(one) for one in (limited, whole)]
     assert {"/shop/web", "/shop-2/web"} <= {name for one in all_events for name in named(one)}
     assert {name for one in events for name in named(one)} == {"/shop/web"}
-    assert [one["eventType"] for one in events][-2:] == ["deployment_info", "brake_changed_event"]
-    assert "original" not in events[-2]["plan"]
-    assert all_events[-3]["plan"] == PLAN["plan"]
+    assert [one["eventType"] for one in events][-1] == "brake_changed_event"
+    assert [one["eventType"] for one in all_events][-2:] == ["something_new", "brake_changed_event"]
+    kinds = {one["eventType"] for one in events}
+    assert {"deployment_info", "status_update_event", "api_post_event"} <= kinds
+    assert not kinds & {"something_new", "event_stream_attached"}
     assert {one["id"] for one in events} < {one["id"] for one in all_events}
-
-
-PLAN: dict[str, Any] = {
-    "eventType": "deployment_info",
-    "plan": {"original": {"id": "/"}, "target": {"id": "/"}, "steps": [{"actions": [{"app": "/shop/web"}]}]},
-}
 
 
 async def heard(answer: ClientResponse) -> list[dict[str, Any]]:
