@@ -40,9 +40,17 @@ def test_by_type(query: str, kinds: set[str]) -> None:
         (("/shop-2",), False),
         (("/shop/cart", "/other"), False),
         (("/",), False),
-        ((), True),
+        ((), False),
     ],
 )
 def test_by_what_the_caller_may_see(app_ids: tuple[str, ...], seen: bool) -> None:
     assert gets("/v2/events", OWNER, "deployment_info", *app_ids) is seen
     assert gets("/v2/events", LOCAL, "deployment_info", *app_ids)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [("scheduler_disconnected_event", True), ("event_stream_attached", False), ("events_missed", True)],
+)
+def test_what_is_about_no_app(kind: str, seen: bool) -> None:
+    assert gets("/v2/events", OWNER, kind) is seen

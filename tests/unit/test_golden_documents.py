@@ -22,7 +22,7 @@ from coldchain.documents.event_text import event_body, missed_text, whole_plan_t
 from coldchain.documents.keys import Record
 from coldchain.model import errors
 from coldchain.model.backoff import Backoff
-from coldchain.model.errors import ColdchainError, Rejected, Unavailable
+from coldchain.model.errors import ColdchainError, Rejected, TooManyAttempts, Unauthenticated, Unavailable
 from coldchain.model.event import Event
 from coldchain.model.version import AppRecord, Override
 from coldchain.testing.examples import (
@@ -188,6 +188,8 @@ def test_every_embed_has_a_golden_answer() -> None:
 
 
 ERRORS: dict[str, ColdchainError] = {
+    "error-401": Unauthenticated("This API asks who you are", todo="Send a token"),
+    "error-429": TooManyAttempts("Too many failures to say who you are", todo="Wait, then try again.", retry_seconds=6),
     "error-500": ColdchainError("Something went wrong"),
     "error-502": Rejected("Docker has no such image: shop:2", todo="Push it first"),
     "error-503": Unavailable("Docker does not answer", todo="Start it"),
