@@ -44,9 +44,9 @@ async def add_entry(request: web.Request, status: int, concerned: Iterable[str],
         role=caller.role if caller is not None else None,
         address=request.remote or "",
         method=request.method,
-        path=request.path[:CHARACTERS_MAX],
+        path=_plain(request.rel_url.raw_path),
         status=status,
-        apps=tuple(dict.fromkeys(one[:CHARACTERS_MAX] for one in (*concerned, *touched))),
+        apps=tuple(dict.fromkeys(map(_plain, (*concerned, *touched)))),
         deployments=tuple(changes.deployments),
         changes=tuple(changes.made),
     )
@@ -54,3 +54,8 @@ async def add_entry(request: web.Request, status: int, concerned: Iterable[str],
         await context.controller.audit.add(entry)
     except ColdchainError as error:
         log.error("audit not written", caller=entry.caller, method=entry.method, path=entry.path, error=str(error))
+
+
+def _plain(text: str) -> str:
+    """Short, and nothing in it that moves a terminal's cursor or is no text."""
+    return "".join(one if one.isascii() and one.isprintable() else "?" for one in text[:CHARACTERS_MAX])

@@ -231,6 +231,22 @@ async def test_who_knocks_does_not_push_out_what_was_done(platform: ServedPlatfo
     assert [one["status"] for one in found] == [401] * REFUSALS_MAX + [201]
 
 
+async def test_what_a_stranger_writes_in_an_address_is_short_and_moves_no_cursor(
+    platform: ServedPlatform, admin: ClientSession
+) -> None:
+    for sent in (b"/v2/apps/%1b%5b2J" + b"x" * 4000, b"/v2/apps/\xff\xc2\x9b2J"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", platform.port)
+        writer.write(b"DELETE " + sent + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).split()[1] in (b"400", b"401")
+        writer.close()
+    *_more, entry = await entries(admin)
+    assert entry["path"].startswith("/v2/apps/%1b%5b2Jxxx")
+    assert entry["apps"][0].startswith("/?[2Jxxx")
+    assert (len(entry["path"]), len(entry["apps"][0])) == (500, 500)
+    async with admin.get("/v1/audit") as answer:
+        assert (await answer.text()).isascii()
+
+
 async def test_tokens_and_secrets_are_on_record_without_what_they_hide(
     platform: ServedPlatform, admin: ClientSession
 ) -> None:

@@ -1,6 +1,7 @@
 """What listens beyond loopback: refused, or only for who is known."""
 
 import asyncio
+import os
 import socket
 import ssl
 from pathlib import Path
@@ -8,14 +9,17 @@ from typing import Any
 
 import aiohttp
 import pytest
+import typer
 from structlog.testing import capture_logs
 
 from coldchain.api.server import ApiServer
 from coldchain.api.settings import ApiSettings
+from coldchain.cli.application import application
 from coldchain.control.callers import Callers
 from coldchain.control.clock import SystemClock
 from coldchain.control.state import State
 from coldchain.decisions.address import is_loopback
+from coldchain.main import command
 from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.listeners import Known, admit_callers, check_listeners, tls_context
 from coldchain.main.settings import PlatformSettings
@@ -58,6 +62,34 @@ def test_what_cannot_ask_listens_on_loopback(given: dict[str, Any], words: str |
     else:
         with pytest.raises(InvalidDocument, match=words):
             check_listeners(settings)
+
+
+def test_the_password_comes_from_a_file_or_a_variable_that_no_child_inherits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "credentials").write_text("file:password\n")
+    monkeypatch.setenv(command.CREDENTIALS, "variable:password")
+    assert command._credentials(None) == "variable:password"
+    assert command.CREDENTIALS not in os.environ
+    assert command._credentials(None) is None
+    assert command._credentials(tmp_path / "credentials") == "file:password"
+    with pytest.raises(typer.BadParameter, match="cannot be read"):
+        command._credentials(tmp_path / "none")
+    options = {option for one in typer.main.get_group(application).commands["up"].params for option in one.opts}
+    assert "--http-credentials" not in options
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [("127.0.0.1:80", "127.0.0.1"), ("[::1]:80", "::1"), ("localhost:80", "localhost"), ("192.0.2.1:80", "192.0.2.1")]
+    + [(given, None) for given in ("ops.example.com:80", "192.0.2.1", ":80", "127.0.0.1:0")],
+)
+def test_where_the_api_can_listen(given: str, host: str | None) -> None:
+    if host is None:
+        with pytest.raises(typer.BadParameter):
+            command._address(given)
+    else:
+        assert command._address(given)["api_host"] == host
 
 
 @pytest.fixture
