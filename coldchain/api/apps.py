@@ -116,7 +116,7 @@ def checked(request: web.Request, app: App) -> App:
     """A definition that came in a body: its caller may say so, and it can be run. Raises Forbidden, InvalidDocument."""
     context = context_of(request)
     authorize(request, "viewer", [app.id])  # the role that the address needs was looked at before
-    _hold_secrets(request, context, app)
+    _hold_to_group(request, context, app)
     problems = list(context.settings.check(app))
     parts = app.id.strip("/").split("/")
     if len(parts) > 1 and (parts[-1] in RESERVED or parts[-2] in ("tasks", "versions")):
@@ -126,12 +126,16 @@ def checked(request: web.Request, app: App) -> App:
     return app
 
 
-def _hold_secrets(request: web.Request, context: Context, app: App) -> None:
+def _hold_to_group(request: web.Request, context: Context, app: App) -> None:
     """Who could give any secret to an app of his own could read them all: who has a group gives his apps those secrets
-    that some app of the group has. The first one is an operator's to give."""
+    that some app of the group has. The first one is an operator's to give, as are routes to what others registered."""
     for source in {one.source for one in app.secrets.values()}:
         if not seen(request, context.controller.secrets.used_by(source)):
             authorize(request, "viewer", [EVERYTHING])
+    current = context.controller.state.wanted(app.id)
+    known = current is not None and current.app.external and current.app.service == app.service
+    if app.external and not known:
+        authorize(request, "viewer", [EVERYTHING])
 
 
 def _announce(request: web.Request, context: Context, app: App) -> None:

@@ -345,6 +345,20 @@ async def test_an_owner_uses_the_secrets_that_his_group_has(platform: ServedPlat
             assert answer.status == 201, await answer.text()
 
 
+async def test_routes_to_what_others_registered_are_an_operators_to_give(platform: ServedPlatform) -> None:
+    door = await both(platform)
+    legacy = {"id": "/shop/legacy", "service": "legacy", "instances": 0, "routes": [{"domains": ["old.test"]}]}
+    async with door.session("operator") as operator, door.session("owner") as owner:
+        async with owner.post("/v2/apps", json=legacy) as answer:
+            assert answer.status == 403
+        async with operator.post("/v2/apps", json=legacy) as answer:
+            assert answer.status == 201, await answer.text()
+        async with owner.put("/v2/apps/shop/legacy?force=true", json={"labels": {"a": "b"}}) as answer:
+            assert answer.status == 200, await answer.text()
+        async with owner.put("/v2/apps/shop/legacy?force=true", json={"service": "payments"}) as answer:
+            assert answer.status == 403
+
+
 async def test_a_session_is_for_who_may_change_and_ends_with_the_token(platform: ServedPlatform) -> None:
     door = await both(platform)
     path = "/v1/apps/shop/web/exec?argument=cat"
