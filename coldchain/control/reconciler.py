@@ -395,7 +395,7 @@ class Reconciler:
         """The engine was listed: for the first time, and all can be decided on; or again, which shows who is lost."""
         if first:
             self.mark_all()
-        self._effects.forget(self._is_gone)
+        self._effects.forget(self._is_gone, self._tasks.listed_at)
         if not self._state.in_doubt and self._publisher().in_step():
             self._clear_orphans()
 
