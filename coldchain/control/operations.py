@@ -223,6 +223,8 @@ class Operations:
 
     def check_routes(self, app: App) -> None:
         """Raises InvalidDocument where routes or service of the app belong to another."""
+        if app.service_name is None:
+            return
         state = self._state
         made_from = {(one.app_id, one.version_id) for one in state.instances.values() if one.live}
         leaving = [state.versions[name][version].app for name, version in made_from if name != app.id]
