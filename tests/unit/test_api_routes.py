@@ -96,7 +96,9 @@ CASES = (
     Case("GET", "/v2/tasks?status=staging", 200, lambda said: said["tasks"] == []),
     Case("GET", "/v2/tasks?status[]=running", 200, lambda said: len(said["tasks"]) == 1),
     Case("GET", "/v2/tasks?status=lost", 400),
-    Case("GET", "/v2/tasks", 200, lambda said: said == "a_shop\t0\t10.201.0.2:80\n", headers={"Accept": "text/plain"}),
+    Case(
+        "GET", "/v2/tasks", 200, lambda said: said == "a_shop\t10000\t10.201.0.2:80\n", headers={"Accept": "text/plain"}
+    ),
     Case("GET", "/v2/events", 405, lambda said: "text/event-stream" in said["message"]),
     Case("GET", "/v2/info", 200, lambda said: said["name"] == "coldchain"),
     Case("GET", "/v2/leader", 200, lambda said: said["leader"].startswith("127.0.0.1:")),
