@@ -1,0 +1,23 @@
+"""absent: addresses of Marathon's behind which there is nothing here, and what to do instead."""
+
+from typing import NoReturn
+
+from aiohttp import web
+
+from coldchain.model.errors import Conflict, MalformedDocument, NotFound
+
+
+async def pods(request: web.Request) -> NoReturn:
+    """404 as from a Marathon without pods: by that its clients know that there are none."""
+    raise NotFound("There are no pods yet", todo="Run each of their containers as an app.")
+
+
+async def event_subscriptions(request: web.Request) -> NoReturn:
+    """As a Marathon whose callbacks by HTTP are off, which the last ones did not have any more."""
+    raise MalformedDocument("Events are not sent to addresses", todo="Follow the stream of /v2/events.")
+
+
+async def abdicate(request: web.Request) -> NoReturn:
+    """Where there is one controller, its abdication would be nothing but a time without any."""
+    words = "This controller is the only one: there is none that could lead in its place"
+    raise Conflict(words, todo="Start its process again where you want it to begin anew; the apps go on meanwhile.")
