@@ -179,7 +179,10 @@ def _discovery(document: Given, address: Given, findings: Findings) -> None:
         elif name not in ("groups", "labels", "discovery", "networkName"):
             findings.report(("ipAddress", name), "is not a field of this object")
     discovery = address.get("discovery")
-    ports = discovery.get("ports") if isinstance(discovery, dict) else discovery
+    if discovery and not isinstance(discovery, dict):
+        findings.report(("ipAddress", "discovery"), "must be an object with the ports")
+        return
+    ports = (discovery or {}).get("ports")
     if not ports:
         return
     old: Path = ("ipAddress", "discovery", "ports")
@@ -244,7 +247,11 @@ def _ports(document: Given, findings: Findings) -> None:
     if ports and not _as_service_ports(document, list(ports)):
         findings.report(("ports",), "says other service ports than container.portMappings: leave it out")
     numbers = [one.get("port") or 0 for one in _objects(definitions)]
-    if definitions and len(numbers) == len(definitions) and _as_service_ports(document, numbers):
+    if (
+        isinstance(definitions, list | tuple)
+        and len(numbers) == len(definitions)
+        and _as_service_ports(document, numbers)
+    ):
         del document["portDefinitions"]
 
 
