@@ -39,7 +39,6 @@ async def show_info(request: web.Request) -> web.Response:
             "http_config": {"http_port": int(port), "https_port": None},
             "zookeeper_config": {},
             "event_subscriber": None,
-            "target": context.controller.engine.target,
         }
     )
 

@@ -229,12 +229,11 @@ class Operations:
             raise InvalidDocument(problems)
 
     def with_service_ports(self, app: App) -> App:
-        """The app with a service port for each of its ports: those it had, or some that no other app has, nor one that
-        is leaving."""
+        """The app with a service port for each of its ports: those it had, or some that nobody has."""
         current = self._state.wanted(app.id)
         live = {(one.app_id, one.version_id) for one in self._state.instances.values() if one.live}
         others = [*self._state.wanted_apps(), *(self._state.versions[name][version].app for name, version in live)]
-        taken = {port for other in others if other.id != app.id for port in other.service_ports}
+        taken = {port for other in others for port in other.service_ports}
         return service_ports.assigned(app, current.app if current else None, taken)
 
     def admitted(self, wanted: Version, overrides: Sequence[Override] = ()) -> Version:

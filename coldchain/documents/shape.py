@@ -104,10 +104,10 @@ class _Reader:
         return kind.cls(**members)
 
     def _unknown(self, name: str, value: object, fields: Mapping[str, inspect.Field], path: Path) -> None:
-        """A field that is known elsewhere and says nothing is passed over: clients write all that they know."""
+        """One that is null says nothing, nor does one that is known elsewhere and empty: clients write all."""
         where = ".".join(str(part) for part in (*path, name) if not isinstance(part, int))
         why = self._explained.get(where)
-        if why is not None and value in (None, "", [], {}):
+        if value is None or (why is not None and value in ("", [], {})):
             return
         self._unfit((*path, name), why or "is not a field of this object", None if why else closest(name, fields))
 

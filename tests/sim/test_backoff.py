@@ -45,6 +45,7 @@ def test_a_restart_begins_anew(seed: int) -> None:
         await delayed(platform)
         failures, created = platform.controller.state.backoffs["/shop"].failures, platform.engine.created["/shop"]
         await platform.controller.operations.restart("/shop", "test", force=True)
+        assert platform.controller.state.backoffs == {}
         await platform.until(lambda: platform.engine.created["/shop"] > created, within=5.0)
         await platform.until(lambda: platform.controller.state.backoffs, within=5.0)
         assert platform.controller.state.backoffs["/shop"].failures <= failures

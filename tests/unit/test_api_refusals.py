@@ -104,7 +104,7 @@ async def test_what_is_refused_changes_nothing(platform: ServedPlatform, case: R
             said = await answer.json()
         assert answer.status == case.status, said
         assert said["message"]
-        if answer.status == 400:
+        if answer.status == 400 and "eventSubscriptions" not in case.path:
             assert (said.keys(), said["message"]) == ({"message", "details"}, "Invalid JSON")
         if answer.status == 422:
             assert (said.keys(), said["message"]) == ({"message", "details"}, "Object is not valid")

@@ -111,7 +111,7 @@ CASES = (
     ),
     Case("GET", "/v2/podsy", 404, lambda said: "There is nothing" in said["message"]),
     *(
-        Case(method, "/v2/eventSubscriptions?callbackUrl=http://h", 400, lambda said: "/v2/events" in said["details"])
+        Case(method, "/v2/eventSubscriptions?callbackUrl=http://h", 400, lambda said: "/v2/events" in said["message"])
         for method in ("GET", "POST", "DELETE")
     ),
     Case("GET", "/ping", 200, lambda said: said == "pong"),

@@ -223,6 +223,12 @@ def test_the_answer_of_an_old_marathon_is_a_definition() -> None:
     assert merge_app(app, MARATHON_1_4) == app
 
 
+def test_null_says_nothing_whatever_it_is_the_value_of() -> None:
+    """Clients write all the fields that they know, also those that Marathon had long ago."""
+    given = {"taskRateLimit": None, "cpus": None, "container": {"docker": {"image": "x", "old": None}, "appc": None}}
+    assert decode_app({"id": "/a"} | given) == decode_app({"id": "/a", "container": {"docker": {"image": "x"}}})
+
+
 NAME = st.sampled_from(["a", "b-c", "d0"])
 FIELDS = st.fixed_dictionaries(
     {},
