@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from coldchain.api import (
+    absent,
     apps,
     audit,
     bundle,
@@ -106,7 +107,13 @@ ACCESS: Mapping[Handler, Access] = {
     platform.show_info: Access("viewer", filtered),
     platform.show_leader: Access("viewer", filtered),
     platform.ping: Access("viewer", filtered),
+    platform.list_plugins: Access("viewer", filtered),
+    platform.show_logging: Access("viewer", everything),
+    absent.abdicate: Access("admin", everything),
+    absent.pods: Access("viewer", filtered),
+    absent.event_subscriptions: Access("viewer", filtered),
     metrics.show_metrics: Access("viewer", everything),
+    metrics.show_prometheus: Access("viewer", everything),
     status.show_platform: Access("viewer", filtered),
     status.show_app: Access("viewer", app),
     history.show_history: Access("viewer", app),

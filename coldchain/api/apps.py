@@ -8,6 +8,7 @@ from aiohttp import web
 from coldchain.api.context import Context, context_of, unknown_app
 from coldchain.api.exchange import (
     answer,
+    answer_all,
     app_id_of,
     authorize,
     body_of,
@@ -37,7 +38,7 @@ async def list_apps(request: web.Request) -> web.Response:
     chosen = app_selector(query.get("id"), query.get("cmd"), query.get("label"))
     embed = {"counts", "deployments", *embedded(request)}
     app_ids = sorted(seen(request, (app.id for app in context.controller.state.wanted_apps() if chosen(app))))
-    return answer({"apps": [context.app(app_id, embed) for app_id in app_ids]})
+    return answer_all("apps", (context.app(app_id, embed) for app_id in app_ids))
 
 
 def embedded(request: web.Request) -> set[str]:

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Coroutine
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypedDict
 
@@ -14,6 +15,7 @@ import typer
 from coldchain.cli.application import application
 from coldchain.cli.options import Json
 from coldchain.decisions.address import is_loopback
+from coldchain.engines.fake import AGENTS_MAX
 from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
 from coldchain.model.caller import Role
@@ -53,6 +55,22 @@ DnsOpen = Annotated[bool, typer.Option("--dns-open", help="Let others than this 
 Registry = Annotated[str, typer.Option(help="IP:PORT of the embedded registry, which speaks Consul's HTTP API.")]
 Dns = Annotated[str, typer.Option(help="IP:PORT of the embedded registry's DNS.")]
 Consul = Annotated[str | None, typer.Option(help="HOST:PORT of a Consul agent to use instead of the embedded one.")]
+
+
+class EngineKind(StrEnum):
+    """Where tasks run."""
+
+    LOCAL = "local"
+    FAKE = "fake"
+
+
+Engines = Annotated[
+    list[EngineKind] | None,
+    typer.Option("--engine", help="Where tasks run: here, or on fake agents that run nothing; may be repeated."),
+]
+FakeCount = Annotated[int, typer.Option("--fake-agents", min=1, max=AGENTS_MAX, help="How many agents are fake.")]
+FakeCpus = Annotated[float, typer.Option("--fake-cpus", min=0.01, help="cpus of each fake agent.")]
+FakeMem = Annotated[float, typer.Option("--fake-mem", min=1, help="Memory of each fake agent, in MiB.")]
 
 Cgroups = Annotated[
     str, typer.Option("--cgroup-parent", envvar="COLDCHAIN_CGROUP_PARENT", help="Where cgroups of processes are made.")
@@ -113,6 +131,10 @@ def up(
     dns: Dns = "127.0.0.1:8600",
     dns_open: DnsOpen = False,
     consul: Consul = None,
+    engine: Engines = None,
+    fake_agents: FakeCount = 200,
+    fake_cpus: FakeCpus = 64.0,
+    fake_mem: FakeMem = 262144.0,
 ) -> None:
     """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
     from coldchain.main.log import open_log
@@ -147,6 +169,10 @@ def up(
         dns=dns,
         dns_open=dns_open,
         consul=consul,
+        local=engine is None or "local" in engine,
+        fake_agents=fake_agents if engine and "fake" in engine else 0,
+        fake_cpus=fake_cpus,
+        fake_mem=fake_mem,
         agent=agent or socket.gethostname(),
     )
     open_log()

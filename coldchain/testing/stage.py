@@ -62,7 +62,7 @@ class Stage:
             "--registry": f"127.0.0.1:{registry_port}",
             "--dns": f"127.0.0.1:{dns_port}",
         }
-        self.up_options: dict[str, str] = {}
+        self.up_options = ["--cpu-factor=4"]
         self.prefix: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -77,7 +77,7 @@ class Stage:
     async def start(self) -> None:
         """Start the controller and wait until its API answers."""
         with self.log.open("ab") as log:
-            command = [*self.prefix, *self._command("up"), "--cpu-factor=4"]
+            command = [*self.prefix, *self._command("up"), *self.up_options]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         limit = time.monotonic() + START_SECONDS
         while True:
@@ -166,8 +166,7 @@ class Stage:
         return pid if pid is not None and not _ended(pid) else None
 
     def _command(self, verb: str) -> list[str]:
-        chosen = self.options | (self.up_options if verb == "up" else {})
-        options = [f"{name}={value}" for name, value in chosen.items()]
+        options = [f"{name}={value}" for name, value in self.options.items()]
         return [sys.executable, "-m", "coldchain", verb, *options]
 
     async def controller_id(self) -> str:

@@ -47,9 +47,14 @@ async def command(*arguments: str, environment: dict[str, str], given: str = "")
     return said.decode()
 
 
+def given(options: dict[str, str]) -> list[str]:
+    """As a command has them."""
+    return [f"{name}={value}" for name, value in options.items()]
+
+
 async def refused(stage: Stage, **options: str) -> str:
     """What `up` says when it does not start with these options."""
-    before, stage.up_options = stage.up_options, stage.up_options | options
+    before, stage.up_options = stage.up_options, [*stage.up_options, *given(options)]
     with pytest.raises(StepFailed) as failure:
         await stage.start()
     stage.up_options = before
@@ -77,13 +82,15 @@ async def test_beyond_loopback_only_who_is_known_gets_in(
     authority = Authority(tmp_path)
     (tmp_path / "credentials").write_text(CREDENTIALS + "\n")
     port = stage.options["--api"].rpartition(":")[2]
-    stage.up_options = {
-        "--api": f"{outside}:{port}",
-        "--api-certificate": str(authority.made("server", "server", [outside])),
-        "--api-client-authority": str(authority.file),
-        "--http-credentials-file": str(tmp_path / "credentials"),
-        "--registry": f"{outside}:{stage.registry_port}",
-    }
+    stage.up_options += given(
+        {
+            "--api": f"{outside}:{port}",
+            "--api-certificate": str(authority.made("server", "server", [outside])),
+            "--api-client-authority": str(authority.file),
+            "--http-credentials-file": str(tmp_path / "credentials"),
+            "--registry": f"{outside}:{stage.registry_port}",
+        }
+    )
     trust = ssl.create_default_context(cafile=str(authority.file))
     url, bearer = f"https://{outside}:{port}", {"Authorization": f"Bearer {token}"}
     await stage.reach_by(url, bearer, trust)

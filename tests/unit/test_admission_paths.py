@@ -149,6 +149,8 @@ BRING_NOTHING_IN = {
     ("PUT", "/v1/secrets/{secret}"),
     ("DELETE", "/v1/secrets/{secret}"),
     ("POST", "/v1/secrets/rotate"),
+    ("POST", "/v1/tokens"),
+    ("DELETE", "/v1/tokens/{name}"),
     ("POST", "/v1/down"),
 }
 WAYS = [way for ways in ASKED.values() for way in ways]

@@ -67,7 +67,18 @@ CASES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/v2/info"): EVERYBODY,
     ("GET", "/v2/leader"): EVERYBODY,
     ("GET", "/ping"): EVERYBODY,
+    ("DELETE", "/v2/leader"): ADMIN,
+    ("GET", "/v2/plugins"): EVERYBODY,
+    ("GET", "/v2/pods{below}"): EVERYBODY,
+    ("POST", "/v2/pods{below}"): EVERYBODY,
+    ("PUT", "/v2/pods{below}"): EVERYBODY,
+    ("DELETE", "/v2/pods{below}"): EVERYBODY,
+    ("GET", "/v2/eventSubscriptions"): EVERYBODY,
+    ("POST", "/v2/eventSubscriptions"): EVERYBODY,
+    ("DELETE", "/v2/eventSubscriptions"): EVERYBODY,
+    ("GET", "/logging"): READ_ALL,
     ("GET", "/metrics"): READ_ALL,
+    ("GET", "/metrics/prometheus"): READ_ALL,
     ("GET", "/v1/status"): EVERYBODY,
     ("GET", "/v1/apps/{app_id}/status"): READ_APP,
     ("GET", "/v1/apps/{app_id}/history"): READ_APP,
@@ -183,6 +194,7 @@ async def test_who_gets_to_a_handler(platform: ServedPlatform, method: str, addr
         "version": "none",
         "secret": "-",
         "name": "none",
+        "below": "/shop",
     }
     path = re.sub(r"\{(\w+)\}", lambda found: names[found[1]], address)
     passed = set()

@@ -4,7 +4,8 @@ tell of his group alone; and all of it is on record."""
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,15 @@ def app(app_id: str, **fields: object) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def platform(tmp_path: Path) -> AsyncIterator[ServedPlatform]:
-    settings = ApiSettings(keep_alive_seconds=0.05, socket=tmp_path / "api.socket")
+def folder() -> Iterator[Path]:
+    """Of a path that is short enough for a socket in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+async def platform(folder: Path) -> AsyncIterator[ServedPlatform]:
+    settings = ApiSettings(keep_alive_seconds=0.05, socket=folder / "api.socket")
     async with served_platform(settings) as platform:
         yield platform
 
@@ -263,9 +271,9 @@ async def test_tokens_and_secrets_are_on_record_without_what_they_hide(
 
 
 async def test_the_socket_in_the_data_folder_is_always_an_admins(
-    platform: ServedPlatform, admin: ClientSession, tmp_path: Path
+    platform: ServedPlatform, admin: ClientSession, folder: Path
 ) -> None:
-    path = tmp_path / "api.socket"
+    path = folder / "api.socket"
     assert path.stat().st_mode & 0o777 == 0o600
     async with ClientSession("http://localhost", connector=UnixConnector(str(path))) as root:
         async with root.get("/v1/caller") as answer:
@@ -280,8 +288,8 @@ async def test_the_socket_in_the_data_folder_is_always_an_admins(
     assert [(one["caller"], one["address"]) for one in await entries(admin)] == [("local", "")]
 
 
-async def test_a_socket_that_a_killed_process_left_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "api.socket"
+async def test_a_socket_that_a_killed_process_left_is_replaced(folder: Path) -> None:
+    path = folder / "api.socket"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
     async with served_platform(ApiSettings(socket=path)) as platform:

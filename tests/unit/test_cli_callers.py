@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from coldchain.testing.command_server import SHOP, Server, saved
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """The folder with the socket."""
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
+def data() -> Iterator[Path]:
+    """The folder with the socket, of a path that is short enough for one."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -258,13 +259,18 @@ def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Auth
 async def test_down_is_asked_for_by_the_socket_and_never_without_a_token_elsewhere(tmp_path: Path) -> None:
     assert not await asyncio.to_thread(ask_to_go_down, tmp_path, "127.0.0.1", closed_port())
     asked = asyncio.Event()
-    settings = ApiSettings(socket=tmp_path / "api.socket", down=asked.set)
+    with tempfile.TemporaryDirectory() as short:
+        await _down_is_asked_for(Path(short), tmp_path / "elsewhere", asked)
+
+
+async def _down_is_asked_for(folder: Path, elsewhere: Path, asked: asyncio.Event) -> None:
+    settings = ApiSettings(socket=folder / "api.socket", down=asked.set)
     async with served_platform(settings) as platform:
         await platform.controller.callers.create("ops", "admin", "/", None, "test")
         with pytest.raises(Rejected, match="asks who you are"):
-            await asyncio.to_thread(ask_to_go_down, tmp_path / "elsewhere", "127.0.0.1", platform.port)
+            await asyncio.to_thread(ask_to_go_down, elsewhere, "127.0.0.1", platform.port)
         assert not asked.is_set()
-        asking = asyncio.create_task(asyncio.to_thread(ask_to_go_down, tmp_path, "127.0.0.1", platform.port))
+        asking = asyncio.create_task(asyncio.to_thread(ask_to_go_down, folder, "127.0.0.1", platform.port))
         await asked.wait()
         await platform.server.stop()
         assert await asking
