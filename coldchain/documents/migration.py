@@ -15,12 +15,13 @@ from coldchain.documents.migration_advice import advice
 from coldchain.documents.migration_fields import NEUTRAL, SAFE, STATE, UNSAFE, matching
 from coldchain.documents.migration_forms import in_our_forms
 from coldchain.documents.migration_note import Note
-from coldchain.documents.shape import NO_FIELD
 from coldchain.documents.text import DEPTH_MAX
 from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.errors import InvalidDocument, Problem
 
+NO_FIELD = "is not a field of this object"
+"""What `decode_app` says of a field that nobody knows."""
 UNKNOWN_TODO = "Find out what it does; leave it out if the app runs as well without."
 ALWAYS_TOLD = ("id", "instances", "cpus", "mem")
 """Fields that a reader looks for first: they stand in a definition even where they are the default."""

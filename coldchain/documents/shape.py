@@ -14,7 +14,6 @@ from coldchain.documents.findings import Findings, Path, closest, shown
 from coldchain.model.base import Noun
 
 MEMBERS_MAX = 10_000
-NO_FIELD = "is not a field of this object"
 NounType = TypeVar("NounType", bound=Noun)
 
 
@@ -101,7 +100,7 @@ class _Reader:
 
     def _unknown(self, name: str, fields: Mapping[str, inspect.Field], path: Path) -> None:
         why = self._explained.get(name) if not path else None
-        self._unfit((*path, name), why or NO_FIELD, None if why else closest(name, fields))
+        self._unfit((*path, name), why or "is not a field of this object", None if why else closest(name, fields))
 
     def _array(self, kind: inspect.VarTupleType, value: object, path: Path) -> Any:
         if not isinstance(value, list | tuple):
