@@ -12,7 +12,7 @@ from msgspec import NODEFAULT, structs
 
 from coldchain.documents.application import EXPLAINED, decode_app, encode_app, usual_deadline_seconds
 from coldchain.documents.migration_advice import advice
-from coldchain.documents.migration_fields import NEUTRAL, SAFE, STATE, UNSAFE, matching
+from coldchain.documents.migration_fields import CARRIED, NEUTRAL, SAFE, STATE, UNSAFE, matching
 from coldchain.documents.migration_forms import in_our_forms
 from coldchain.documents.migration_note import Note
 from coldchain.documents.text import DEPTH_MAX
@@ -48,6 +48,11 @@ def migrated_app(document: object, dependencies: Mapping[str, Collection[str]] |
     given = in_our_forms(given, notes)
     app, problems = _decoded(given, notes)
     notes += _group_notes(app_id, dependencies or {})
+    notes += [
+        Note(path=f"/{field}", kind="advice", reason=f"{_short(given[field])}: {one.reason}", todo=one.todo)
+        for field, one in CARRIED.items()
+        if app is not None and given.get(field) and given[field] != ["*"]
+    ]
     if app is None:
         return Migrated(app_id=app_id, document=given, notes=tuple(notes), problems=problems)
     return Migrated(app_id=app.id, document=sparse_definition(app), notes=(*notes, *advice(app)))

@@ -22,7 +22,7 @@ class Loss(NamedTuple):
 
 
 NEUTRAL: dict[Pattern, tuple[Any, ...]] = {
-    ("acceptedResourceRoles",): ([], ["*"]),
+    ("acceptedResourceRoles",): (["*"],),
     ("container", "docker", "credential"): (None,),
     ("container", "linuxInfo"): ({},),
     ("container", "portMappings", "*", "networkNames"): ([],),
@@ -34,7 +34,6 @@ NEUTRAL: dict[Pattern, tuple[Any, ...]] = {
     ("ports",): ([],),
     ("requirePorts",): (False,),
     ("resourceLimits",): ({},),
-    ("role",): ("*", ""),
     ("storeUrls",): ([],),
     ("tty",): (False,),
     ("unreachableStrategy",): ({"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0},),
@@ -79,6 +78,15 @@ UNSAFE: dict[Pattern, str] = {
     ("uris",): "Write them as `fetch`.",
 }
 """What an app cannot be thought to run without; also what nobody here knows is never left out."""
+
+CARRIED: dict[str, Loss] = {
+    "acceptedResourceRoles": Loss(
+        "only agents that offer one of these roles are taken",
+        "See that agents offer them, or leave it out: engine local offers its machine as `*`.",
+    ),
+    "gpus": Loss("only agents that offer GPUs are taken", "See that agents offer them: engine local offers none."),
+}
+"""What may keep an app from every agent, where definitions have the field."""
 
 
 def matching(table: dict[Pattern, Any], path: tuple[str, ...]) -> Any:

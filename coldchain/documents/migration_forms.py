@@ -14,6 +14,7 @@ def in_our_forms(given: dict[str, Any], notes: list[Note]) -> dict[str, Any]:
     """The definition, itself changed."""
     steps: tuple[Callable[[dict[str, Any], list[Note]], None], ...] = (
         _once,
+        _roles,
         _container,
         _mapped_ports,
         _pull_credentials,
@@ -38,6 +39,14 @@ def _once(given: dict[str, Any], notes: list[Note]) -> None:
         del given["uris"]
     if given.get("args") == []:
         del given["args"]
+
+
+def _roles(given: dict[str, Any], notes: list[Note]) -> None:
+    """Marathon answers its own default role, `*`, which is everybody's and says nothing."""
+    if given.get("role") in ("*", ""):
+        del given["role"]
+    if "role" not in given and given.get("acceptedResourceRoles") in ([], ["*"]):
+        del given["acceptedResourceRoles"]
 
 
 def _container(given: dict[str, Any], notes: list[Note]) -> None:
