@@ -4,7 +4,7 @@ Everything here is a pure function of nouns and returns plain objects, ready for
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import mean, median
 from typing import Any
@@ -30,6 +30,19 @@ OWN_FIELDS = frozenset(
     {"service", "routes", "drainSeconds", "settleSeconds", "deadlineSeconds", "rollbackOnFailure", "rollout", "target"}
 )
 """Fields of a definition that Marathon has not."""
+UNSAID = OWN_FIELDS | {"tty"}
+"""Fields that are answered only where they say more than their default: to Marathon's clients these are unknown."""
+DEPLOYMENT_FIELDS = (
+    "id",
+    "version",
+    "affectedApps",
+    "affectedPods",
+    "steps",
+    "currentActions",
+    "currentStep",
+    "totalSteps",
+)
+"""What Marathon answers of a deployment."""
 
 TASK_STATES: dict[TaskState, str] = {
     "staging": "TASK_STAGING",
@@ -124,7 +137,7 @@ def definition_answer(app: App) -> dict[str, Any]:
     return {
         name: member
         for name, member in encode_app(app).items()
-        if name not in OWN_FIELDS or name not in usual or member != usual[name]
+        if name not in UNSAID or name not in usual or member != usual[name]
     }
 
 
@@ -303,6 +316,11 @@ def deployment_answer(deployment: Deployment) -> dict[str, Any]:
         "deadlineAt": timestamp(deployment.deadline_at),
         "endedAt": timestamp(deployment.ended_at) if deployment.ended_at is not None else None,
     }
+
+
+def running_answer(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """What Marathon's clients, who may refuse the rest, are told of an answer about a deployment."""
+    return {name: deployment[name] for name in DEPLOYMENT_FIELDS}
 
 
 def traffic_answer(observed: Observed) -> dict[str, Any]:
