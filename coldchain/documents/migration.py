@@ -46,8 +46,8 @@ def migrated_app(document: object, dependencies: Mapping[str, Collection[str]] |
     notes: list[Note] = []
     given = {name: member for name, member in _without_null(document).items() if name not in STATE}
     given = in_our_forms(given, notes)
+    _with_group_dependencies(given, app_id, dependencies or {}, notes)
     app, problems = _decoded(given, notes)
-    notes += _group_notes(app_id, dependencies or {})
     notes += [
         Note(path=f"/{field}", kind="advice", reason=f"{_short(given[field])}: {one.reason}", todo=one.todo)
         for field, one in CARRIED.items()
@@ -139,17 +139,21 @@ def _rejection(problem: Problem) -> Note:
     return Note(path=problem.path, kind="rejected", reason=reason, todo=todo)
 
 
-def _group_notes(app_id: str, dependencies: Mapping[str, Collection[str]]) -> list[Note]:
-    return [
-        Note(
-            path="/dependencies",
-            kind="left out",
-            reason=f"the group {group} waits for {', '.join(sorted(waited))}, which a definition of one app cannot say",
-            todo="Deploy what is named there first.",
-        )
-        for group, waited in sorted(dependencies.items())
-        if waited and (app_id + "/").startswith(group.rstrip("/") + "/")
-    ]
+def _with_group_dependencies(
+    given: dict[str, Any], app_id: str, dependencies: Mapping[str, Collection[str]], notes: list[Note]
+) -> None:
+    """What a group waits for, each of its apps waits for."""
+    known = given.get("dependencies", [])
+    if not isinstance(known, list):
+        return
+    for group, waited in sorted(dependencies.items()):
+        if waited and (app_id + "/").startswith(group.rstrip("/") + "/"):
+            known = [*known, *(one for one in sorted(waited) if one not in known)]
+            reason = f"the group {group} waits for {', '.join(sorted(waited))}: said by each of its apps"
+            todo = "Deploy what is named there first."
+            notes.append(Note(path="/dependencies", kind="changed", reason=reason, todo=todo))
+    if known:
+        given["dependencies"] = known
 
 
 def _parts(path: str) -> tuple[str, ...]:

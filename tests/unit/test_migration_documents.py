@@ -81,6 +81,9 @@ ANSWERED: dict[str, Any] = {
 """An app of Marathon 1.8 as it answers one of which nobody wrote more than a dozen fields."""
 
 
+ODD = [{"mode": "container/bridge", "labels": {"a\n- x: 1\u2028y": "\n\x1b"}}]
+
+
 def answered(**fields: Any) -> dict[str, Any]:
     return copy.deepcopy(ANSWERED) | fields
 
@@ -264,9 +267,14 @@ def test_what_carries_over_and_is_worth_a_word() -> None:
 
 def test_what_a_group_waits_for_is_said_of_its_apps_only() -> None:
     waits = {"/shop": ["/db", "/cache"], "/": [], "/sho": ["/x"], "/shop/cart/below": ["/y"]}
-    [note] = migrated_app(ANSWERED, waits).notes
-    assert (note.path, note.kind) == ("/dependencies", "left out")
+    migrated = migrated_app(answered(dependencies=["/db"]), waits)
+    [note, *lost] = migrated.notes
+    assert (note.path, note.kind) == ("/dependencies", "changed")
     assert "the group /shop waits for /cache, /db" in note.reason
+    if "dependencies" in migrated.document:
+        assert migrated.document["dependencies"] == ["/db", "/cache"]
+    else:
+        assert '["/db", "/cache"] does not carry over' in lost[0].reason
     assert migrated_app(answered(id="/other"), waits).notes == ()
 
 
@@ -286,7 +294,7 @@ def test_what_is_nested_without_an_end_is_not_followed() -> None:
 
 
 def test_a_file_is_valid_and_knows_whether_somebody_changed_it() -> None:
-    migrated, text = checked(migrated_app(answered(dependencies=["/db\n- x: 1\u2028y"])), URL)
+    migrated, text = checked(migrated_app(answered(networks=ODD)), URL)
     assert decode_yaml(text) == decode_app(migrated.document)
     assert text.startswith("# coldchain migrate ")
     assert "the app /shop/cart of http://marathon.test:8080" in text
@@ -294,7 +302,7 @@ def test_a_file_is_valid_and_knows_whether_somebody_changed_it() -> None:
     assert not untouched(text.replace("instances: 2", "instances: 3"))
     assert not untouched(text + "\n")
     assert not untouched("id: /shop/cart\n")
-    assert checked(migrated_app(answered(dependencies=["/db\n- x: 1\u2028y"])), URL)[1] == text
+    assert checked(migrated_app(answered(networks=ODD)), URL)[1] == text
 
 
 def test_a_rejected_file_is_what_marathon_said_and_the_reasons() -> None:
