@@ -16,7 +16,7 @@ from coldchain.documents.migration_fields import CARRIED, NEUTRAL, SAFE, STATE, 
 from coldchain.documents.migration_forms import in_our_forms
 from coldchain.documents.migration_note import Note
 from coldchain.documents.text import DEPTH_MAX
-from coldchain.model.app import App
+from coldchain.model.app import App, Network
 from coldchain.model.base import Noun
 from coldchain.model.errors import InvalidDocument, Problem
 
@@ -75,12 +75,13 @@ def sparse_definition(app: App) -> dict[str, Any]:
 
 
 def _told(noun: Noun) -> dict[str, Any]:
-    """The fields that are not their default."""
+    """The fields that are not their default; of a network always the mode, which says what it is."""
     told = {}
     for field in structs.fields(type(noun)):
         value = getattr(noun, field.name)
         default = field.default_factory() if field.default_factory is not NODEFAULT else field.default
-        if value != default and value is not None:
+        kept = isinstance(noun, Network) and field.name == "mode"
+        if kept or (value != default and value is not None):
             told[field.encode_name] = _told_all(value)
     return told
 
