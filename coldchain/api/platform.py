@@ -26,7 +26,7 @@ async def show_info(request: web.Request) -> web.Response:
             "frameworkId": None,
             "marathon_config": {},
             "http_config": {"http_port": int(context.address.rpartition(":")[2])},
-            "zookeeper_config": {},
+            "target": context.controller.engine.target,
         }
     )
 

@@ -30,19 +30,6 @@ OWN_FIELDS = frozenset(
     {"service", "routes", "drainSeconds", "settleSeconds", "deadlineSeconds", "rollbackOnFailure", "rollout", "target"}
 )
 """Fields of a definition that Marathon has not."""
-UNSAID = OWN_FIELDS | {"tty"}
-"""Fields that are answered only where they say more than their default: to Marathon's clients these are unknown."""
-DEPLOYMENT_FIELDS = (
-    "id",
-    "version",
-    "affectedApps",
-    "affectedPods",
-    "steps",
-    "currentActions",
-    "currentStep",
-    "totalSteps",
-)
-"""What Marathon answers of a deployment."""
 
 TASK_STATES: dict[TaskState, str] = {
     "staging": "TASK_STAGING",
@@ -137,7 +124,7 @@ def definition_answer(app: App) -> dict[str, Any]:
     return {
         name: member
         for name, member in encode_app(app).items()
-        if name not in UNSAID or name not in usual or member != usual[name]
+        if name not in OWN_FIELDS or name not in usual or member != usual[name]
     }
 
 
@@ -316,6 +303,19 @@ def deployment_answer(deployment: Deployment) -> dict[str, Any]:
         "deadlineAt": timestamp(deployment.deadline_at),
         "endedAt": timestamp(deployment.ended_at) if deployment.ended_at is not None else None,
     }
+
+
+DEPLOYMENT_FIELDS = (
+    "id",
+    "version",
+    "affectedApps",
+    "affectedPods",
+    "steps",
+    "currentActions",
+    "currentStep",
+    "totalSteps",
+)
+"""What Marathon answers of a deployment."""
 
 
 def running_answer(deployment: Mapping[str, Any]) -> dict[str, Any]:
