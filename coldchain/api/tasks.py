@@ -7,8 +7,18 @@ from aiohttp import web
 
 from coldchain.api.apps import embedded
 from coldchain.api.context import Context, context_of
-from coldchain.api.exchange import answer, app_id_of, authorize, body_of, caller_of, change_answer, flag, text
-from coldchain.documents.answers import OWN, endpoints, service_ports
+from coldchain.api.exchange import (
+    answer,
+    answer_all,
+    app_id_of,
+    authorize,
+    body_of,
+    caller_of,
+    change_answer,
+    flag,
+    text,
+)
+from coldchain.documents.answers import OWN, endpoints
 from coldchain.model.errors import InvalidDocument, MalformedDocument, NotFound, Problem
 from coldchain.model.instance import Instance
 from coldchain.model.task import TaskState
@@ -43,7 +53,8 @@ def _answer(
     ]
     if request.headers.get("Accept", "").partition(";")[0].strip() == "text/plain":
         return text("".join(_lines(context, app_ids, instances)))
-    return answer({"tasks": context.tasks(instances, own=OWN in embedded(request))})
+    own = OWN in embedded(request)
+    return answer_all("tasks", (task for one in instances for task in context.tasks([one], own=own)))
 
 
 def _lines(context: Context, app_ids: Iterable[str], instances: Iterable[Instance]) -> Iterable[str]:
@@ -58,7 +69,7 @@ def _lines(context: Context, app_ids: Iterable[str], instances: Iterable[Instanc
         if version is None or not version.app.ports:
             yield "\t".join([name, " ", *(str(one.agent) for one in running.get(app_id, ()))]) + "\n"
             continue
-        for index, port in enumerate(service_ports(version.app)):
+        for index, port in enumerate(version.app.service_ports):
             reached = [endpoints(one) for one in running.get(app_id, ())]
             yield "\t".join([name, str(port), *(one[index] for one in reached if index < len(one))]) + "\n"
 

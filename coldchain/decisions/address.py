@@ -4,6 +4,9 @@ import ipaddress
 from collections.abc import Collection
 from itertools import chain
 
+from coldchain.model.errors import Rejected
+from coldchain.model.task import TaskSpec
+
 
 def next_address(subnet: str, taken: Collection[str], last: str | None) -> str | None:
     """The first free address after `last`, round the subnet; None when it is full.
@@ -16,13 +19,21 @@ def next_address(subnet: str, taken: Collection[str], last: str | None) -> str |
     if size <= 0:
         return None
     start = 0
-    if last is not None and ipaddress.ip_address(last) in network:
+    if last is not None and _is_within(last, network):
         start = int(ipaddress.ip_address(last)) - first + 1
     for step in range(size):
         candidate = str(ipaddress.ip_address(first + (start + step) % size))
         if candidate not in taken:
             return candidate
     return None
+
+
+def _is_within(address: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    """Not a name, which is the address of a task in the network of its machine."""
+    try:
+        return ipaddress.ip_address(address) in network
+    except ValueError:
+        return False
 
 
 def next_ports(
@@ -45,3 +56,24 @@ def next_ports(
             return None
         given.append(number)
     return tuple(given)
+
+
+def task_ports(spec: TaskSpec) -> tuple[int, ...]:
+    """Where the task listens, in the app's order. Raises Rejected for a port that nobody has chosen."""
+    if spec.app.network.mode == "host" or spec.app.container is None:
+        return spec.host_ports
+    ports = []
+    for index, mapping in enumerate(spec.app.container.port_mappings):
+        port = mapping.container_port or published_port(spec, index)
+        if not port:
+            raise Rejected(
+                f"port {index} of {spec.app_id} has neither a container port nor a host port",
+                todo="Give `containerPort`",
+            )
+        ports.append(port)
+    return tuple(ports)
+
+
+def published_port(spec: TaskSpec, index: int) -> int:
+    """On which port of its agent one of its ports is published; 0 for none."""
+    return spec.host_ports[index] if index < len(spec.host_ports) else 0

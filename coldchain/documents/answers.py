@@ -6,6 +6,7 @@ Everything here is a pure function of nouns and returns plain objects, ready for
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from statistics import mean, median
 from typing import Any
 
@@ -28,8 +29,9 @@ OWN = "coldchain"
 """What is embedded for clients that know Coldchain: the fields that Marathon has not."""
 OWN_FIELDS = frozenset(
     {"service", "routes", "drainSeconds", "settleSeconds", "deadlineSeconds", "rollbackOnFailure", "rollout", "target"}
+    | {"tty"}
 )
-"""Fields of a definition that Marathon has not."""
+"""Fields of a definition that Marathon has not, or leaves out where they are not given."""
 
 TASK_STATES: dict[TaskState, str] = {
     "staging": "TASK_STAGING",
@@ -120,12 +122,18 @@ def app_answer(
 def definition_answer(app: App) -> dict[str, Any]:
     """The definition without Coldchain's own fields where they have their defaults: clients that were written for
     Marathon may refuse fields that it has not."""
-    usual = encode_app(App(id=app.id, deadline_seconds=usual_deadline_seconds(app)))
+    usual = _usual() | {"deadlineSeconds": usual_deadline_seconds(app)}
     return {
         name: member
         for name, member in encode_app(app).items()
         if name not in OWN_FIELDS or name not in usual or member != usual[name]
     }
+
+
+@cache
+def _usual() -> dict[str, Any]:
+    """A definition of defaults."""
+    return encode_app(App(id="/"))
 
 
 def version_answer(version: Version) -> dict[str, Any]:
@@ -201,7 +209,7 @@ def task_answer(app: App, view: InstanceView, *, own: bool = True) -> dict[str, 
         "slaveId": instance.agent,
         "ipAddresses": _addresses(instance.address),
         "ports": list(instance.host_ports),
-        "servicePorts": service_ports(app),
+        "servicePorts": list(app.service_ports),
         "state": TASK_STATES[state],
         "version": instance.version_id,
         "stagedAt": timestamp(began.get("launching", instance.created_at)),
@@ -219,11 +227,6 @@ def task_answer(app: App, view: InstanceView, *, own: bool = True) -> dict[str, 
             "cause": instance.history[-1].cause if instance.history else "",
         }
     return answer
-
-
-def service_ports(app: App) -> list[int]:
-    """The port of each of the app's ports at a balancer, 0 for none."""
-    return [getattr(port, "service_port", 0) for port in app.ports]
 
 
 def endpoints(instance: Instance) -> list[str]:

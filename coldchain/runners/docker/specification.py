@@ -5,7 +5,8 @@ import math
 import re
 from typing import Any
 
-from coldchain.model.app import Container, Network
+from coldchain.decisions.address import published_port, task_ports
+from coldchain.model.app import App, Container, Network, ResourceLimits
 from coldchain.model.errors import InvalidDocument, Rejected
 from coldchain.model.task import TaskSpec
 from coldchain.runners.docker.parameters import apply_parameters, unknown_parameters
@@ -23,6 +24,7 @@ ADDRESS = "coldchain.address"
 PORTS = "coldchain.ports"
 
 MIB = 1024 * 1024
+NANO = 1_000_000_000
 CPU_SHARES_PER_CPU = 1024
 CPU_SHARES_MIN = 2
 """The kernel's smallest share."""
@@ -51,22 +53,6 @@ def network_name(network: Network, settings: DockerSettings) -> str:
     return network.name
 
 
-def task_ports(spec: TaskSpec) -> tuple[int, ...]:
-    """Where the task listens, in the app's order. Raises Rejected for a port that nobody has chosen."""
-    if spec.app.network.mode == "host" or spec.app.container is None:
-        return spec.host_ports
-    ports = []
-    for index, mapping in enumerate(spec.app.container.port_mappings):
-        port = mapping.container_port or _host_port(spec, index)
-        if not port:
-            raise Rejected(
-                f"port {index} of {spec.app_id} has neither a container port nor a host port",
-                todo="Give `containerPort`",
-            )
-        ports.append(port)
-    return tuple(ports)
-
-
 def container_document(spec: TaskSpec, controller_id: str, settings: DockerSettings) -> dict[str, Any]:
     """The body of `POST /containers/create`. Raises Rejected for what cannot be run."""
     container = spec.app.container
@@ -81,7 +67,8 @@ def container_document(spec: TaskSpec, controller_id: str, settings: DockerSetti
         "Env": [f"{name}={value}" for name, value in sorted(task_environment(spec, ports).items())],
         "Labels": {},
         "HostConfig": _host_config(spec, container, network, settings),
-    }
+        "Tty": spec.app.tty,
+    } | ({"User": spec.app.user} if spec.app.user is not None else {})
     if spec.app.cmd is not None:
         # As Mesos does: a command line is for the shell, whatever the image's own entry point is.
         document |= {"Entrypoint": ["/bin/sh"], "Cmd": ["-c", spec.app.cmd]}
@@ -102,12 +89,10 @@ def container_document(spec: TaskSpec, controller_id: str, settings: DockerSetti
 
 
 def _host_config(spec: TaskSpec, container: Container, network: str, settings: DockerSettings) -> dict[str, Any]:
-    memory = int(spec.app.mem * MIB)
     return {
         "NetworkMode": network,
         "CpuShares": max(CPU_SHARES_MIN, math.floor(spec.app.cpus * CPU_SHARES_PER_CPU)),
-        "Memory": memory,
-        "MemorySwap": memory,
+        **_limits(spec.app),
         "PidsLimit": settings.pids_max,
         "SecurityOpt": ["no-new-privileges"],
         "CapDrop": ["NET_RAW"],
@@ -125,6 +110,20 @@ def _host_config(spec: TaskSpec, container: Container, network: str, settings: D
     }
 
 
+def _limits(app: App) -> dict[str, int]:
+    """Memory is limited always, to what the app has unless it says otherwise; processor time only if it says so. With a
+    limit beyond it, what the app has is what it keeps when memory is short."""
+    limits = app.resource_limits or ResourceLimits()
+    mem = app.mem if limits.mem is None else limits.mem
+    memory = 0 if mem == "unlimited" else int(mem * MIB)
+    values = {"Memory": memory, "MemorySwap": memory}
+    if limits.mem is not None:
+        values["MemoryReservation"] = int(app.mem * MIB)
+    if isinstance(limits.cpus, float):
+        values["NanoCpus"] = int(limits.cpus * NANO)
+    return values
+
+
 def _published(
     spec: TaskSpec, container: Container, ports: tuple[int, ...], publish_address: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -135,7 +134,7 @@ def _published(
         for protocol in mapping.protocol.split(","):
             key = f"{ports[index]}/{protocol}"
             exposed[key] = {}
-            if host_port := _host_port(spec, index):
+            if host_port := published_port(spec, index):
                 bindings.setdefault(key, []).append({"HostIp": publish_address, "HostPort": str(host_port)})
     return exposed, bindings
 
@@ -153,7 +152,3 @@ def _labels(spec: TaskSpec, controller_id: str, ports: tuple[int, ...], settings
     }
     address = settings.host_address if spec.app.network.mode == "host" else spec.address
     return labels | ({ADDRESS: address} if address else {})
-
-
-def _host_port(spec: TaskSpec, index: int) -> int:
-    return spec.host_ports[index] if index < len(spec.host_ports) else 0
