@@ -4,16 +4,18 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from coldchain.api.apps import embedded
 from coldchain.api.context import context_of
 from coldchain.api.exchange import HEADERS, answer, caller_of, change_answer, flag
 from coldchain.decisions.caller import sees
-from coldchain.documents.answers import deployment_answer
+from coldchain.documents.answers import OWN, deployment_answer, running_answer
 
 
 async def list_deployments(request: web.Request) -> web.Response:
     caller, running = caller_of(request), context_of(request).controller.state.running.values()
     shown = [one for one in running if sees(caller, [one.app_id])]
-    return answer([deployment_answer(one) for one in sorted(shown, key=lambda one: (one.started_at, one.id))])
+    found = [deployment_answer(one) for one in sorted(shown, key=lambda one: (one.started_at, one.id))]
+    return answer(found if OWN in embedded(request) else [running_answer(one) for one in found])
 
 
 async def cancel_deployment(request: web.Request) -> web.Response:

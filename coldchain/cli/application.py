@@ -16,6 +16,7 @@ from coldchain.cli import (
     init,
     login,
     logs,
+    migrate,
     replay,
     secret,
     services,
@@ -93,6 +94,7 @@ for command in (
     token.token,
     login.login,
     audit.audit,
+    migrate.migrate,
 ):
     application.command()(command)
 application.command("exec")(session.exec_)

@@ -233,13 +233,16 @@ class Operations:
         if problems:
             raise InvalidDocument(problems)
 
+    def taken_service_ports(self) -> set[int]:
+        """Those of all apps, and of those that are leaving."""
+        live = {(one.app_id, one.version_id) for one in self._state.instances.values() if one.live}
+        apps = [*self._state.wanted_apps(), *(self._state.versions[name][version].app for name, version in live)]
+        return {port for app in apps for port in app.service_ports}
+
     def with_service_ports(self, app: App) -> App:
         """The app with a service port for each of its ports: those it had, or some that nobody has."""
         current = self._state.wanted(app.id)
-        live = {(one.app_id, one.version_id) for one in self._state.instances.values() if one.live}
-        others = [*self._state.wanted_apps(), *(self._state.versions[name][version].app for name, version in live)]
-        taken = {port for other in others for port in other.service_ports}
-        return service_ports.assigned(app, current.app if current else None, taken)
+        return service_ports.assigned(app, current.app if current else None, self.taken_service_ports())
 
     def admitted(self, wanted: Version, overrides: Sequence[Override] = ()) -> Version:
         """The version with those overrides that it needs, of its own and of `overrides`. Raises InvalidDocument with

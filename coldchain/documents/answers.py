@@ -4,7 +4,7 @@ Everything here is a pure function of nouns and returns plain objects, ready for
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from statistics import mean, median
@@ -306,6 +306,24 @@ def deployment_answer(deployment: Deployment) -> dict[str, Any]:
         "deadlineAt": timestamp(deployment.deadline_at),
         "endedAt": timestamp(deployment.ended_at) if deployment.ended_at is not None else None,
     }
+
+
+DEPLOYMENT_FIELDS = (
+    "id",
+    "version",
+    "affectedApps",
+    "affectedPods",
+    "steps",
+    "currentActions",
+    "currentStep",
+    "totalSteps",
+)
+"""What Marathon answers of a deployment."""
+
+
+def running_answer(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """What Marathon's clients, who may refuse the rest, are told of an answer about a deployment."""
+    return {name: deployment[name] for name in DEPLOYMENT_FIELDS}
 
 
 def traffic_answer(observed: Observed) -> dict[str, Any]:

@@ -97,6 +97,25 @@ class Address(TypedDict):
     api_port: int
 
 
+class Shown(TypedDict):
+    """What API and callers show each other, as PlatformSettings takes it."""
+
+    http_credentials: str | None
+    api_certificate: Path | None
+    api_key: Path | None
+    api_client_authority: Path | None
+    api_client_role: Role
+
+
+class Fake(TypedDict):
+    """Where tasks run, as PlatformSettings takes it."""
+
+    local: bool
+    fake_agents: int
+    fake_cpus: float
+    fake_mem: float
+
+
 CREDENTIALS = "COLDCHAIN_HTTP_CREDENTIALS"
 
 
@@ -143,11 +162,7 @@ def up(
     settings = PlatformSettings(
         data=data,
         **_address(api),
-        http_credentials=_credentials(http_credentials_file),
-        api_certificate=api_certificate,
-        api_key=api_key,
-        api_client_authority=api_client_authority,
-        api_client_role=api_client_role,
+        **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
         gateway=tuple(gateway or ("0.0.0.0:80",)),
         gateway_status=gateway_status,
         gateway_status_open=gateway_status_open,
@@ -169,10 +184,7 @@ def up(
         dns=dns,
         dns_open=dns_open,
         consul=consul,
-        local=engine is None or "local" in engine,
-        fake_agents=fake_agents if engine and "fake" in engine else 0,
-        fake_cpus=fake_cpus,
-        fake_mem=fake_mem,
+        **_engines(engine, fake_agents, fake_cpus, fake_mem),
         agent=agent or socket.gethostname(),
     )
     open_log()
@@ -250,6 +262,27 @@ def _address(text: str) -> Address:
     if not is_loopback(host) and not _is_address(host):
         raise typer.BadParameter(f"{host!r} is a name; give the address to listen on", param_hint="--api")
     return Address(api_host=host.strip("[]"), api_port=int(port))
+
+
+def _shown(
+    credentials: Path | None, certificate: Path | None, key: Path | None, authority: Path | None, role: Role
+) -> Shown:
+    return Shown(
+        http_credentials=_credentials(credentials),
+        api_certificate=certificate,
+        api_key=key,
+        api_client_authority=authority,
+        api_client_role=role,
+    )
+
+
+def _engines(engines: Engines, agents: int, cpus: float, mem: float) -> Fake:
+    return Fake(
+        local=engines is None or "local" in engines,
+        fake_agents=agents if engines and "fake" in engines else 0,
+        fake_cpus=cpus,
+        fake_mem=mem,
+    )
 
 
 def _is_address(host: str) -> bool:

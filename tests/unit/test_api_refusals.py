@@ -81,6 +81,10 @@ CASES = (
     Refused("PUT", "/v1/secrets/-", 422, "value", ("/name",)),
     Refused("PUT", "/v1/secrets/database", 422, b"", ("/value",)),
     Refused("DELETE", "/v1/secrets/none", 404),
+    Refused("POST", "/v1/tokens", 422, {"name": "-", "role": "king"}, ("/role",)),
+    Refused("POST", "/v1/tokens", 422, {"name": "-", "role": "admin", "group": "/a"}, ("/name", "/group")),
+    Refused("POST", "/v1/tokens", 409, {"name": "x", "role": "viewer"}),
+    Refused("DELETE", "/v1/tokens/none", 404),
     Refused("POST", "/v1/down", 409),
 )
 NEVER_REFUSED = {"/v1/secrets/rotate"}

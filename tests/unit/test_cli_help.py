@@ -17,7 +17,7 @@ HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 OF_THE_MACHINE = {"up", "down", "doctor"}
 """Not clients of the API; they are there once some test has imported them."""
 COMMANDS = sorted(typer.main.get_group(application).commands.keys() - OF_THE_MACHINE)
-OFFLINE = ("init", "replay", "validate")
+OFFLINE = ("init", "migrate", "replay", "validate")
 AS_IT_IS = ("exec",)
 """Their output is somebody else's."""
 HEAVY = ("aiohttp", "msgspec", "rich.table", "yaml", "coldchain.control", "coldchain.documents")

@@ -120,6 +120,7 @@ CASES = (
     Case("GET", "/v2/apps/shop/versions", 200, "versions"),
     Case("GET", f"/v2/apps/shop/versions/{FIRST}", 200, "version"),
     Case("GET", "/v2/deployments", 200, "deployments"),
+    Case("GET", "/v2/deployments?embed=coldchain", 200, "deployments-coldchain"),
     Case("DELETE", "/v2/deployments/d-1", 200, "change"),
     Case("GET", "/v2/tasks", 200, "tasks"),
     Case("GET", "/v2/tasks?status=staging", 200, "tasks-staging"),
