@@ -1,6 +1,5 @@
 """Marathon's own client comes in by its ways: a name with a password, and what it calls its token."""
 
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -61,12 +60,5 @@ def test_its_event_stream_shows_names_and_passwords_alone(server: Server) -> Non
     for stranger in (MarathonClient(url), MarathonClient(url, auth_token=text)):
         with pytest.raises(MarathonError):
             next(stranger.event_stream())
-    heard: list[str] = []
     stream = MarathonClient(url, username="ops", password=text).event_stream(raw=True)
-    listening = threading.Thread(target=lambda: heard.append(next(stream)), daemon=True)
-    listening.start()
-    body = {"eventType": "brake_changed_event", "timestamp": "2026-11-28T00:00:00.000Z"}
-    while listening.is_alive():
-        server.loop.call_soon_threadsafe(server.platform.controller.events.emit, "brake_changed_event", "test", body)
-        listening.join(0.05)
-    assert "brake_changed_event" in str(heard)
+    assert "event_stream_attached" in str(next(stream))
