@@ -10,6 +10,7 @@ import structlog
 from coldchain.api.server import ApiServer
 from coldchain.api.settings import ApiSettings
 from coldchain.main.down import take_down
+from coldchain.main.memory import return_large_blocks
 from coldchain.main.platform import Platform, open_platform
 from coldchain.main.settings import PlatformSettings
 from coldchain.runners.docker.parameters import unknown_parameters
@@ -19,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 async def up(settings: PlatformSettings) -> int:
     """Run until SIGINT, SIGTERM or `coldchain down`. Raises ColdchainError when it cannot start."""
+    return_large_blocks()
     left, down = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
