@@ -36,6 +36,8 @@ MARK = b"\nevent: "
 """Once in each event."""
 STARTS = 12
 QUIET_SECONDS = 2.0
+QUIET_SHARE = 0.1
+"""Of a core: less than that is used where nothing happens."""
 PATIENCE_SECONDS = 120.0
 
 RSS_LIMIT_MB = 150.0
@@ -143,13 +145,14 @@ class Followers:
                 begun = (begun + chunk)[1 - len(MARK) :]
 
     async def settled(self) -> int:
-        """How many events each of them has had, once all have the same number and no more come."""
+        """How many events each of them has had, once all have the same number, and the platform rests."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            known = [0]
-            while known != self.counts or len({*known}) > 1:
-                known = list(self.counts)
+            busy = True
+            while busy or len({*self.counts}) > 1:
+                cpu = self._stage.cpu_seconds()
                 await asyncio.sleep(QUIET_SECONDS)
-        return known[0]
+                busy = self._stage.cpu_seconds() - cpu > QUIET_SHARE * QUIET_SECONDS
+        return self.counts[0]
 
     async def close(self) -> None:
         for task in self._tasks:
