@@ -4,14 +4,16 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from coldchain.api.apps import embedded
 from coldchain.api.context import context_of
 from coldchain.api.exchange import HEADERS, answer, caller_of, change_answer, flag
-from coldchain.documents.answers import deployment_answer
+from coldchain.documents.answers import OWN, deployment_answer, running_answer
 
 
 async def list_deployments(request: web.Request) -> web.Response:
     running = context_of(request).controller.state.running.values()
-    return answer([deployment_answer(one) for one in sorted(running, key=lambda one: (one.started_at, one.id))])
+    found = [deployment_answer(one) for one in sorted(running, key=lambda one: (one.started_at, one.id))]
+    return answer(found if OWN in embedded(request) else [running_answer(one) for one in found])
 
 
 async def cancel_deployment(request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ from coldchain.control.state import State
 from coldchain.decisions import admission
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import rollout as rollouts
+from coldchain.decisions import service_port as service_ports
 from coldchain.decisions import version as decide
 from coldchain.decisions.reconcile import rolled_back
 from coldchain.decisions.rollback import last_good
@@ -39,6 +40,7 @@ class Operations:
         self.policy = policy
         self._secrets = secrets
         self.closed_because = ""
+        self.on_refused: Callable[[str, str], None] = lambda app_id, reason: None
 
     async def create(self, app: App, caller: str, *, overrides: Sequence[Override] = ()) -> Deployment:
         """Raises Conflict where the app exists, InvalidDocument where its routes belong to another."""
@@ -211,11 +213,13 @@ class Operations:
     def _running(self, app_id: str, *, force: bool) -> Deployment | None:
         running = self._state.running.get(app_id)
         if running is not None and not force:
-            raise Conflict(
+            locked = Conflict(
                 "App is locked by one or more deployments. Override with the option '?force=true'. "
                 "View details at '/v2/deployments/<DEPLOYMENT_ID>'.",
                 deployments=[running.id],
             )
+            self.on_refused(app_id, str(locked))
+            raise locked
         return running
 
     def check_routes(self, app: App) -> None:
@@ -228,6 +232,17 @@ class Operations:
         problems = conflicts(app, state.wanted_apps(), leaving)
         if problems:
             raise InvalidDocument(problems)
+
+    def taken_service_ports(self) -> set[int]:
+        """Those of all apps, and of those that are leaving."""
+        live = {(one.app_id, one.version_id) for one in self._state.instances.values() if one.live}
+        apps = [*self._state.wanted_apps(), *(self._state.versions[name][version].app for name, version in live)]
+        return {port for app in apps for port in app.service_ports}
+
+    def with_service_ports(self, app: App) -> App:
+        """The app with a service port for each of its ports: those it had, or some that nobody has."""
+        current = self._state.wanted(app.id)
+        return service_ports.assigned(app, current.app if current else None, self.taken_service_ports())
 
     def admitted(self, wanted: Version, overrides: Sequence[Override] = ()) -> Version:
         """The version with those overrides that it needs, of its own and of `overrides`. Raises InvalidDocument with
@@ -253,6 +268,7 @@ class Operations:
         also: Sequence[Record] = (),
     ) -> Deployment:
         self.check_routes(app)
+        app = self.with_service_ports(app)
         current = self._state.wanted(app_id)
         last = max(self._state.versions.get(app_id, ()), default=None)
         wanted = decide.next_version(current, app, self._clock.now(), last=last, restart=restart)
@@ -271,7 +287,11 @@ class Operations:
         also: Sequence[Record] = (),
     ) -> Deployment:
         if wanted is not None:
-            wanted = self.admitted(wanted, overrides)
+            try:
+                wanted = self.admitted(wanted, overrides)
+            except InvalidDocument as refused:
+                self.on_refused(wanted.app.id, str(refused))
+                raise
         cause = admission.with_overrides(f"{kind} asked for by {caller}", wanted)
         change = decide.change(
             current,
