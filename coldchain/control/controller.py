@@ -10,6 +10,8 @@ from coldchain.control.audit import AuditLog
 from coldchain.control.callers import Callers
 from coldchain.control.clock import SteadyClock
 from coldchain.control.events import EventLog
+from coldchain.control.group_operations import GroupOperations
+from coldchain.control.groups import Groups
 from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
 from coldchain.control.launch import Launcher
@@ -76,6 +78,9 @@ class Controller:
         self.callers = Callers(self.state, clock)
         self.audit = AuditLog(store, self.state)
         self.operations = Operations(self.state, clock, policy, self.secrets)
+        self.groups = Groups(self.state, clock)
+        self.reconciler.lead = self.groups.lead
+        self.group_operations = GroupOperations(self.operations, self.groups, self.state, clock)
 
     def _mark(self, app_ids: Collection[str]) -> None:
         self.reconciler.mark(app_ids)

@@ -18,7 +18,7 @@ _ANSWERED = """
     version versionInfo tasks tasksStaged tasksRunning tasksHealthy tasksUnhealthy deployments lastTaskFailure
 """
 _LATER = """
-    acceptedResourceRoles apps dependencies executor gpus groups ipAddress linuxInfo
+    acceptedResourceRoles apps executor gpus groups ipAddress linuxInfo
     ports requirePorts residency resourceLimits role storeUrls taskStats tty unreachableStrategy uris
 """
 EXPLAINED = dict.fromkeys(_ANSWERED.split(), "is part of answers only: leave it out")
@@ -130,11 +130,22 @@ def _normalised(app: App) -> App:
         health_checks=tuple(_with_port(check) for check in app.health_checks),
         routes=tuple(_plain(route) for route in app.routes),
         constraints=tuple(_constraint(one) for one in app.constraints),
+        dependencies=tuple(dict.fromkeys(resolved(one, _absolute(app.id)) for one in app.dependencies)),
     )
 
 
 def _absolute(app_id: str) -> str:
     return "/" + app_id.removeprefix("/").removesuffix("/")
+
+
+def resolved(name: str, base: str) -> str:
+    """The absolute id that a relative one means, seen from `base`; as it is where it leads out of everything."""
+    parts = [] if name.startswith("/") else base.strip("/").split("/")
+    for part in name.strip("/").split("/"):
+        if part == ".." and not parts:
+            return name
+        parts = parts[:-1] if part == ".." else [*parts, *(() if part in ("", ".") else (part,))]
+    return "/" + "/".join(filter(None, parts))
 
 
 def _with_port(check: HealthCheck) -> HealthCheck:
