@@ -228,6 +228,24 @@ class State:
             elif app_id in self.moved_by and self.moved_by[app_id].id == group.id:
                 del self.moved_by[app_id]
 
+    def moves(self) -> list[Deployment | GroupDeployment]:
+        """What runs, as it is shown: a group deployment instead of its members."""
+        groups = [one for one in self.group_deployments.values() if one.running]
+        whole = {one.id for one in groups}
+        return [*groups, *(one for one in self.running.values() if one.part_of not in whole)]
+
+    def move_of(self, app_id: str) -> Deployment | GroupDeployment | None:
+        """The running deployment of an app, as it is shown."""
+        return self.moved_by.get(app_id) or self.running.get(app_id)
+
+    def group_of(self, name: str) -> GroupDeployment | None:
+        """The running group deployment that is named by its id, by a member's, or by an app that it changes."""
+        member = self.deployments.get(name)
+        found = self.group_deployments.get(name) or self.moved_by.get(name)
+        if member is not None and member.part_of is not None:
+            found = self.group_deployments.get(member.part_of)
+        return found if found is not None and found.running else None
+
     def left_over(self, app_id: str) -> bool:
         """True where a deleted app still has versions on record that no version of a group names."""
         if app_id in self.apps:
