@@ -72,19 +72,18 @@ class GroupOperations:
 
     async def change_apps(
         self,
-        edits: Mapping[str, Callable[[App | None], App]],
+        edit: Callable[[Mapping[str, App]], Mapping[str, App]],
         caller: str,
         *,
         force: bool,
         places: Places,
         overrides: Sequence[Override] = (),
     ) -> GroupDeployment:
-        """Aim at what each edit makes of the definition of its app (None: no such app, yet), all in one deployment."""
+        """Aim at the definitions that `edit` makes of those of all apps, all in one deployment."""
         async with self._state.lock:
             await self._operations.ready()
             before = self._groups.tree()
-            edited = {name: edit(before.apps.get(name)) for name, edit in edits.items()}
-            after = msgspec.structs.replace(before, apps=before.apps | edited)
+            after = msgspec.structs.replace(before, apps=before.apps | dict(edit(before.apps)))
             move = self._judged(before, after, ROOT, "apps", caller, places, overrides)
             return await self._begin(move, force=force)
 
@@ -115,10 +114,23 @@ class GroupOperations:
             mine = [name for name in group.members if name not in group.without]
             cause = f"rollback of {group.id} asked for by {caller}"
             move, running = self._groups.back(group, sorted(mine), cause, now, whole=not group.without)
-            move = msgspec.structs.replace(move, rollback_of=None)
+            move = msgspec.structs.replace(move, rollback_of=None, wanted=self._admitted(move.wanted))
             records = self._groups.begin(move, running, now, ending="cancelled", without=[ended])
             await self._state.commit(records.put, records.remove)
             return records.deployment
+
+    def _admitted(self, wanted: Mapping[str, Version | None]) -> dict[str, Version | None]:
+        """Raises InvalidDocument for what may not come in any more."""
+        problems: list[Problem] = []
+        found: dict[str, Version | None] = {}
+        for name, one in wanted.items():
+            try:
+                found[name] = None if one is None else self._operations.admitted(one)
+            except InvalidDocument as error:
+                problems += _placed(error.problems, name, {})
+        if problems:
+            raise InvalidDocument(problems)
+        return found
 
     async def pause(self, deployment_id: str) -> GroupDeployment:
         """Hold all of it where it is, with the time limits of all its members."""

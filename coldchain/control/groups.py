@@ -12,7 +12,7 @@ from coldchain.control.plan import Plan
 from coldchain.control.state import State
 from coldchain.decisions import group as decide
 from coldchain.decisions import version as versions
-from coldchain.decisions.dependency import Cycle
+from coldchain.decisions.dependency import Cycle, ancestors, group_ids, parent
 from coldchain.decisions.deployment import resume
 from coldchain.decisions.reconcile import rolled_back, version_id
 from coldchain.documents import keys
@@ -26,6 +26,10 @@ from coldchain.ports.clock import Clock
 
 GROUP_VERSIONS_KEPT = 50
 """Of each group; and as many of all groups together that are not there any more."""
+
+
+NEVER = version_id(0.0, None)
+"""The version of a group in which nothing was ever changed."""
 
 
 class Move(Noun, frozen=True, kw_only=True):
@@ -67,9 +71,19 @@ class Groups:
         """The group as it is wanted now; its id is when it, or something in it, was last changed."""
         state = self._state
         made = {app_id: record.version_id for app_id, record in state.apps.items()}
-        found = decide.snapshot(group_id, "", made, state.groups)
-        latest = max((*found.apps.values(), *state.group_versions.get(group_id, ())), default=version_id(0.0, None))
-        return msgspec.structs.replace(found, id=latest)
+        name = self.latest().get(group_id) or max(state.group_versions.get(group_id, ()), default=NEVER)
+        return decide.snapshot(group_id, name, made, state.groups)
+
+    def latest(self) -> dict[str, str]:
+        """For each group that is there when it, or something in it, was last changed."""
+        state = self._state
+        found = dict.fromkeys(group_ids(state.apps, state.groups), NEVER)
+        changes = [(parent(app_id), record.version_id) for app_id, record in state.apps.items()]
+        changes += [(group_id, max(known)) for group_id, known in state.group_versions.items() if group_id in found]
+        for group_id, name in changes:
+            for one in (group_id, *ancestors(group_id)):
+                found[one] = max(found[one], name)
+        return found
 
     def version(self, group_id: str, name: str) -> tuple[GroupVersion, dict[str, Version]]:
         """A group as it was, and the versions of its apps. Raises NotFound."""
