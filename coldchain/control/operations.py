@@ -10,6 +10,7 @@ from coldchain.decisions import admission
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import rollout as rollouts
 from coldchain.decisions import version as decide
+from coldchain.decisions.dependency import Cycle, layers, unknown
 from coldchain.decisions.group import given_up
 from coldchain.decisions.reconcile import rolled_back
 from coldchain.decisions.rollback import last_good
@@ -17,7 +18,7 @@ from coldchain.decisions.route import conflicts
 from coldchain.documents.keys import Record
 from coldchain.model.app import App
 from coldchain.model.deployment import Deployment, DeploymentKind
-from coldchain.model.errors import Conflict, InvalidDocument, NotFound
+from coldchain.model.errors import Conflict, InvalidDocument, NotFound, Problem
 from coldchain.model.instance import Instance
 from coldchain.model.version import Override, Version
 from coldchain.ports.clock import Clock
@@ -231,6 +232,29 @@ class Operations:
         if problems:
             raise InvalidDocument(problems)
 
+    def check_dependencies(self, app: App) -> None:
+        """Raises InvalidDocument where the app is to depend on what is not there, or on what depends on it. What it
+        depended on before may be gone: who changes something else need not mend that."""
+        current = self._state.wanted(app.id)
+        added = {*app.dependencies} - {*(current.app.dependencies if current else ())}
+        if not added:
+            return
+        apps = {one.id: one.dependencies for one in self._state.wanted_apps()} | {app.id: app.dependencies}
+        groups = {one.id: one.dependencies for one in self._state.groups.values()}
+        problems = [
+            Problem(
+                path=f"/dependencies/{app.dependencies.index(other)}", reason=f"there is no app and no group {other}"
+            )
+            for name, other in unknown(apps, groups)
+            if name == app.id and other in added
+        ]
+        try:
+            layers(apps, groups)
+        except Cycle as cycle:
+            problems.append(Problem(path="/dependencies", reason=f"apps depend on each other in a circle: {cycle}"))
+        if problems:
+            raise InvalidDocument(problems)
+
     def admitted(self, wanted: Version, overrides: Sequence[Override] = ()) -> Version:
         """The version with those overrides that it needs, of its own and of `overrides`. Raises InvalidDocument with
         everything that admission refuses, and with the secrets that nobody has set."""
@@ -255,6 +279,7 @@ class Operations:
         also: Sequence[Record] = (),
     ) -> Deployment:
         self.check_routes(app)
+        self.check_dependencies(app)
         current = self._state.wanted(app_id)
         last = max(self._state.versions.get(app_id, ()), default=None)
         wanted = decide.next_version(current, app, self._clock.now(), last=last, restart=restart)
