@@ -28,6 +28,7 @@ from coldchain.control.traffic import TrafficWatcher
 from coldchain.decisions.admission import Policy
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
+from coldchain.model.group import GroupDeployment
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine
@@ -87,7 +88,11 @@ class Controller:
 
     def _mark_changed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
         changed = (after or before for before, after in pairs)
-        self._mark({app_id for record in changed if record and (app_id := app_id_of(record))})
+        marked = {app_id for record in changed if record and (app_id := app_id_of(record))}
+        # A pass over any app brings all group deployments as far as they are.
+        groups = [one for _, one in pairs if isinstance(one, GroupDeployment) and one.running]
+        marked.update(next(iter(one.members)) for one in groups)
+        self._mark(marked)
 
     async def start(self) -> None:
         """Take the next term, read the records, and begin every time limit anew. Raises LostUpdate when another

@@ -134,6 +134,7 @@ class Reconciler:
             elif self._may_move(one, now):
                 self._dirty.add(one.app_id)
         self._dirty.update(state.running, filter(state.left_over, state.versions.keys() - state.apps.keys()))
+        self._dirty.update({one.id: app_id for app_id, one in state.moved_by.items()}.values())
         for app_id, record in state.apps.items():
             version = state.versions[app_id][record.version_id]
             instances = version.app.instances

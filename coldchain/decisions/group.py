@@ -4,7 +4,7 @@ Each app is moved by a deployment of its own; a group deployment holds the later
 succeeded. Everything is seen from the records, so that whoever looks next goes on.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -67,6 +67,13 @@ def updated(tree: Tree, update: GroupUpdate) -> Tree:
     apps, groups = dict(tree.apps), dict(tree.groups)
     _update(update, apps, groups)
     return Tree(apps=apps, groups=groups)
+
+
+def all_apps(update: GroupUpdate) -> Iterator[App]:
+    """Those that an update gives, of the group and of all groups in it."""
+    yield from update.apps or ()
+    for one in update.groups or ():
+        yield from all_apps(one)
 
 
 def _update(update: GroupUpdate, apps: dict[str, App], groups: dict[str, Group]) -> None:

@@ -276,6 +276,21 @@ def test_paused_it_stays_where_it_is_and_resumed_it_goes_on(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_what_came_to_its_end_while_it_was_held_ends_when_it_is_let_go(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        await begun(platform)
+        group = await operations(platform).delete("/shop", "test", force=False)
+        await operations(platform).pause(group.id)
+        await platform.until(lambda: not platform.controller.state.running)
+        await platform.clock.sleep(60.0)
+        assert platform.controller.state.group_deployments[group.id].running
+        await operations(platform).resume(group.id)
+        assert (await ended(platform, group, within=0.5)).state == "succeeded"
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_deleted_group_leaves_nothing_and_can_be_gone_back_to(seed: int) -> None:
     async def program(platform: Platform) -> None:
         await begun(platform)
