@@ -107,7 +107,7 @@ async def show_app(request: web.Request) -> web.Response:
     return answer(
         _brief(context, app_id)
         | {
-            "deployment": _deployment(context, running) if running else None,
+            "deployment": _deployment(context, running) | _whole(context, app_id) if running else None,
             "lastDeployment": deployment_answer(last) if last else None,
             "instances": [_instance(context, one, seen[one.id].trouble) for one in instances],
             "lastFailure": failure_answer(failure) if failure else None,
@@ -192,6 +192,12 @@ def _group_deployment(context: Context, group: GroupDeployment) -> dict[str, Any
             for one in known
         ],
     }
+
+
+def _whole(context: Context, app_id: str) -> dict[str, str]:
+    """The id by which the deployment of an app is held and cancelled: where it is part of a group's, the group's."""
+    move = context.controller.state.move_of(app_id)
+    return {"id": move.id} if move is not None else {}
 
 
 async def show_deployment(request: web.Request) -> web.Response:

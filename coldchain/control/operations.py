@@ -195,6 +195,9 @@ class Operations:
             running = self._state.running.get(name) or self._state.deployments.get(name)
             if running is None or not running.running:
                 raise NotFound(f"no deployment runs that is {name} or of it", todo="`coldchain status` shows all.")
+            if running.paused_by == "dependency":
+                words = f"deployment {running.id} waits for the apps that it depends on"
+                raise Conflict(words, todo="The deployment that it is part of can be held.", deployments=[running.id])
             edited = edit(running)
             await self._state.commit([edited])
             return edited

@@ -270,6 +270,8 @@ def test_paused_it_stays_where_it_is_and_resumed_it_goes_on(seed: int) -> None:
         await operations(platform).resume(group.id)
         held = [one.paused_by for one in platform.controller.state.running.values()]
         assert held.count("dependency") == 2, "a hand lets nobody past what he depends on"
+        with pytest.raises(Conflict, match="waits for the apps"):
+            await platform.controller.operations.resume(IDS[2])
         assert (await ended(platform, group)).state == "succeeded"
 
     run(program, seed)

@@ -98,7 +98,7 @@ async def test_its_deployment_is_shown_once_with_all_its_apps(platform: ServedPl
         _, member = await called(session, "GET", f"/v1/deployments/{followed['members'][1]['id']}")
         assert (member["partOf"], "waits for the apps that it depends on" in member["explain"]) == (name, True)
         _, status_of_app = await called(session, "GET", "/v1/apps/shop/web/status")
-        assert status_of_app["condition"] == "deploying"
+        assert (status_of_app["condition"], status_of_app["deployment"]["id"]) == ("deploying", name)
         _, history = await called(session, "GET", "/v1/apps/shop/web/history")
         assert history["deployments"][0]["partOf"] == name
 
