@@ -1,6 +1,6 @@
 """Groups on a whole platform: layer by layer, all or nothing, taken over, cancelled, gone back to, deleted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -296,6 +296,10 @@ def test_what_came_to_its_end_while_it_was_held_ends_when_it_is_let_go(seed: int
 def test_a_deleted_group_leaves_nothing_and_can_be_gone_back_to(seed: int) -> None:
     async def program(platform: Platform) -> None:
         await begun(platform)
+        single = platform.controller.operations
+        for instances in (3, 4):
+            edit = to(instances=instances)
+            await platform.ended(await single.change(IDS[0], edit, "test", force=False))
         name = platform.controller.groups.version_of("/shop").id
         deleted = await operations(platform).delete("/shop", "test", force=False)
         assert (await ended(platform, deleted)).state == "succeeded"
@@ -309,6 +313,55 @@ def test_a_deleted_group_leaves_nothing_and_can_be_gone_back_to(seed: int) -> No
         back = await deployed(platform, {"id": "/shop", "version": name})
         assert (await ended(platform, back)).state == "succeeded"
         assert tags(platform) == everywhere("v1")
+        assert len(platform.serving(IDS[0])) == 4
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_decided_on_an_app_in_the_pass_that_takes_it_back(seed: int) -> None:
+    """What is seen of it then is from before: more of the version that failed would be made."""
+
+    async def program(platform: Platform) -> None:
+        await begun(platform)
+        reconciler, decided = platform.controller.reconciler, set[str]()
+        once, broken = reconciler.once, list[set[str]]()
+
+        async def watched(app_ids: Iterable[str]) -> None:
+            decided.clear()
+            await once(app_ids)
+
+        def look(pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
+            for before, after in pairs:
+                if before is None and isinstance(after, GroupDeployment) and after.rollback_of:
+                    broken.append(decided & after.members.keys())
+
+        reconciler.once = watched  # type: ignore[method-assign]
+        reconciler.on_decision = lambda view, now, actions: decided.add(view.app_id)
+        platform.controller.state.on_commit(look)
+        group = await deployed(platform, chain("bad", deadline_seconds=4.0))
+        reconciler.mark_all()
+        assert (await ended(platform, group)).state == "failed"
+        assert broken == [set()]
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_how_its_members_ended_is_known_as_long_as_it_runs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coldchain.control.operations.DEPLOYMENTS_KEPT", 0)
+
+    async def program(platform: Platform) -> None:
+        await begun(platform)
+        await operations(platform).pause((await deployed(platform, definition(*map(member, IDS[:2])))).id)
+        await platform.until(lambda: not platform.controller.state.running)
+        await platform.controller.operations.create(example_app(id="/other", routes=()), "test")
+        [group] = {one.id: one for one in platform.controller.state.moved_by.values()}.values()
+        assert group.members[IDS[2]] in platform.controller.state.deployments
+        await operations(platform).resume(group.id)
+        await ended(platform, group)
+        await platform.controller.operations.delete("/other", "test", force=True)
+        assert group.members[IDS[2]] not in platform.controller.state.deployments
 
     run(program, seed)
 

@@ -20,7 +20,7 @@ FOUND_BY = {
     "action before the first reconciliation": 0,
     "lost compare-and-swap": 2,
     "stale gateway not waited for": 10,
-    "rollback launched twice": 85,
+    "rollback launched twice": 72,
     "brake removed": 20,
     "paused rollout goes on": 12,
     "steps left out": 11,
