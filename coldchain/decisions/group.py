@@ -11,7 +11,7 @@ import msgspec
 
 from coldchain.decisions import version as decide
 from coldchain.decisions.dependency import Dependencies, ancestors, group_ids, layers
-from coldchain.decisions.deployment import pause
+from coldchain.decisions.deployment import overdue, pause
 from coldchain.model.app import App, same_configuration
 from coldchain.model.base import Noun
 from coldchain.model.deployment import Deployment, DeploymentKind
@@ -211,7 +211,7 @@ def advance(
     taken back when it fails. Whoever holds the group deployment decides himself."""
     if not group.running or group.paused_at is not None:
         return None
-    standings = {name: _standing(group, name, members.get(name)) for name in group.members}
+    standings = {name: _standing(group, name, members.get(name), now) for name in group.members}
     failed = sorted(name for name, standing in standings.items() if standing == "failed")
     if failed and group.kind != "rollback":
         return _failing(group, members, standings, failed, rolled_back, now)
@@ -229,9 +229,12 @@ def advance(
 Standing = Literal["waiting", "begun", "done", "failed"]
 
 
-def _standing(group: GroupDeployment, app_id: str, member: Deployment | None) -> Standing:
-    """Where a member stands. One that somebody took over is nobody's to wait for."""
+def _standing(group: GroupDeployment, app_id: str, member: Deployment | None, now: float) -> Standing:
+    """Where a member stands. One that somebody took over is nobody's to wait for; nor is, after its time limit, an app
+    that does not come to its end: it goes on stopping, and must not hold up all others."""
     if app_id in group.without or member is None or member.state in ("succeeded", "superseded"):
+        return "done"
+    if member.running and member.to_version is None and overdue(member, now):
         return "done"
     if member.running:
         return "waiting" if member.paused_by == "dependency" else "begun"

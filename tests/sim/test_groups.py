@@ -278,6 +278,26 @@ def test_paused_it_stays_where_it_is_and_resumed_it_goes_on(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_a_task_that_nobody_can_kill_does_not_hold_up_the_others(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        await begun(platform)
+
+        async def kill(task_id: str, grace_seconds: float) -> None:
+            if "db" not in task_id:
+                await real(task_id, grace_seconds)
+
+        real, platform.engine.kill = platform.engine.kill, kill  # type: ignore[method-assign]
+        free = (member(name, "v2", dependencies=()) for name in IDS[1:])
+        group = await ended(platform, await deployed(platform, definition(*free)))
+        assert group.state == "succeeded"
+        assert [one.app_id for one in platform.controller.state.running.values()] == [IDS[0]]
+        [left] = platform.controller.state.moves()
+        assert left.id == group.members[IDS[0]], "it is shown for itself from now on"
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_what_came_to_its_end_while_it_was_held_ends_when_it_is_let_go(seed: int) -> None:
     async def program(platform: Platform) -> None:
         await begun(platform)

@@ -255,6 +255,15 @@ def test_what_somebody_took_over_is_not_waited_for_and_not_taken_back() -> None:
     assert given_up(group, ["/b", "/c"], "x", 160.0).state == "superseded"
 
 
+def test_an_app_that_does_not_come_to_its_end_is_waited_for_until_its_time_limit() -> None:
+    group, members = deployed(tree(app("/x")), tree(*CHAIN))
+    limit = members["/x"].deadline_at
+    assert advance(group, members, lambda name: True, limit - 1) is None
+    found = advance(group, members, lambda name: True, limit)
+    assert found is not None
+    assert found.release == ("/a",)
+
+
 def test_nothing_to_do_has_ended() -> None:
     group, members = deployed(tree(*CHAIN), tree(*CHAIN))
     assert (group.state, group.ended_at, members) == ("succeeded", 100.0, {})

@@ -111,8 +111,11 @@ def unfinished(group: GroupDeployment, app_id: str, members: Mapping[str, Deploy
             return found
         for name in layer:
             member = members.get(group.members[name])
+            # An app that does not come to its end is not waited for after its time limit.
             over = member is not None and (
-                member.state == "succeeded" or (group.kind == "rollback" and not member.running)
+                member.state == "succeeded"
+                or (group.kind == "rollback" and not member.running)
+                or (member.to_version is None and group.layers[0] == layer)
             )
             if not over and name not in group.without:
                 found.append(name)
