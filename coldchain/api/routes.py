@@ -4,6 +4,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from coldchain.api import (
+    absent,
     apps,
     bundle,
     deployments,
@@ -28,6 +29,7 @@ _WORDS = "|".join(RESERVED)
 # Ids contain slashes, so addresses are read from the right: what ends in a reserved word is not part of the id.
 _APP_ALONE = rf"{{app_id:(?!.*[^/]/+(?:{_WORDS}|(?:tasks|versions)/[^/]+)/*$).+}}"
 _END = "{end:/?}"
+_BELOW = "{below:(?:[:/].*)?}"
 
 Route = tuple[str, str, Handler]
 
@@ -52,8 +54,14 @@ MARATHON: tuple[Route, ...] = (
     ("DELETE", f"/v2/queue/{_APP}/delay", launch_queue.reset_delay),
     ("GET", "/v2/info", platform.show_info),
     ("GET", "/v2/leader", platform.show_leader),
+    ("DELETE", "/v2/leader", absent.abdicate),
+    ("GET", "/v2/plugins", platform.list_plugins),
+    *((method, f"/v2/pods{_BELOW}", absent.pods) for method in ("GET", "POST", "PUT", "DELETE")),
+    *((method, "/v2/eventSubscriptions", absent.event_subscriptions) for method in ("GET", "POST", "DELETE")),
     ("GET", "/ping", platform.ping),
     ("GET", "/metrics", metrics.show_metrics),
+    ("GET", "/metrics/prometheus", metrics.show_prometheus),
+    ("GET", "/logging", platform.show_logging),
 )
 OURS: tuple[Route, ...] = (
     ("GET", "/v1/status", status.show_platform),

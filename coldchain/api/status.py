@@ -8,7 +8,7 @@ from coldchain._version import __version__
 from coldchain.api import apps
 from coldchain.api.context import Context, context_of, unknown_app
 from coldchain.api.exchange import answer, app_id_of, optional_body
-from coldchain.api.explanation import condition, progress, refused, warnings, why_not_yet
+from coldchain.api.explanation import condition, progress, refused, shared_ports, warnings, why_not_yet
 from coldchain.api.holds import brake_answer
 from coldchain.decisions.instance import story
 from coldchain.documents.answers import deployment_answer, failure_answer, overrides_answer, timestamp, traffic_answer
@@ -98,10 +98,12 @@ async def show_app(request: web.Request) -> web.Response:
     running, failure = state.running.get(app_id), state.failures.get(app_id)
     backoff = state.backoffs.get(app_id)
     ended = [one for one in state.deployments.values() if one.app_id == app_id and not one.running]
+    brief = _brief(context, app_id)
     last = max(ended, key=lambda one: (one.ended_at or 0.0, one.started_at), default=None)
     return answer(
-        _brief(context, app_id)
+        brief
         | {
+            "warnings": [*brief["warnings"], *(shared_ports(context, wanted) if wanted else ())],
             "deployment": _deployment(context, running) if running else None,
             "lastDeployment": deployment_answer(last) if last else None,
             "instances": [_instance(context, one, seen[one.id].trouble) for one in instances],

@@ -9,6 +9,7 @@ from coldchain.control.state import State
 from coldchain.decisions import admission
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import rollout as rollouts
+from coldchain.decisions import service_port as service_ports
 from coldchain.decisions import version as decide
 from coldchain.decisions.reconcile import rolled_back
 from coldchain.decisions.rollback import last_good
@@ -230,6 +231,14 @@ class Operations:
         if problems:
             raise InvalidDocument(problems)
 
+    def with_service_ports(self, app: App) -> App:
+        """The app with a service port for each of its ports: those it had, or some that nobody has."""
+        current = self._state.wanted(app.id)
+        live = {(one.app_id, one.version_id) for one in self._state.instances.values() if one.live}
+        others = [*self._state.wanted_apps(), *(self._state.versions[name][version].app for name, version in live)]
+        taken = {port for other in others for port in other.service_ports}
+        return service_ports.assigned(app, current.app if current else None, taken)
+
     def admitted(self, wanted: Version, overrides: Sequence[Override] = ()) -> Version:
         """The version with those overrides that it needs, of its own and of `overrides`. Raises InvalidDocument with
         everything that admission refuses, and with the secrets that nobody has set."""
@@ -254,6 +263,7 @@ class Operations:
         also: Sequence[Record] = (),
     ) -> Deployment:
         self.check_routes(app)
+        app = self.with_service_ports(app)
         current = self._state.wanted(app_id)
         last = max(self._state.versions.get(app_id, ()), default=None)
         wanted = decide.next_version(current, app, self._clock.now(), last=last, restart=restart)

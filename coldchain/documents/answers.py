@@ -28,8 +28,9 @@ OWN = "coldchain"
 """What is embedded for clients that know Coldchain: the fields that Marathon has not."""
 OWN_FIELDS = frozenset(
     {"service", "routes", "drainSeconds", "settleSeconds", "deadlineSeconds", "rollbackOnFailure", "rollout", "target"}
+    | {"tty"}
 )
-"""Fields of a definition that Marathon has not."""
+"""Fields of a definition that Marathon has not, or leaves out where they are not given."""
 
 TASK_STATES: dict[TaskState, str] = {
     "staging": "TASK_STAGING",
@@ -201,7 +202,7 @@ def task_answer(app: App, view: InstanceView, *, own: bool = True) -> dict[str, 
         "slaveId": instance.agent,
         "ipAddresses": _addresses(instance.address),
         "ports": list(instance.host_ports),
-        "servicePorts": service_ports(app),
+        "servicePorts": list(app.service_ports),
         "state": TASK_STATES[state],
         "version": instance.version_id,
         "stagedAt": timestamp(began.get("launching", instance.created_at)),
@@ -219,11 +220,6 @@ def task_answer(app: App, view: InstanceView, *, own: bool = True) -> dict[str, 
             "cause": instance.history[-1].cause if instance.history else "",
         }
     return answer
-
-
-def service_ports(app: App) -> list[int]:
-    """The port of each of the app's ports at a balancer, 0 for none."""
-    return [getattr(port, "service_port", 0) for port in app.ports]
 
 
 def endpoints(instance: Instance) -> list[str]:
