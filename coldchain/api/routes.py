@@ -59,6 +59,7 @@ MARATHON: tuple[Route, ...] = (
     ("GET", "/v2/groups/versions/{version}", groups.show_version),
     ("GET", f"/v2/groups/{_GROUP}/versions", groups.list_versions),
     ("GET", f"/v2/groups/{_GROUP}/versions/{{version}}", groups.show_version),
+    ("PUT", f"/v2/groups/{_GROUP}/versions/{{version}}", groups.put_group),
     ("GET", f"/v2/groups/{_GROUP_ALONE}", groups.show_group),
     ("POST", f"/v2/groups/{_GROUP_ALONE}", groups.create_group),
     ("PUT", f"/v2/groups/{_GROUP_ALONE}", groups.put_group),

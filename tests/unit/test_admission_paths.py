@@ -192,6 +192,15 @@ async def put_group_version(entrance: Entrance, document: dict[str, Any]) -> Sai
     return await entrance.ask("PUT", "/v2/groups", {"version": OLD})
 
 
+async def put_version_of_group(entrance: Entrance, document: dict[str, Any]) -> Said:
+    await entrance.stored(decode_app(document), decode_app(plain(document)))
+    group_id = grouped(document)["id"]
+    state = entrance.platform.controller.state
+    async with state.lock:
+        await state.commit([GroupVersion(group_id=group_id, id=OLD, apps={document["id"]: OLD})])
+    return await entrance.ask("PUT", f"/v2/groups{group_id}/versions/{OLD}")
+
+
 async def preview(entrance: Entrance, document: dict[str, Any]) -> Said:
     return await entrance.ask("POST", f"/v1/apps{document['id']}/preview", document)
 
@@ -204,6 +213,7 @@ ASKED: dict[tuple[str, str], list[Way]] = {
     ("POST", "/v2/groups/{id}"): [create_group_below],
     ("PUT", "/v2/groups"): [put_root, dry_run, put_group_version],
     ("PUT", "/v2/groups/{id}"): [put_group],
+    ("PUT", "/v2/groups/{id}/versions/{version}"): [put_version_of_group],
     ("PUT", "/v2/apps/{id}"): [put_whole, put_partial, put_version],
     ("PATCH", "/v2/apps/{id}"): [patch, scale],
     ("POST", "/v2/apps/{id}/restart"): [restart],
@@ -232,7 +242,7 @@ WAYS = [way for ways in ASKED.values() for way in ways]
 
 
 def test_every_address_that_changes_something_is_a_way_or_brings_nothing_in() -> None:
-    app = ("{app_id:.+}", routes._APP_ALONE, "{deployment_id}", routes._GROUP_ALONE)
+    app = ("{app_id:.+}", routes._APP_ALONE, "{deployment_id}", routes._GROUP_ALONE, routes._GROUP)
     found = set()
     for method, path, _ in routes.MARATHON + routes.OURS:
         for name in app:

@@ -136,6 +136,8 @@ CASES = (
     Case("PUT", "/v2/groups/g", 200, begun, body={"groups": [{"id": "h", "apps": [{**SHOP, "id": "x"}]}]}),
     Case("PUT", "/v2/groups/a", 200, begun, body={"scaleBy": 2}),
     Case("PUT", "/v2/groups/a", 200, begun, body={"version": "{version}"}),
+    Case("PUT", "/v2/groups/a/versions/{version}", 200, begun),
+    Case("PUT", "/v2/groups/a/versions/2020-01-01T00:00:00.000Z", 404),
     Case("PUT", "/v2/groups/a", 404, body={"version": "2020-01-01T00:00:00.000Z"}),
     Case("PUT", "/v2/groups/none", 404, body={"scaleBy": 2}),
     Case(
