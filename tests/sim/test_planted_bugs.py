@@ -26,6 +26,8 @@ FOUND_BY = {
     "steps left out": 11,
     "constraints left out": 2,
     "foreign container adopted": 0,
+    "layers not waited for": 2,
+    "waiting app scaled down": 85,
 }
 """The seed that found it first, when the search began at 0."""
 SCHEDULES = 1000
