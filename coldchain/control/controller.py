@@ -102,7 +102,13 @@ class Controller:
         await self.audit.start()
         await self._begin_waits_anew()
         self.events = EventLog(self._clock, term)
-        happenings = Happenings(self.events, self._clock, self.state.version_of, self.health.condemned)
+        happenings = Happenings(
+            self.events,
+            self._clock,
+            self.state.version_of,
+            lambda name: self.state.deployments.get(name),
+            self.health.condemned,
+        )
         self.state.on_commit(happenings.committed)
         self.state.on_commit(self._mark_changed)
         self.tasks.on_update = lambda status: happenings.task_updated(

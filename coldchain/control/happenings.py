@@ -24,6 +24,7 @@ from coldchain.ports.clock import Clock
 
 class Happenings:
     """Told of commits and of task updates; emits the events. `version_of`: an app's version on record by its id;
+    `deployment_of`: a deployment on record by its id;
     `condemned`: why an instance should be replaced, in words, empty where it should not."""
 
     def __init__(
@@ -31,11 +32,13 @@ class Happenings:
         log: EventLog,
         clock: Clock,
         version_of: Callable[[str, str], Version | None],
+        deployment_of: Callable[[str], Deployment | None],
         condemned: Callable[[Instance], str],
     ) -> None:
         self._log = log
         self._clock = clock
         self._version_of = version_of
+        self._deployment_of = deployment_of
         self._condemned = condemned
 
     def committed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
@@ -107,8 +110,13 @@ class Happenings:
             told = group_bodies.group_begun(after) + (group_bodies.group_ended(after) if not after.running else [])
         else:
             told = group_bodies.group_went_on(before, after, self._clock.now())
+        moves = self._moves(after)
         for body in told:
-            self._emit(body, after.reason or after.cause)
+            self._emit(body, after.reason or after.cause, moves if "plan" in body else ())
+
+    def _moves(self, group: GroupDeployment) -> tuple[AppMove, ...]:
+        members = [self._deployment_of(name) for name in group.members.values()]
+        return tuple(move for one in members if one is not None for move in bodies.app_moves(one))
 
     def _member(self, before: Deployment | None, after: Deployment) -> None:
         """Of a member only that its app is gone, and that its plan or the brake holds it; all else of the whole."""
