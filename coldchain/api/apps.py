@@ -59,7 +59,9 @@ async def put_app(request: web.Request) -> web.Response:
     given = await body_of(request)
     version = _only_version(given, app_id)
     if version is not None:
-        return await roll_back(request, context, app_id, version)
+        answered = await roll_back(request, context, app_id, version)
+        _announce(request, context, context.wanted(app_id).app)
+        return answered
     return await _change(request, context, given, partial=flag(request, "partialUpdate", True))
 
 

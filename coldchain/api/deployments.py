@@ -5,9 +5,10 @@ from typing import Any
 
 from aiohttp import web
 
+from coldchain.api.apps import embedded
 from coldchain.api.context import Context, context_of
 from coldchain.api.exchange import HEADERS, answer, caller_of, change_answer, flag
-from coldchain.documents.answers import deployment_answer
+from coldchain.documents.answers import OWN, deployment_answer, running_answer
 from coldchain.documents.group_answers import group_deployment_answer
 from coldchain.model.deployment import Deployment
 from coldchain.model.group import GroupDeployment
@@ -23,7 +24,8 @@ def shown(context: Context, move: Deployment | GroupDeployment) -> dict[str, Any
 async def list_deployments(request: web.Request) -> web.Response:
     context = context_of(request)
     running = sorted(context.controller.state.moves(), key=lambda one: (one.started_at, one.id))
-    return answer([shown(context, one) for one in running])
+    found = [shown(context, one) for one in running]
+    return answer(found if OWN in embedded(request) else [running_answer(one) for one in found])
 
 
 async def cancel_deployment(request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ from msgspec import to_builtins
 from coldchain.api.context import Context
 from coldchain.decisions import admission
 from coldchain.decisions.explanation import explain
+from coldchain.decisions.service_port import shared
 from coldchain.model.instance import Instance
 from coldchain.model.version import Version
 
@@ -104,3 +105,9 @@ def warnings(context: Context, version: Version) -> list[str]:
     refusals = admission.judge(version.app, context.controller.operations.policy)
     told += [f"{one.path}: {one}" for one in admission.standing(refusals, version.overrides)]
     return told
+
+
+def shared_ports(context: Context, version: Version) -> list[str]:
+    """Which service ports of the app others have, too: a balancer that goes by them cannot tell the apps apart."""
+    found = shared(version.app, context.controller.state.wanted_apps())
+    return [f"service port {port} is also that of {', '.join(sorted(apps))}" for port, apps in sorted(found.items())]

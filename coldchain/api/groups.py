@@ -126,8 +126,10 @@ async def delete_group(request: web.Request) -> web.Response:
 
 
 async def _request(request: web.Request) -> GroupRequest:
-    """What the body asks for: its caller may say so, and each app can be run."""
-    asked = decode_group(await body_of(request), group_id_of(request))
+    """What the body asks for: its caller may say so, and each app can be run. Where the address names a version it is
+    what is asked for: so Marathon's client in Python goes back to one."""
+    version = request.match_info.get("version")
+    asked = decode_group(await body_of(request) if version is None else {"version": version}, group_id_of(request))
     authorize(request, "viewer", [asked.group_id])  # the role that the address needs was looked at before
     problems: list[Problem] = []
     for update in _all(asked.update):

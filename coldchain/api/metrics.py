@@ -1,20 +1,28 @@
-"""metrics: `/metrics`, the controller's own numbers in Prometheus's text form."""
+"""metrics: `/metrics`, the controller's own numbers: for who asks for text in Prometheus's form, else in Marathon's."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from aiohttp import web
 
 from coldchain._version import __version__
 from coldchain.api.context import Context, context_of
-from coldchain.api.exchange import HEADERS
+from coldchain.api.exchange import HEADERS, answer
 from coldchain.documents.keys import Record
 from coldchain.model.deployment import Deployment, DeploymentState
 from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Phase
 from coldchain.model.task import TaskFailure
 
+MARATHONS = {
+    "coldchain.apps": "marathon.apps.active.gauge",
+    "coldchain.deployments_running": "marathon.deployments.active.gauge",
+    "coldchain.instances.launching": "marathon.instances.staged.gauge",
+    "coldchain.instances.serving": "marathon.instances.running.gauge",
+    "coldchain.tasks_failed_total": "marathon.tasks.failed.counter",
+}
+"""What is known under another name to who watches a Marathon."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -130,6 +138,31 @@ def collect(context: Context, counters: Counters) -> list[Metric]:
     ]
 
 
+def as_marathon(metrics: Iterable[Metric]) -> dict[str, Any]:
+    """As its clients read them: by kind and name. What has labels has them at the end of its name."""
+    found: dict[str, dict[str, Any]] = {"gauge": {}, "counter": {}}
+    for metric in metrics:
+        for labels, value in metric.samples.items():
+            name = ".".join([metric.name.replace("_", ".", 1), *(of for _, of in labels)])
+            found[metric.kind][MARATHONS.get(name, name)] = {"value" if metric.kind == "gauge" else "count": value}
+    return {
+        "version": "4.0.0",
+        "gauges": found["gauge"],
+        "counters": found["counter"],
+        "histograms": {},
+        "meters": {},
+        "timers": {},
+    }
+
+
 async def show_metrics(request: web.Request) -> web.Response:
+    """Prometheus asks for its own form and takes text; who does not care gets Marathon's."""
+    accepted = request.headers.get("Accept", "")
+    if "text/plain" in accepted or "openmetrics" in accepted:
+        return await show_prometheus(request)
+    return answer(as_marathon(collect(context_of(request), request.app[COUNTERS])))
+
+
+async def show_prometheus(request: web.Request) -> web.Response:
     body = render(collect(context_of(request), request.app[COUNTERS]))
     return web.Response(body=body.encode(), headers=HEADERS | {"Content-Type": CONTENT_TYPE})

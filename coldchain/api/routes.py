@@ -4,6 +4,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from coldchain.api import (
+    absent,
     apps,
     bundle,
     deployments,
@@ -31,6 +32,7 @@ _APP_ALONE = rf"{{app_id:(?!.*[^/]/+(?:{_WORDS}|(?:tasks|versions)/[^/]+)/*$).+}
 _GROUP = "{group_id:.+}"
 _GROUP_ALONE = r"{group_id:(?!(?:.*/)?(?:apps|versions)/*$)(?!(?:.*/)?versions/[^/]+/*$).+}"
 _END = "{end:/?}"
+_BELOW = "{below:(?:[:/].*)?}"
 
 Route = tuple[str, str, Handler]
 
@@ -59,6 +61,7 @@ MARATHON: tuple[Route, ...] = (
     ("GET", "/v2/groups/versions/{version}", groups.show_version),
     ("GET", f"/v2/groups/{_GROUP}/versions", groups.list_versions),
     ("GET", f"/v2/groups/{_GROUP}/versions/{{version}}", groups.show_version),
+    ("PUT", f"/v2/groups/{_GROUP}/versions/{{version}}", groups.put_group),
     ("GET", f"/v2/groups/{_GROUP_ALONE}", groups.show_group),
     ("POST", f"/v2/groups/{_GROUP_ALONE}", groups.create_group),
     ("PUT", f"/v2/groups/{_GROUP_ALONE}", groups.put_group),
@@ -71,8 +74,14 @@ MARATHON: tuple[Route, ...] = (
     ("DELETE", f"/v2/queue/{_APP}/delay", launch_queue.reset_delay),
     ("GET", "/v2/info", platform.show_info),
     ("GET", "/v2/leader", platform.show_leader),
+    ("DELETE", "/v2/leader", absent.abdicate),
+    ("GET", "/v2/plugins", platform.list_plugins),
+    *((method, f"/v2/pods{_BELOW}", absent.pods) for method in ("GET", "POST", "PUT", "DELETE")),
+    *((method, "/v2/eventSubscriptions", absent.event_subscriptions) for method in ("GET", "POST", "DELETE")),
     ("GET", "/ping", platform.ping),
     ("GET", "/metrics", metrics.show_metrics),
+    ("GET", "/metrics/prometheus", metrics.show_prometheus),
+    ("GET", "/logging", platform.show_logging),
 )
 OURS: tuple[Route, ...] = (
     ("GET", "/v1/status", status.show_platform),

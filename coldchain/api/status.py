@@ -9,7 +9,7 @@ from coldchain.api import apps
 from coldchain.api.context import Context, context_of, unknown_app
 from coldchain.api.deployments import shown
 from coldchain.api.exchange import answer, app_id_of, optional_body
-from coldchain.api.explanation import PROGRESS, condition, progress, refused, warnings, why_not_yet
+from coldchain.api.explanation import PROGRESS, condition, progress, refused, shared_ports, warnings, why_not_yet
 from coldchain.api.holds import brake_answer
 from coldchain.decisions.instance import story
 from coldchain.documents.answers import deployment_answer, failure_answer, overrides_answer, timestamp, traffic_answer
@@ -103,10 +103,12 @@ async def show_app(request: web.Request) -> web.Response:
     running, failure = state.running.get(app_id), state.failures.get(app_id)
     backoff = state.backoffs.get(app_id)
     ended = [one for one in state.deployments.values() if one.app_id == app_id and not one.running]
+    brief = _brief(context, app_id)
     last = max(ended, key=lambda one: (one.ended_at or 0.0, one.started_at), default=None)
     return answer(
-        _brief(context, app_id)
+        brief
         | {
+            "warnings": [*brief["warnings"], *(shared_ports(context, wanted) if wanted else ())],
             "deployment": _deployment(context, running) | _whole(context, app_id) if running else None,
             "lastDeployment": deployment_answer(last) if last else None,
             "instances": [_instance(context, one, seen[one.id].trouble) for one in instances],

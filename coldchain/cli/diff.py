@@ -75,12 +75,13 @@ async def _compared(client: Client, one: Definition) -> dict[str, Any]:
     """`differences` is empty for a new app, of which everything is new."""
     from msgspec import to_builtins
 
+    from coldchain.decisions.service_port import kept
     from coldchain.documents.application import decode_app, encode_app
     from coldchain.documents.difference import difference
 
     current = await _current(client, one.app_id)
-    wanted = encode_app(decode_app(one.document))
-    differences = () if current is None else difference(current, wanted)
+    wanted = decode_app(one.document)
+    differences = () if current is None else difference(current, encode_app(kept(wanted, decode_app(current))))
     return {"id": one.app_id, "new": current is None, "removed": False, "differences": to_builtins(differences)}
 
 

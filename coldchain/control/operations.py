@@ -9,6 +9,7 @@ from coldchain.control.state import State
 from coldchain.decisions import admission
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import rollout as rollouts
+from coldchain.decisions import service_port as service_ports
 from coldchain.decisions import version as decide
 from coldchain.decisions.dependency import Cycle, layers, unknown
 from coldchain.decisions.group import given_up
@@ -41,6 +42,7 @@ class Operations:
         self.policy = policy
         self._secrets = secrets
         self.closed_because = ""
+        self.on_refused: Callable[[str, str], None] = lambda app_id, reason: None
 
     async def create(self, app: App, caller: str, *, overrides: Sequence[Override] = ()) -> Deployment:
         """Raises Conflict where the app exists, InvalidDocument where its routes belong to another."""
@@ -217,13 +219,15 @@ class Operations:
         """The running deployment of an app that a change takes the place of. Raises Conflict while there is one, or one
         of a group that the app is part of, unless `force`."""
         running, group = self._state.running.get(app_id), self._state.moved_by.get(app_id)
-        locked = group or running
-        if locked is not None and not force:
-            raise Conflict(
+        moving = group or running
+        if moving is not None and not force:
+            locked = Conflict(
                 "App is locked by one or more deployments. Override with the option '?force=true'. "
                 "View details at '/v2/deployments/<DEPLOYMENT_ID>'.",
-                deployments=[locked.id],
+                deployments=[moving.id],
             )
+            self.on_refused(app_id, str(locked))
+            raise locked
         return running
 
     def check_routes(self, app: App) -> None:
@@ -234,6 +238,14 @@ class Operations:
         problems = conflicts(app, state.wanted_apps(), leaving)
         if problems:
             raise InvalidDocument(problems)
+
+    def with_service_ports(self, app: App) -> App:
+        """The app with a service port for each of its ports: those it had, or some that nobody has."""
+        current = self._state.wanted(app.id)
+        live = {(one.app_id, one.version_id) for one in self._state.instances.values() if one.live}
+        others = [*self._state.wanted_apps(), *(self._state.versions[name][version].app for name, version in live)]
+        taken = {port for other in others for port in other.service_ports}
+        return service_ports.assigned(app, current.app if current else None, taken)
 
     def check_dependencies(self, app: App) -> None:
         """Raises InvalidDocument where the app is to depend on what is not there, or on what depends on it. What it
@@ -282,6 +294,7 @@ class Operations:
         also: Sequence[Record] = (),
     ) -> Deployment:
         self.check_routes(app)
+        app = self.with_service_ports(app)
         self.check_dependencies(app)
         current = self._state.wanted(app_id)
         last = max(self._state.versions.get(app_id, ()), default=None)
@@ -301,7 +314,11 @@ class Operations:
         also: Sequence[Record] = (),
     ) -> Deployment:
         if wanted is not None:
-            wanted = self.admitted(wanted, overrides)
+            try:
+                wanted = self.admitted(wanted, overrides)
+            except InvalidDocument as refused:
+                self.on_refused(wanted.app.id, str(refused))
+                raise
         cause = admission.with_overrides(f"{kind} asked for by {caller}", wanted)
         change = decide.change(
             current,

@@ -261,6 +261,10 @@ class State:
         """The definitions aimed at, of all apps."""
         return [self.versions[app_id][record.version_id].app for app_id, record in self.apps.items()]
 
+    def version_of(self, app_id: str, version_id: str) -> Version | None:
+        """An app's version, None where it is not on record (any more)."""
+        return self.versions.get(app_id, {}).get(version_id)
+
     def app_of(self, instance: Instance) -> App:
         """The definition an instance was made from."""
         return self.versions[instance.app_id][instance.version_id].app

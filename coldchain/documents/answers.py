@@ -4,7 +4,7 @@ Everything here is a pure function of nouns and returns plain objects, ready for
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import mean, median
 from typing import Any
@@ -29,8 +29,9 @@ OWN = "coldchain"
 """What is embedded for clients that know Coldchain: the fields that Marathon has not."""
 OWN_FIELDS = frozenset(
     {"service", "routes", "drainSeconds", "settleSeconds", "deadlineSeconds", "rollbackOnFailure", "rollout", "target"}
+    | {"tty"}
 )
-"""Fields of a definition that Marathon has not."""
+"""Fields of a definition that Marathon has not, or leaves out where they are not given."""
 
 TASK_STATES: dict[TaskState, str] = {
     "staging": "TASK_STAGING",
@@ -202,7 +203,7 @@ def task_answer(app: App, view: InstanceView, *, own: bool = True) -> dict[str, 
         "slaveId": instance.agent,
         "ipAddresses": _addresses(instance.address),
         "ports": list(instance.host_ports),
-        "servicePorts": service_ports(app),
+        "servicePorts": list(app.service_ports),
         "state": TASK_STATES[state],
         "version": instance.version_id,
         "stagedAt": timestamp(began.get("launching", instance.created_at)),
@@ -220,11 +221,6 @@ def task_answer(app: App, view: InstanceView, *, own: bool = True) -> dict[str, 
             "cause": instance.history[-1].cause if instance.history else "",
         }
     return answer
-
-
-def service_ports(app: App) -> list[int]:
-    """The port of each of the app's ports at a balancer, 0 for none."""
-    return [getattr(port, "service_port", 0) for port in app.ports]
 
 
 def endpoints(instance: Instance) -> list[str]:
@@ -305,6 +301,24 @@ def deployment_answer(deployment: Deployment) -> dict[str, Any]:
         "deadlineAt": timestamp(deployment.deadline_at),
         "endedAt": timestamp(deployment.ended_at) if deployment.ended_at is not None else None,
     }
+
+
+DEPLOYMENT_FIELDS = (
+    "id",
+    "version",
+    "affectedApps",
+    "affectedPods",
+    "steps",
+    "currentActions",
+    "currentStep",
+    "totalSteps",
+)
+"""What Marathon answers of a deployment."""
+
+
+def running_answer(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """What Marathon's clients, who may refuse the rest, are told of an answer about a deployment."""
+    return {name: deployment[name] for name in DEPLOYMENT_FIELDS}
 
 
 def traffic_answer(observed: Observed) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec import structs, to_builtins
 
+from coldchain.documents.deprecated import modernised, replaced_by
 from coldchain.documents.findings import Findings, TooMany
 from coldchain.documents.rules import app_findings
 from coldchain.documents.shape import read
@@ -14,15 +15,11 @@ from coldchain.model.errors import InvalidDocument
 DEADLINE_AFTER_GRACE_SECONDS = 300.0
 """Where no deadline is given it leaves at least this long after the longest time an instance has to become healthy."""
 
-_ANSWERED = """
-    version versionInfo tasks tasksStaged tasksRunning tasksHealthy tasksUnhealthy deployments lastTaskFailure
-"""
 _LATER = """
-    acceptedResourceRoles apps executor gpus groups ipAddress linuxInfo
-    ports requirePorts residency resourceLimits role storeUrls taskStats tty unreachableStrategy uris
+    apps container.appc container.docker.credential container.linuxInfo groups linuxInfo networks.labels
+    residency
 """
-EXPLAINED = dict.fromkeys(_ANSWERED.split(), "is part of answers only: leave it out")
-EXPLAINED |= dict.fromkeys(_LATER.split(), "is a field of Marathon's that Coldchain does not have yet")
+EXPLAINED = dict.fromkeys(_LATER.split(), "is a field of Marathon's that Coldchain does not have yet")
 
 
 def decode_app(document: object, *, app_id: str | None = None) -> App:
@@ -63,6 +60,8 @@ def merge_app(current: App, patch: object) -> App:
     for given, other in (("cmd", "args"), ("args", "cmd")):
         if patch.get(given) is not None:
             merged.pop(other, None)
+    for name in replaced_by(patch):
+        del merged[name]
     return decode_app(merged | patch, app_id=current.id)
 
 
@@ -72,6 +71,13 @@ def encode_app(app: App) -> dict[str, Any]:
     assert isinstance(encoded, dict)
     del encoded["secretEnv"]
     encoded["env"] |= {name: {"secret": secret} for name, secret in app.secret_env.items()}
+    return encoded
+
+
+def encode_check(check: HealthCheck) -> dict[str, Any]:
+    """One health check, as it stands in a definition."""
+    encoded = _without_nothing(to_builtins(check))
+    assert isinstance(encoded, dict)
     return encoded
 
 
@@ -87,6 +93,8 @@ def _read(document: object, app_id: str | None, findings: Findings) -> App | Non
     given = document
     if app_id is not None and isinstance(document, dict) and document.get("id") is None:
         given = {**document, "id": app_id}
+    if isinstance(given, dict):
+        given = modernised(given, findings)
     given, secret_env = _without_secrets(given, findings)
     app = read(App, given, findings, EXPLAINED)
     if app is None:
@@ -128,6 +136,7 @@ def _normalised(app: App) -> App:
         app,
         id=_absolute(app.id),
         health_checks=tuple(_with_port(check) for check in app.health_checks),
+        require_ports=app.require_ports and app.network.mode == "host",
         routes=tuple(_plain(route) for route in app.routes),
         constraints=tuple(_constraint(one) for one in app.constraints),
         dependencies=tuple(dict.fromkeys(resolved(one, _absolute(app.id)) for one in app.dependencies)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coldchain.model.app import App
-from coldchain.model.errors import NotFound, Rejected, Unavailable
+from coldchain.model.errors import NotFound, Problem, Rejected, Unavailable
 from coldchain.model.offer import Offer
 from coldchain.model.task import Execution, TaskSpec, TaskStatus
 from coldchain.ports.engine import Progress
@@ -149,6 +149,13 @@ class LocalEngine:
             todo = "Give `container.docker.image`" if kind == "process" else "Give the app another target"
             raise Rejected(f"target {self.target} cannot run {app.id}: it has no {kind} runner", todo=todo)
         return self._runners[kind]
+
+
+def not_offered(app: App) -> Sequence[Problem]:
+    """What an app asks for that this engine never has."""
+    if app.gpus:
+        return [Problem(path="/gpus", reason="this machine offers none to its tasks: leave it out")]
+    return []
 
 
 def memory_total_mib(text: str) -> float:

@@ -15,6 +15,7 @@ from coldchain.control.operations import Operations
 from coldchain.decisions.admission import FIXED, RULES, Policy
 from coldchain.decisions.version import change
 from coldchain.documents.application import decode_app
+from coldchain.documents.event_text import event_body
 from coldchain.model.app import App
 from coldchain.model.deployment import Holder
 from coldchain.model.group import GroupAction, GroupDeployment, GroupVersion
@@ -192,6 +193,15 @@ async def put_group_version(entrance: Entrance, document: dict[str, Any]) -> Sai
     return await entrance.ask("PUT", "/v2/groups", {"version": OLD})
 
 
+async def put_version_of_group(entrance: Entrance, document: dict[str, Any]) -> Said:
+    await entrance.stored(decode_app(document), decode_app(plain(document)))
+    group_id = grouped(document)["id"]
+    state = entrance.platform.controller.state
+    async with state.lock:
+        await state.commit([GroupVersion(group_id=group_id, id=OLD, apps={document["id"]: OLD})])
+    return await entrance.ask("PUT", f"/v2/groups{group_id}/versions/{OLD}")
+
+
 async def preview(entrance: Entrance, document: dict[str, Any]) -> Said:
     return await entrance.ask("POST", f"/v1/apps{document['id']}/preview", document)
 
@@ -204,6 +214,7 @@ ASKED: dict[tuple[str, str], list[Way]] = {
     ("POST", "/v2/groups/{id}"): [create_group_below],
     ("PUT", "/v2/groups"): [put_root, dry_run, put_group_version],
     ("PUT", "/v2/groups/{id}"): [put_group],
+    ("PUT", "/v2/groups/{id}/versions/{version}"): [put_version_of_group],
     ("PUT", "/v2/apps/{id}"): [put_whole, put_partial, put_version],
     ("PATCH", "/v2/apps/{id}"): [patch, scale],
     ("POST", "/v2/apps/{id}/restart"): [restart],
@@ -232,7 +243,7 @@ WAYS = [way for ways in ASKED.values() for way in ways]
 
 
 def test_every_address_that_changes_something_is_a_way_or_brings_nothing_in() -> None:
-    app = ("{app_id:.+}", routes._APP_ALONE, "{deployment_id}", routes._GROUP_ALONE)
+    app = ("{app_id:.+}", routes._APP_ALONE, "{deployment_id}", routes._GROUP_ALONE, routes._GROUP)
     found = set()
     for method, path, _ in routes.MARATHON + routes.OURS:
         for name in app:
@@ -326,10 +337,9 @@ async def test_an_override_lets_it_in_and_is_on_record_everywhere(entrance: Entr
     assert any(f"the rule {rule} is overridden by local: ticket 4711" in warning for warning in shown["warnings"])
     _, version = await entrance.ask("GET", f"{address}/versions/{shown['version']}")
     assert version["overrides"] == shown["overrides"]
-    async for event in entrance.platform.controller.events.follow(0):
-        if event.type == "admission_overridden_event":
-            break
-    assert event.body["overrides"] == shown["overrides"]
+    kept = entrance.platform.controller.events.kept()
+    [told] = [event_body(event) for event in kept if event.type == "admission_overridden_event"]
+    assert told["overrides"] == shown["overrides"]
     status, said = await entrance.ask("PATCH", address, {"instances": 2})
     assert status == 200, "scaling keeps the override"
     status, said = await entrance.ask("PATCH", f"{address}?force=true", {"labels": {"a": "b"}})

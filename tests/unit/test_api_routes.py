@@ -136,6 +136,8 @@ CASES = (
     Case("PUT", "/v2/groups/g", 200, begun, body={"groups": [{"id": "h", "apps": [{**SHOP, "id": "x"}]}]}),
     Case("PUT", "/v2/groups/a", 200, begun, body={"scaleBy": 2}),
     Case("PUT", "/v2/groups/a", 200, begun, body={"version": "{version}"}),
+    Case("PUT", "/v2/groups/a/versions/{version}", 200, begun),
+    Case("PUT", "/v2/groups/a/versions/2020-01-01T00:00:00.000Z", 404),
     Case("PUT", "/v2/groups/a", 404, body={"version": "2020-01-01T00:00:00.000Z"}),
     Case("PUT", "/v2/groups/none", 404, body={"scaleBy": 2}),
     Case(
@@ -165,12 +167,36 @@ CASES = (
     Case("GET", "/v2/tasks?status=staging", 200, lambda said: said["tasks"] == []),
     Case("GET", "/v2/tasks?status[]=running", 200, lambda said: len(said["tasks"]) == 1),
     Case("GET", "/v2/tasks?status=lost", 400),
-    Case("GET", "/v2/tasks", 200, lambda said: said == "a_shop\t0\t10.201.0.2:80\n", headers={"Accept": "text/plain"}),
+    Case(
+        "GET", "/v2/tasks", 200, lambda said: said == "a_shop\t10000\t10.201.0.2:80\n", headers={"Accept": "text/plain"}
+    ),
     Case("GET", "/v2/events", 405, lambda said: "text/event-stream" in said["message"]),
-    Case("GET", "/v2/info", 200, lambda said: said["name"] == "coldchain"),
+    Case("GET", "/v2/info", 200, lambda said: said["name"] == "coldchain" and said["marathon_config"]["ha"] is False),
     Case("GET", "/v2/leader", 200, lambda said: said["leader"].startswith("127.0.0.1:")),
+    Case("DELETE", "/v2/leader", 409, lambda said: "is the only one" in said["message"]),
+    Case("GET", "/v2/plugins", 200, lambda said: said == {"plugins": []}),
+    *(
+        Case(method, f"/v2/pods{below}", 404, lambda said: "no pods yet" in said["message"])
+        for method in ("GET", "POST", "PUT", "DELETE")
+        for below in ("", "/", "::status", "/a/b", "//a::status")
+    ),
+    Case("GET", "/v2/podsy", 404, lambda said: "There is nothing" in said["message"]),
+    *(
+        Case(method, "/v2/eventSubscriptions?callbackUrl=http://h", 400, lambda said: "/v2/events" in said["message"])
+        for method in ("GET", "POST", "DELETE")
+    ),
     Case("GET", "/ping", 200, lambda said: said == "pong"),
-    Case("GET", "/metrics", 200, lambda said: "\ncoldchain_apps 1\n" in said),
+    Case("GET", "/logging", 200, lambda said: said == {"ROOT": "DEBUG"}),
+    Case("GET", "/metrics", 200, lambda said: said["gauges"]["marathon.apps.active.gauge"] == {"value": 1}),
+    Case("GET", "/metrics", 200, lambda said: said["counters"]["marathon.tasks.failed.counter"] == {"count": 0}),
+    *(
+        Case("GET", "/metrics", 200, lambda said: "\ncoldchain_apps 1\n" in said, headers={"Accept": accepted})
+        for accepted in (
+            "text/plain",
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
+        )
+    ),
+    Case("GET", "/metrics/prometheus", 200, lambda said: "\ncoldchain_apps 1\n" in said),
     Case("GET", "/v1/status", 200, lambda said: said["gateways"][0]["live"]),
     Case("GET", "/v1/apps/a/shop/status", 200, lambda said: said["instances"][0]["story"]),
     Case("GET", "/v1/apps/none/status", 404),
@@ -270,7 +296,10 @@ async def test_every_address_has_a_case() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("path", ["/v2/apps/a/shop", "/v2/apps", "/ping", "/v1/status"])
+READ = {case.path for case in CASES if (case.method, case.status) == ("GET", 200) and "{" not in case.path}
+
+
+@pytest.mark.parametrize("path", sorted(path for path in READ if "/logs" not in path))
 async def test_head_is_get_without_a_body(platform: ServedPlatform, path: str) -> None:
     async with ClientSession(platform.url) as session:
         await platform.deployed(session, SHOP)

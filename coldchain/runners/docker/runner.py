@@ -202,7 +202,7 @@ class DockerRunner:
             task_id = document["Config"]["Labels"][TASK]
             known = status.of_inspection(document, killed=task_id in killed)
             if known.state == "failed":
-                tail = await self._log_tail(container)
+                tail = await self._log_tail(container, terminal=document["Config"]["Tty"])
                 known = status.of_inspection(document, killed=False, log_tail=tail)
         except DockerRefused as error:
             if error.status == 404:
@@ -212,15 +212,14 @@ class DockerRunner:
             self._ended[container] = known
         return known
 
-    async def _log_tail(self, container: str) -> list[str]:
+    async def _log_tail(self, container: str, *, terminal: bool) -> list[str]:
+        tail = self._settings.log_tail_lines
         try:
-            pieces = [
-                piece async for piece in self._client.logs(container, follow=False, tail=self._settings.log_tail_lines)
-            ]
+            pieces = [piece async for piece in self._client.logs(container, follow=False, tail=tail, terminal=terminal)]
         except DockerRefused:
             return []  # a log driver that cannot be read; the exit status is still worth telling
         lines = b"".join(pieces).decode(errors="replace").splitlines()
-        return lines[-self._settings.log_tail_lines :]
+        return lines[-tail:]
 
     def updates(self) -> AsyncIterator[TaskStatus]:
         """What changes from this call on, even if iteration begins later. Ends by raising Unavailable whenever the
@@ -281,7 +280,7 @@ class DockerRunner:
                 async with contextlib.aclosing(self._client.events(filters, since=asked_at)) as events:
                     await anext(events)
             async with contextlib.aclosing(
-                self._client.logs(found["Id"], follow=follow, tail=tail, since=since)
+                self._client.logs(found["Id"], follow=follow, tail=tail, since=since, terminal=found["Config"]["Tty"])
             ) as pieces:
                 async for piece in pieces:
                     yield piece
