@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from coldchain.control.groups import Groups, Move
-from coldchain.control.operations import Operations
+from coldchain.control.operations import Operations, locked_by
 from coldchain.control.state import State
 from coldchain.decisions import admission
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import group as decide
 from coldchain.decisions import rollout as rollouts
+from coldchain.decisions import service_port as service_ports
 from coldchain.decisions import version as versions
 from coldchain.decisions.dependency import Cycle, group_ids, unknown
 from coldchain.decisions.reconcile import rolled_back
@@ -228,6 +229,8 @@ class GroupOperations:
     ) -> Move:
         """The move from one tree to the other. Raises InvalidDocument with all that is wrong with any app. `back`: the
         versions that are gone back to."""
+        if back is None:
+            after = self._with_service_ports(before, after)
         problems = list(_dependencies(before, after, places))
         try:
             steps = decide.plan(before, after)
@@ -265,6 +268,13 @@ class GroupOperations:
             },
         )
 
+    def _with_service_ports(self, before: decide.Tree, after: decide.Tree) -> decide.Tree:
+        """With a service port for each port of what changes: those it had, or some that nobody has and gets."""
+        given = {name: app for name, app in after.apps.items() if before.apps.get(name) != app}
+        taken = self._operations.taken_service_ports()
+        ports = service_ports.assigned_among(given, before.apps, taken)
+        return msgspec.structs.replace(after, apps=after.apps | ports)
+
     def _version(self, app_id: str, app: App, current: Version | None, back: Version | None) -> Version:
         last = max(self._state.versions.get(app_id, ()), default=None)
         now = self._clock.now()
@@ -292,18 +302,11 @@ class GroupOperations:
                 yield Problem(path=pointer((*places.get(app.id, ()), "instances")), reason=reason)
 
     async def _begin(self, move: Move, *, force: bool) -> GroupDeployment:
-        running: dict[str, Deployment] = {}
-        locked: dict[str, None] = {}
-        for name in move.wanted:
-            try:
-                found = self._operations.free(name, force=force)
-            except Conflict as error:
-                locked |= dict.fromkeys(error.deployments)
-                message, todo = error.message, error.todo
-            else:
-                running |= {name: found} if found is not None else {}
-        if locked:
-            raise Conflict(message, todo=todo, deployments=list(locked))
+        state = self._state
+        locked = dict.fromkeys(found.id for name in move.wanted if (found := state.move_of(name)))
+        if locked and not force:
+            raise locked_by(list(locked))
+        running = {name: found for name in move.wanted if (found := state.running.get(name))}
         records = self._groups.begin(move, running, self._clock.now())
         remove: list[Record] = [*records.remove, *self._operations.old_deployments(), *self._old()]
         for name in move.wanted:

@@ -79,6 +79,8 @@ class HealthWatcher:
             return
         app = self._state.app_of(instance)
         probes = decide.questions(app, instance)
+        if not probes:
+            return  # its verdict follows from the definition alone
         known = (CheckHealth(check=probe.check, ever_passed=instance.served) for probe in probes)
         health = Health(instance_id=instance.id, since=since, checks=tuple(known))
         self._keep(health, decide.verdict(app, health))

@@ -221,17 +221,15 @@ class Operations:
         running, group = self._state.running.get(app_id), self._state.moved_by.get(app_id)
         moving = group or running
         if moving is not None and not force:
-            locked = Conflict(
-                "App is locked by one or more deployments. Override with the option '?force=true'. "
-                "View details at '/v2/deployments/<DEPLOYMENT_ID>'.",
-                deployments=[moving.id],
-            )
+            locked = locked_by([moving.id])
             self.on_refused(app_id, str(locked))
             raise locked
         return running
 
     def check_routes(self, app: App) -> None:
         """Raises InvalidDocument where routes or service of the app belong to another."""
+        if app.service_name is None:
+            return
         state = self._state
         made_from = {(one.app_id, one.version_id) for one in state.instances.values() if one.live}
         leaving = [state.versions[name][version].app for name, version in made_from if name != app.id]
@@ -239,13 +237,16 @@ class Operations:
         if problems:
             raise InvalidDocument(problems)
 
+    def taken_service_ports(self) -> set[int]:
+        """Those of all apps, and of those that are leaving."""
+        live = {(one.app_id, one.version_id) for one in self._state.instances.values() if one.live}
+        apps = [*self._state.wanted_apps(), *(self._state.versions[name][version].app for name, version in live)]
+        return {port for app in apps for port in app.service_ports}
+
     def with_service_ports(self, app: App) -> App:
         """The app with a service port for each of its ports: those it had, or some that nobody has."""
         current = self._state.wanted(app.id)
-        live = {(one.app_id, one.version_id) for one in self._state.instances.values() if one.live}
-        others = [*self._state.wanted_apps(), *(self._state.versions[name][version].app for name, version in live)]
-        taken = {port for other in others for port in other.service_ports}
-        return service_ports.assigned(app, current.app if current else None, taken)
+        return service_ports.assigned(app, current.app if current else None, self.taken_service_ports())
 
     def check_dependencies(self, app: App) -> None:
         """Raises InvalidDocument where the app is to depend on what is not there, or on what depends on it. What it
@@ -361,3 +362,12 @@ class Operations:
         needed = {one.id for one in groups.values() if one.running}
         ended = [one for one in self._state.deployments.values() if not one.running and one.part_of not in needed]
         return sorted(ended, key=lambda one: one.started_at, reverse=True)[DEPLOYMENTS_KEPT:]
+
+
+def locked_by(deployments: Sequence[str]) -> Conflict:
+    """The error for an app that these deployments move, in Marathon's words."""
+    return Conflict(
+        "App is locked by one or more deployments. Override with the option '?force=true'. "
+        "View details at '/v2/deployments/<DEPLOYMENT_ID>'.",
+        deployments=deployments,
+    )

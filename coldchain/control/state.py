@@ -69,6 +69,7 @@ class State:
         self.named: Counter[tuple[str, str]] = Counter()
         self.instances: dict[str, Instance] = {}
         self.instances_of: dict[str, dict[str, Instance]] = {}
+        self.instances_on: dict[str, dict[str, Instance]] = {}
         self.failures: dict[str, TaskFailure] = {}
         self.backoffs: dict[str, Backoff] = {}
         self.gateways: dict[str, KnownGateway] = {}
@@ -166,6 +167,8 @@ class State:
             case Instance():
                 self.instances[record.id] = record
                 self.instances_of.setdefault(record.app_id, {})[record.id] = record
+                if record.agent is not None:  # it stays on the agent on which it was placed
+                    self.instances_on.setdefault(record.agent, {})[record.id] = record
             case TaskFailure():
                 self.failures[record.app_id] = record
             case Backoff():
@@ -208,6 +211,10 @@ class State:
                 del self.instances_of[record.app_id][record.id]
                 if not self.instances_of[record.app_id]:
                     del self.instances_of[record.app_id]
+                if record.agent is not None:
+                    del self.instances_on[record.agent][record.id]
+                    if not self.instances_on[record.agent]:
+                        del self.instances_on[record.agent]
             case TaskFailure():
                 del self.failures[record.app_id]
             case Backoff():

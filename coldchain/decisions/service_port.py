@@ -1,6 +1,6 @@
 """service_port: the number of each port of an app at a balancer: its own in the whole cluster, as long as it lives."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -17,12 +17,16 @@ def kept(app: App, before: App | None) -> App:
 
 
 def assigned(app: App, before: App | None, taken: Collection[int]) -> App:
-    """As `kept`, and what is still open is none of `taken`, those of the other apps, as long as there are any left:
-    who has none of its own keeps 0."""
-    app = kept(app, before)
-    return _filled(
-        app, (port for port in range(FIRST, LAST + 1) if port not in taken and port not in app.service_ports)
-    )
+    """As `kept`, and what is still open is none of `taken`, those of all apps, as long as there are any left: who has
+    none of its own keeps 0."""
+    return assigned_among({app.id: app}, {app.id: before} if before is not None else {}, taken)[app.id]
+
+
+def assigned_among(apps: Mapping[str, App], before: Mapping[str, App], taken: Collection[int]) -> dict[str, App]:
+    """As `assigned`, for all apps of one change: none gets what another of them names or gets."""
+    used = {*taken, *(port for app in apps.values() for port in app.service_ports)}
+    free = (port for port in range(FIRST, LAST + 1) if port not in used)
+    return {name: _filled(kept(app, before.get(name)), free) for name, app in apps.items()}
 
 
 def shared(app: App, others: Iterable[App]) -> dict[int, list[str]]:

@@ -12,7 +12,7 @@ from msgspec import NODEFAULT, structs
 
 from coldchain.documents.application import EXPLAINED, decode_app, encode_app, usual_deadline_seconds
 from coldchain.documents.migration_advice import advice
-from coldchain.documents.migration_fields import CARRIED, NEUTRAL, SAFE, STATE, UNSAFE, matching
+from coldchain.documents.migration_fields import CARRIED, SAFE, STATE, UNSAFE, matching
 from coldchain.documents.migration_forms import in_our_forms
 from coldchain.documents.migration_note import Note
 from coldchain.documents.text import DEPTH_MAX
@@ -119,8 +119,7 @@ def _left_out(given: dict[str, Any], problem: Problem, notes: list[Note]) -> boo
     if path[-1] not in holder:
         return False
     value = holder[path[-1]]
-    neutral = matching(NEUTRAL, path)
-    if value in ([], {}) or (neutral and any(value == one and type(value) is type(one) for one in neutral)):
+    if value in ([], {}):
         del holder[path[-1]]
         return True
     loss = matching(SAFE, path)

@@ -21,42 +21,9 @@ class Loss(NamedTuple):
     todo: str
 
 
-NEUTRAL: dict[Pattern, tuple[Any, ...]] = {
-    ("acceptedResourceRoles",): (["*"],),
-    ("container", "docker", "credential"): (None,),
-    ("container", "linuxInfo"): ({},),
-    ("container", "portMappings", "*", "networkNames"): ([],),
-    ("container", "docker", "portMappings"): ([],),
-    ("dependencies",): ([],),
-    ("executor",): ("",),
-    ("gpus",): (0,),
-    ("networks", "*", "labels"): ({},),
-    ("ports",): ([],),
-    ("requirePorts",): (False,),
-    ("resourceLimits",): ({},),
-    ("storeUrls",): ([],),
-    ("tty",): (False,),
-    ("unreachableStrategy",): ({"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0},),
-    ("uris",): ([],),
-}
-"""Values with which a field says nothing: Marathon's own defaults, with which it answers what nobody wrote."""
-
 SAFE: dict[Pattern, Loss] = {
-    ("acceptedResourceRoles",): Loss(
-        "agents have no roles", "Say by `constraints` on attributes of the agents where instances may stand."
-    ),
-    ("container", "portMappings", "*", "networkNames"): Loss(
-        "an app joins one network, and all its ports are in it", "Nothing, where the app has one network."
-    ),
     ("dependencies",): Loss("apps are deployed one by one", "Deploy the apps that are named there first."),
     ("networks", "*", "labels"): Loss("networks have no labels", "Nothing, unless a plug-in of the network read them."),
-    ("role",): Loss(
-        "agents have no roles", "Say by `constraints` on attributes of the agents where instances may stand."
-    ),
-    ("tty",): Loss("no terminal is held for a task", "Open one with `coldchain exec` when you need it."),
-    ("unreachableStrategy",): Loss(
-        "when an instance that cannot be reached is replaced is not said by apps", "Nothing, for most apps."
-    ),
 }
 """What an app runs as well without."""
 
@@ -67,15 +34,9 @@ UNSAFE: dict[Pattern, str] = {
     " and name it by `hostPath` and a constraint, or by `env`.",
     ("container", "volumes", "*", "secret"): "Give the secret in `env`: see `coldchain secret`.",
     ("executor",): "Give the command itself in `cmd`.",
-    ("gpus",): "Leave this app where it is: agents offer no GPUs.",
-    ("ipAddress",): "Write it as `networks`.",
     ("linuxInfo",): "See whether the app runs without it, then leave it out.",
-    ("ports",): "Write them as `portDefinitions`, or as `container.portMappings`.",
-    ("requirePorts",): "Write the ports as they are to be on the machine, then leave it out.",
     ("residency",): "Move the data to a folder of one machine or to a server of its own.",
-    ("resourceLimits",): "Raise `cpus` and `mem` to what the app may use at most, then leave it out.",
     ("storeUrls",): "Write them as `fetch`.",
-    ("uris",): "Write them as `fetch`.",
 }
 """What an app cannot be thought to run without; also what nobody here knows is never left out."""
 
@@ -86,7 +47,7 @@ CARRIED: dict[str, Loss] = {
     ),
     "gpus": Loss("only agents that offer GPUs are taken", "See that agents offer them: engine local offers none."),
 }
-"""What may keep an app from every agent, where definitions have the field."""
+"""What carries over, and may keep an app from every agent."""
 
 
 def matching(table: dict[Pattern, Any], path: tuple[str, ...]) -> Any:

@@ -13,12 +13,11 @@ CREDENTIAL_FILES = ("docker.tar.gz", ".docker.tar.gz", ".dockercfg", "dockercfg"
 def in_our_forms(given: dict[str, Any], notes: list[Note]) -> dict[str, Any]:
     """The definition, itself changed."""
     steps: tuple[Callable[[dict[str, Any], list[Note]], None], ...] = (
-        _once,
+        _arguments,
         _roles,
-        _container,
-        _mapped_ports,
-        _pull_credentials,
         _user,
+        _container,
+        _pull_credentials,
         _cached,
         _secret_names,
     )
@@ -27,16 +26,8 @@ def in_our_forms(given: dict[str, Any], notes: list[Note]) -> dict[str, Any]:
     return given
 
 
-def _once(given: dict[str, Any], notes: list[Note]) -> None:
-    """Before 1.5 Marathon answered an old field and the new one in its place side by side. Nothing is lost."""
-    definitions, ports = _objects(given.get("portDefinitions")), given.get("ports")
-    if definitions and ports == [one.get("port", 0) for one in definitions]:
-        del given["ports"]
-    fetched, uris = {one.get("uri") for one in _objects(given.get("fetch")) if isinstance(one.get("uri"), str)}, None
-    if isinstance(given.get("uris"), list) and all(isinstance(one, str) for one in given["uris"]):
-        uris = set(given["uris"])
-    if uris is not None and uris <= fetched:
-        del given["uris"]
+def _arguments(given: dict[str, Any], notes: list[Note]) -> None:
+    """None, beside a command, are no other way of saying what to run."""
     if given.get("args") == []:
         del given["args"]
 
@@ -65,35 +56,6 @@ def _container(given: dict[str, Any], notes: list[Note]) -> None:
     notes.append(Note(path="/container/type", kind="changed", reason=reason, todo=todo))
 
 
-def _mapped_ports(given: dict[str, Any], notes: list[Note]) -> None:
-    """In a network of containers the service ports stood in `ports`, too: those of the mappings say the same."""
-    container = given.get("container")
-    if not isinstance(container, dict) or not _in_own_network(given, container):
-        return
-    docker = container.get("docker")
-    mappings = _objects(container.get("portMappings")) or (
-        _objects(docker.get("portMappings")) if isinstance(docker, dict) else []
-    )
-    if not mappings:
-        return
-    definitions = [one.get("port", 0) for one in _objects(given.get("portDefinitions"))]
-    ports = definitions or given.get("ports")
-    if not isinstance(ports, list):
-        return
-    for mapping, port in zip(mappings, ports, strict=False):
-        mapping["servicePort"] = mapping.get("servicePort") or port
-    if all(port in [mapping["servicePort"] for mapping in mappings[: len(ports)]] for port in ports):
-        given.pop("portDefinitions", None)
-        given.pop("ports", None)
-
-
-def _in_own_network(given: dict[str, Any], container: dict[str, Any]) -> bool:
-    modes = [one.get("mode") for one in _objects(given.get("networks"))]
-    docker = container.get("docker")
-    old = docker.get("network") if isinstance(docker, dict) else None
-    return "ipAddress" in given or old in ("BRIDGE", "USER") or any(mode != "host" for mode in modes)
-
-
 def _pull_credentials(given: dict[str, Any], notes: list[Note]) -> None:
     """A container fetches nothing; most of what is fetched for one are credentials for its image."""
     if not isinstance(given.get("container"), dict):
@@ -117,12 +79,14 @@ def _pull_credentials(given: dict[str, Any], notes: list[Note]) -> None:
 
 
 def _user(given: dict[str, Any], notes: list[Note]) -> None:
-    """Marathon's `user` is that of the executor, which an image's own user has nothing to do with."""
-    if given.get("user") is None or not isinstance(given.get("container"), dict):
+    """Beside Docker, Marathon's `user` is that of the executor, which the user of the container has nothing to do with.
+    In the runtime of Mesos it is that of the task, as here."""
+    container = given.get("container")
+    if given.get("user") is None or not isinstance(container, dict) or container.get("type") == "MESOS":
         return
     del given["user"]
     reason = "a container runs as the user of its image, as it did: the field chose the user of Mesos' executor"
-    todo = 'Nothing; another user is chosen by {"key": "user", "value": …} in `container.docker.parameters`.'
+    todo = "Nothing; here `user` chooses that of the container."
     notes.append(Note(path="/user", kind="left out", reason=reason, todo=todo))
 
 

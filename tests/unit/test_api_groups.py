@@ -165,6 +165,20 @@ async def test_an_array_of_apps_is_one_deployment(platform: ServedPlatform) -> N
         assert [(one["instances"], one["mem"]) for one in shown["apps"]] == [(2, 128.0), (1, 64.0)]
 
 
+async def test_service_ports_are_given_to_all_apps_together_and_kept(platform: ServedPlatform) -> None:
+    ports = {"container": {"docker": {"image": "shop:v1"}, "portMappings": [{"containerPort": 80}]}}
+    apps = [{"id": name, **ports} for name in ("a", "b", "c")]
+    async with ClientSession(platform.url) as session:
+        for _ in range(2):
+            _, begun = await called(session, "PUT", "/v2/groups/shop", {"apps": apps})
+            ended = await platform.ended(session, begun["deploymentId"])
+        assert ended["steps"] == [], "the second time nothing changes"
+        _, shown = await called(session, "GET", "/v2/groups/shop")
+        given = [one["container"]["portMappings"][0]["servicePort"] for one in shown["apps"]]
+        assert len({*given}) == 3
+        assert min(given) >= 10_000
+
+
 async def test_a_file_that_changes_nothing_is_a_deployment_that_has_ended(platform: ServedPlatform) -> None:
     async with ClientSession(platform.url) as session:
         _, first = await called(session, "POST", "/v2/groups", group())

@@ -176,8 +176,7 @@ def test_what_cannot_be_is_rejected_whole_with_every_reason(document: dict[str, 
     assert told == meant
 
 
-def test_an_app_of_marathon_0_to_1_4_says_things_twice() -> None:
-    """With what only `decode_app` can put into the new form left out; that is its part."""
+def test_what_is_said_in_an_old_and_a_new_form_is_said_once() -> None:
     old = answered(
         uris=["http://files.test/a.tgz"],
         fetch=[{"uri": "http://files.test/a.tgz", "extract": True, "executable": False, "cache": False}],
@@ -213,6 +212,8 @@ def test_the_universal_runtime_becomes_docker_or_a_process() -> None:
     image = migrated_app(with_container(type="MESOS"))
     assert image.document["container"] == migrated_app(ANSWERED).document["container"]
     assert kinds(image) == [("changed", "/container/type")]
+    chosen = migrated_app(with_container(type="MESOS") | {"user": "nobody"})
+    assert (chosen.document["user"], kinds(chosen)) == ("nobody", [("changed", "/container/type")])
     process = migrated_app({"id": "/late", "cmd": "sleep 100", "container": {"type": "MESOS", "volumes": []}})
     assert process.document["cmd"] == "sleep 100"
     assert "container" not in process.document
@@ -223,7 +224,8 @@ def test_credentials_for_images_are_not_fetched_by_apps() -> None:
     fetched = [{"uri": "file:///etc/docker.tar.gz", "cache": True}]
     migrated = migrated_app(answered(fetch=fetched, user="nobody"))
     assert "fetch" not in migrated.document
-    assert kinds(migrated) == [("left out", "/fetch/0"), ("left out", "/user")]
+    assert "user" not in migrated.document
+    assert kinds(migrated) == [("left out", "/user"), ("left out", "/fetch/0")]
     other = migrated_app(answered(fetch=[*fetched, {"uri": "http://files.test/data.tgz"}]))
     assert ("rejected", "/fetch") in kinds(other)
     process = migrated_app({"id": "/late", "cmd": "x", "fetch": [{"uri": "http://files.test/a", "cache": True}]})

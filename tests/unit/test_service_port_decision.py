@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldchain.decisions.service_port import FIRST, LAST, assigned, kept, shared
+from coldchain.decisions.service_port import FIRST, LAST, assigned, assigned_among, kept, shared
 from coldchain.model.app import App, Container, Docker, Network, PortDefinition, PortMapping
 
 
@@ -52,6 +52,21 @@ def test_nothing_is_given_twice_nor_again(ports: list[int], taken: set[int]) -> 
     assert all(FIRST <= port <= LAST for port in new)
     assert assigned(wanted, app, taken) == app
     assert assigned(app, None, taken) == app
+
+
+def test_apps_of_one_change_get_different_ones_and_keep_what_they_had() -> None:
+    apps = {
+        "/new": packed(0, 0, name="/new"),
+        "/old": packed(0, 0, name="/old"),
+        "/named": packed(10001, name="/named"),
+    }
+    before = {"/old": packed(10000, name="/old")}
+    found = assigned_among(apps, before, {10000, 10003})
+    assert {name: app.service_ports for name, app in found.items()} == {
+        "/new": (10002, 10004),
+        "/old": (10000, 10005),
+        "/named": (10001,),
+    }
 
 
 def test_others_with_the_same_ones_are_named() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from coldchain.clients.docker import DockerClient, DockerRefused, DockerUnavailable
@@ -221,12 +221,12 @@ class DockerRunner:
         lines = b"".join(pieces).decode(errors="replace").splitlines()
         return lines[-tail:]
 
-    def updates(self) -> AsyncIterator[TaskStatus]:
+    def updates(self) -> AsyncGenerator[TaskStatus, None]:
         """What changes from this call on, even if iteration begins later. Ends by raising Unavailable whenever the
         daemon's event stream breaks: call again, and then `tasks`, for what happened between."""
         return self._updates(time.time())
 
-    async def _updates(self, since: float) -> AsyncIterator[TaskStatus]:
+    async def _updates(self, since: float) -> AsyncGenerator[TaskStatus, None]:
         with _unavailable():
             killed = await self._killed_tasks()
             filters = self._event_filters("create", "start", "die", "destroy")
