@@ -23,7 +23,7 @@ import structlog
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.bench import Bar, report
 from coldchain.testing.sandbox import DockerDaemon
-from coldchain.testing.scale_bench import COPIES, definition, exponent, grown
+from coldchain.testing.scale_bench import COPIES, definition, exponent, grown, plan_seconds
 from coldchain.testing.stage import Stage, make_stage
 
 APPS = 1000
@@ -32,6 +32,7 @@ SIZES = {10: 10, 100: 5, 1000: 2}
 """Apps of the controllers whose growth is measured, and how many there are of each size."""
 CLIENTS = 1000
 ASKED = 10
+PLANS = 20
 MARK = b"\nevent: "
 """Once in each event."""
 STARTS = 12
@@ -42,6 +43,7 @@ PATIENCE_SECONDS = 120.0
 
 RSS_LIMIT_MB = 150.0
 GROWTH_LIMIT = 1.15
+PLAN_LIMIT_MS = 100.0
 START_LIMIT = 1.25
 
 REAL = definition(0) | {
@@ -257,10 +259,19 @@ def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    planned = [plan_seconds(APPS) * 1000 for _ in range(PLANS)]
+    plans = Bar(
+        name="plan_ms",
+        value=statistics.median(planned),
+        unit="ms",
+        limit=PLAN_LIMIT_MS,
+        better="lower",
+        samples=PLANS,
+    )
     growth, growth_peers = asyncio.run(measure_growth())
     with DockerDaemon() as daemon:
         bars, peers = asyncio.run(measure(str(daemon.socket)))
-    return report([*bars, *growth], peers | growth_peers)
+    return report([plans, *bars, *growth], peers | growth_peers)
 
 
 if __name__ == "__main__":
