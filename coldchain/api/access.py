@@ -17,6 +17,7 @@ from coldchain.api import (
     callers,
     deployments,
     events,
+    groups,
     history,
     holds,
     launch_queue,
@@ -33,7 +34,6 @@ from coldchain.api import (
 from coldchain.api.context import context_of
 from coldchain.api.exchange import app_id_of, authorize
 from coldchain.model.caller import EVERYTHING, Role
-from coldchain.model.deployment import Deployment
 from coldchain.model.errors import ColdchainError
 
 Concerned = Callable[[web.Request], Sequence[str]]
@@ -65,16 +65,17 @@ def app(request: web.Request) -> Sequence[str]:
     return (app_id_of(request),)
 
 
+def group(request: web.Request) -> Sequence[str]:
+    """The group in the address; without one the root, which only who may see everything is in."""
+    return (groups.group_id_of(request),)
+
+
 def deployment(request: web.Request) -> Sequence[str]:
-    """What the deployment changes; one that is not there could be anybody's."""
+    """What the deployment changes, or the whole that it is a part of; one that is not there could be anybody's."""
     name, state = request.match_info["deployment_id"], context_of(request).controller.state
-    found = state.running.get(name) or state.deployments.get(name)
-    return apps_of(found) if found is not None else (EVERYTHING,)
-
-
-def apps_of(deployment: Deployment) -> Sequence[str]:
-    """All apps that it changes."""
-    return (deployment.app_id,)
+    whole = state.group_of(name) or state.group_deployments.get(name)
+    move = whole or state.running.get(name) or state.deployments.get(name)
+    return deployments.apps_of(move) if move is not None else (EVERYTHING,)
 
 
 def instance(request: web.Request) -> Sequence[str]:
@@ -98,6 +99,15 @@ ACCESS: Mapping[Handler, Access] = {
     apps.put_app: Access("operator", app),
     apps.patch_app: Access("operator", app),
     apps.delete_app: Access("operator", app),
+    groups.put_apps: Access("operator", filtered),
+    groups.patch_apps: Access("operator", filtered),
+    groups.show_group: Access("viewer", group),
+    groups.create_group: Access("operator", group),
+    groups.put_group: Access("operator", group),
+    groups.delete_group: Access("operator", group),
+    groups.list_apps: Access("viewer", group),
+    groups.list_versions: Access("viewer", group),
+    groups.show_version: Access("viewer", group),
     deployments.list_deployments: Access("viewer", filtered),
     deployments.cancel_deployment: Access("operator", deployment),
     tasks.list_tasks: Access("viewer", filtered),

@@ -21,6 +21,7 @@ from coldchain.model.errors import (
     Problem,
     Unauthenticated,
 )
+from coldchain.model.group import GroupDeployment
 from coldchain.model.version import Override
 
 CALLER = web.RequestKey("caller", Caller)
@@ -63,7 +64,9 @@ def text(body: str, content_type: str = "text/plain") -> web.Response:
     return web.Response(text=body, content_type=content_type, charset="utf-8", headers=HEADERS)
 
 
-def change_answer(deployment: Deployment, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def change_answer(
+    deployment: Deployment | GroupDeployment, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
     """What a change answers at once: the deployment that carries it out."""
     return answer(deployment_result(deployment), status, {"Marathon-Deployment-Id": deployment.id, **(headers or {})})
 

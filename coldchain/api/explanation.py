@@ -11,6 +11,7 @@ from coldchain.decisions.service_port import shared
 from coldchain.model.instance import Instance
 from coldchain.model.version import Version
 
+PROGRESS = ("desired", "placed", "healthy", "serving", "old")
 UNSAFE = "no health check: its releases cannot be loss-free"
 
 
@@ -84,7 +85,7 @@ def condition(context: Context, app_id: str) -> str:
     if refused(context, app_id):
         return "waiting"
     if app_id in state.running:
-        return "paused" if state.running[app_id].paused_by else "deploying"
+        return "paused" if state.running[app_id].paused_by not in (None, "dependency") else "deploying"
     counts = progress(context, app_id)
     if not counts["desired"]:
         return "suspended"

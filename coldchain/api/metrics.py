@@ -11,6 +11,7 @@ from coldchain.api.context import Context, context_of
 from coldchain.api.exchange import HEADERS, answer
 from coldchain.documents.keys import Record
 from coldchain.model.deployment import Deployment, DeploymentState
+from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Phase
 from coldchain.model.task import TaskFailure
 
@@ -38,8 +39,13 @@ class Counters:
         for _, after in pairs:
             if isinstance(after, TaskFailure):
                 self.failed_tasks += 1
-            elif isinstance(after, Deployment) and not after.running:
+            elif isinstance(after, Deployment | GroupDeployment) and not after.running and not _is_member(after):
                 self.ended_deployments[after.state] += 1
+
+
+def _is_member(move: Deployment | GroupDeployment) -> bool:
+    """True for what is counted with the group deployment that it is part of."""
+    return isinstance(move, Deployment) and move.part_of is not None
 
 
 COUNTERS = web.AppKey("counters", Counters)
@@ -93,7 +99,7 @@ def collect(context: Context, counters: Counters) -> list[Metric]:
             "Instances on record by phase.",
             {(("phase", phase),): phases[phase] for phase in get_args(Phase)},
         ),
-        Metric("coldchain_deployments_running", "gauge", "Deployments that have not ended.", one(len(state.running))),
+        Metric("coldchain_deployments_running", "gauge", "Deployments that have not ended.", one(len(state.moves()))),
         Metric(
             "coldchain_deployments_ended_total",
             "counter",

@@ -11,6 +11,7 @@ from coldchain.api import (
     callers,
     deployments,
     events,
+    groups,
     history,
     holds,
     launch_queue,
@@ -30,6 +31,8 @@ _APP = "{app_id:.+}"
 _WORDS = "|".join(RESERVED)
 # Ids contain slashes, so addresses are read from the right: what ends in a reserved word is not part of the id.
 _APP_ALONE = rf"{{app_id:(?!.*[^/]/+(?:{_WORDS}|(?:tasks|versions)/[^/]+)/*$).+}}"
+_GROUP = "{group_id:.+}"
+_GROUP_ALONE = r"{group_id:(?!(?:.*/)?(?:apps|versions)/*$)(?!(?:.*/)?versions/[^/]+/*$).+}"
 _END = "{end:/?}"
 _BELOW = "{below:(?:[:/].*)?}"
 
@@ -38,6 +41,8 @@ Route = tuple[str, str, Handler]
 MARATHON: tuple[Route, ...] = (
     ("GET", f"/v2/apps{_END}", apps.list_apps),
     ("POST", f"/v2/apps{_END}", apps.create_app),
+    ("PUT", f"/v2/apps{_END}", groups.put_apps),
+    ("PATCH", f"/v2/apps{_END}", groups.patch_apps),
     ("POST", f"/v2/apps/{_APP}/restart", apps.restart_app),
     ("GET", f"/v2/apps/{_APP}/tasks", tasks.list_app_tasks),
     ("DELETE", f"/v2/apps/{_APP}/tasks", tasks.delete_app_tasks),
@@ -48,6 +53,21 @@ MARATHON: tuple[Route, ...] = (
     ("PUT", f"/v2/apps/{_APP_ALONE}", apps.put_app),
     ("PATCH", f"/v2/apps/{_APP_ALONE}", apps.patch_app),
     ("DELETE", f"/v2/apps/{_APP_ALONE}", apps.delete_app),
+    ("GET", f"/v2/groups{_END}", groups.show_group),
+    ("POST", f"/v2/groups{_END}", groups.create_group),
+    ("PUT", f"/v2/groups{_END}", groups.put_group),
+    ("DELETE", f"/v2/groups{_END}", groups.delete_group),
+    ("GET", "/v2/groups/apps", groups.list_apps),
+    ("GET", f"/v2/groups/{_GROUP}/apps", groups.list_apps),
+    ("GET", "/v2/groups/versions", groups.list_versions),
+    ("GET", "/v2/groups/versions/{version}", groups.show_version),
+    ("GET", f"/v2/groups/{_GROUP}/versions", groups.list_versions),
+    ("GET", f"/v2/groups/{_GROUP}/versions/{{version}}", groups.show_version),
+    ("PUT", f"/v2/groups/{_GROUP}/versions/{{version}}", groups.put_group),
+    ("GET", f"/v2/groups/{_GROUP_ALONE}", groups.show_group),
+    ("POST", f"/v2/groups/{_GROUP_ALONE}", groups.create_group),
+    ("PUT", f"/v2/groups/{_GROUP_ALONE}", groups.put_group),
+    ("DELETE", f"/v2/groups/{_GROUP_ALONE}", groups.delete_group),
     ("GET", f"/v2/deployments{_END}", deployments.list_deployments),
     ("DELETE", "/v2/deployments/{deployment_id}", deployments.cancel_deployment),
     ("GET", f"/v2/tasks{_END}", tasks.list_tasks),

@@ -17,6 +17,7 @@ from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.deployment import Deployment, DeploymentKind
 from coldchain.model.errors import ColdchainError, Conflict, InvalidDocument, MalformedDocument
+from coldchain.model.group import GroupDeployment
 from coldchain.model.health import CheckHealth, Health
 from coldchain.model.instance import Instance, Phase
 from coldchain.model.task import TaskFailure, TaskState, TaskStatus
@@ -90,7 +91,7 @@ def app_answer(
     *,
     now: float,
     embed: Collection[str] = (),
-    deployments: Sequence[Deployment] = (),
+    deployments: Sequence[Deployment | GroupDeployment] = (),
     last_failure: TaskFailure | None = None,
     app_of: Callable[[Instance], App] | None = None,
 ) -> dict[str, Any]:
@@ -298,6 +299,7 @@ def deployment_answer(deployment: Deployment) -> dict[str, Any]:
         "fromVersion": deployment.from_version,
         "toVersion": deployment.to_version,
         "rollbackOf": deployment.rollback_of,
+        "partOf": deployment.part_of,
         "startedAt": timestamp(deployment.started_at),
         "pausedBy": deployment.paused_by,
         "pausedAt": timestamp(deployment.paused_at) if deployment.paused_at is not None else None,
@@ -351,9 +353,10 @@ def deployment_version(deployment: Deployment) -> str:
     return deployment.to_version or timestamp(deployment.started_at)
 
 
-def deployment_result(deployment: Deployment) -> dict[str, str]:
+def deployment_result(deployment: Deployment | GroupDeployment) -> dict[str, str]:
     """What a change answers at once."""
-    return {"deploymentId": deployment.id, "version": deployment_version(deployment)}
+    version = deployment.version if isinstance(deployment, GroupDeployment) else deployment_version(deployment)
+    return {"deploymentId": deployment.id, "version": version}
 
 
 def overrides_answer(overrides: Sequence[Override]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ DEADLINE_AFTER_GRACE_SECONDS = 300.0
 """Where no deadline is given it leaves at least this long after the longest time an instance has to become healthy."""
 
 _LATER = """
-    apps container.appc container.docker.credential container.linuxInfo dependencies groups linuxInfo networks.labels
+    apps container.appc container.docker.credential container.linuxInfo groups linuxInfo networks.labels
     residency
 """
 EXPLAINED = dict.fromkeys(_LATER.split(), "is a field of Marathon's that Coldchain does not have yet")
@@ -139,11 +139,22 @@ def _normalised(app: App) -> App:
         require_ports=app.require_ports and app.network.mode == "host",
         routes=tuple(_plain(route) for route in app.routes),
         constraints=tuple(_constraint(one) for one in app.constraints),
+        dependencies=tuple(dict.fromkeys(resolved(one, _absolute(app.id)) for one in app.dependencies)),
     )
 
 
 def _absolute(app_id: str) -> str:
     return "/" + app_id.removeprefix("/").removesuffix("/")
+
+
+def resolved(name: str, base: str) -> str:
+    """The absolute id that a relative one means, seen from `base`; as it is where it leads out of everything."""
+    parts = [] if name.startswith("/") else base.strip("/").split("/")
+    for part in name.strip("/").split("/"):
+        if part == ".." and not parts:
+            return name
+        parts = parts[:-1] if part == ".." else [*parts, *(() if part in ("", ".") else (part,))]
+    return "/" + "/".join(filter(None, parts))
 
 
 def _with_port(check: HealthCheck) -> HealthCheck:

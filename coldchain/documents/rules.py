@@ -49,6 +49,8 @@ def app_findings(app: App) -> Iterator[Finding]:
     yield from _rollout(app)
     yield from constraint_findings(app)
     yield from resource_findings(app)
+    for position, name in enumerate(app.dependencies):
+        yield from _dependency(app, name, ("dependencies", position))
 
 
 def _id(app: App) -> Iterator[Finding]:
@@ -66,6 +68,19 @@ def _id(app: App) -> Iterator[Finding]:
         )
     if len(app.id) > ID_CHARACTERS_MAX:
         yield Finding(("id",), f"must have at most {ID_CHARACTERS_MAX} characters, not {len(app.id)}")
+
+
+def _dependency(app: App, name: str, path: Path) -> Iterator[Finding]:
+    if not is_id(name):
+        yield Finding(path, f"{shown(name)} is no id of an app or a group")
+    elif name == app.id:
+        yield Finding(path, "is the app itself", needs=(("id",),))
+
+
+def is_id(name: str) -> bool:
+    """True for an absolute id, of an app or a group."""
+    fits = name.startswith("/") and all(ID_SEGMENT.fullmatch(segment) for segment in name[1:].split("/"))
+    return fits and len(name) <= ID_CHARACTERS_MAX
 
 
 def _names(app: App) -> Iterator[Finding]:

@@ -227,7 +227,8 @@ class SecretSource(Noun, frozen=True, kw_only=True):
 
 class App(Noun, frozen=True, kw_only=True):
     """One app as wanted. Sizes: cpus in shares of a core, mem and disk in MiB. `secret_env`: variables whose value is a
-    secret, by its name in `secrets`; definitions have them in `env`, as `{"secret": NAME}`."""
+    secret, by its name in `secrets`; definitions have them in `env`, as `{"secret": NAME}`. `dependencies`: ids of apps
+    and groups that must be there first where they are deployed together."""
 
     id: str
     cmd: Text | None = None
@@ -249,6 +250,7 @@ class App(Noun, frozen=True, kw_only=True):
     secrets: dict[Name, SecretSource] = {}
     secret_env: dict[Name, Name] = {}
     labels: dict[Name, Text] = {}
+    dependencies: Annotated[tuple[Name, ...], Meta(max_length=1000)] = ()
     health_checks: tuple[HealthCheck, ...] = ()
     readiness_checks: tuple[ReadinessCheck, ...] = ()
     constraints: Annotated[tuple[ConstraintText, ...], Meta(max_length=100)] = ()
@@ -323,6 +325,6 @@ class App(Noun, frozen=True, kw_only=True):
 
 def same_configuration(left: App, right: App) -> bool:
     """True when a task of one serves as a task of the other: all but the number of instances, who of them leaves first
-    or is given up, and the way a version takes over is equal."""
-    same = ("instances", "kill_selection", "unreachable_strategy", "rollout")
+    or is given up, the way a version takes over and what it waits for is equal."""
+    same = ("instances", "kill_selection", "unreachable_strategy", "rollout", "dependencies")
     return left == msgspec.structs.replace(right, **{name: getattr(left, name) for name in same})

@@ -58,6 +58,23 @@ CASES: dict[tuple[str, str], frozenset[str]] = {
     ("PUT", "/v2/apps/{app_id}"): CHANGE_APP,
     ("PATCH", "/v2/apps/{app_id}"): CHANGE_APP,
     ("DELETE", "/v2/apps/{app_id}"): CHANGE_APP,
+    ("PUT", "/v2/apps"): BY_BODY,
+    ("PATCH", "/v2/apps"): BY_BODY,
+    ("GET", "/v2/groups"): READ_ALL,
+    ("POST", "/v2/groups"): CHANGE_ALL,
+    ("PUT", "/v2/groups"): CHANGE_ALL,
+    ("DELETE", "/v2/groups"): CHANGE_ALL,
+    ("GET", "/v2/groups/apps"): READ_ALL,
+    ("GET", "/v2/groups/versions"): READ_ALL,
+    ("GET", "/v2/groups/versions/{version}"): READ_ALL,
+    ("GET", "/v2/groups/{group_id}"): READ_APP,
+    ("POST", "/v2/groups/{group_id}"): CHANGE_APP,
+    ("PUT", "/v2/groups/{group_id}"): CHANGE_APP,
+    ("DELETE", "/v2/groups/{group_id}"): CHANGE_APP,
+    ("GET", "/v2/groups/{group_id}/apps"): READ_APP,
+    ("GET", "/v2/groups/{group_id}/versions"): READ_APP,
+    ("GET", "/v2/groups/{group_id}/versions/{version}"): READ_APP,
+    ("PUT", "/v2/groups/{group_id}/versions/{version}"): CHANGE_APP,
     ("GET", "/v2/deployments"): EVERYBODY,
     ("DELETE", "/v2/deployments/{deployment_id}"): CHANGE_APP,
     ("GET", "/v2/tasks"): EVERYBODY,
@@ -195,6 +212,7 @@ async def test_who_gets_to_a_handler(platform: ServedPlatform, method: str, addr
         "secret": "-",
         "name": "none",
         "below": "/shop",
+        "group_id": "shop/web-group",
     }
     path = re.sub(r"\{(\w+)\}", lambda found: names[found[1]], address)
     passed = set()
@@ -456,6 +474,7 @@ def test_nobody_is_let_in_by_a_table_that_forgets_the_group() -> None:
     for method, path, handler in routes.MARATHON + routes.OURS + routes.STREAMS:
         concerned = access.ACCESS[handler].concerned
         expected = {"{app_id": access.app, "{deployment_id": access.deployment, "{instance_id": access.instance}
+        expected["{group_id"] = access.group
         for name, by in expected.items():
             if name in path:
                 assert concerned is by, f"{method} {path}"
