@@ -11,6 +11,7 @@ from coldchain.api.server import ApiServer
 from coldchain.api.settings import ApiSettings
 from coldchain.engines.local import not_offered
 from coldchain.main.down import take_down
+from coldchain.main.memory import return_large_blocks
 from coldchain.main.platform import Platform, open_platform
 from coldchain.main.settings import PlatformSettings
 from coldchain.model.app import App
@@ -26,6 +27,7 @@ def _impossible(app: App) -> list[Problem]:
 
 async def up(settings: PlatformSettings) -> int:
     """Run until SIGINT, SIGTERM or `coldchain down`. Raises ColdchainError when it cannot start."""
+    return_large_blocks()
     left, down = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
