@@ -108,7 +108,7 @@ def _event(kind: str, at: float, **body: Any) -> dict[str, Any]:
 
 
 def _plan(group: GroupDeployment) -> dict[str, Any]:
-    """The light form, without the groups before and after."""
+    """The light form; the stream adds the groups before and after for those who want them."""
     return {"id": group.id, "version": group.version, "steps": steps_answer(group.steps)}
 
 
