@@ -6,6 +6,7 @@ list of invariants (I5 and so on), or a word for what it has not.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
 from coldchain.control.clock import FOLLOWED
@@ -225,21 +226,27 @@ class Checkers:
             self.violated("superseded", f"{instance.id} was {what} of {instance.version_id}, not {wanted.config_id}")
 
     def _place_allowed(self, instance: Instance) -> None:
-        """No constraint is broken beside the others of its version, but those that it replaces: who failed just now."""
+        """No constraint is broken beside the others of its version, but those that it replaces. Of who failed just now
+        nobody can tell here whether he was taken for one of these: some of them must make it right."""
         version = self._version(instance.app_id, instance.version_id)
         wanted = self.ledger.wanted(instance.app_id)
         if version is None or wanted is None or wanted.config_id != instance.version_id:
             return
-        failed = self._now - PROBES_SECONDS
         others = [
             one
             for one in self.ledger.instances_of(instance.app_id)
             if one.id != instance.id and one.live and one.agent is not None and one.version_id == instance.version_id
-            if one.id not in self._sick and self._failed_at.get(one.id, -1000.0) < failed and not one.asked_to_leave
+            if not one.asked_to_leave
         ]
-        words = misplaced(instance, wanted.app, self._world.agents, others)
-        if words:
-            self.violated("constraint", words)
+        failed = self._now - PROBES_SECONDS
+        doubtful = [one for one in others if one.id in self._sick or self._failed_at.get(one.id, -1000.0) >= failed]
+        sure = [one for one in others if one not in doubtful]
+        words = ""
+        for some in chain.from_iterable(combinations(doubtful, count) for count in range(len(doubtful) + 1)):
+            words = misplaced(instance, wanted.app, self._world.agents, [*sure, *some])
+            if not words:
+                return
+        self._said("constraint", words)
 
     def _deployment(self, before: object, after: Deployment) -> None:
         wanted = self._version(after.app_id, after.to_version)
