@@ -13,6 +13,7 @@ from coldchain.api import (
     launch_queue,
     logs,
     metrics,
+    openapi,
     platform,
     preview,
     secrets,
@@ -74,6 +75,8 @@ OURS: tuple[Route, ...] = (
     ("DELETE", "/v1/secrets/{secret}", secrets.delete_secret),
     ("POST", "/v1/secrets/rotate", secrets.rotate_secrets),
     ("POST", "/v1/down", platform.go_down),
+    ("GET", "/openapi.json", openapi.show_document),
+    ("GET", "/docs", openapi.show_page),
 )
 STREAMS: tuple[Route, ...] = (
     ("GET", "/v2/events", events.follow_events),

@@ -15,6 +15,7 @@ from coldchain.control.controller import Controller
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine
 from coldchain.testing.fake_prober import FakeProber
+from coldchain.testing.openapi import differences
 from coldchain.testing.served_platform import ServedPlatform, served_platform
 
 SHOP = {"id": "/a/shop", "container": {"docker": {"image": "shop:v1"}, "portMappings": [{"containerPort": 80}]}}
@@ -138,6 +139,8 @@ CASES = (
     Case("DELETE", "/v1/secrets/database", 404, lambda said: "does not exist" in said["message"]),
     Case("POST", "/v1/secrets/rotate", 200, lambda said: said == {"secrets": 0}),
     Case("POST", "/v1/down", 202),
+    Case("GET", "/openapi.json", 200, lambda said: said["openapi"] == "3.1.0"),
+    Case("GET", "/docs", 200, lambda said: "/v2/apps/{app_id}" in said),
     Case("GET", "/nothing", 404, lambda said: "/nothing" in said["message"]),
 )
 
@@ -176,7 +179,8 @@ async def test_an_address_answers(platform: ServedPlatform, case: Case) -> None:
             said = await (answer.json() if answer.content_type == "application/json" else answer.text())
             assert answer.status == case.status, said
             assert case.says(said), said
-            if "deploymentId" in str(said):
+            assert await differences(platform.server.application, case.method, path, answer, said) == []
+            if isinstance(said, dict) and "deploymentId" in said:
                 assert answer.headers["Marathon-Deployment-Id"] == said["deploymentId"]
             if answer.status == 405:
                 assert answer.headers["Allow"]
