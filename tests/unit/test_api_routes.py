@@ -82,6 +82,7 @@ CASES = (
     Case("POST", "/v2/tasks/delete", 200, lambda said: len(said["tasks"]) == 1, body={"ids": ["{task}", "none"]}),
     Case("POST", "/v2/tasks/delete?scale=true", 200, begun, body={"ids": ["{task}"]}),
     Case("POST", "/v2/tasks/delete?scale=true", 404, body={"ids": ["none"]}),
+    Case("POST", "/v2/tasks/delete?force=perhaps", 400, body={"ids": []}),
     Case("POST", "/v2/tasks/delete", 422, lambda said: said["details"][0]["path"] == "/ids", body={}),
     Case("POST", "/v2/tasks/delete", 422, lambda said: said["details"][0]["path"] == "/ids/0", body={"ids": [1]}),
     Case("GET", "/v2/queue", 200, lambda said: said == {"queue": []}),

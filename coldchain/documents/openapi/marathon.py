@@ -15,6 +15,7 @@ from coldchain.documents.openapi.operation import (
     Operation,
     Parameter,
     begun,
+    embed,
     flag,
     found,
     of_app,
@@ -22,9 +23,8 @@ from coldchain.documents.openapi.operation import (
     words,
 )
 
-_EMBED = words("embed", "What is shown beside the definition.", [*EMBEDS, "failures", OWN_EMBED])
-_APPS_EMBED = words(
-    "embed",
+_EMBED = embed("What is shown beside the definition.", [*EMBEDS, "failures", OWN_EMBED])
+_APPS_EMBED = embed(
     "What is shown beside the definitions; counts and deployments always are.",
     [*(f"apps.{name}" for name in (*EMBEDS, "failures")), OWN_EMBED],
 )
@@ -250,7 +250,7 @@ MARATHON: tuple[Operation, ...] = (
         "/v2/queue",
         "Show what waits to be launched",
         found("Queue", "Every app that waits.", Link("resetDelay", {"app_id": "$response.body#/queue/0/app/id"})),
-        takes=(words("embed", "Also some of the offers that did not do.", ["lastUnusedOffers"]),),
+        takes=(embed("Also some of the offers that did not do.", ["lastUnusedOffers"]),),
     ),
     Operation(
         "resetDelay",

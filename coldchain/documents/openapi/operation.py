@@ -1,9 +1,10 @@
 """The terms in which operations are described: what is asked, what is answered, and where an answer leads."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
 
 from coldchain.decisions.admission import RULES
+from coldchain.documents.answers import OWN as OWN_EMBED
 from coldchain.documents.openapi.schemas import Schema
 from coldchain.documents.rules import SECRET_NAME
 
@@ -114,9 +115,14 @@ def flag(name: str, says: str) -> Parameter:
     return Parameter(name, says, {"type": "boolean"})
 
 
-def words(name: str, says: str, among: Any = ()) -> Parameter:
-    """May be repeated."""
+def words(name: str, says: str, among: Iterable[str] = ()) -> Parameter:
+    """Texts, one or several; where `among` is given only those."""
     return Parameter(name, says, {"type": "array", "items": STRING | ({"enum": list(among)} if among else {})})
+
+
+def embed(says: str, known: Iterable[str]) -> Parameter:
+    """What the answer shall have beside the rest. Names that nobody knows are passed over, as Marathon does."""
+    return Parameter("embed", says, {"type": "array", "items": STRING | {"examples": list(known)}})
 
 
 FORCE = flag("force", "Take the place of a deployment that still runs.")
@@ -124,7 +130,7 @@ OVERRIDES = (
     words("override", "A rule of admission to let this pass.", RULES),
     Parameter("because", "Why the rules are overridden.", STRING),
 )
-OWN = words("embed", "`coldchain`: also the fields that only Coldchain has.", ["coldchain"])
+OWN = embed("`coldchain`: also the fields that only Coldchain has.", [OWN_EMBED])
 
 
 def found(schema: str, says: str, *links: Link) -> dict[int, Answer]:
