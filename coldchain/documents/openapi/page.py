@@ -28,6 +28,7 @@ nav .method { min-width: 3.2rem; font-size: 11px }
 table { border-collapse: collapse; width: 100%; font-size: 14px }
 td, th { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; border-top: 1px solid var(--line) }
 tr:first-child > * { border-top: 0 } td:first-child { white-space: nowrap; width: 1% }
+td:nth-child(3) { min-width: 16rem }
 .dim { color: var(--dim) }
 @media (max-width: 50rem) { body { display: block } nav { position: static; width: auto; height: auto; border: 0 } }
 """
@@ -146,33 +147,41 @@ def _kind(schema: Json) -> str:
     if "const" in schema:
         return f"<code>{escape(str(schema['const']))}</code>"
     if schema.get("type") == "array":
-        return f"array of {_kind(schema['items'])}" if "items" in schema else "array"
+        return f"array of {_kind(schema['items'])}"
     if isinstance(schema.get("additionalProperties"), dict):
         return f"{_kind(schema['additionalProperties'])} by name"
     if schema.get("type") == "object" and "properties" in schema:
         return f"object with {', '.join(f'<code>{escape(name)}</code>' for name in schema['properties'])}"
-    return escape(str(schema.get("type", "anything")))
+    examples = ", ".join(f"<code>{escape(str(value))}</code>" for value in schema.get("examples", ()))
+    return escape(str(schema.get("type", "anything"))) + (f" such as {examples}" if examples else "")
 
 
-_RANGES = {
-    "minimum": "at least",
-    "exclusiveMinimum": "above",
-    "maximum": "at most",
-    "exclusiveMaximum": "below",
-    "minLength": "characters: at least",
-    "maxLength": "characters: at most",
-    "minItems": "members: at least",
-    "maxItems": "members: at most",
-}
+_RANGES = (
+    ("minimum", "maximum", ""),
+    ("minLength", "maxLength", " characters"),
+    ("minItems", "maxItems", " members"),
+)
 
 
 def _details(schema: Json) -> str:
     """Range and default."""
-    whole = [schema, *(one for one in schema.get("anyOf", ()) if "$ref" not in one)]
-    told = [f"{word} {one[key]:,}" for one in whole for key, word in _RANGES.items() if key in one]
-    if schema.get("default") not in (None, {}, []) and not isinstance(schema["default"], dict):
-        told.append(f"default <code>{escape(str(schema['default']))}</code>")
+    told = [words for one in (schema, *schema.get("anyOf", ())) for words in _ranges(one)]
+    default = schema.get("default")
+    if default and not isinstance(default, dict):
+        told.append(f"default <code>{escape(str(default))}</code>")
     return ", ".join(told)
+
+
+def _ranges(schema: Json) -> Iterator[str]:
+    if "exclusiveMinimum" in schema:
+        yield f"above {schema['exclusiveMinimum']:,}"
+    for least, most, unit in _RANGES:
+        if least in schema and most in schema:
+            yield f"{schema[least]:,} to {schema[most]:,}{unit}"
+        elif least in schema:
+            yield f"at least {schema[least]:,}{unit}"
+        elif most in schema:
+            yield f"at most {schema[most]:,}{unit}"
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> str:
