@@ -22,7 +22,8 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky, Unsatisfiable
-from schemathesis import Case, GenerationMode
+from schemathesis import Case
+from schemathesis import GenerationMode as Mode  # their word
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
@@ -58,7 +59,7 @@ CHECKS = [
 ]
 SHARES = {"grounded": 0.55, "positive": 0.12, "negative": 0.1, "boundary": 0.1}
 """Of all cases; the rest follows links."""
-APPS = ("/web", "/shop/cart", "/shop/stock", "/jobs/night")
+APPS = ("/web", "/shop/cart", "/shop/stock", "/bills/night")
 NEVER = {"healthChecks": [{"path": "/"}], "env": {"HEALTH": "never"}}
 
 
@@ -303,8 +304,7 @@ def chosen(**more: Any) -> settings:
 
 def draw_cases(run: Run, operation: Any, kind: str, number: int, seed: int) -> None:
     """So many cases of an operation."""
-    mode = GenerationMode.NEGATIVE if kind == "negative" else GenerationMode.POSITIVE
-    cases = operation.as_strategy(generation_mode=mode)
+    cases = operation.as_strategy(Mode.NEGATIVE if kind == "negative" else Mode.POSITIVE)
 
     @hypothesis.seed(seed)
     @chosen(max_examples=number)
@@ -322,12 +322,9 @@ def draw_cases(run: Run, operation: Any, kind: str, number: int, seed: int) -> N
 
 def ask_boundaries(run: Run, operation: Any, kind: str, number: int, seed: int) -> None:
     """So many of the cases that schemathesis makes one by one; there are fewer for simple operations."""
-    configuration = operation.schema.config.generation_for(operation=operation)
-    cases = list(
-        operation.schema.iter_coverage_cases(
-            operation, generation_modes=list(GenerationMode), generation_config=configuration
-        )
-    )
+    configuration = operation.schema.config.generation_for(operation=operation)  # their word
+    chosen = {"generation_modes": list(Mode), "generation_config": configuration}  # their word
+    cases = list(operation.schema.iter_coverage_cases(operation, **chosen))
     for case in Random(seed).sample(cases, min(number, len(cases))):
         run.ask(case, kind)
 
