@@ -1,5 +1,6 @@
 """Real answers beside the OpenAPI document: where they differ."""
 
+import re
 from functools import cache
 from typing import Any
 
@@ -24,9 +25,9 @@ def described() -> frozenset[tuple[str, str]]:
 
 
 def template(route: web.AbstractRoute) -> tuple[str, str]:
-    """Method and path of a route, as the document has them."""
+    """Method and path of a route, as the document has them: without what may follow and means nothing."""
     assert route.resource is not None
-    return route.method, route.resource.canonical.replace("{end}", "")
+    return route.method, re.sub(r"\{(end|below)\}", "", route.resource.canonical)
 
 
 async def differences(
