@@ -162,7 +162,8 @@ def _shown_as(name: str, schema: Schema) -> None:
     for member, of in schema["properties"].items():
         of.pop("default", None)
         if _nullable(of):
-            (schema["properties"][member],) = (kind for kind in of["anyOf"] if kind != {"type": "null"})
+            kinds = [kind for kind in of["anyOf"] if kind != {"type": "null"}]
+            schema["properties"][member] = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
 
 
 def _requests(made: Schemas) -> Schemas:
