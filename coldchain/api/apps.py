@@ -6,7 +6,17 @@ from typing import Any
 from aiohttp import web
 
 from coldchain.api.context import Context, context_of, unknown_app
-from coldchain.api.exchange import answer, app_id_of, authorize, body_of, caller_of, change_answer, flag, overrides_of
+from coldchain.api.exchange import (
+    answer,
+    answer_all,
+    app_id_of,
+    authorize,
+    body_of,
+    caller_of,
+    change_answer,
+    flag,
+    overrides_of,
+)
 from coldchain.api.selectors import app_selector
 from coldchain.documents.answers import OWN, definition_answer, overrides_answer, version_answer
 from coldchain.documents.application import decode_app, encode_app, merge_app
@@ -26,7 +36,7 @@ async def list_apps(request: web.Request) -> web.Response:
     chosen = app_selector(query.get("id"), query.get("cmd"), query.get("label"))
     embed = {"counts", "deployments", *embedded(request)}
     app_ids = sorted(app.id for app in context.controller.state.wanted_apps() if chosen(app))
-    return answer({"apps": [context.app(app_id, embed) for app_id in app_ids]})
+    return answer_all("apps", (context.app(app_id, embed) for app_id in app_ids))
 
 
 def embedded(request: web.Request) -> set[str]:
@@ -59,7 +69,9 @@ async def put_app(request: web.Request) -> web.Response:
     given = await body_of(request)
     version = _only_version(given, app_id)
     if version is not None:
-        return await roll_back(request, context, app_id, version)
+        answered = await roll_back(request, context, app_id, version)
+        _announce(request, context, context.wanted(app_id).app)
+        return answered
     return await _change(request, context, given, partial=flag(request, "partialUpdate", True))
 
 

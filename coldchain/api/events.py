@@ -1,41 +1,109 @@
 """events: `/v2/events`, the stream of what happens, which can be resumed and marks what it lost."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from typing import Literal
 
-import msgspec
 from aiohttp import web
 
+from coldchain.api.apps import embedded
 from coldchain.api.context import context_of
-from coldchain.api.exchange import HEADERS, answer
-from coldchain.api.streams import relay
-from coldchain.control.events import EventLog
-from coldchain.documents.answers import timestamp
+from coldchain.api.exchange import HEADERS, answer, caller_of
+from coldchain.control.events import EventLog, Follower
+from coldchain.decisions.caller import sees
+from coldchain.documents.answers import OWN
+from coldchain.documents.event_text import whole_plan_text
+from coldchain.documents.events import MARATHONS, stream_event
 from coldchain.model.errors import MalformedDocument
 from coldchain.model.event import Event
+from coldchain.model.version import Version
 
 STREAM = "text/event-stream"
 MISSED = "events_missed"
+WHOLE_PLANS_KEPT = 16
+"""Of the last events with a plan, in the form that has the groups before and after: at most 256 KiB of definitions
+each, twice. Made when the first client wants one, and shared by all."""
+
+
+class WholePlans:
+    """The texts of events with the groups before and after in their plans, for all clients of one server."""
+
+    def __init__(self, version_of: Callable[[str, str], Version | None]) -> None:
+        self._version_of = version_of
+        self._texts: dict[int, bytes] = {}
+
+    def text_of(self, event: Event) -> bytes:
+        """The event's text, with a whole plan where it has one."""
+        if not event.moves:
+            return event.text
+        text = self._texts.get(event.sequence)
+        if text is None:
+            text = self._texts[event.sequence] = whole_plan_text(event, self._version_of)
+            if len(self._texts) > WHOLE_PLANS_KEPT:
+                del self._texts[next(iter(self._texts))]
+        return text
+
+
+WHOLE_PLANS = web.AppKey("whole_plans", WholePlans)
 
 
 async def follow_events(request: web.Request) -> web.StreamResponse:
-    """Server-sent events; `event_type` in the query chooses, `Last-Event-ID` resumes."""
+    """Server-sent events. `event_type` in the query chooses, `plan-format=light` leaves the groups out of plans,
+    `embed=coldchain` adds the types that Marathon has not; `Last-Event-ID`, or `lastEventId` in the query, resumes."""
     if STREAM not in request.headers.get("Accept", ""):
         message = f"This is a stream: ask with the header `Accept: {STREAM}`."
         return answer({"message": message}, HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET"})
     context = context_of(request)
-    after = _last_event_id(request)
+    events, after = context.controller.events, _last_event_id(request)
     response = web.StreamResponse(headers=HEADERS | {"Content-Type": STREAM, "X-Accel-Buffering": "no"})
-    await response.prepare(request)
-    await response.write(b": events follow\n\n")
-    chunks = _chunks(context.controller.events, after, frozenset(request.query.getall("event_type", [])))
-    return await relay(
-        request, response, chunks, idle=b": still here\n\n", idle_seconds=context.settings.keep_alive_seconds
-    )
+    with events.follow(after) as follower:
+        await response.prepare(request)
+        await response.write(b": events follow\n\n")
+        _announce(request, events, "event_stream_attached")
+        try:
+            await _send(request, response, follower, _chosen(request), _text_of(request))
+        except ConnectionResetError:
+            pass  # the client has gone
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            _announce(request, events, "event_stream_detached")
+    return response
+
+
+async def _send(
+    request: web.Request,
+    response: web.StreamResponse,
+    follower: Follower,
+    chosen: Callable[[Event], bool],
+    text_of: Callable[[Event], bytes],
+) -> None:
+    """Until the server stops or the client is gone. What the client is too slow to take stays in the log, and is
+    marked as missed when it has gone from there. Raises TimeoutError when it takes nothing at all."""
+    context = context_of(request)
+    idle_seconds, stalled_seconds = context.settings.keep_alive_seconds, context.settings.stalled_seconds
+    while not context.stopping.is_set() and request.transport is not None and not request.transport.is_closing():
+        taken = follower.take()
+        text = b"".join([text_of(event) for event in taken if chosen(event)])
+        if not taken and not await follower.wait(idle_seconds):
+            text = b": still here\n\n"
+        if text:
+            async with asyncio.timeout(stalled_seconds):
+                await response.write(text)
+
+
+def _announce(
+    request: web.Request, events: EventLog, kind: Literal["event_stream_attached", "event_stream_detached"]
+) -> None:
+    words = "follows the events" if kind == "event_stream_attached" else "follows the events no more"
+    body = stream_event(kind, request.remote or "", context_of(request).settings.clock.now())
+    events.emit(kind, f"{caller_of(request).name} {words}", body)
 
 
 def _last_event_id(request: web.Request) -> int | None:
-    given = request.headers.get("Last-Event-ID", "").strip()
+    given = request.headers.get("Last-Event-ID", request.query.get("lastEventId", "")).strip()
     if not given:
         return None
     if not (given.isascii() and given.isdigit() and len(given) < 20):
@@ -43,13 +111,18 @@ def _last_event_id(request: web.Request) -> int | None:
     return int(given)
 
 
-async def _chunks(events: EventLog, after: int | None, types: frozenset[str]) -> AsyncGenerator[bytes, None]:
-    async for event in events.follow(after):
-        if not types or event.type in types or event.type == MISSED:
-            yield _chunk(event)
+def _chosen(request: web.Request) -> Callable[[Event], bool]:
+    """Which events the client gets, of those that its caller may see: those whose types it names (types that there are
+    not never come, as with Marathon), or all of Marathon's, with `embed=coldchain` all; and always the mark of those
+    that it missed."""
+    caller = caller_of(request)
+    named: Iterable[str] = request.query.getall("event_type", [])
+    types = frozenset(named or MARATHONS) | {MISSED}
+    every = not named and OWN in embedded(request)
+    return lambda event: (every or event.type in types) and sees(caller, event.app_ids)
 
 
-def _chunk(event: Event) -> bytes:
-    body = {"eventType": event.type, "timestamp": timestamp(event.at), **event.body, "cause": event.cause}
-    head = f"id: {event.sequence}\nevent: {event.type}\ndata: "
-    return head.encode() + msgspec.json.encode(body) + b"\n\n"
+def _text_of(request: web.Request) -> Callable[[Event], bytes]:
+    if request.query.get("plan-format") == "light":
+        return lambda event: event.text
+    return request.app[WHOLE_PLANS].text_of

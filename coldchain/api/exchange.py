@@ -23,8 +23,26 @@ HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 def answer(document: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A document as JSON."""
+    return _json(msgspec.json.encode(document), status, headers)
+
+
+def answer_all(name: str, documents: Iterable[object]) -> web.Response:
+    """A document of one array, `name`, whose members are encoded as they come: with what thousands of apps and tasks
+    are made of in memory at once, the process would grow for good."""
+    encoder, body = msgspec.json.Encoder(), bytearray(b'{"%s":[' % name.encode())
+    before = len(body)
+    for document in documents:
+        encoder.encode_into(document, body, -1)
+        body += b","
+    if len(body) > before:
+        del body[-1]
+    body += b"]}"
+    return _json(body)
+
+
+def _json(body: bytes | bytearray, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(
-        body=msgspec.json.encode(document),
+        body=body,
         status=status,
         content_type="application/json",
         charset="utf-8",

@@ -6,6 +6,7 @@ import structlog
 from aiohttp import web
 
 from coldchain.api.context import CONTEXT, Context
+from coldchain.api.events import WHOLE_PLANS, WholePlans
 from coldchain.api.guard import answer_errors, turn_away
 from coldchain.api.metrics import COUNTERS, Counters
 from coldchain.api.routes import add_routes
@@ -41,6 +42,7 @@ class ApiServer:
         application[CONTEXT] = self._context
         application[COUNTERS] = counters = Counters()
         self._context.controller.state.on_commit(counters.committed)
+        application[WHOLE_PLANS] = WholePlans(self._context.controller.state.version_of)
         add_routes(application.router)
         application.on_shutdown.append(self._end_streams)
         return application
@@ -71,3 +73,4 @@ class ApiServer:
 
     async def _end_streams(self, application: web.Application) -> None:
         self._context.stopping.set()
+        self._context.controller.events.wake()

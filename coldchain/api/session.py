@@ -14,7 +14,8 @@ from aiohttp import WSMsgType, web
 
 from coldchain.api.context import Context, context_of, unknown_app
 from coldchain.api.exchange import app_id_of, caller_of, flag, number
-from coldchain.documents.answers import error_answer, timestamp
+from coldchain.documents.answers import error_answer
+from coldchain.documents.events import instance_exec_event
 from coldchain.model.errors import ColdchainError, MalformedDocument, NotFound
 from coldchain.model.instance import Instance
 from coldchain.ports.session import Session, Stream, TerminalSize
@@ -76,13 +77,7 @@ def _chosen(context: Context, app_id: str, name: str | None) -> Instance:
 
 def _announce(request: web.Request, context: Context, instance: Instance, command: list[str]) -> None:
     """Who looks into a task leaves a trace."""
-    body = {
-        "eventType": "instance_exec_event",
-        "timestamp": timestamp(context.settings.clock.now()),
-        "runSpecId": instance.app_id,
-        "instanceId": instance.id,
-        "command": command,
-    }
+    body = instance_exec_event(instance, command, context.settings.clock.now())
     context.controller.events.emit("instance_exec_event", f"asked for by {caller_of(request).name}", body)
 
 

@@ -31,6 +31,10 @@ class ApiSettings:
     keep_alive_seconds: float = 15.0
     """Silence on an event stream after which a comment is sent, so that nothing between takes it for dead."""
 
+    stalled_seconds: float = 60.0
+    """How long a client of the event stream may take nothing before it is let go; it can resume. One that never reads
+    would hold its connection for ever."""
+
     shutdown_seconds: float = 2.0
     """How long `stop` waits for requests under way before it cuts them off."""
 

@@ -7,7 +7,17 @@ from aiohttp import web
 
 from coldchain.api.apps import embedded
 from coldchain.api.context import Context, context_of
-from coldchain.api.exchange import answer, app_id_of, authorize, body_of, caller_of, change_answer, flag, text
+from coldchain.api.exchange import (
+    answer,
+    answer_all,
+    app_id_of,
+    authorize,
+    body_of,
+    caller_of,
+    change_answer,
+    flag,
+    text,
+)
 from coldchain.documents.answers import OWN, endpoints, service_ports
 from coldchain.model.errors import InvalidDocument, MalformedDocument, NotFound, Problem
 from coldchain.model.instance import Instance
@@ -43,7 +53,8 @@ def _answer(
     ]
     if request.headers.get("Accept", "").partition(";")[0].strip() == "text/plain":
         return text("".join(_lines(context, app_ids, instances)))
-    return answer({"tasks": context.tasks(instances, own=OWN in embedded(request))})
+    own = OWN in embedded(request)
+    return answer_all("tasks", (task for one in instances for task in context.tasks([one], own=own)))
 
 
 def _lines(context: Context, app_ids: Iterable[str], instances: Iterable[Instance]) -> Iterable[str]:

@@ -28,7 +28,7 @@ def events(
 
 
 async def _events(client: Client, types: list[str], *, as_json: bool) -> None:
-    path = "/v2/events" + ("?" + "&".join(f"event_type={one}" for one in types) if types else "")
+    path = "/v2/events?embed=coldchain&plan-format=light" + "".join(f"&event_type={one}" for one in types)
     last: str | None = None
     limit = time.monotonic()
     async with client:

@@ -92,7 +92,7 @@ class Controller:
         await self.audit.start()
         await self._begin_waits_anew()
         self.events = EventLog(self._clock, term)
-        happenings = Happenings(self.events, self._clock)
+        happenings = Happenings(self.events, self._clock, self.state.version_of, self.health.condemned)
         self.state.on_commit(happenings.committed)
         self.state.on_commit(self._mark_changed)
         self.tasks.on_update = lambda status: happenings.task_updated(
@@ -101,6 +101,11 @@ class Controller:
         self.health.on_standing = lambda instance, verdict: happenings.health_changed(
             instance, verdict.standing, verdict.detail
         )
+        self.health.on_failed = happenings.check_failed
+        self.tasks.on_engine = lambda trouble, first: happenings.engine_changed(
+            self.engine.target, trouble, first=first and term == 1
+        )
+        self.operations.on_refused = happenings.change_refused
         self.reconciler.on_brake = happenings.brake_changed
         self.reconciler.on_refused = happenings.refused
         self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)

@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 class Effect:
     """How far an effect got, on the monotonic clock. `error`: of the last try, which is repeated from `again_at` on."""
 
+    __slots__ = ("again_at", "ended_at", "error", "running", "tries")
+
     def __init__(self) -> None:
         self.running: asyncio.Task[None] | None = None
         self.error: ColdchainError | None = None
@@ -95,11 +97,17 @@ class Effects:
         effect = self._effects.get((kind, name))
         return effect.error if effect else None
 
-    def forget(self, gone: Callable[[str], bool]) -> None:
-        """Drop what is known of objects that are gone, by their names."""
-        self._effects = {
-            key: effect for key, effect in self._effects.items() if effect.running is not None or not gone(key[1])
-        }
+    def forget(self, gone: Callable[[str], bool], before: float) -> None:
+        """Drop what is known of objects that are gone, by their names, and of all that went well, ended before that
+        moment, and may be asked for again: nobody could tell it from what never ran."""
+        now = self._clock.monotonic()
+
+        def dropped(key: tuple[str, str], effect: Effect) -> bool:
+            if effect.running is not None:
+                return False
+            return gone(key[1]) or (effect.error is None and effect.ended_at < before and effect.again_at <= now)
+
+        self._effects = {key: effect for key, effect in self._effects.items() if not dropped(key, effect)}
 
     async def stop(self) -> None:
         """Cancel what runs; the next controller asks for it again."""

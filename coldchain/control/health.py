@@ -9,7 +9,7 @@ from coldchain.control.state import State
 from coldchain.decisions import health as decide
 from coldchain.decisions.health import Verdict
 from coldchain.documents.keys import Record
-from coldchain.model.app import App
+from coldchain.model.app import App, HealthCheck
 from coldchain.model.health import CheckHealth, Health, Probe, ProbeResult
 from coldchain.model.instance import Instance
 from coldchain.ports.clock import Clock
@@ -34,6 +34,7 @@ class HealthWatcher:
         self._changed = changed
         self._loops: dict[str, list[asyncio.Task[None]]] = {}
         self.on_standing: Callable[[Instance, Verdict], None] = lambda instance, verdict: None
+        self.on_failed: Callable[[Instance, HealthCheck, str], None] = lambda instance, check, detail: None
         self.health: dict[str, Health] = {}
         self._verdicts: dict[str, Verdict] = {}
         self.bad_since: dict[str, float] = {}
@@ -58,6 +59,11 @@ class HealthWatcher:
         """What the checks say of an instance."""
         return self._verdicts.get(instance.id) or decide.verdict(self._state.app_of(instance), None)
 
+    def condemned(self, instance: Instance) -> str:
+        """Why it should be replaced, in words; empty where it should not."""
+        verdict = self._verdicts.get(instance.id)
+        return verdict.detail if verdict is not None and verdict.condemned else ""
+
     def _committed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
         for before, after in pairs:
             if isinstance(after, Instance):
@@ -73,6 +79,8 @@ class HealthWatcher:
             return
         app = self._state.app_of(instance)
         probes = decide.questions(app, instance)
+        if not probes:
+            return  # its verdict follows from the definition alone
         known = (CheckHealth(check=probe.check, ever_passed=instance.served) for probe in probes)
         health = Health(instance_id=instance.id, since=since, checks=tuple(known))
         self._keep(health, decide.verdict(app, health))
@@ -95,8 +103,12 @@ class HealthWatcher:
             await self._clock.sleep(delay)
             result = await self._answer(probe)
             after = decide.observe(app, self.health[instance.id], probe.check, result, self._clock.now())
+            counted = _failures(after, probe.check) - _failures(self.health[instance.id], probe.check)
             was, now = self._verdicts[instance.id], decide.verdict(app, after)
             self._keep(after, now)
+            asked = decide.definition(app, probe.check)
+            if counted > 0 and isinstance(asked, HealthCheck):
+                self.on_failed(instance, asked, result.detail)
             if was.standing != now.standing:
                 if now.standing == "unhealthy":
                     self.bad_since[instance.id] = self._clock.now()
@@ -118,6 +130,10 @@ class HealthWatcher:
                 self._broken = detail
                 log.exception(detail, instance=probe.instance_id, check=probe.check)
             return ProbeResult(outcome="unknown", detail=detail)
+
+
+def _failures(health: Health, check: str) -> int:
+    return next((one.failed_in_a_row for one in health.checks if one.check == check), 0)
 
 
 def _find(checks: Iterable[CheckHealth], name: str) -> CheckHealth:

@@ -39,6 +39,7 @@ class Operations:
         self.policy = policy
         self._secrets = secrets
         self.closed_because = ""
+        self.on_refused: Callable[[str, str], None] = lambda app_id, reason: None
 
     async def create(self, app: App, caller: str, *, overrides: Sequence[Override] = ()) -> Deployment:
         """Raises Conflict where the app exists, InvalidDocument where its routes belong to another."""
@@ -211,15 +212,19 @@ class Operations:
     def _running(self, app_id: str, *, force: bool) -> Deployment | None:
         running = self._state.running.get(app_id)
         if running is not None and not force:
-            raise Conflict(
+            locked = Conflict(
                 "App is locked by one or more deployments. Override with the option '?force=true'. "
                 "View details at '/v2/deployments/<DEPLOYMENT_ID>'.",
                 deployments=[running.id],
             )
+            self.on_refused(app_id, str(locked))
+            raise locked
         return running
 
     def check_routes(self, app: App) -> None:
         """Raises InvalidDocument where routes or service of the app belong to another."""
+        if app.service_name is None:
+            return
         state = self._state
         made_from = {(one.app_id, one.version_id) for one in state.instances.values() if one.live}
         leaving = [state.versions[name][version].app for name, version in made_from if name != app.id]
@@ -269,7 +274,11 @@ class Operations:
         also: Sequence[Record] = (),
     ) -> Deployment:
         if wanted is not None:
-            wanted = self.admitted(wanted, overrides)
+            try:
+                wanted = self.admitted(wanted, overrides)
+            except InvalidDocument as refused:
+                self.on_refused(wanted.app.id, str(refused))
+                raise
         cause = admission.with_overrides(f"{kind} asked for by {caller}", wanted)
         change = decide.change(
             current,

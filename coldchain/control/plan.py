@@ -27,7 +27,6 @@ from coldchain.decisions.version import end
 from coldchain.decisions.view import View
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
-from coldchain.model.app import App
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance, Transition
 from coldchain.model.version import AppRecord
@@ -83,15 +82,10 @@ class Plan:
     def _put(self, record: Record) -> None:
         self.put[keys.key_of(record)] = record
 
-    def instances(self) -> dict[str, Instance]:
-        """All instances as they will be."""
-        changed = {one.id: one for one in self.put.values() if isinstance(one, Instance)}
-        gone = {one.id for one in self.remove if isinstance(one, Instance)}
-        return {name: one for name, one in (self._state.instances | changed).items() if name not in gone}
-
-    def app_of(self, instance: Instance) -> App:
-        """The definition an instance was made from."""
-        return self._state.app_of(instance)
+    def changes(self) -> dict[str, Instance | None]:
+        """The instances that will not be as they are, as they will be; None: gone."""
+        gone: dict[str, Instance | None] = {one.id: None for one in self.remove if isinstance(one, Instance)}
+        return {one.id: one for one in self.put.values() if isinstance(one, Instance)} | gone
 
     def _instance(self, name: str) -> Instance:
         instance = self._state.instances[name]

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -12,6 +12,7 @@ import structlog
 
 from coldchain.control.effects import Effects
 from coldchain.control.health import HealthWatcher
+from coldchain.control.holdings import Holdings
 from coldchain.control.plan import Plan
 from coldchain.control.rotation import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Publisher
 from coldchain.control.state import State
@@ -19,7 +20,7 @@ from coldchain.control.tasks import TaskWatcher
 from coldchain.decisions.acceptance import Observed
 from coldchain.decisions.actions import Action, ForgetTask, KillTask, LaunchTask, PrepareImage
 from coldchain.decisions.brake import Brake, judge, release
-from coldchain.decisions.placement import Refused, Waiting, place
+from coldchain.decisions.placement import Refused, Waiting, place_beside
 from coldchain.decisions.reconcile import reconcile
 from coldchain.decisions.view import Seen, View
 from coldchain.model.errors import ColdchainError, Rejected
@@ -64,6 +65,7 @@ class Reconciler:
         self._tasks = tasks
         self._health = health
         self._effects = Effects(clock)
+        self._holdings = Holdings(state)
         self._dirty: set[str] = set()
         self._wake = asyncio.Event()
         self._swept_at = 0.0
@@ -297,14 +299,15 @@ class Reconciler:
         self.placed_at = self._clock.now()
         if not plan.waiting:
             return
-        instances = plan.instances()
+        changes, state = plan.changes(), self._state
         waiting = [
-            Waiting(instance=instances[name], app=version.app, instead_of=instead_of)
+            Waiting(instance=instance, app=version.app, instead_of=instead_of)
             for name, instead_of in plan.waiting.items()
-            if (version := self._state.wanted(instances[name].app_id)) is not None
+            if (instance := changes.get(name) or state.instances[name])
+            and (version := state.wanted(instance.app_id)) is not None
         ]
-        held = [(one, plan.app_of(one)) for one in instances.values() if one.agent is not None]
-        placed, refused = place(waiting, self._tasks.offers, held)
+        of_app = {one.app.id: _on_agents(state.instances_of.get(one.app.id, {}), changes) for one in waiting}
+        placed, refused = place_beside(waiting, self._tasks.offers, self._holdings.with_changes(changes), of_app)
         for one in placed:
             plan.place(one)
         self.refused.update({one.instance_id: one for one in refused})
@@ -392,7 +395,7 @@ class Reconciler:
         """The engine was listed: for the first time, and all can be decided on; or again, which shows who is lost."""
         if first:
             self.mark_all()
-        self._effects.forget(self._is_gone)
+        self._effects.forget(self._is_gone, self._tasks.listed_at)
         if not self._state.in_doubt and self._publisher().in_step():
             self._clear_orphans()
 
@@ -420,3 +423,9 @@ class Reconciler:
 
 def _unhealthy(view: View) -> frozenset[str]:
     return frozenset(name for name, seen in view.seen.items() if seen.verdict.standing == "unhealthy")
+
+
+def _on_agents(known: Mapping[str, Instance], changes: Mapping[str, Instance | None]) -> list[Instance]:
+    """The live instances of one app that have a place, as a pass leaves them."""
+    after = [changes.get(name, one) for name, one in known.items()]
+    return [one for one in after if one is not None and one.live and one.agent is not None]

@@ -13,8 +13,8 @@ DECISIONS_KEPT = 200
 """Of each app."""
 INSTANCES_KEPT = 10_000
 """Of each app, over all its decisions: those on a large app are kept for a shorter time. A few MiB."""
-ALL_INSTANCES_KEPT = 50_000
-"""Of all apps together: a rollout of hundreds of apps at once must not cost hundreds of MiB."""
+ALL_INSTANCES_KEPT = 25_000
+"""Of all apps together, 10 MiB: a rollout of hundreds of apps at once must not cost hundreds."""
 APPS_KEPT = 500
 """Those on which something was decided last."""
 

@@ -77,6 +77,8 @@ class Secrets:
 
     def filled(self, app: App) -> tuple[App, tuple[str, ...]]:
         """The app with the values in its environment, for a start and nothing else; and the values. Raises Rejected."""
+        if not app.secret_env:
+            return app, ()
         values: dict[str, str] = {}
         for variable, key in app.secret_env.items():
             secret = self._state.secrets.get(app.secrets[key].source)

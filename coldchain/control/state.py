@@ -59,6 +59,7 @@ class State:
         self.running: dict[str, Deployment] = {}
         self.instances: dict[str, Instance] = {}
         self.instances_of: dict[str, dict[str, Instance]] = {}
+        self.instances_on: dict[str, dict[str, Instance]] = {}
         self.failures: dict[str, TaskFailure] = {}
         self.backoffs: dict[str, Backoff] = {}
         self.gateways: dict[str, KnownGateway] = {}
@@ -148,6 +149,8 @@ class State:
             case Instance():
                 self.instances[record.id] = record
                 self.instances_of.setdefault(record.app_id, {})[record.id] = record
+                if record.agent is not None:  # it stays on the agent on which it was placed
+                    self.instances_on.setdefault(record.agent, {})[record.id] = record
             case TaskFailure():
                 self.failures[record.app_id] = record
             case Backoff():
@@ -180,6 +183,10 @@ class State:
                 del self.instances_of[record.app_id][record.id]
                 if not self.instances_of[record.app_id]:
                     del self.instances_of[record.app_id]
+                if record.agent is not None:
+                    del self.instances_on[record.agent][record.id]
+                    if not self.instances_on[record.agent]:
+                        del self.instances_on[record.agent]
             case TaskFailure():
                 del self.failures[record.app_id]
             case Backoff():
@@ -201,6 +208,10 @@ class State:
     def wanted_apps(self) -> list[App]:
         """The definitions aimed at, of all apps."""
         return [self.versions[app_id][record.version_id].app for app_id, record in self.apps.items()]
+
+    def version_of(self, app_id: str, version_id: str) -> Version | None:
+        """An app's version, None where it is not on record (any more)."""
+        return self.versions.get(app_id, {}).get(version_id)
 
     def app_of(self, instance: Instance) -> App:
         """The definition an instance was made from."""

@@ -25,7 +25,8 @@ log = structlog.get_logger(__name__)
 class TaskWatcher:
     """`known` is False until the first full listing. While the engine does not answer everything stays as it was
     last seen: unknown is not gone. `changed(app ids)` is called for what changed, `on_listed(first)` after each full
-    listing. `listed_at`: when the last one began, on the monotonic clock."""
+    listing, `on_engine(trouble, first)` when the engine does not answer any more, and without trouble when it does
+    again, or for the first time. `listed_at`: when the last listing began, on the monotonic clock."""
 
     def __init__(self, engine: Engine, clock: Clock, changed: Callable[[Collection[str]], None]) -> None:
         self._engine = engine
@@ -35,6 +36,7 @@ class TaskWatcher:
         self._listing = asyncio.Lock()
         self.on_update: Callable[[TaskStatus], None] = lambda status: None
         self.on_listed: Callable[[bool], None] = lambda first: None
+        self.on_engine: Callable[[str, bool], None] = lambda trouble, first: None
         self.without_secrets: Callable[[TaskStatus], TaskStatus] = lambda status: status
         self.known = False
         self.listed_at = 0.0
@@ -74,6 +76,7 @@ class TaskWatcher:
     def _troubled(self, error: ColdchainError) -> None:
         if not self.trouble:
             log.warning("engine does not answer", engine=self._engine.target, error=str(error))
+            self.on_engine(str(error), not self.known)
         self.trouble = str(error)
 
     async def list_now(self) -> None:
@@ -106,7 +109,9 @@ class TaskWatcher:
         self._updated_at = {task_id: at for task_id, at in self._updated_at.items() if at >= began}
         if self.trouble:
             log.info("engine answers again", engine=self._engine.target)
+        if self.trouble or first:
             self.trouble = ""
+            self.on_engine("", first)
         for status in unheard if not first else ():
             self.on_update(status)
         self._changed(touched)

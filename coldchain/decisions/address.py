@@ -4,6 +4,9 @@ import ipaddress
 from collections.abc import Collection
 from itertools import chain
 
+from coldchain.model.errors import Rejected
+from coldchain.model.task import TaskSpec
+
 
 def next_address(subnet: str, taken: Collection[str], last: str | None) -> str | None:
     """The first free address after `last`, round the subnet; None when it is full.
@@ -45,3 +48,24 @@ def next_ports(
             return None
         given.append(number)
     return tuple(given)
+
+
+def task_ports(spec: TaskSpec) -> tuple[int, ...]:
+    """Where the task listens, in the app's order. Raises Rejected for a port that nobody has chosen."""
+    if spec.app.network.mode == "host" or spec.app.container is None:
+        return spec.host_ports
+    ports = []
+    for index, mapping in enumerate(spec.app.container.port_mappings):
+        port = mapping.container_port or published_port(spec, index)
+        if not port:
+            raise Rejected(
+                f"port {index} of {spec.app_id} has neither a container port nor a host port",
+                todo="Give `containerPort`",
+            )
+        ports.append(port)
+    return tuple(ports)
+
+
+def published_port(spec: TaskSpec, index: int) -> int:
+    """On which port of its agent one of its ports is published; 0 for none."""
+    return spec.host_ports[index] if index < len(spec.host_ports) else 0

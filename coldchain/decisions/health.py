@@ -47,6 +47,10 @@ class Verdict(Noun, frozen=True, kw_only=True):
     detail: str = ""
 
 
+WELL = Verdict(standing="healthy")
+"""Of all instances without checks."""
+
+
 def questions(app: App, instance: Instance) -> tuple[Probe, ...]:
     """All probes of an instance that has an address; empty while it has none."""
     if instance.address is None:
@@ -155,6 +159,8 @@ def observe(app: App, health: Health, check: str, result: ProbeResult, now: floa
 def verdict(app: App, health: Health | None) -> Verdict:
     """What the answers mean. An app without checks is healthy once it runs; without answers nothing is known."""
     if health is None:
+        if not app.readiness_checks and not app.health_checks:
+            return WELL
         ready, unknown = not app.readiness_checks, bool(app.health_checks)
         words = "" if ready and not unknown else NO_ANSWER
         return Verdict(standing="unknown" if unknown else "healthy", ready=ready, detail=words)

@@ -3,6 +3,7 @@
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -118,29 +119,61 @@ class Refused(Noun, frozen=True, kw_only=True):
         return f" ({short.wanted:.10g} {UNITS[reason]} wanted, at most {short.free:.10g} of {short.whole:.10g} free)"
 
 
+class Held(Noun, frozen=True, kw_only=True):
+    """What instances have of an agent, together. `last_address`, `last_port`: those given last."""
+
+    cpus: float = 0.0
+    mem: float = 0.0
+    disk: float = 0.0
+    addresses: frozenset[str] = frozenset()
+    ports: frozenset[int] = frozenset()
+    last_address: str | None = None
+    last_port: int = 0
+
+
+NOTHING = Held()
+
+
+def held_by(instances: Iterable[tuple[Instance, App]]) -> Held:
+    """What these have, which are all of one agent; each with its app. A stopped one on record holds no resources but
+    still its address and ports, because a stale gateway may know them."""
+    ordered = sorted(instances, key=lambda pair: (pair[0].created_at, pair[0].id))
+    live = [app for instance, app in ordered if instance.live]
+    addresses = [one.address for one, _ in ordered if one.address is not None]
+    ports = [[port for port in one.host_ports if port] for one, _ in ordered]
+    return Held(
+        cpus=sum(app.cpus for app in live),
+        mem=sum(app.mem for app in live),
+        disk=sum(app.disk for app in live),
+        addresses=frozenset(addresses),
+        ports=frozenset(chain(*ports)),
+        last_address=addresses[-1] if addresses else None,
+        last_port=next((max(some) for some in reversed(ports) if some), 0),
+    )
+
+
 class _Free:
     """What is left of an offer while instances are taken out of it."""
 
-    def __init__(self, offer: Offer, held: Iterable[tuple[Instance, App]]) -> None:
+    def __init__(self, offer: Offer, held: Held) -> None:
         self.offer = offer
-        self.cpus, self.mem, self.disk = offer.cpus, offer.mem, offer.disk
-        self.addresses: set[str] = set()
-        self.ports: set[int] = set()
-        self.last_address: str | None = None
-        self.last_port = 0
-        for instance, app in sorted(held, key=lambda pair: pair[0].created_at):
-            self.take(instance.address, instance.host_ports, app if instance.live else None)
+        self.cpus, self.mem, self.disk = offer.cpus - held.cpus, offer.mem - held.mem, offer.disk - held.disk
+        self.addresses: set[str] | frozenset[str] = held.addresses
+        self.ports: set[int] | frozenset[int] = held.ports
+        self.last_address = held.last_address
+        self.last_port = held.last_port
 
-    def take(self, address: str | None, host_ports: Sequence[int], app: App | None) -> None:
+    def take(self, address: str | None, host_ports: Sequence[int], app: App) -> None:
+        if isinstance(self.addresses, frozenset) or isinstance(self.ports, frozenset):
+            self.addresses, self.ports = set(self.addresses), set(self.ports)  # few agents are taken from in a pass
         if address is not None:
             self.addresses.add(address)
             self.last_address = address
         self.ports.update(port for port in host_ports if port)
         self.last_port = max((*host_ports, 0)) or self.last_port
-        if app is not None:
-            self.cpus -= app.cpus
-            self.mem -= app.mem
-            self.disk -= app.disk
+        self.cpus -= app.cpus
+        self.mem -= app.mem
+        self.disk -= app.disk
 
     def shortages(self, app: App) -> dict[str, Shortage]:
         """What of its resources is not enough for one more instance of the app."""
@@ -271,22 +304,32 @@ class _Agents:
 def place(
     waiting: Iterable[Waiting], offers: Sequence[Offer], held: Iterable[tuple[Instance, App]]
 ) -> tuple[list[Placed], list[Refused]]:
-    """Place the waiting instances, oldest first, within their constraints, away from other instances of their app, and
-    where the most memory is left.
-
-    `held` are all instances that are on an agent, with their app; a stopped one on record holds no resources but
-    still its address and ports, because a stale gateway may know them.
-    """
-    queue = sorted(waiting, key=lambda one: (one.instance.created_at, one.instance.id))
+    """As `place_beside`, where `held` are all instances that are on an agent, with their app."""
+    waiting = list(waiting)
     on_agent: dict[str | None, list[tuple[Instance, App]]] = {}
-    of_app: dict[str, list[Instance]] = {one.app.id: [] for one in queue}
+    of_app: dict[str, list[Instance]] = {one.app.id: [] for one in waiting}
     for instance, app in held:
         on_agent.setdefault(instance.agent, []).append((instance, app))
         if instance.live and instance.app_id in of_app:
             of_app[instance.app_id].append(instance)
+    return place_beside(waiting, offers, {agent or "": held_by(some) for agent, some in on_agent.items()}, of_app)
+
+
+def place_beside(
+    waiting: Iterable[Waiting],
+    offers: Sequence[Offer],
+    held: Mapping[str, Held],
+    of_app: Mapping[str, Sequence[Instance]],
+) -> tuple[list[Placed], list[Refused]]:
+    """Place the waiting instances, oldest first, within their constraints, away from other instances of their app, and
+    where the most memory is left.
+
+    `held`: what of each agent is taken, by its name; `of_app`: the live instances on agents of the apps that wait.
+    """
+    queue = sorted(waiting, key=lambda one: (one.instance.created_at, one.instance.id))
     targets: dict[str, list[_Free]] = {one.instance.target: [] for one in queue}
     for offer in offers:
-        targets.setdefault(offer.target, []).append(_Free(offer, on_agent.get(offer.agent, ())))
+        targets.setdefault(offer.target, []).append(_Free(offer, held.get(offer.agent, NOTHING)))
     agents = {target: _Agents(free) for target, free in targets.items()}
     known: dict[tuple[str, ...], _Copies] = {}
     placed: list[Placed] = []
@@ -294,7 +337,7 @@ def place(
     for one in queue:
         key = (one.app.id, one.instance.version_id, one.instance.target, *one.instead_of)
         if key not in known:
-            known[key] = _Copies(one, of_app[one.app.id])
+            known[key] = _Copies(one, of_app.get(one.app.id, ()))
         copies = known[key]
         found = None if copies.refused else agents[one.instance.target].place(one, copies)
         if found is not None:

@@ -6,6 +6,7 @@ Everything here is a pure function of nouns and returns plain objects, ready for
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from statistics import mean, median
 from typing import Any
 
@@ -120,12 +121,18 @@ def app_answer(
 def definition_answer(app: App) -> dict[str, Any]:
     """The definition without Coldchain's own fields where they have their defaults: clients that were written for
     Marathon may refuse fields that it has not."""
-    usual = encode_app(App(id=app.id, deadline_seconds=usual_deadline_seconds(app)))
+    usual = _usual() | {"deadlineSeconds": usual_deadline_seconds(app)}
     return {
         name: member
         for name, member in encode_app(app).items()
         if name not in OWN_FIELDS or name not in usual or member != usual[name]
     }
+
+
+@cache
+def _usual() -> dict[str, Any]:
+    """A definition of defaults."""
+    return encode_app(App(id="/"))
 
 
 def version_answer(version: Version) -> dict[str, Any]:

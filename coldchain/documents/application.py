@@ -75,6 +75,13 @@ def encode_app(app: App) -> dict[str, Any]:
     return encoded
 
 
+def encode_check(check: HealthCheck) -> dict[str, Any]:
+    """One health check, as it stands in a definition."""
+    encoded = _without_nothing(to_builtins(check))
+    assert isinstance(encoded, dict)
+    return encoded
+
+
 def _without_nothing(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nothing(member) for name, member in value.items() if member is not None}

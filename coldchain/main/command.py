@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypedDict
 
@@ -14,6 +15,7 @@ import typer
 
 from coldchain.cli.application import application
 from coldchain.cli.options import Json
+from coldchain.engines.fake import AGENTS_MAX
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
 from coldchain.model.errors import ColdchainError
 
@@ -36,6 +38,22 @@ Credentials = Annotated[Path | None, typer.Option(help="Docker config.json with 
 Registry = Annotated[str, typer.Option(help="IP:PORT of the embedded registry, which speaks Consul's HTTP API.")]
 Dns = Annotated[str, typer.Option(help="IP:PORT of the embedded registry's DNS.")]
 Consul = Annotated[str | None, typer.Option(help="HOST:PORT of a Consul agent to use instead of the embedded one.")]
+
+
+class EngineKind(StrEnum):
+    """Where tasks run."""
+
+    LOCAL = "local"
+    FAKE = "fake"
+
+
+Engines = Annotated[
+    list[EngineKind] | None,
+    typer.Option("--engine", help="Where tasks run: here, or on fake agents that run nothing; may be repeated."),
+]
+FakeCount = Annotated[int, typer.Option("--fake-agents", min=1, max=AGENTS_MAX, help="How many agents are fake.")]
+FakeCpus = Annotated[float, typer.Option("--fake-cpus", min=0.01, help="cpus of each fake agent.")]
+FakeMem = Annotated[float, typer.Option("--fake-mem", min=1, help="Memory of each fake agent, in MiB.")]
 
 Cgroups = Annotated[
     str, typer.Option("--cgroup-parent", envvar="COLDCHAIN_CGROUP_PARENT", help="Where cgroups of processes are made.")
@@ -89,6 +107,10 @@ def up(
     registry: Registry = "127.0.0.1:8500",
     dns: Dns = "127.0.0.1:8600",
     consul: Consul = None,
+    engine: Engines = None,
+    fake_agents: FakeCount = 200,
+    fake_cpus: FakeCpus = 64.0,
+    fake_mem: FakeMem = 262144.0,
 ) -> None:
     """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
     from coldchain.main.log import open_log
@@ -116,6 +138,10 @@ def up(
         registry=registry,
         dns=dns,
         consul=consul,
+        local=engine is None or "local" in engine,
+        fake_agents=fake_agents if engine and "fake" in engine else 0,
+        fake_cpus=fake_cpus,
+        fake_mem=fake_mem,
         agent=agent or socket.gethostname(),
     )
     open_log()

@@ -32,4 +32,5 @@ async def take_down(platform: Platform, serving: asyncio.Task[None]) -> None:
     serving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await serving
-    await platform.nginx.stop()
+    if platform.gateway is not None:
+        await platform.gateway.process.stop()

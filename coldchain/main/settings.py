@@ -93,6 +93,19 @@ class PlatformSettings:
     dns: str = "127.0.0.1:8600"
     """Where the embedded registry answers the DNS, over UDP and TCP; Consul's port."""
 
+    local: bool = True
+    """Whether this machine runs tasks, in Docker and as processes; without it there is no gateway either."""
+
+    fake_agents: int = 0
+    """How many agents are offered that run nothing, to try the platform out. They are the target `cluster` where this
+    machine runs no tasks, else `fake`."""
+
+    fake_cpus: float = 64.0
+    """cpus of each fake agent."""
+
+    fake_mem: float = 262144.0
+    """Memory of each fake agent, in MiB."""
+
     consul: str | None = None
     """Address of a Consul agent to use instead of the embedded registry, such as `10.0.0.5:8500`."""
 
@@ -149,6 +162,11 @@ class PlatformSettings:
             region=self.region,
             zone=self.zone,
         )
+
+    def check(self) -> None:
+        """Raises InvalidDocument for what is wrong of the settings of engines."""
+        self.docker_settings()
+        self.engine_settings()
 
     def process_settings(self) -> ProcessSettings:
         return ProcessSettings(

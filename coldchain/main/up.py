@@ -28,7 +28,8 @@ async def up(settings: PlatformSettings) -> int:
         server = ApiServer(platform.controller, settings.api_host, settings.api_port, offered)
         await _open(platform, server)
         serving = asyncio.create_task(platform.serve())
-        _say(f"API on http://{settings.api_host}:{settings.api_port}, gateway on {', '.join(settings.gateway)}")
+        entry = f"gateway on {', '.join(settings.gateway)}" if platform.gateway else "no gateway: all agents are fake"
+        _say(f"API on http://{settings.api_host}:{settings.api_port}, {entry}")
         try:
             if await _first(serving, left, down) is down:
                 _say("going down: draining and stopping every instance")
@@ -44,19 +45,22 @@ async def up(settings: PlatformSettings) -> int:
             serving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await serving
-    _say("stopped; apps and gateway serve on. `coldchain up` takes them over again, `coldchain down` stops them")
+    if settings.fake_agents:
+        _say("the tasks of fake agents ended with it")
+    if settings.local:
+        _say("stopped; apps and gateway serve on. `coldchain up` takes them over again, `coldchain down` stops them")
     return 0
 
 
 async def _open(platform: Platform, server: ApiServer) -> None:
     """Gateway and API, or none of both: whoever finds the API answering finds a whole platform."""
-    outcome = await platform.nginx.start_or_adopt()
+    outcome = await platform.gateway.process.start_or_adopt() if platform.gateway else "none"
     log.info("gateway", nginx=outcome)
     try:
         await server.start()
     except BaseException:
-        if outcome == "started":
-            await platform.nginx.stop()
+        if platform.gateway is not None and outcome == "started":
+            await platform.gateway.process.stop()
         raise
 
 

@@ -31,7 +31,7 @@ class ColdchainError(Exception):
             self.retry_seconds = retry_seconds
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.todo}" if self.todo else self.message
+        return f"{self.message.removesuffix('.')}. {self.todo}" if self.todo else self.message
 
 
 class InvalidDocument(ColdchainError):  # noqa: N818 -- the field's word

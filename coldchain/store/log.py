@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterable
 from coldchain.model.errors import Unavailable
 from coldchain.ports.store import Changed, Compacted
 
-KEPT_CHANGES = 10_000
-"""How many changes at least are kept: more than one pass of a large deployment writes between two turns of a watcher.
-Whoever falls further behind lists again, which is also cheaper for him."""
+KEPT_CHANGES = 1_000
+"""How many changes at least are kept, with what was written: a MiB or two. Whoever falls further behind, such as by one
+pass of a large deployment, lists again, which is also cheaper for him."""
 
 
 class ChangeLog:

@@ -32,7 +32,7 @@ def project_files(root: Path, *suffixes: str) -> Iterator[Path]:
         if path.is_dir():
             if path.name not in _SKIPPED and (not path.name.startswith(".") or path.name == ".ci"):
                 yield from project_files(path, *suffixes)
-        elif path.suffix not in _BINARY and (not suffixes or path.suffix in suffixes):
+        elif path.name != ".git" and path.suffix not in _BINARY and (not suffixes or path.suffix in suffixes):
             yield path
 
 

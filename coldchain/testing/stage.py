@@ -30,7 +30,8 @@ class StepFailed(ColdchainError):  # noqa: N818
 class Stage:
     """One platform. `start` and `kill` may follow each other, as often as the scenario likes.
 
-    `options` are those of `coldchain up`; `prefix` is a command to run it by.
+    `options` are those of `coldchain up` and `down`, `up_options` those of `up` alone; `prefix` is a command to run it
+    by.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Stage:
             "--registry": f"127.0.0.1:{registry_port}",
             "--dns": f"127.0.0.1:{dns_port}",
         }
+        self.up_options = ["--cpu-factor=4"]
         self.prefix: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -67,7 +69,7 @@ class Stage:
     async def start(self) -> None:
         """Start the controller and wait until its API answers."""
         with self.log.open("ab") as log:
-            command = [*self.prefix, *self._command("up"), "--cpu-factor=4"]
+            command = [*self.prefix, *self._command("up"), *self.up_options]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         limit = time.monotonic() + START_SECONDS
         while True:

@@ -38,6 +38,7 @@ class Terminal:
         environment = {
             "PATH": programs,
             "HOME": str(folder),
+            "XDG_RUNTIME_DIR": str(folder),  # fish would make itself one in /tmp
             "TERM": "xterm",
             "COLDCHAIN_URL": url,
             "LC_ALL": "C.UTF-8",

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Literal
 
+import aiohttp
 import pytest
 
 from coldchain.model.app import Volume
@@ -83,10 +84,13 @@ async def test_a_symbolic_link_is_not_followed_to_a_folder_of_the_machine(bench:
 
 
 async def test_a_named_volume_that_is_a_folder_in_disguise_is_rejected(bench: Bench, docker_daemon: Path) -> None:
-    made = ("docker", "-H", f"unix://{docker_daemon}", "volume", "create", "disguised")
-    options = ("-o", "type=none", "-o", "o=bind", "-o", "device=/etc")
-    process = await asyncio.create_subprocess_exec(*made, *options, stdout=asyncio.subprocess.DEVNULL)
-    assert await process.wait() == 0
+    disguised = {"Name": "disguised", "DriverOpts": {"type": "none", "o": "bind", "device": "/etc"}}
+    connector = aiohttp.UnixConnector(str(docker_daemon))
+    async with (
+        aiohttp.ClientSession("http://docker", connector=connector) as docker,
+        docker.post("/volumes/create", json=disguised) as made,
+    ):
+        assert made.status == 201
     runner = bench.runner()
     with pytest.raises(Rejected, match="volume disguised is /etc in disguise"):
         await runner.launch(bench.spec(("volume", "disguised:/x")))

@@ -4,7 +4,6 @@ import contextlib
 import os
 import pty
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -309,7 +308,6 @@ def test_a_port_in_use_is_said_before_anything_starts() -> None:
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.skipif(shutil.which("slirp4netns") is None, reason="bin/check-fresh installs slirp4netns")
 def test_with_a_way_out_it_reaches_what_the_machine_reaches(untouched: None) -> None:
     address = "198.51.100.1"
     asks = "import socket, sys; print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 10).recv(9))"

@@ -90,7 +90,7 @@ def test_a_new_version_that_answers_with_errors_is_stopped_and_rolled_back(seed:
         assert "requests failed of the new version, 0.00% of " in ended.reason
         await rolled_back(platform, ended)
         assert platform.engine.created["/shop"] == 6
-        assert "deployment_failed" in {event.type for event in platform.controller.events._events}
+        assert "deployment_failed" in {event.type for event in platform.controller.events.kept()}
 
     run(program, seed, gateways=gateways)
 

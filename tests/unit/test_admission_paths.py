@@ -14,6 +14,7 @@ from coldchain.control.operations import Operations
 from coldchain.decisions.admission import FIXED, RULES, Policy
 from coldchain.decisions.version import change
 from coldchain.documents.application import decode_app
+from coldchain.documents.event_text import event_body
 from coldchain.model.app import App
 from coldchain.model.deployment import Holder
 from coldchain.model.version import Version
@@ -240,10 +241,9 @@ async def test_an_override_lets_it_in_and_is_on_record_everywhere(entrance: Entr
     assert any(f"the rule {rule} is overridden by local: ticket 4711" in warning for warning in shown["warnings"])
     _, version = await entrance.ask("GET", f"{address}/versions/{shown['version']}")
     assert version["overrides"] == shown["overrides"]
-    async for event in entrance.platform.controller.events.follow(0):
-        if event.type == "admission_overridden_event":
-            break
-    assert event.body["overrides"] == shown["overrides"]
+    kept = entrance.platform.controller.events.kept()
+    [told] = [event_body(event) for event in kept if event.type == "admission_overridden_event"]
+    assert told["overrides"] == shown["overrides"]
     status, said = await entrance.ask("PATCH", address, {"instances": 2})
     assert status == 200, "scaling keeps the override"
     status, said = await entrance.ask("PATCH", f"{address}?force=true", {"labels": {"a": "b"}})

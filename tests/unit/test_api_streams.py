@@ -70,7 +70,7 @@ async def test_an_instance_that_fits_no_agent_is_an_event_once(platform: ServedP
 async def test_events_are_chosen_by_type_and_resumed_by_id(platform: ServedPlatform) -> None:
     chosen = "/v2/events?event_type=deployment_info&event_type=deployment_success"
     first = platform.controller.events.emit
-    first("before", "test", {})
+    first("before", "test", {"eventType": "before"})
     async with ClientSession(platform.url) as session:
         await platform.deployed(session, APP)
         start = {"Last-Event-ID": str(1 << 32)}
@@ -90,6 +90,138 @@ async def test_what_was_missed_is_marked_whatever_was_chosen(platform: ServedPla
         assert json.loads(missed["data"])["after"] == 7
 
 
+async def test_a_browser_that_has_only_the_address_resumes_by_the_query(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        async with session.get(f"/v2/events?lastEventId={(1 << 32)}", headers=STREAM) as answer:
+            assert (await next_event(answer))["event"] == "scheduler_registered_event"
+        async with session.get("/v2/events?lastEventId=x", headers=STREAM) as answer:
+            assert answer.status == 400
+
+
+async def test_who_comes_and_who_goes_is_an_event(platform: ServedPlatform) -> None:
+    chosen = "/v2/events?event_type=event_stream_attached&event_type=event_stream_detached"
+    async with ClientSession(platform.url) as session, session.get(chosen, headers=STREAM) as answer:
+        own = await next_event(answer)
+        async with ClientSession(platform.url) as other, other.get("/v2/events", headers=STREAM):
+            attached = await next_event(answer)
+        detached = await next_event(answer)
+    kinds = [event["event"] for event in (own, attached, detached)]
+    assert kinds == ["event_stream_attached", "event_stream_attached", "event_stream_detached"]
+    assert {json.loads(event["data"])["remoteAddress"] for event in (own, attached, detached)} == {"127.0.0.1"}
+
+
+async def test_who_goes_back_to_a_version_changes_an_app(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        created = await platform.deployed(session, APP)
+        chosen = "/v2/events?event_type=api_post_event"
+        async with session.get(chosen, headers=STREAM) as answer:
+            async with session.put("/v2/apps/x", json={"version": created["version"]}):
+                pass
+            body = json.loads((await next_event(answer))["data"])
+    assert (body["uri"], body["clientIp"], body["appDefinition"]["id"]) == ("/v2/apps/x", "127.0.0.1", "/x")
+
+
+async def test_types_that_marathon_has_not_come_to_those_who_ask_for_them(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        plain = await session.get("/v2/events", headers=STREAM)
+        whole = await session.get("/v2/events?embed=coldchain", headers=STREAM)
+        named = await session.get("/v2/events?event_type=deployment_paused", headers=STREAM)
+        for kind in ("deployment_paused", "deployment_success"):
+            platform.controller.events.emit(kind, "test", {"eventType": kind})
+        assert (await next_event(named))["event"] == "deployment_paused"
+        for answer, types in (
+            (plain, ["deployment_success"]),
+            (whole, ["deployment_paused", "deployment_success"]),
+        ):
+            seen = [await next_event(answer)]
+            while seen[-1]["event"] != "deployment_success":
+                seen.append(await next_event(answer))
+            assert [one["event"] for one in seen if one["event"].startswith("deployment")] == types
+            answer.close()
+        named.close()
+
+
+async def test_a_plan_has_the_groups_before_and_after_unless_it_is_to_be_light(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, APP | {"id": "/a/x"})
+        chosen = f"/v2/events?event_type=deployment_info&lastEventId={1 << 32}"
+        async with session.put("/v2/apps/a/x", json={"cpus": 0.5}) as answer:
+            await platform.ended(session, (await answer.json())["deploymentId"])
+        async with session.get(chosen, headers=STREAM) as answer:
+            created, changed = [json.loads((await next_event(answer))["data"])["plan"] for _ in range(2)]
+        async with session.get(chosen + "&plan-format=light", headers=STREAM) as answer:
+            light = json.loads((await next_event(answer))["data"])["plan"]
+        async with session.get("/v2/apps/a/x") as answer:
+            app = (await answer.json())["app"]
+    assert light.keys() == {"id", "version", "steps"}
+    assert {name: created[name] for name in light} == light
+    assert (created["original"]["apps"], created["original"]["groups"]) == ([], [])
+    [before], [after] = ([group["apps"] for group in changed[side]["groups"]] for side in ("original", "target"))
+    assert before == created["target"]["groups"][0]["apps"]
+    assert before[0]["cpus"] == 1.0
+    assert after[0] == {name: app[name] for name in after[0]}
+    assert after[0]["cpus"] == 0.5
+
+
+async def test_a_client_that_is_slow_misses_some_and_is_told_which(platform: ServedPlatform) -> None:
+    kind = "deployment_success"
+    reader, writer = await asyncio.open_connection("127.0.0.1", platform.port)
+    writer.write(b"GET /v2/events HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+    await reader.readuntil(b"event_stream_attached")
+    for _ in range(800):  # four times as much as is kept
+        platform.controller.events.emit(kind, "test", {"eventType": kind, "text": "x" * 40_000})
+        await asyncio.sleep(0)
+    platform.controller.events.emit("app_terminated_event", "test", {"eventType": "app_terminated_event"})
+    sequences: list[int] = []
+    missed: dict[str, int] = {}
+    async with asyncio.timeout(5):
+        while line := await reader.readline():
+            if line.startswith(b"id: "):
+                sequences.append(int(line[4:]))
+            elif line.startswith(b"event: app_terminated_event"):
+                break
+            elif line.startswith(b"data: ") and b"events_missed" in line:
+                missed = json.loads(line[6:])
+                assert missed["after"] == sequences[-2]
+                assert missed["before"] == sequences[-1] + 1
+    writer.close()
+    assert missed["before"] - missed["after"] > 1
+    assert sequences == sorted(set(sequences))
+    assert sequences[-1] == platform.controller.events.kept()[-1].sequence
+
+
+async def test_a_client_that_takes_nothing_is_let_go() -> None:
+    async with served_platform(ApiSettings(stalled_seconds=0.05)) as platform:
+        reader, writer = await asyncio.open_connection("127.0.0.1", platform.port)
+        writer.write(b"GET /v2/events HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+        await reader.readuntil(b"event_stream_attached")
+        writer.transport.pause_reading()
+        body = {"eventType": "deployment_success", "text": "x" * 4_000_000}
+        with platform.controller.events.follow() as follower:
+            seen: set[str] = set()
+            async with asyncio.timeout(5):
+                while "event_stream_detached" not in seen:
+                    platform.controller.events.emit("deployment_success", "test", body)
+                    await asyncio.sleep(0.001)
+                    seen |= {event.type for event in follower.take()}
+        writer.close()
+
+
+async def test_over_a_restart_of_the_controller_it_is_said_that_some_may_be_missed(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, APP)
+        last = platform.controller.events.kept()[-1].sequence
+        await platform.stop()
+        await platform.start()
+        async with session.get("/v2/events", headers=STREAM | {"Last-Event-ID": str(last)}) as answer:
+            missed, following = await next_event(answer), await next_event(answer)
+    first = platform.controller.events.kept()[0].sequence
+    assert missed["event"] == "events_missed"
+    body = json.loads(missed["data"])
+    assert (body["after"], body["before"], int(following["id"])) == (last, first, first)
+    assert first > last
+
+
 @pytest.mark.parametrize("given", ["x", "-1", "1.5", "9" * 40])
 async def test_an_id_that_is_none_is_refused(platform: ServedPlatform, given: str) -> None:
     headers = STREAM | {"Last-Event-ID": given}
@@ -98,7 +230,8 @@ async def test_an_id_that_is_none_is_refused(platform: ServedPlatform, given: st
 
 
 async def test_silence_is_filled_with_comments(platform: ServedPlatform) -> None:
-    async with ClientSession(platform.url) as session, session.get("/v2/events", headers=STREAM) as answer:
+    nothing = "/v2/events?event_type=none"
+    async with ClientSession(platform.url) as session, session.get(nothing, headers=STREAM) as answer:
         async with asyncio.timeout(5):
             assert (await answer.content.readline()).startswith(b":")
             assert await answer.content.readline() == b"\n"

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from coldchain.decisions.address import task_ports
 from coldchain.model.app import App, Container, Docker, Network, Parameter, PortDefinition, PortMapping
 from coldchain.model.errors import Rejected
 from coldchain.model.task import TaskSpec
 from coldchain.runners.docker import DockerSettings, unknown_parameters
-from coldchain.runners.docker.specification import container_document, container_name, task_ports
+from coldchain.runners.docker.specification import container_document, container_name
 
 
 def make_app(**changes: Any) -> App:

@@ -112,10 +112,32 @@ def test_what_is_gone_is_forgotten_and_what_runs_is_cancelled_at_the_end() -> No
     async def program(bench: Bench) -> None:
         bench.outcomes = ["hang"]
         await bench.ask_for(0.1)
-        bench.effects.forget(lambda name: True)
+        bench.effects.forget(lambda name: True, 0.0)
         assert bench.effects.unsettled("launch", "i", 0.0), "it still runs"
         await bench.effects.stop()
-        bench.effects.forget(lambda name: True)
+        bench.effects.forget(lambda name: True, 0.0)
         assert not bench.effects.unsettled("launch", "i", 0.0)
+
+    simulated(program)
+
+
+def test_what_went_well_is_forgotten_once_it_is_settled_and_may_be_asked_for_again() -> None:
+    async def program(bench: Bench) -> None:
+        def forgotten() -> bool:
+            bench.effects.forget(lambda name: False, bench.clock.monotonic())
+            return ("launch", "i") not in bench.effects._effects
+
+        bench.ask(hold_seconds=5.0)
+        assert not forgotten(), "it runs"
+        await bench.clock.sleep(0.1)
+        assert not forgotten(), "it must not be asked for again yet"
+        await bench.clock.sleep(5.0)
+        bench.effects.forget(lambda name: False, 0.0)
+        assert bench.effects.unsettled("launch", "i", 0.0), "nothing was looked at since"
+        assert forgotten()
+        bench.outcomes = [Unavailable("away")]
+        bench.ask()
+        await bench.clock.sleep(60.0)
+        assert not forgotten(), "its error is asked for"
 
     simulated(program)

@@ -1,5 +1,8 @@
 """A rollback without a version leads to the last one that is not known to have failed."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from coldchain.decisions.rollback import last_good
 from coldchain.model.app import App
 from coldchain.model.deployment import Deployment, DeploymentState
@@ -40,3 +43,21 @@ def test_what_nobody_remembers_may_be_good_and_the_same_configuration_is_none() 
     assert last_good(current, [version("7"), current], []) is None
     assert last_good(current, [version("8"), current], [deployment("8", "failed")]) is None
     assert last_good(current, [version("8"), current], [deployment("8", "running")]) == version("8")
+
+
+STATES: tuple[DeploymentState, ...] = ("succeeded", "failed", "cancelled", "superseded", "running")
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from(STATES)), max_size=10), st.integers(1, 6))
+def test_it_is_the_latest_other_one_that_came_up_or_was_never_tried(
+    tried: list[tuple[int, DeploymentState]], current: int
+) -> None:
+    versions = [version(str(number)) for number in range(1, 7)]
+    found = last_good(versions[current - 1], versions, [deployment(str(to), state) for to, state in tried])
+    usable = [
+        number
+        for number in range(1, 7)
+        if number != current
+        and ((number, "succeeded") in tried or all(state == "running" for to, state in tried if to == number))
+    ]
+    assert found == (versions[max(usable) - 1] if usable else None)

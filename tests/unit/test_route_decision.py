@@ -1,5 +1,8 @@
 """Rules by domain, and who has a place that two apps want."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from coldchain.decisions.route import conflicts, rules
 from coldchain.model.app import App, Container, Docker, PortMapping, Route
 
@@ -40,3 +43,45 @@ def test_a_service_name_is_held_by_instances_that_still_run() -> None:
     heir = app("/b", Route(domains=("x.test",), path="/"), service="a")
     assert [one.path for one in conflicts(heir, [], [former])] == ["/service"]
     assert conflicts(app("/b", Route(domains=("x.test",))), [], [former]) == []
+
+
+domains = st.lists(st.sampled_from(["x.test", "y.test", "*"]), min_size=1, max_size=2, unique=True).map(tuple)
+given_routes = st.lists(
+    st.builds(Route, domains=domains, path=st.sampled_from(["/", "/a", "/a/b", "/ab"]), port_index=st.integers(0, 2)),
+    max_size=3,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["/a", "/b", "/c"]), given_routes))
+def test_each_place_leads_to_the_first_app_that_has_it_and_longer_paths_come_first(
+    apps: dict[str, list[Route]],
+) -> None:
+    made = [app(name, *routes) for name, routes in apps.items()]
+    found = rules(made)
+    assert found == rules(made[::-1])
+    for domain, given_rules in found.items():
+        lengths = [len(rule.path) for rule in given_rules]
+        assert lengths == sorted(lengths, reverse=True)
+        for rule in given_rules:
+            holders = [name for name, routes in sorted(apps.items()) if wants(routes, domain, rule.path)]
+            assert rule.service.partition(".")[0] == holders[0].strip("/")
+    wanted = {
+        (domain, route.path)
+        for routes in apps.values()
+        for route in routes
+        if route.port_index < 2
+        for domain in route.domains
+    }
+    assert {(domain, rule.path) for domain, given_rules in found.items() for rule in given_rules} == wanted
+
+
+def wants(routes: list[Route], domain: str, path: str) -> bool:
+    return any(domain in route.domains and route.path == path and route.port_index < 2 for route in routes)
+
+
+@given(given_routes, given_routes)
+def test_two_apps_without_conflicts_share_no_place(first: list[Route], second: list[Route]) -> None:
+    one, other = app("/a", *first), app("/b", *second)
+    places = [{(domain, route.path) for route in each for domain in route.domains} for each in (first, second)]
+    assert bool(conflicts(one, [other])) == bool(places[0] & places[1])
+    assert bool(conflicts(one, [other])) == bool(conflicts(other, [one]))

@@ -82,10 +82,7 @@ async def shown(platform: ServedPlatform, session: ClientSession) -> str:
     wanted = {name: body[name] for name in ("env", "secrets", "container", "id")}
     async with session.post("/v1/apps/app/preview", json=wanted) as answer:
         texts.append(await answer.text())
-    async for event in platform.controller.events.follow(0):
-        texts.append(str(event))
-        if event.sequence == platform.controller.events._sequence:
-            break
+    texts += [event.text.decode() for event in platform.controller.events.kept()]
     return "\n".join(texts)
 
 

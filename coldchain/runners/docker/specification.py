@@ -5,6 +5,7 @@ import math
 import re
 from typing import Any
 
+from coldchain.decisions.address import published_port, task_ports
 from coldchain.model.app import Container, Network
 from coldchain.model.errors import InvalidDocument, Rejected
 from coldchain.model.task import TaskSpec
@@ -49,22 +50,6 @@ def network_name(network: Network, settings: DockerSettings) -> str:
     if network.name in NETWORKS_BY_MODE or not NETWORK_NAME.fullmatch(network.name):
         raise Rejected(f"{network.name!r} is not the name of a container network", todo="Name one in `networks`")
     return network.name
-
-
-def task_ports(spec: TaskSpec) -> tuple[int, ...]:
-    """Where the task listens, in the app's order. Raises Rejected for a port that nobody has chosen."""
-    if spec.app.network.mode == "host" or spec.app.container is None:
-        return spec.host_ports
-    ports = []
-    for index, mapping in enumerate(spec.app.container.port_mappings):
-        port = mapping.container_port or _host_port(spec, index)
-        if not port:
-            raise Rejected(
-                f"port {index} of {spec.app_id} has neither a container port nor a host port",
-                todo="Give `containerPort`",
-            )
-        ports.append(port)
-    return tuple(ports)
 
 
 def container_document(spec: TaskSpec, controller_id: str, settings: DockerSettings) -> dict[str, Any]:
@@ -135,7 +120,7 @@ def _published(
         for protocol in mapping.protocol.split(","):
             key = f"{ports[index]}/{protocol}"
             exposed[key] = {}
-            if host_port := _host_port(spec, index):
+            if host_port := published_port(spec, index):
                 bindings.setdefault(key, []).append({"HostIp": publish_address, "HostPort": str(host_port)})
     return exposed, bindings
 
@@ -153,7 +138,3 @@ def _labels(spec: TaskSpec, controller_id: str, ports: tuple[int, ...], settings
     }
     address = settings.host_address if spec.app.network.mode == "host" else spec.address
     return labels | ({ADDRESS: address} if address else {})
-
-
-def _host_port(spec: TaskSpec, index: int) -> int:
-    return spec.host_ports[index] if index < len(spec.host_ports) else 0

@@ -439,10 +439,12 @@ class Checkers:
         self._failures.clear()
         self._bad_at.clear()
         last: int | None = None
-        async for event in controller.events.follow(after=0):
-            if last is not None and event.sequence != last + 1:
-                self.violated("I20", f"event {event.sequence} came after {last}")
-            last = event.sequence
+        with controller.events.follow(after=0) as follower:
+            while await follower.wait():
+                for event in follower.take():
+                    if last is not None and event.sequence != last + 1:
+                        self.violated("I20", f"event {event.sequence} came after {last}")
+                    last = event.sequence
 
 
 def _places(task: FakeTask) -> Iterable[object]:
