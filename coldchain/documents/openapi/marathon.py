@@ -2,6 +2,7 @@
 
 from coldchain.documents.answers import EMBEDS
 from coldchain.documents.answers import OWN as OWN_EMBED
+from coldchain.documents.events import MARATHONS
 from coldchain.documents.openapi.operation import (
     EVENTS,
     FORCE,
@@ -28,6 +29,7 @@ _APPS_EMBED = embed(
     "What is shown beside the definitions; counts and deployments always are.",
     [*(f"apps.{name}" for name in (*EMBEDS, "failures")), OWN_EMBED],
 )
+_EVENT_TYPES = {"type": "array", "items": {"type": "string", "examples": sorted(MARATHONS)}}
 _KILL = (
     flag("scale", "Lower the app's number by these tasks instead of replacing them."),
     flag("wipe", "What the tasks keep on their agents may go; not together with scale."),
@@ -267,7 +269,10 @@ MARATHON: tuple[Operation, ...] = (
         "Follow what happens",
         {200: Answer("Server-sent events, each with `id`, `event` and `data`.", {EVENTS: {"type": "string"}})},
         takes=(
-            words("event_type", "Only events of these types."),
+            Parameter("event_type", "Only events of these types.", _EVENT_TYPES),
+            Parameter("plan-format", "`light`: plans without the groups before and after.", {"enum": ["light"]}),
+            embed("`coldchain`: also the types that Marathon has not.", [OWN_EMBED]),
+            Parameter("lastEventId", "As the header Last-Event-ID.", {"type": "string"}),
             Parameter("Last-Event-ID", "Go on after this event.", {"type": "string"}, "header"),
         ),
         fails=(400, 405),
