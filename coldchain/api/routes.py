@@ -24,10 +24,12 @@ from coldchain.api import (
 )
 from coldchain.api.apps import RESERVED
 
-_APP = "{app_id:.+}"
+# A line break is no part of an id, and is said to be none like everything else that is none.
+_ANYTHING = "(?s:.)"
+_APP = f"{{app_id:{_ANYTHING}+}}"
 _WORDS = "|".join(RESERVED)
 # Ids contain slashes, so addresses are read from the right: what ends in a reserved word is not part of the id.
-_APP_ALONE = rf"{{app_id:(?!.*[^/]/+(?:{_WORDS}|(?:tasks|versions)/[^/]+)/*$).+}}"
+_APP_ALONE = rf"{{app_id:(?!{_ANYTHING}*[^/]/+(?:{_WORDS}|(?:tasks|versions)/[^/]+)/*$){_ANYTHING}+}}"
 _END = "{end:/?}"
 
 Route = tuple[str, str, Handler]
