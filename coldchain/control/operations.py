@@ -293,7 +293,7 @@ class Operations:
         app_id = change.deployment.app_id
         put: list[Record] = [change.deployment, *also]
         put += [one for one in (change.version, change.record, change.ended) if one is not None]
-        remove: list[Record] = [*self._old_versions(app_id), *self._old_deployments()]
+        remove: list[Record] = [*self._old_versions(app_id, wanted, change.deployment), *self._old_deployments()]
         if kind == "restart" and app_id in self._state.backoffs:
             remove.append(self._state.backoffs[app_id])
         if change.record is None:
@@ -305,11 +305,14 @@ class Operations:
         ended = decide.end(running, "cancelled", reason, self._clock.now())
         await self._state.commit([ended])
 
-    def _old_versions(self, app_id: str) -> Iterable[Version]:
-        """Those beyond what is kept that nothing points to."""
+    def _old_versions(self, app_id: str, wanted: Version | None, begun: Deployment) -> Iterable[Version]:
+        """Those beyond what is kept that nothing points to: no instance, nor what is now begun, nor where it leads back
+        to."""
         used = {one.version_id for one in self._state.instances_of.get(app_id, {}).values()}
         versions = sorted(self._state.versions.get(app_id, {}).values(), key=lambda one: one.id, reverse=True)
-        used |= {one.config_id for one in versions[:VERSIONS_KEPT]}
+        kept = [*versions[:VERSIONS_KEPT], *(one for one in versions[VERSIONS_KEPT:] if one.id == begun.from_version)]
+        used |= {one.id for one in kept} | {one.config_id for one in kept}
+        used |= {wanted.config_id} if wanted is not None else set()
         return [one for one in versions[VERSIONS_KEPT:] if one.id not in used]
 
     def _old_deployments(self) -> Iterable[Deployment]:
