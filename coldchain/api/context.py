@@ -9,7 +9,9 @@ from aiohttp import web
 from coldchain.api.settings import ApiSettings
 from coldchain.control.controller import Controller
 from coldchain.documents.answers import InstanceView, app_answer, task_answer
+from coldchain.model.deployment import Deployment
 from coldchain.model.errors import Conflict, NotFound
+from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Instance
 from coldchain.model.version import Version
 
@@ -46,7 +48,7 @@ class Context:
     def app(self, app_id: str, embed: Collection[str]) -> dict[str, Any]:
         """The app as `/v2/apps` shows it, with what `embed` names."""
         state = self.controller.state
-        running = state.running.get(app_id)
+        running = state.move_of(app_id)
         return app_answer(
             self.wanted(app_id),
             [self.view(one) for one in self.instances(app_id)],
@@ -56,6 +58,12 @@ class Context:
             last_failure=state.failures.get(app_id),
             app_of=state.app_of,
         )
+
+    def members(self, group: GroupDeployment) -> list[Deployment]:
+        """The members of a group deployment that run."""
+        deployments = self.controller.state.deployments
+        found = [one for name in group.members.values() if (one := deployments.get(name)) is not None]
+        return [one for one in found if one.running]
 
     def tasks(self, instances: Iterable[Instance], *, own: bool) -> list[dict[str, Any]]:
         """Their tasks, each read by its own definition; those that have none are left out. `own`: with the fields that

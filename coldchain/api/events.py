@@ -21,6 +21,16 @@ from coldchain.model.version import Version
 
 STREAM = "text/event-stream"
 MISSED = "events_missed"
+WITH_PLANS = frozenset(
+    {
+        "deployment_info",
+        "deployment_step_success",
+        "deployment_step_failure",
+        "deployment_success",
+        "deployment_failed",
+    }
+)
+"""Types whose bodies have the plan of a deployment, also of one that moves no app."""
 WHOLE_PLANS_KEPT = 16
 """Of the last events with a plan, in the form that has the groups before and after: at most 256 KiB of definitions
 each, twice. Made when the first client wants one, and shared by all."""
@@ -35,7 +45,7 @@ class WholePlans:
 
     def text_of(self, event: Event) -> bytes:
         """The event's text, with a whole plan where it has one."""
-        if not event.moves:
+        if event.type not in WITH_PLANS:
             return event.text
         text = self._texts.get(event.sequence)
         if text is None:

@@ -13,6 +13,7 @@ from coldchain.documents.text import parse_json
 from coldchain.model.caller import Caller, Role
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import ColdchainError, Forbidden, InvalidDocument, MalformedDocument, Problem
+from coldchain.model.group import GroupDeployment
 from coldchain.model.version import Override
 
 CALLER = web.RequestKey("caller", Caller)
@@ -55,7 +56,9 @@ def text(body: str, content_type: str = "text/plain") -> web.Response:
     return web.Response(text=body, content_type=content_type, charset="utf-8", headers=HEADERS)
 
 
-def change_answer(deployment: Deployment, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def change_answer(
+    deployment: Deployment | GroupDeployment, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
     """What a change answers at once: the deployment that carries it out."""
     return answer(deployment_result(deployment), status, {"Marathon-Deployment-Id": deployment.id, **(headers or {})})
 

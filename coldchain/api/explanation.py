@@ -7,9 +7,11 @@ from msgspec import to_builtins
 from coldchain.api.context import Context
 from coldchain.decisions import admission
 from coldchain.decisions.explanation import explain
+from coldchain.decisions.service_port import shared
 from coldchain.model.instance import Instance
 from coldchain.model.version import Version
 
+PROGRESS = ("desired", "placed", "healthy", "serving", "old")
 UNSAFE = "no health check: its releases cannot be loss-free"
 
 
@@ -83,7 +85,7 @@ def condition(context: Context, app_id: str) -> str:
     if refused(context, app_id):
         return "waiting"
     if app_id in state.running:
-        return "paused" if state.running[app_id].paused_by else "deploying"
+        return "paused" if state.running[app_id].paused_by not in (None, "dependency") else "deploying"
     counts = progress(context, app_id)
     if not counts["desired"]:
         return "suspended"
@@ -103,3 +105,9 @@ def warnings(context: Context, version: Version) -> list[str]:
     refusals = admission.judge(version.app, context.controller.operations.policy)
     told += [f"{one.path}: {one}" for one in admission.standing(refusals, version.overrides)]
     return told
+
+
+def shared_ports(context: Context, version: Version) -> list[str]:
+    """Which service ports of the app others have, too: a balancer that goes by them cannot tell the apps apart."""
+    found = shared(version.app, context.controller.state.wanted_apps())
+    return [f"service port {port} is also that of {', '.join(sorted(apps))}" for port, apps in sorted(found.items())]

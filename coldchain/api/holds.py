@@ -5,25 +5,35 @@ from typing import Any
 from aiohttp import web
 
 from coldchain.api.context import Context, context_of
+from coldchain.api.deployments import shown
 from coldchain.api.exchange import answer
-from coldchain.documents.answers import deployment_answer, timestamp
+from coldchain.control.group_operations import GroupOperations
+from coldchain.control.operations import Operations
+from coldchain.documents.answers import timestamp
 from coldchain.model.errors import Conflict
 
 
 async def pause(request: web.Request) -> web.Response:
-    paused = await context_of(request).controller.operations.pause(request.match_info["deployment_id"])
-    return answer(deployment_answer(paused))
+    operations, name = _held_by(request)
+    return answer(shown(context_of(request), await operations.pause(name)))
 
 
 async def resume(request: web.Request) -> web.Response:
-    resumed = await context_of(request).controller.operations.resume(request.match_info["deployment_id"])
-    return answer(deployment_answer(resumed))
+    operations, name = _held_by(request)
+    return answer(shown(context_of(request), await operations.resume(name)))
 
 
 async def promote(request: web.Request) -> web.Response:
     """Past all steps of its plan. 409 where it has none."""
-    promoted = await context_of(request).controller.operations.promote(request.match_info["deployment_id"])
-    return answer(deployment_answer(promoted))
+    operations, name = _held_by(request)
+    return answer(shown(context_of(request), await operations.promote(name)))
+
+
+def _held_by(request: web.Request) -> tuple[Operations | GroupOperations, str]:
+    """Who can hold the deployment that is named, and its id: a part of a group deployment means the whole."""
+    controller, name = context_of(request).controller, request.match_info["deployment_id"]
+    group = controller.state.group_of(name)
+    return (controller.operations, name) if group is None else (controller.group_operations, group.id)
 
 
 async def release_brake(request: web.Request) -> web.Response:

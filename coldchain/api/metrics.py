@@ -1,19 +1,28 @@
-"""metrics: `/metrics`, the controller's own numbers in Prometheus's text form."""
+"""metrics: `/metrics`, the controller's own numbers: for who asks for text in Prometheus's form, else in Marathon's."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from aiohttp import web
 
 from coldchain._version import __version__
 from coldchain.api.context import Context, context_of
-from coldchain.api.exchange import HEADERS
+from coldchain.api.exchange import HEADERS, answer
 from coldchain.documents.keys import Record
 from coldchain.model.deployment import Deployment, DeploymentState
+from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Phase
 from coldchain.model.task import TaskFailure
 
+MARATHONS = {
+    "coldchain.apps": "marathon.apps.active.gauge",
+    "coldchain.deployments_running": "marathon.deployments.active.gauge",
+    "coldchain.instances.launching": "marathon.instances.staged.gauge",
+    "coldchain.instances.serving": "marathon.instances.running.gauge",
+    "coldchain.tasks_failed_total": "marathon.tasks.failed.counter",
+}
+"""What is known under another name to who watches a Marathon."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -30,8 +39,13 @@ class Counters:
         for _, after in pairs:
             if isinstance(after, TaskFailure):
                 self.failed_tasks += 1
-            elif isinstance(after, Deployment) and not after.running:
+            elif isinstance(after, Deployment | GroupDeployment) and not after.running and not _is_member(after):
                 self.ended_deployments[after.state] += 1
+
+
+def _is_member(move: Deployment | GroupDeployment) -> bool:
+    """True for what is counted with the group deployment that it is part of."""
+    return isinstance(move, Deployment) and move.part_of is not None
 
 
 COUNTERS = web.AppKey("counters", Counters)
@@ -85,7 +99,7 @@ def collect(context: Context, counters: Counters) -> list[Metric]:
             "Instances on record by phase.",
             {(("phase", phase),): phases[phase] for phase in get_args(Phase)},
         ),
-        Metric("coldchain_deployments_running", "gauge", "Deployments that have not ended.", one(len(state.running))),
+        Metric("coldchain_deployments_running", "gauge", "Deployments that have not ended.", one(len(state.moves()))),
         Metric(
             "coldchain_deployments_ended_total",
             "counter",
@@ -124,6 +138,31 @@ def collect(context: Context, counters: Counters) -> list[Metric]:
     ]
 
 
+def as_marathon(metrics: Iterable[Metric]) -> dict[str, Any]:
+    """As its clients read them: by kind and name. What has labels has them at the end of its name."""
+    found: dict[str, dict[str, Any]] = {"gauge": {}, "counter": {}}
+    for metric in metrics:
+        for labels, value in metric.samples.items():
+            name = ".".join([metric.name.replace("_", ".", 1), *(of for _, of in labels)])
+            found[metric.kind][MARATHONS.get(name, name)] = {"value" if metric.kind == "gauge" else "count": value}
+    return {
+        "version": "4.0.0",
+        "gauges": found["gauge"],
+        "counters": found["counter"],
+        "histograms": {},
+        "meters": {},
+        "timers": {},
+    }
+
+
 async def show_metrics(request: web.Request) -> web.Response:
+    """Prometheus asks for its own form and takes text; who does not care gets Marathon's."""
+    accepted = request.headers.get("Accept", "")
+    if "text/plain" in accepted or "openmetrics" in accepted:
+        return await show_prometheus(request)
+    return answer(as_marathon(collect(context_of(request), request.app[COUNTERS])))
+
+
+async def show_prometheus(request: web.Request) -> web.Response:
     body = render(collect(context_of(request), request.app[COUNTERS]))
     return web.Response(body=body.encode(), headers=HEADERS | {"Content-Type": CONTENT_TYPE})

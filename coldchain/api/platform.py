@@ -1,4 +1,4 @@
-"""platform: what the controller says of itself: `/ping`, `/v2/info`, `/v2/leader`; and the order to stop it all."""
+"""platform: what the controller says of itself: `/ping`, `/v2/info`, `/v2/leader` …; and the order to stop it all."""
 
 from http import HTTPStatus
 
@@ -7,6 +7,7 @@ from aiohttp import web
 from coldchain._version import __version__
 from coldchain.api.context import context_of
 from coldchain.api.exchange import answer, text
+from coldchain.decisions.service_port import FIRST, LAST
 from coldchain.model.errors import Conflict
 
 
@@ -15,24 +16,45 @@ async def ping(request: web.Request) -> web.Response:
 
 
 async def show_info(request: web.Request) -> web.Response:
-    """In Marathon's form, with the fields its clients look at."""
+    """In Marathon's form, with the fields its clients look at; of its options those that mean something here."""
     context = context_of(request)
+    host, _, port = context.address.rpartition(":")
     return answer(
         {
             "name": "coldchain",
             "version": __version__,
+            "buildref": __version__,
             "elected": True,
             "leader": context.address,
             "frameworkId": None,
-            "marathon_config": {},
-            "http_config": {"http_port": int(context.address.rpartition(":")[2])},
-            "target": context.controller.engine.target,
+            "marathon_config": {
+                "features": [],
+                "ha": False,
+                "hostname": host,
+                "local_port_min": FIRST,
+                "local_port_max": LAST,
+                "maintenance_mode": False,
+                "mesos_role": "*",
+            },
+            "http_config": {"http_port": int(port), "https_port": None},
+            "zookeeper_config": {},
+            "event_subscriber": None,
         }
     )
 
 
 async def show_leader(request: web.Request) -> web.Response:
     return answer({"leader": context_of(request).address})
+
+
+async def list_plugins(request: web.Request) -> web.Response:
+    """There are none, here and ever: what Marathon's plugins do is built in."""
+    return answer({"plugins": []})
+
+
+async def show_logging(request: web.Request) -> web.Response:
+    """The level of the log, which has everything."""
+    return answer({"ROOT": "DEBUG"})
 
 
 async def go_down(request: web.Request) -> web.Response:

@@ -18,5 +18,6 @@ async def show_preview(request: web.Request) -> web.Response:
     app = checked(request, decode_app(await body_of(request), app_id=app_id_of(request)))
     change, play = prepare(context.controller, app, context.settings.clock.now(), overrides_of(request))
     shown = await asyncio.to_thread(play)
-    more = {"kind": change.deployment.kind, "supersedes": change.ended.id if change.ended else None}
+    supersedes = context.controller.state.move_of(app.id)
+    more = {"kind": change.deployment.kind, "supersedes": supersedes.id if supersedes else None}
     return answer(msgspec.to_builtins(shown) | more)

@@ -4,10 +4,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from coldchain.api import (
+    absent,
     apps,
     bundle,
     deployments,
     events,
+    groups,
     history,
     holds,
     launch_queue,
@@ -30,13 +32,20 @@ _APP = f"{{app_id:{_ANYTHING}+}}"
 _WORDS = "|".join(RESERVED)
 # Ids contain slashes, so addresses are read from the right: what ends in a reserved word is not part of the id.
 _APP_ALONE = rf"{{app_id:(?!{_ANYTHING}*[^/]/+(?:{_WORDS}|(?:tasks|versions)/[^/]+)/*$){_ANYTHING}+}}"
+_GROUP = f"{{group_id:{_ANYTHING}+}}"
+_GROUP_ALONE = (
+    rf"{{group_id:(?!(?:{_ANYTHING}*/)?(?:apps|versions)/*$)(?!(?:{_ANYTHING}*/)?versions/[^/]+/*$){_ANYTHING}+}}"
+)
 _END = "{end:/?}"
+_BELOW = "{below:(?:[:/].*)?}"
 
 Route = tuple[str, str, Handler]
 
 MARATHON: tuple[Route, ...] = (
     ("GET", f"/v2/apps{_END}", apps.list_apps),
     ("POST", f"/v2/apps{_END}", apps.create_app),
+    ("PUT", f"/v2/apps{_END}", groups.put_apps),
+    ("PATCH", f"/v2/apps{_END}", groups.patch_apps),
     ("POST", f"/v2/apps/{_APP}/restart", apps.restart_app),
     ("GET", f"/v2/apps/{_APP}/tasks", tasks.list_app_tasks),
     ("DELETE", f"/v2/apps/{_APP}/tasks", tasks.delete_app_tasks),
@@ -47,6 +56,21 @@ MARATHON: tuple[Route, ...] = (
     ("PUT", f"/v2/apps/{_APP_ALONE}", apps.put_app),
     ("PATCH", f"/v2/apps/{_APP_ALONE}", apps.patch_app),
     ("DELETE", f"/v2/apps/{_APP_ALONE}", apps.delete_app),
+    ("GET", f"/v2/groups{_END}", groups.show_group),
+    ("POST", f"/v2/groups{_END}", groups.create_group),
+    ("PUT", f"/v2/groups{_END}", groups.put_group),
+    ("DELETE", f"/v2/groups{_END}", groups.delete_group),
+    ("GET", "/v2/groups/apps", groups.list_apps),
+    ("GET", f"/v2/groups/{_GROUP}/apps", groups.list_apps),
+    ("GET", "/v2/groups/versions", groups.list_versions),
+    ("GET", "/v2/groups/versions/{version}", groups.show_version),
+    ("GET", f"/v2/groups/{_GROUP}/versions", groups.list_versions),
+    ("GET", f"/v2/groups/{_GROUP}/versions/{{version}}", groups.show_version),
+    ("PUT", f"/v2/groups/{_GROUP}/versions/{{version}}", groups.put_group),
+    ("GET", f"/v2/groups/{_GROUP_ALONE}", groups.show_group),
+    ("POST", f"/v2/groups/{_GROUP_ALONE}", groups.create_group),
+    ("PUT", f"/v2/groups/{_GROUP_ALONE}", groups.put_group),
+    ("DELETE", f"/v2/groups/{_GROUP_ALONE}", groups.delete_group),
     ("GET", f"/v2/deployments{_END}", deployments.list_deployments),
     ("DELETE", "/v2/deployments/{deployment_id}", deployments.cancel_deployment),
     ("GET", f"/v2/tasks{_END}", tasks.list_tasks),
@@ -55,8 +79,14 @@ MARATHON: tuple[Route, ...] = (
     ("DELETE", f"/v2/queue/{_APP}/delay", launch_queue.reset_delay),
     ("GET", "/v2/info", platform.show_info),
     ("GET", "/v2/leader", platform.show_leader),
+    ("DELETE", "/v2/leader", absent.abdicate),
+    ("GET", "/v2/plugins", platform.list_plugins),
+    *((method, f"/v2/pods{_BELOW}", absent.pods) for method in ("GET", "POST", "PUT", "DELETE")),
+    *((method, "/v2/eventSubscriptions", absent.event_subscriptions) for method in ("GET", "POST", "DELETE")),
     ("GET", "/ping", platform.ping),
     ("GET", "/metrics", metrics.show_metrics),
+    ("GET", "/metrics/prometheus", metrics.show_prometheus),
+    ("GET", "/logging", platform.show_logging),
 )
 OURS: tuple[Route, ...] = (
     ("GET", "/v1/status", status.show_platform),

@@ -7,14 +7,19 @@ from aiohttp import web
 from coldchain._version import __version__
 from coldchain.api import apps
 from coldchain.api.context import Context, context_of, unknown_app
+from coldchain.api.deployments import shown
 from coldchain.api.exchange import answer, app_id_of, optional_body
-from coldchain.api.explanation import condition, progress, refused, warnings, why_not_yet
+from coldchain.api.explanation import PROGRESS, condition, progress, refused, shared_ports, warnings, why_not_yet
 from coldchain.api.holds import brake_answer
 from coldchain.decisions.instance import story
 from coldchain.documents.answers import deployment_answer, failure_answer, overrides_answer, timestamp, traffic_answer
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import InvalidDocument, NotFound, Problem
+from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Instance
+
+WAITS_TOLD = 3
+"""Of how many apps of a group deployment it is told in one line what they wait for."""
 
 
 async def show_platform(request: web.Request) -> web.Response:
@@ -38,7 +43,7 @@ async def show_platform(request: web.Request) -> web.Response:
 
 def _brief(context: Context, app_id: str) -> dict[str, Any]:
     state = context.controller.state
-    wanted, running = state.wanted(app_id), state.running.get(app_id)
+    wanted, running = state.wanted(app_id), state.move_of(app_id)
     return {
         "id": app_id,
         "condition": condition(context, app_id),
@@ -98,11 +103,13 @@ async def show_app(request: web.Request) -> web.Response:
     running, failure = state.running.get(app_id), state.failures.get(app_id)
     backoff = state.backoffs.get(app_id)
     ended = [one for one in state.deployments.values() if one.app_id == app_id and not one.running]
+    brief = _brief(context, app_id)
     last = max(ended, key=lambda one: (one.ended_at or 0.0, one.started_at), default=None)
     return answer(
-        _brief(context, app_id)
+        brief
         | {
-            "deployment": _deployment(context, running) if running else None,
+            "warnings": [*brief["warnings"], *(shared_ports(context, wanted) if wanted else ())],
+            "deployment": _deployment(context, running) | _whole(context, app_id) if running else None,
             "lastDeployment": deployment_answer(last) if last else None,
             "instances": [_instance(context, one, seen[one.id].trouble) for one in instances],
             "lastFailure": failure_answer(failure) if failure else None,
@@ -163,11 +170,46 @@ def _deployment(context: Context, deployment: Deployment) -> dict[str, Any]:
     }
 
 
+def _group_deployment(context: Context, group: GroupDeployment) -> dict[str, Any]:
+    """As one of a single app, of all its apps together; and how each of its members is."""
+    state = context.controller.state
+    known = [one for name in group.members.values() if (one := state.deployments.get(name)) is not None]
+    mine = [one for one in known if one.app_id not in group.without]
+    back = next((one.id for one in state.group_deployments.values() if one.rollback_of == group.id), None)
+    counts = [progress(context, one.app_id) for one in mine]
+    begun = [one for one in mine if one.running and one.paused_by != "dependency"]
+    waits = [f"{one.app_id}: {why_not_yet(context, one.app_id)}" for one in begun[:WAITS_TOLD]]
+    images = context.controller.reconciler.progress
+    failed = next((_deployment(context, one)["lastFailure"] for one in mine if one.state == "failed"), None)
+    return shown(context, group) | {
+        "app": group.group_id,
+        "progress": {name: sum(one[name] for one in counts) for name in PROGRESS},
+        "explain": "; ".join(waits),
+        "imageProgress": next((images[one.app_id] for one in begun if one.app_id in images), None),
+        "rolledBackBy": back,
+        "traffic": None,
+        "lastFailure": failed,
+        "members": [
+            {"id": one.id, "app": one.app_id, "kind": one.kind, "state": one.state, "pausedBy": one.paused_by}
+            for one in known
+        ],
+    }
+
+
+def _whole(context: Context, app_id: str) -> dict[str, str]:
+    """The id by which the deployment of an app is held and cancelled: where it is part of a group's, the group's."""
+    move = context.controller.state.move_of(app_id)
+    return {"id": move.id} if move is not None else {}
+
+
 async def show_deployment(request: web.Request) -> web.Response:
     """Also one that has ended, with its state and reason."""
     context = context_of(request)
     name = request.match_info["deployment_id"]
-    deployment = context.controller.state.deployments.get(name)
+    state = context.controller.state
+    if (group := state.group_deployments.get(name)) is not None:
+        return answer(_group_deployment(context, group))
+    deployment = state.deployments.get(name)
     if deployment is None:
         raise NotFound(f"Deployment '{name}' does not exist", todo="Ended ones are kept for a while only.")
     return answer(_deployment(context, deployment))

@@ -18,7 +18,7 @@ from coldchain.api.exchange import (
     flag,
     text,
 )
-from coldchain.documents.answers import OWN, endpoints, service_ports
+from coldchain.documents.answers import OWN, endpoints
 from coldchain.model.errors import InvalidDocument, MalformedDocument, NotFound, Problem
 from coldchain.model.instance import Instance
 from coldchain.model.task import TaskState
@@ -69,7 +69,7 @@ def _lines(context: Context, app_ids: Iterable[str], instances: Iterable[Instanc
         if version is None or not version.app.ports:
             yield "\t".join([name, " ", *(str(one.agent) for one in running.get(app_id, ()))]) + "\n"
             continue
-        for index, port in enumerate(service_ports(version.app)):
+        for index, port in enumerate(version.app.service_ports):
             reached = [endpoints(one) for one in running.get(app_id, ())]
             yield "\t".join([name, str(port), *(one[index] for one in reached if index < len(one))]) + "\n"
 

@@ -13,6 +13,7 @@ from coldchain.cli import (
     holds,
     init,
     logs,
+    migrate,
     replay,
     secret,
     services,
@@ -80,6 +81,7 @@ for command in (
     holds.release_brake,
     changes.delete,
     secret.secret,
+    migrate.migrate,
 ):
     application.command()(command)
 application.command("exec")(session.exec_)

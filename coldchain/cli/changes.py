@@ -141,7 +141,7 @@ async def _cancel(change: _Change, given: str, *, force: bool) -> None:
 
 async def running_deployment(client: Client, given: str) -> str:
     """The id of the one running deployment that is meant: by its id, the beginning of it, or the id of its app."""
-    running = await client.get("/v2/deployments")
+    running = await client.get("/v2/deployments", embed="coldchain")
     app_id = "/" + given.strip("/")
     found = [str(one["id"]) for one in running if one["id"].startswith(given) or app_id in one["affectedApps"]]
     if len(found) != 1:

@@ -33,7 +33,7 @@ def deploy(
     as_json: Json = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Create or change apps as their definitions say, and follow until they serve.
+    """Create or change apps and groups as their definitions say, and follow until they serve.
 
     Exit status: 0 succeeded; 1 failed or rolled back; 2 invalid definition or usage; 3 no platform answers;
     4 timed out; 130 interrupted (the deployment goes on).
@@ -50,25 +50,38 @@ async def _deploy(
         say(warning)
     async with client:
         begun: list[dict[str, str]] = []
-        for one in definitions:
+        for one in _once(definitions):
+            name = one.group.group_id if one.group else one.app_id
             try:
                 begun.append(await _send(client, one, query))
             except Refused as error:
-                error.what = f"{one.source}: {one.app_id}: {error.what}"
+                error.what = f"{one.source}: {name}: {error.what}"
                 if begun:
                     error.lines.append(_("begun before, and going on: {what}", what=", ".join(map(_name, begun))))
                 raise
             if not wait and not as_json:
                 last = begun[-1]
                 words = _("{app}: deployment {id} begun, version {version}")
-                say(words.format(app=one.app_id, id=last["deploymentId"], version=last["version"]))
+                say(words.format(app=name, id=last["deploymentId"], version=last["version"]))
         if wait:
             await follow(client, [each["deploymentId"] for each in begun], timeout=timeout, as_json=as_json)
         elif as_json:
             write_json(begun)
 
 
+def _once(definitions: list[Definition]) -> list[Definition]:
+    """Each app, and of each group only the first: it is sent as a whole."""
+    found: dict[int, Definition] = {}
+    for one in definitions:
+        found.setdefault(id(one.group or one), one)
+    return list(found.values())
+
+
 async def _send(client: Client, one: Definition, query: Query) -> dict[str, str]:
+    if one.group is not None:
+        path = f"/v2/groups/{app_path(one.group.group_id)}"
+        begun: dict[str, str] = await client.call("PUT", path, body=one.group.document, query=query)
+        return {"id": one.group.group_id, **begun}
     answer: dict[str, str] = await client.call(
         "PUT", f"/v2/apps/{app_path(one.app_id)}", body=one.document, query=query
     )

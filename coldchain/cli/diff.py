@@ -41,6 +41,7 @@ async def _diff(client: Client, files: list[Path], *, steps: bool, as_json: bool
             if steps and _changes(one):
                 path = f"/v1/apps/{app_path(definition.app_id)}/preview"
                 one["preview"] = await _asked(client, "POST", path, definition.document)
+        found += await _removed(client, definitions)
     if as_json:
         write_json(found)
     else:
@@ -51,20 +52,37 @@ async def _diff(client: Client, files: list[Path], *, steps: bool, as_json: bool
 
 
 def _changes(found: dict[str, Any]) -> bool:
-    return found["new"] or bool(found["differences"])
+    return found["new"] or found["removed"] or bool(found["differences"])
+
+
+async def _removed(client: Client, definitions: list[Definition]) -> list[dict[str, Any]]:
+    """The apps that are in the groups now and would not be any more."""
+    groups = {one.group.group_id: one.group for one in definitions if one.group is not None}
+    found = []
+    for group in groups.values():
+        path = f"/v2/groups/{app_path(group.group_id)}?dryRun=true"
+        plan = await _asked(client, "PUT", path, group.document)
+        found += [
+            {"id": action["app"], "new": False, "removed": True, "differences": []}
+            for step in plan["steps"]
+            for action in step["actions"]
+            if action["action"] == "StopApplication"
+        ]
+    return found
 
 
 async def _compared(client: Client, one: Definition) -> dict[str, Any]:
     """`differences` is empty for a new app, of which everything is new."""
     from msgspec import to_builtins
 
+    from coldchain.decisions.service_port import kept
     from coldchain.documents.application import decode_app, encode_app
     from coldchain.documents.difference import difference
 
     current = await _current(client, one.app_id)
-    wanted = encode_app(decode_app(one.document))
-    differences = () if current is None else difference(current, wanted)
-    return {"id": one.app_id, "new": current is None, "differences": to_builtins(differences)}
+    wanted = decode_app(one.document)
+    differences = () if current is None else difference(current, encode_app(kept(wanted, decode_app(current))))
+    return {"id": one.app_id, "new": current is None, "removed": False, "differences": to_builtins(differences)}
 
 
 async def _current(client: Client, app_id: str) -> dict[str, Any] | None:
@@ -97,7 +115,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     differences = found["differences"]
     number = len(differences)
     said = plural("{number} change", "{number} changes", number) if number else _("no change")
-    said = _("new app") if found["new"] else said
+    said = _("new app") if found["new"] else _("removed with its group") if found["removed"] else said
     lines = [f"{found['id']}: {said}", *(f"  {_line(one)}" for one in differences)]
     return lines + (_rollout(found["preview"]) if "preview" in found else [])
 

@@ -8,17 +8,29 @@ from coldchain.cli.errors import Invalid
 from coldchain.cli.language import _
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from coldchain.model.app import App
+    from coldchain.model.errors import InvalidDocument
+
+
+class GroupFile(NamedTuple):
+    """A group as a file has it."""
+
+    group_id: str
+    document: dict[str, Any]
 
 
 class Definition(NamedTuple):
-    """One app as a file has it, with the bytes it stands in and where; `app` as Coldchain reads it."""
+    """One app as a file has it, with the bytes it stands in and where; `app` as Coldchain reads it. `group`: the one
+    that the file has, which is deployed as a whole."""
 
     source: str
     text: bytes
     where: tuple[str, ...]
     document: dict[str, Any]
     app: "App"
+    group: GroupFile | None = None
 
     @property
     def app_id(self) -> str:
@@ -110,6 +122,9 @@ def _add(source: str, text: bytes, document: Any, found: list[Definition], mista
     from coldchain.documents.application import decode_app
     from coldchain.model.errors import InvalidDocument
 
+    if isinstance(document, dict) and {"apps", "groups"} & document.keys() and document.keys() != {"apps"}:
+        _add_group(source, text, document, found, mistakes)
+        return
     prefix: tuple[str, ...] = ()
     if isinstance(document, dict) and document.keys() == {"apps"}:
         document, prefix = document["apps"], ("apps",)
@@ -123,12 +138,39 @@ def _add(source: str, text: bytes, document: Any, found: list[Definition], mista
         try:
             app = decode_app(one)
         except InvalidDocument as error:
-            for problem in error.problems:
-                line = _line(text, (*where, *_parts(problem.path)))
-                meant = f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else ""
-                mistakes.append(Mistake(source, line, problem.path or "/", problem.reason + meant))
+            mistakes += _mistakes(source, text, where, error)
         else:
             found.append(Definition(source, text, where, one, app))
+
+
+def _add_group(
+    source: str, text: bytes, document: dict[str, Any], found: list[Definition], mistakes: list[Mistake]
+) -> None:
+    """All apps of a group and of those in it."""
+    from coldchain.decisions.group import all_apps
+    from coldchain.documents.application import encode_app
+    from coldchain.documents.group import decode_group
+    from coldchain.model.errors import InvalidDocument
+
+    if document.get("id") is None:
+        mistakes.append(Mistake(source, 1, "/id", _("a group needs an id; `/` is the one of everything")))
+        return
+    try:
+        request = decode_group(document)
+    except InvalidDocument as error:
+        mistakes += _mistakes(source, text, (), error)
+        return
+    group = GroupFile(request.group_id, document)
+    for app in all_apps(request.update) if request.update is not None else ():
+        where = tuple(map(str, request.places[app.id]))
+        found.append(Definition(source, text, where, encode_app(app), app, group))
+
+
+def _mistakes(source: str, text: bytes, where: tuple[str, ...], error: "InvalidDocument") -> "Iterator[Mistake]":
+    for problem in error.problems:
+        line = _line(text, (*where, *_parts(problem.path)))
+        meant = f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else ""
+        yield Mistake(source, line, problem.path or "/", problem.reason + meant)
 
 
 def _parts(pointer: str) -> list[str]:

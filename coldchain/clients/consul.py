@@ -7,7 +7,7 @@ nobody answers or the cluster has no leader (nothing is known then, the request 
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -106,7 +106,7 @@ class ConsulClient:
         wait_seconds: float = 300.0,
         on_trouble: Callable[[Exception], None] = lambda error: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """The document at `path` now, and again each time it may have changed, for ever.
 
         An index that went back (the server was restored, or is another) begins anew. Faults are told to `on_trouble`

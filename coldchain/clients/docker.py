@@ -94,10 +94,10 @@ class DockerClient:
         await self._call("DELETE", f"/containers/{quote(name)}", query=query)
 
     async def logs(
-        self, name: str, *, follow: bool, tail: int | None, since: float | None = None
+        self, name: str, *, follow: bool, tail: int | None, since: float | None = None, terminal: bool = False
     ) -> AsyncGenerator[bytes, None]:
-        """Output in the order of writing, standard output and error mixed. For containers without a terminal.
-        `since` in seconds since the epoch."""
+        """Output in the order of writing, standard output and error mixed. `terminal`: of a container that has one,
+        whose output Docker sends as it is. `since` in seconds since the epoch."""
         query = {
             "stdout": "1",
             "stderr": "1",
@@ -109,6 +109,9 @@ class DockerClient:
         async with self._request("GET", f"/containers/{quote(name)}/logs", query=query, stream=True) as response:
             rest = bytearray()
             async for chunk in response.content.iter_any():
+                if terminal:
+                    yield chunk
+                    continue
                 rest += chunk
                 while len(rest) >= STREAM_HEADER_BYTES:
                     end = STREAM_HEADER_BYTES + int.from_bytes(rest[4:STREAM_HEADER_BYTES], "big")

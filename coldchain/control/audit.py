@@ -15,6 +15,7 @@ from coldchain.documents.keys import Record
 from coldchain.model.app import App
 from coldchain.model.caller import Token
 from coldchain.model.deployment import Deployment
+from coldchain.model.group import GroupDeployment
 from coldchain.model.secret import Secret
 from coldchain.model.version import AppRecord, Version
 from coldchain.ports.store import ABSENT, Change, Store
@@ -89,8 +90,9 @@ class AuditLog:
             return found.app if found is not None else None
 
         for before, after in pairs:
-            if isinstance(after, Deployment) and before is None:
-                current.deployments.append(after.id)
+            if isinstance(after, Deployment | GroupDeployment) and before is None:
+                if isinstance(after, GroupDeployment) or after.part_of is None:
+                    current.deployments.append(after.id)
             elif isinstance(before or after, AppRecord):
                 current.made.append(app_change((before or after).app_id, app_of(before), app_of(after)))  # type: ignore[union-attr]
             elif isinstance(before or after, Secret | Token):

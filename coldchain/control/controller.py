@@ -10,6 +10,8 @@ from coldchain.control.audit import AuditLog
 from coldchain.control.callers import Callers
 from coldchain.control.clock import SteadyClock
 from coldchain.control.events import EventLog
+from coldchain.control.group_operations import GroupOperations
+from coldchain.control.groups import Groups
 from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
 from coldchain.control.launch import Launcher
@@ -26,6 +28,7 @@ from coldchain.control.traffic import TrafficWatcher
 from coldchain.decisions.admission import Policy
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
+from coldchain.model.group import GroupDeployment
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine
@@ -76,13 +79,20 @@ class Controller:
         self.callers = Callers(self.state, clock)
         self.audit = AuditLog(store, self.state)
         self.operations = Operations(self.state, clock, policy, self.secrets)
+        self.groups = Groups(self.state, clock)
+        self.reconciler.lead = self.groups.lead
+        self.group_operations = GroupOperations(self.operations, self.groups, self.state, clock)
 
     def _mark(self, app_ids: Collection[str]) -> None:
         self.reconciler.mark(app_ids)
 
     def _mark_changed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
         changed = (after or before for before, after in pairs)
-        self._mark({app_id for record in changed if record and (app_id := app_id_of(record))})
+        marked = {app_id for record in changed if record and (app_id := app_id_of(record))}
+        # A pass over any app brings all group deployments as far as they are.
+        groups = [one for _, one in pairs if isinstance(one, GroupDeployment) and one.running]
+        marked.update(next(iter(one.members)) for one in groups)
+        self._mark(marked)
 
     async def start(self) -> None:
         """Take the next term, read the records, and begin every time limit anew. Raises LostUpdate when another
@@ -92,7 +102,13 @@ class Controller:
         await self.audit.start()
         await self._begin_waits_anew()
         self.events = EventLog(self._clock, term)
-        happenings = Happenings(self.events, self._clock, self.state.version_of, self.health.condemned)
+        happenings = Happenings(
+            self.events,
+            self._clock,
+            self.state.version_of,
+            lambda name: self.state.deployments.get(name),
+            self.health.condemned,
+        )
         self.state.on_commit(happenings.committed)
         self.state.on_commit(self._mark_changed)
         self.tasks.on_update = lambda status: happenings.task_updated(

@@ -3,15 +3,19 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from coldchain.control.events import EventLog
 from coldchain.decisions.brake import Brake
 from coldchain.decisions.placement import Refused
 from coldchain.documents import events as bodies
+from coldchain.documents import group_answers as group_bodies
 from coldchain.documents.answers import deployment_version, timestamp
 from coldchain.documents.keys import Record
 from coldchain.model.app import HealthCheck
 from coldchain.model.deployment import Deployment
 from coldchain.model.event import AppMove
+from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Instance
 from coldchain.model.task import TaskStatus
 from coldchain.model.version import AppRecord, Version
@@ -20,6 +24,7 @@ from coldchain.ports.clock import Clock
 
 class Happenings:
     """Told of commits and of task updates; emits the events. `version_of`: an app's version on record by its id;
+    `deployment_of`: a deployment on record by its id;
     `condemned`: why an instance should be replaced, in words, empty where it should not."""
 
     def __init__(
@@ -27,11 +32,13 @@ class Happenings:
         log: EventLog,
         clock: Clock,
         version_of: Callable[[str, str], Version | None],
+        deployment_of: Callable[[str], Deployment | None],
         condemned: Callable[[Instance], str],
     ) -> None:
         self._log = log
         self._clock = clock
         self._version_of = version_of
+        self._deployment_of = deployment_of
         self._condemned = condemned
 
     def committed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
@@ -45,6 +52,10 @@ class Happenings:
             elif isinstance(after, Version) and before is None and after.overrides:
                 told = "; ".join(f"{one.rule} overridden by {one.caller}: {one.because}" for one in after.overrides)
                 self._emit(bodies.admission_overridden_event(after, self._clock.now()), told)
+            elif isinstance(after, GroupDeployment):
+                self._group(before if isinstance(before, GroupDeployment) else None, after)
+            elif isinstance(after, Deployment) and after.part_of is not None:
+                self._member(before if isinstance(before, Deployment) else None, after)
             elif isinstance(after, Deployment) and before is None:
                 self._began(after)
             elif isinstance(after, Deployment) and not after.running:
@@ -93,6 +104,30 @@ class Happenings:
         self._emit(bodies.deployment_ended(deployment), cause, moves)
         if deployment.to_version is None and deployment.state == "succeeded":
             self._emit(bodies.app_terminated_event(deployment.app_id, at), deployment.cause)
+
+    def _group(self, before: GroupDeployment | None, after: GroupDeployment) -> None:
+        if before is None:
+            told = group_bodies.group_begun(after) + (group_bodies.group_ended(after) if not after.running else [])
+        else:
+            told = group_bodies.group_went_on(before, after, self._clock.now())
+        moves = self._moves(after)
+        for body in told:
+            self._emit(body, after.reason or after.cause, moves if "plan" in body else ())
+
+    def _moves(self, group: GroupDeployment) -> tuple[AppMove, ...]:
+        members = [self._deployment_of(name) for name in group.members.values()]
+        return tuple(move for one in members if one is not None for move in bodies.app_moves(one))
+
+    def _member(self, before: Deployment | None, after: Deployment) -> None:
+        """Of a member only that its app is gone, and that its plan or the brake holds it; all else of the whole."""
+        if before is None or not before.running:
+            return
+        if after.to_version is None and after.state == "succeeded":
+            at = after.ended_at or self._clock.now()
+            self._emit(bodies.app_terminated_event(after.app_id, at), after.cause)
+        holders = (before.paused_by, after.paused_by)
+        if after.running and holders[0] != holders[1] and {"plan", "brake"} & {*holders}:
+            self._held(before, msgspec.structs.replace(after, id=after.part_of or after.id))
 
     def _held(self, before: Deployment, after: Deployment) -> None:
         if after.paused_by != before.paused_by:

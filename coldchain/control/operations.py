@@ -9,14 +9,17 @@ from coldchain.control.state import State
 from coldchain.decisions import admission
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import rollout as rollouts
+from coldchain.decisions import service_port as service_ports
 from coldchain.decisions import version as decide
+from coldchain.decisions.dependency import Cycle, layers, unknown
+from coldchain.decisions.group import given_up
 from coldchain.decisions.reconcile import rolled_back
 from coldchain.decisions.rollback import last_good
 from coldchain.decisions.route import conflicts
 from coldchain.documents.keys import Record
 from coldchain.model.app import App
 from coldchain.model.deployment import Deployment, DeploymentKind
-from coldchain.model.errors import Conflict, InvalidDocument, NotFound
+from coldchain.model.errors import Conflict, InvalidDocument, NotFound, Problem
 from coldchain.model.instance import Instance
 from coldchain.model.version import Override, Version
 from coldchain.ports.clock import Clock
@@ -44,10 +47,10 @@ class Operations:
     async def create(self, app: App, caller: str, *, overrides: Sequence[Override] = ()) -> Deployment:
         """Raises Conflict where the app exists, InvalidDocument where its routes belong to another."""
         async with self._state.lock:
-            await self._ready()
+            await self.ready()
             if app.id in self._state.apps:
                 raise Conflict(f"An app with id [{app.id}] already exists.", todo="Change it with PUT, or `deploy`.")
-            running = self._running(app.id, force=False)
+            running = self.free(app.id, force=False)
             return await self._move(app.id, app, caller, running=running, overrides=overrides)
 
     async def change(
@@ -62,36 +65,36 @@ class Operations:
         """Aim at what `edit` makes of the present definition (None: no such app, yet). Raises Conflict while a
         deployment runs, unless `force` supersedes it."""
         async with self._state.lock:
-            await self._ready()
+            await self.ready()
             current = self._state.wanted(app_id)
             app = edit(current.app if current else None)
-            running = self._running(app_id, force=force)
+            running = self.free(app_id, force=force)
             return await self._move(app_id, app, caller, running=running, overrides=overrides)
 
     async def restart(self, app_id: str, caller: str, *, force: bool, overrides: Sequence[Override] = ()) -> Deployment:
         """Replace all tasks of the app by new ones."""
         async with self._state.lock:
-            await self._ready()
+            await self.ready()
             current = self._current(app_id)
-            running = self._running(app_id, force=force)
+            running = self.free(app_id, force=force)
             return await self._move(app_id, current.app, caller, running=running, restart=True, overrides=overrides)
 
     async def kill(self, instance_ids: Collection[str], caller: str) -> None:
         """Have these instances leave, each replaced first where its app allows. Those that leave already, or are gone,
         are passed over."""
         async with self._state.lock:
-            await self._ready()
+            await self.ready()
             await self._state.commit(self._asked_to_leave(instance_ids, caller))
 
     async def kill_and_scale(self, instance_ids: Collection[str], caller: str, *, force: bool) -> list[Deployment]:
         """Lower the numbers of the apps by just these instances; the deployments, one for each app. Raises Conflict,
         and changes nothing, while a deployment of one of the apps runs, unless `force` supersedes it."""
         async with self._state.lock:
-            await self._ready()
+            await self.ready()
             leaving: dict[str, list[Instance]] = {}
             for one in self._asked_to_leave(instance_ids, caller):
                 leaving.setdefault(one.app_id, []).append(one)
-            running = {app_id: self._running(app_id, force=force) for app_id in leaving if self._current(app_id)}
+            running = {app_id: self.free(app_id, force=force) for app_id in leaving if self._current(app_id)}
             begun = []
             for app_id, instances in leaving.items():
                 app = self._current(app_id).app
@@ -111,7 +114,7 @@ class Operations:
     async def reset_delay(self, app_id: str) -> None:
         """Forget the failures of an app: what waits is launched at once. Raises NotFound."""
         async with self._state.lock:
-            await self._ready()
+            await self.ready()
             self._current(app_id)
             backoff = self._state.backoffs.get(app_id)
             if backoff is not None:
@@ -123,7 +126,7 @@ class Operations:
         """Aim at an earlier version again; without one named, at the last good one with another
         configuration."""
         async with self._state.lock:
-            await self._ready()
+            await self.ready()
             current = self._current(app_id)
             versions = self._state.versions[app_id]
             if to is None:
@@ -138,7 +141,7 @@ class Operations:
                 back = versions[to]
             else:
                 raise NotFound(f"{app_id} has no version {to}", todo=f"It has {', '.join(sorted(versions)[-5:])}.")
-            running = self._running(app_id, force=force)
+            running = self.free(app_id, force=force)
             self.check_routes(back.app)
             wanted = rolled_back(back, current, self._clock.now())
             return await self._write(current, wanted, running, "rollback", caller, overrides=overrides)
@@ -146,14 +149,14 @@ class Operations:
     async def delete(self, app_id: str, caller: str, *, force: bool) -> Deployment:
         """Stop all instances, drained, and take the app away."""
         async with self._state.lock:
-            await self._ready()
+            await self.ready()
             current = self._current(app_id)
-            return await self._write(current, None, self._running(app_id, force=force), "stop", caller)
+            return await self._write(current, None, self.free(app_id, force=force), "stop", caller)
 
     async def cancel(self, deployment_id: str, caller: str, *, force: bool) -> Deployment | None:
         """Take a running deployment back by a new one, which is returned; with `force` just end it, as it stands."""
         async with self._state.lock:
-            await self._ready()
+            await self.ready()
             running = self._state.deployments.get(deployment_id)
             if running is None or not running.running:
                 raise NotFound(f"DeploymentPlan {deployment_id} does not exist")
@@ -190,15 +193,18 @@ class Operations:
 
     async def _hold(self, name: str, edit: Callable[[Deployment], Deployment]) -> Deployment:
         async with self._state.lock:
-            await self._ready()
+            await self.ready()
             running = self._state.running.get(name) or self._state.deployments.get(name)
             if running is None or not running.running:
                 raise NotFound(f"no deployment runs that is {name} or of it", todo="`coldchain status` shows all.")
+            if running.paused_by == "dependency":
+                words = f"deployment {running.id} waits for the apps that it depends on"
+                raise Conflict(words, todo="The deployment that it is part of can be held.", deployments=[running.id])
             edited = edit(running)
             await self._state.commit([edited])
             return edited
 
-    async def _ready(self) -> None:
+    async def ready(self) -> None:
         if self.closed_because:
             raise Conflict(self.closed_because)
         await self._state.fresh()
@@ -209,14 +215,13 @@ class Operations:
             raise NotFound(f"App '{app_id}' does not exist", todo="`coldchain status` lists all apps.")
         return current
 
-    def _running(self, app_id: str, *, force: bool) -> Deployment | None:
-        running = self._state.running.get(app_id)
-        if running is not None and not force:
-            locked = Conflict(
-                "App is locked by one or more deployments. Override with the option '?force=true'. "
-                "View details at '/v2/deployments/<DEPLOYMENT_ID>'.",
-                deployments=[running.id],
-            )
+    def free(self, app_id: str, *, force: bool) -> Deployment | None:
+        """The running deployment of an app that a change takes the place of. Raises Conflict while there is one, or one
+        of a group that the app is part of, unless `force`."""
+        running, group = self._state.running.get(app_id), self._state.moved_by.get(app_id)
+        moving = group or running
+        if moving is not None and not force:
+            locked = locked_by([moving.id])
             self.on_refused(app_id, str(locked))
             raise locked
         return running
@@ -229,6 +234,40 @@ class Operations:
         made_from = {(one.app_id, one.version_id) for one in state.instances.values() if one.live}
         leaving = [state.versions[name][version].app for name, version in made_from if name != app.id]
         problems = conflicts(app, state.wanted_apps(), leaving)
+        if problems:
+            raise InvalidDocument(problems)
+
+    def taken_service_ports(self) -> set[int]:
+        """Those of all apps, and of those that are leaving."""
+        live = {(one.app_id, one.version_id) for one in self._state.instances.values() if one.live}
+        apps = [*self._state.wanted_apps(), *(self._state.versions[name][version].app for name, version in live)]
+        return {port for app in apps for port in app.service_ports}
+
+    def with_service_ports(self, app: App) -> App:
+        """The app with a service port for each of its ports: those it had, or some that nobody has."""
+        current = self._state.wanted(app.id)
+        return service_ports.assigned(app, current.app if current else None, self.taken_service_ports())
+
+    def check_dependencies(self, app: App) -> None:
+        """Raises InvalidDocument where the app is to depend on what is not there, or on what depends on it. What it
+        depended on before may be gone: who changes something else need not mend that."""
+        current = self._state.wanted(app.id)
+        added = {*app.dependencies} - {*(current.app.dependencies if current else ())}
+        if not added:
+            return
+        apps = {one.id: one.dependencies for one in self._state.wanted_apps()} | {app.id: app.dependencies}
+        groups = {one.id: one.dependencies for one in self._state.groups.values()}
+        problems = [
+            Problem(
+                path=f"/dependencies/{app.dependencies.index(other)}", reason=f"there is no app and no group {other}"
+            )
+            for name, other in unknown(apps, groups)
+            if name == app.id and other in added
+        ]
+        try:
+            layers(apps, groups)
+        except Cycle as cycle:
+            problems.append(Problem(path="/dependencies", reason=f"apps depend on each other in a circle: {cycle}"))
         if problems:
             raise InvalidDocument(problems)
 
@@ -256,6 +295,8 @@ class Operations:
         also: Sequence[Record] = (),
     ) -> Deployment:
         self.check_routes(app)
+        app = self.with_service_ports(app)
+        self.check_dependencies(app)
         current = self._state.wanted(app_id)
         last = max(self._state.versions.get(app_id, ()), default=None)
         wanted = decide.next_version(current, app, self._clock.now(), last=last, restart=restart)
@@ -292,8 +333,11 @@ class Operations:
         )
         app_id = change.deployment.app_id
         put: list[Record] = [change.deployment, *also]
+        if (group := self._state.moved_by.get(app_id)) is not None:
+            put.append(given_up(group, [app_id], f"{change.deployment.id} ({cause})", self._clock.now()))
         put += [one for one in (change.version, change.record, change.ended) if one is not None]
-        remove: list[Record] = [*self._old_versions(app_id, wanted, change.deployment), *self._old_deployments()]
+        old = self.old_versions(app_id, wanted, change.deployment)
+        remove: list[Record] = [*old, *self.old_deployments()]
         if kind == "restart" and app_id in self._state.backoffs:
             remove.append(self._state.backoffs[app_id])
         if change.record is None:
@@ -305,16 +349,30 @@ class Operations:
         ended = decide.end(running, "cancelled", reason, self._clock.now())
         await self._state.commit([ended])
 
-    def _old_versions(self, app_id: str, wanted: Version | None, begun: Deployment) -> Iterable[Version]:
+    def old_versions(self, app_id: str, wanted: Version | None, begun: Deployment | None) -> Iterable[Version]:
         """Those beyond what is kept that nothing points to: no instance, nor what is now begun, nor where it leads back
         to."""
         used = {one.version_id for one in self._state.instances_of.get(app_id, {}).values()}
         versions = sorted(self._state.versions.get(app_id, {}).values(), key=lambda one: one.id, reverse=True)
-        kept = [*versions[:VERSIONS_KEPT], *(one for one in versions[VERSIONS_KEPT:] if one.id == begun.from_version)]
+        back = begun.from_version if begun is not None else None
+        kept = [*versions[:VERSIONS_KEPT], *(one for one in versions[VERSIONS_KEPT:] if one.id == back)]
         used |= {one.id for one in kept} | {one.config_id for one in kept}
         used |= {wanted.config_id} if wanted is not None else set()
+        used |= {one.id for one in versions if (app_id, one.id) in self._state.named}
         return [one for one in versions[VERSIONS_KEPT:] if one.id not in used]
 
-    def _old_deployments(self) -> Iterable[Deployment]:
-        ended = [one for one in self._state.deployments.values() if not one.running]
+    def old_deployments(self) -> Iterable[Deployment]:
+        """Of members of a group deployment that runs it is still asked how they ended."""
+        groups = self._state.group_deployments
+        needed = {one.id for one in groups.values() if one.running}
+        ended = [one for one in self._state.deployments.values() if not one.running and one.part_of not in needed]
         return sorted(ended, key=lambda one: one.started_at, reverse=True)[DEPLOYMENTS_KEPT:]
+
+
+def locked_by(deployments: Sequence[str]) -> Conflict:
+    """The error for an app that these deployments move, in Marathon's words."""
+    return Conflict(
+        "App is locked by one or more deployments. Override with the option '?force=true'. "
+        "View details at '/v2/deployments/<DEPLOYMENT_ID>'.",
+        deployments=deployments,
+    )

@@ -82,6 +82,7 @@ class Reconciler:
         self.on_brake: Callable[[Brake], None] = lambda brake: None
         self.on_refused: Callable[[Refused], None] = lambda refused: None
         self.observed: Callable[[str], Observed] = lambda app_id: Observed()
+        self.lead: Callable[[Plan, float], frozenset[str]] = lambda plan, now: frozenset()
         self.on_decision: Callable[[View, float, tuple[Action, ...]], None] = lambda view, now, actions: None
 
     def mark(self, app_ids: Collection[str]) -> None:
@@ -134,7 +135,8 @@ class Reconciler:
                 serving[one.app_id] += 1
             elif self._may_move(one, now):
                 self._dirty.add(one.app_id)
-        self._dirty.update(state.running, state.versions.keys() - state.apps.keys())
+        self._dirty.update(state.running, filter(state.left_over, state.versions.keys() - state.apps.keys()))
+        self._dirty.update({one.id: app_id for app_id, one in state.moved_by.items()}.values())
         for app_id, record in state.apps.items():
             version = state.versions[app_id][record.version_id]
             instances = version.app.instances
@@ -170,7 +172,9 @@ class Reconciler:
             now = self._clock.now()
             self._judge(now)
             plan = Plan(self._state, self._clock, now)
-            views = [view for app_id in sorted(app_ids) if (view := self._decide(app_id, plan, now))]
+            led = self.lead(plan, now) if self._tasks.known and not self.stopping else frozenset()
+            deciding = sorted(set(app_ids) - led)
+            views = [view for app_id in deciding if (view := self._decide(app_id, plan, now))]
             self._place(plan)
             await self._state.commit(plan.put.values(), plan.remove)
             unhealthy = {view.app_id: _unhealthy(view) for view in views}
@@ -247,6 +251,9 @@ class Reconciler:
             image_failure=str(failed) if failed else "",
             engine_trouble=self._tasks.trouble,
             traffic=self.observed(app_id),
+            named=frozenset(name for name in state.versions.get(app_id, ()) if (app_id, name) in state.named)
+            if wanted is None
+            else frozenset(),
             quarantine_seconds=QUARANTINE_SECONDS,
         )
 

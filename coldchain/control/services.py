@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 
 import structlog
 
@@ -76,8 +77,9 @@ class ServiceWatcher:
 
         while True:
             try:
-                async for found in self._registry.watch(service, trouble):
-                    await self._keep(app_id, service, found)
+                async with aclosing(self._registry.watch(service, trouble)) as watched:
+                    async for found in watched:
+                        await self._keep(app_id, service, found)
             except ColdchainError as error:
                 log.warning("not written, the registry will be asked again", service=service, error=str(error))
             await self._clock.sleep(RETRY_SECONDS)

@@ -4,6 +4,7 @@ One writer: whoever reads in order to write holds `lock` from the first read to 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from coldchain.documents import keys, stored
@@ -14,6 +15,7 @@ from coldchain.model.caller import Token
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import Unavailable
 from coldchain.model.gateway import KnownGateway
+from coldchain.model.group import Group, GroupDeployment, GroupVersion
 from coldchain.model.instance import Instance
 from coldchain.model.registration import ExternalService
 from coldchain.model.secret import Secret
@@ -25,6 +27,9 @@ KINDS: dict[str, type[Record]] = {
     "app": AppRecord,
     "version": Version,
     "deployment": Deployment,
+    "group": Group,
+    "group-version": GroupVersion,
+    "group-deployment": GroupDeployment,
     "instance": Instance,
     "failure": TaskFailure,
     "backoff": Backoff,
@@ -57,6 +62,11 @@ class State:
         self.versions: dict[str, dict[str, Version]] = {}
         self.deployments: dict[str, Deployment] = {}
         self.running: dict[str, Deployment] = {}
+        self.groups: dict[str, Group] = {}
+        self.group_versions: dict[str, dict[str, GroupVersion]] = {}
+        self.group_deployments: dict[str, GroupDeployment] = {}
+        self.moved_by: dict[str, GroupDeployment] = {}
+        self.named: Counter[tuple[str, str]] = Counter()
         self.instances: dict[str, Instance] = {}
         self.instances_of: dict[str, dict[str, Instance]] = {}
         self.instances_on: dict[str, dict[str, Instance]] = {}
@@ -146,6 +156,14 @@ class State:
                     self.running[record.app_id] = record
                 elif self.running.get(record.app_id, record).id == record.id:
                     self.running.pop(record.app_id, None)
+            case Group():
+                self.groups[record.id] = record
+            case GroupVersion():
+                self.group_versions.setdefault(record.group_id, {})[record.id] = record
+                self.named.update(record.apps.items())
+            case GroupDeployment():
+                self.group_deployments[record.id] = record
+                self._moved(record)
             case Instance():
                 self.instances[record.id] = record
                 self.instances_of.setdefault(record.app_id, {})[record.id] = record
@@ -178,6 +196,16 @@ class State:
                 del self.deployments[record.id]
                 if self.running.get(record.app_id) is record:
                     del self.running[record.app_id]
+            case Group():
+                del self.groups[record.id]
+            case GroupVersion():
+                del self.group_versions[record.group_id][record.id]
+                if not self.group_versions[record.group_id]:
+                    del self.group_versions[record.group_id]
+                self.named -= Counter(record.apps.items())
+            case GroupDeployment():
+                del self.group_deployments[record.id]
+                self._moved(record, gone=True)
             case Instance():
                 del self.instances[record.id]
                 del self.instances_of[record.app_id][record.id]
@@ -199,6 +227,37 @@ class State:
                 del self.tokens[record.id]
             case ExternalService():
                 del self.externals[record.app_id]
+
+    def _moved(self, group: GroupDeployment, *, gone: bool = False) -> None:
+        for app_id in group.members:
+            if group.has(app_id) and not gone:
+                self.moved_by[app_id] = group
+            elif app_id in self.moved_by and self.moved_by[app_id].id == group.id:
+                del self.moved_by[app_id]
+
+    def moves(self) -> list[Deployment | GroupDeployment]:
+        """What runs, as it is shown: a group deployment instead of its members."""
+        groups = [one for one in self.group_deployments.values() if one.running]
+        whole = {one.id for one in groups}
+        return [*groups, *(one for one in self.running.values() if one.part_of not in whole)]
+
+    def move_of(self, app_id: str) -> Deployment | GroupDeployment | None:
+        """The running deployment of an app, as it is shown."""
+        return self.moved_by.get(app_id) or self.running.get(app_id)
+
+    def group_of(self, name: str) -> GroupDeployment | None:
+        """The running group deployment that is named by its id, by a member's, or by an app that it changes."""
+        member = self.deployments.get(name)
+        found = self.group_deployments.get(name) or self.moved_by.get(name)
+        if member is not None and member.part_of is not None:
+            found = self.group_deployments.get(member.part_of)
+        return found if found is not None and found.running else None
+
+    def left_over(self, app_id: str) -> bool:
+        """True where a deleted app still has versions on record that no version of a group names."""
+        if app_id in self.apps:
+            return False
+        return any((app_id, name) not in self.named for name in self.versions.get(app_id, ()))
 
     def wanted(self, app_id: str) -> Version | None:
         """The version aimed at; None for a deleted app."""
@@ -223,7 +282,7 @@ def app_id_of(record: Record) -> str | None:
     match record:
         case Version():
             return record.app.id
-        case KnownGateway() | Secret() | Token():
+        case KnownGateway() | Secret() | Token() | Group() | GroupVersion() | GroupDeployment():
             return None
         case _:
             return record.app_id

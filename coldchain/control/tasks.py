@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from contextlib import aclosing
 
 import structlog
 
@@ -62,9 +63,10 @@ class TaskWatcher:
     async def _follow(self) -> None:
         while True:
             try:
-                async for status in self._engine.updates():
-                    if not self.note(status):
-                        await self.list_now()
+                async with aclosing(self._engine.updates()) as updates:
+                    async for status in updates:
+                        if not self.note(status):
+                            await self.list_now()
             except ColdchainError as error:
                 self._troubled(error)
             await self._clock.sleep(RETRY_SECONDS)

@@ -19,13 +19,21 @@ def next_address(subnet: str, taken: Collection[str], last: str | None) -> str |
     if size <= 0:
         return None
     start = 0
-    if last is not None and ipaddress.ip_address(last) in network:
+    if last is not None and _is_within(last, network):
         start = int(ipaddress.ip_address(last)) - first + 1
     for step in range(size):
         candidate = str(ipaddress.ip_address(first + (start + step) % size))
         if candidate not in taken:
             return candidate
     return None
+
+
+def _is_within(address: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    """Not a name, which is the address of a task in the network of its machine."""
+    try:
+        return ipaddress.ip_address(address) in network
+    except ValueError:
+        return False
 
 
 def next_ports(

@@ -24,7 +24,7 @@ RULES = {
     "fetch-address": "`fetch` from `file:` outside the folders of the operator, or from a link-local address",
     "host-namespace": "The pid, ipc, uts, user or cgroup namespace of the machine or of another container",
     "host-path": "Folders of the machine's own as volumes, whatever is above or below them, and Coldchain's data",
-    "limits": "No limit of processes or swap, and others killed first when memory is out",
+    "limits": "No limit of processes, memory or swap, and others killed first when memory is out",
     "log-driver": "Logs sent where the app says",
     "mount-propagation": "Volumes whose mounts pass to or from the machine",
     "privileged": "Privileged containers",
@@ -91,6 +91,9 @@ class Refusal(Noun, frozen=True, kw_only=True):
 def judge(app: App, policy: Policy) -> tuple[Refusal, ...]:
     """All that the policy refuses in an app."""
     found = [*_process(app, policy)] if app.container is None else [*_container(app.container, policy)]
+    if app.resource_limits is not None and app.resource_limits.mem == "unlimited":
+        reason = "unlimited memory takes that of the whole machine"
+        found += _of("/resourceLimits/mem", Objection("limits", reason, "Give a number, or leave it out"))
     if policy.restricts(app.id):
         found += _restricted(app, policy)
     return tuple(found)
@@ -196,7 +199,7 @@ def _restricted(app: App, policy: Policy) -> Iterator[Refusal]:
     for parameter in container.docker.parameters:
         given.setdefault(parameter.key, []).append(parameter.value.strip())
     where = "/container/docker/parameters"
-    yield from _of(where, _restricted_user(given.get("user", ())))
+    yield from _of(where, _restricted_user(given.get("user", [app.user] if app.user else ())))
     yield from _of(where, _restricted_capabilities(given))
     if set(given.get("read-only", ["false"])) - {"", "true"}:
         reason = "the group is restricted, and the image's files could be written"

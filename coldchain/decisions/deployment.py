@@ -43,13 +43,15 @@ def step(
     held: bool = False,
     new: int | None = None,
     least: int | None = None,
+    begun: bool = True,
 ) -> Step:
     """The next step towards `app.instances` instances of `config_id`.
 
     `unhealthy`: ids that do not count as capacity. `condemned`: ids to be replaced for bad health.
     `replacing`: a deployment runs that replaces instances of other configurations; without one they count as good.
     `held`: it is paused: what serves stays, and only what is missing altogether is launched.
-    `new`, `least`: as in `rollout.Stage`, of a rollout that goes by steps; None: all.
+    `new`, `least`: as in `rollout.Stage`, of a rollout that goes by steps; None: all. `begun`: False while it waits for
+    other apps: then its number of instances asks nobody to leave yet.
     """
     wanted = [one for one in instances if one.wanted]
     asked, others = _asked_to_leave(wanted)
@@ -66,7 +68,7 @@ def step(
     served_old = [one for one in old if one.id not in never_served]
     kept = max(0, app.instances - new) if new is not None and not held else 0
     surplus = len(good) + min(kept, len(served_old)) - app.instances
-    if surplus > 0:
+    if surplus > 0 and begun:
         order = _scale_down_order(good, app, config_id, unhealthy, surplus)
         departures.let_go(order, f"scaled to {app.instances}", surplus)
     if not held:
@@ -202,8 +204,9 @@ def overdue(deployment: Deployment, now: float) -> bool:
 
 
 def pause(deployment: Deployment, holder: Holder, now: float) -> Deployment:
-    """The deployment held by `holder`. An operator takes over from brake and plan, not the other way round."""
-    if deployment.paused_by == "operator":
+    """The deployment held by `holder`. An operator takes over from brake and plan, not the other way round; who waits
+    for other apps has nothing to hold yet."""
+    if deployment.paused_by in ("operator", "dependency"):
         return deployment
     paused_at = now if deployment.paused_at is None else deployment.paused_at
     return msgspec.structs.replace(deployment, paused_by=holder, paused_at=paused_at, resumes_at=None)

@@ -45,6 +45,8 @@ def _hold(deployment: Deployment, app: App, now: float) -> Iterable[str]:
     yield from describe(deployment, app)
     if deployment.paused_by == "operator":
         yield "paused by an operator; `coldchain resume` lets it go on"
+    elif deployment.paused_by == "dependency":
+        yield "waits for the apps that it depends on"
     elif deployment.paused_by == "plan" and deployment.resumes_at is None:
         yield "paused by plan; `coldchain resume` lets it go on, `coldchain promote` to the end"
     elif deployment.paused_by == "plan" and deployment.resumes_at is not None:

@@ -46,27 +46,36 @@ class Placed(Noun, frozen=True, kw_only=True):
 
 REASONS = {
     "UnfulfilledTarget": "another target",
+    "UnfulfilledRole": "offered for another role",
     "UnfulfilledConstraint": "a constraint of the app",
     "InsufficientCpus": "too few cpus",
     "InsufficientMemory": "too little memory",
     "InsufficientDisk": "too little disk",
+    "InsufficientGpus": "too few gpus",
     "InsufficientPorts": "the host ports are taken",
     "InsufficientAddresses": "no free address",
 }
 """Why an agent is excluded: in Marathon's words, and in plain ones."""
 FUNNEL = (
     "UnfulfilledTarget",
+    "UnfulfilledRole",
     "UnfulfilledConstraint",
     "InsufficientCpus",
     "InsufficientMemory",
     "InsufficientDisk",
+    "InsufficientGpus",
     "InsufficientPorts",
     "InsufficientAddresses",
 )
 """In which order the reasons sift the agents: an agent with several of them counts by the first."""
 UNUSED_KEPT = 5
 """Agents of which a refusal says what they have left and why that is not enough."""
-UNITS = {"InsufficientCpus": "cpus", "InsufficientMemory": "MiB", "InsufficientDisk": "MiB"}
+UNITS = {
+    "InsufficientCpus": "cpus",
+    "InsufficientMemory": "MiB",
+    "InsufficientDisk": "MiB",
+    "InsufficientGpus": "gpus",
+}
 
 
 class Shortage(Noun, frozen=True, kw_only=True):
@@ -85,6 +94,7 @@ class Unused(Noun, frozen=True, kw_only=True):
     mem: float
     disk: float
     reasons: tuple[str, ...]
+    role: str = "*"
 
 
 class Refused(Noun, frozen=True, kw_only=True):
@@ -125,6 +135,7 @@ class Held(Noun, frozen=True, kw_only=True):
     cpus: float = 0.0
     mem: float = 0.0
     disk: float = 0.0
+    gpus: int = 0
     addresses: frozenset[str] = frozenset()
     ports: frozenset[int] = frozenset()
     last_address: str | None = None
@@ -145,6 +156,7 @@ def held_by(instances: Iterable[tuple[Instance, App]]) -> Held:
         cpus=sum(app.cpus for app in live),
         mem=sum(app.mem for app in live),
         disk=sum(app.disk for app in live),
+        gpus=sum(app.gpus for app in live),
         addresses=frozenset(addresses),
         ports=frozenset(chain(*ports)),
         last_address=addresses[-1] if addresses else None,
@@ -157,7 +169,8 @@ class _Free:
 
     def __init__(self, offer: Offer, held: Held) -> None:
         self.offer = offer
-        self.cpus, self.mem, self.disk = offer.cpus - held.cpus, offer.mem - held.mem, offer.disk - held.disk
+        self.cpus, self.mem = offer.cpus - held.cpus, offer.mem - held.mem
+        self.disk, self.gpus = offer.disk - held.disk, offer.gpus - held.gpus
         self.addresses: set[str] | frozenset[str] = held.addresses
         self.ports: set[int] | frozenset[int] = held.ports
         self.last_address = held.last_address
@@ -174,6 +187,7 @@ class _Free:
         self.cpus -= app.cpus
         self.mem -= app.mem
         self.disk -= app.disk
+        self.gpus -= app.gpus
 
     def shortages(self, app: App) -> dict[str, Shortage]:
         """What of its resources is not enough for one more instance of the app."""
@@ -183,6 +197,7 @@ class _Free:
                 ("InsufficientCpus", app.cpus, self.cpus, self.offer.cpus),
                 ("InsufficientMemory", app.mem, self.mem, self.offer.mem),
                 ("InsufficientDisk", app.disk, self.disk, self.offer.disk),
+                ("InsufficientGpus", app.gpus, self.gpus, self.offer.gpus),
             )
             if free + 1e-9 < wanted
         }
@@ -191,7 +206,7 @@ class _Free:
         """What it has left, and why that is not for an instance."""
         left = (max(0.0, round(free, 6)) for free in (self.cpus, self.mem, self.disk))
         cpus, mem, disk = left
-        return Unused(agent=self.offer.agent, cpus=cpus, mem=mem, disk=disk, reasons=reasons)
+        return Unused(agent=self.offer.agent, cpus=cpus, mem=mem, disk=disk, reasons=reasons, role=self.offer.role)
 
     def fit(self, waiting: Waiting) -> Placed | str:
         """Where it could go, or why not, once there is enough of all resources."""
@@ -253,6 +268,8 @@ class _Agents:
         for number in self._candidates(copies):
             agent = self._agents[number]
             values = values_of(one.app, agent.offer)
+            if agent.offer.role not in one.app.offered_roles:
+                continue
             if copies.neighbours.excluded_by(values) or agent.shortages(one.app):
                 continue
             fit = agent.fit(one)
@@ -270,7 +287,8 @@ class _Agents:
             agent = self._agents[number]
             excluded = tuple(copies.neighbours.excluded_by(values_of(one.app, agent.offer)))
             short = agent.shortages(one.app)
-            reasons = [*(["UnfulfilledConstraint"] if excluded else []), *short]
+            other_role = agent.offer.role not in one.app.offered_roles
+            reasons = ["UnfulfilledRole"] * other_role + ["UnfulfilledConstraint"] * bool(excluded) + [*short]
             if not reasons and isinstance(fit := agent.fit(one), str):
                 reasons = [fit]
             yield _Unfit(unused=agent.unused(tuple(reasons)), shortages=short, constraints=excluded)

@@ -216,6 +216,7 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
         held=bool(view.brake) or (view.deployment is not None and view.deployment.paused_by is not None),
         new=stage.new if stage else None,
         least=stage.least if stage else None,
+        begun=view.deployment is None or view.deployment.paused_by != "dependency",
     )
     leaving = dict(step.leave)
     for one in instances:
@@ -250,7 +251,7 @@ def _end(view: View, instances: list[Instance], now: float, alarms: list[float])
         if not any(one.live for one in instances):
             if deployment is not None:
                 yield EndDeployment(state="succeeded", cause="all instances stopped")
-            if not instances and view.versions:
+            if not instances and view.versions.keys() - view.named:
                 yield RemoveApp(cause="deleted")
         return
     if deployment is None or view.stopping:
@@ -263,7 +264,7 @@ def _end(view: View, instances: list[Instance], now: float, alarms: list[float])
         yield from _fail(view, deployment, wanted, reason, now)
         return
     left = deployment.steps_done < len(wanted.app.rollout.steps)
-    held = left or deployment.paused_by in ("plan", "operator")
+    held = left or deployment.paused_by in ("plan", "operator", "dependency")
     if not held and deployments.reached(wanted.app, wanted.config_id, instances, unhealthy):
         yield EndDeployment(state="succeeded", cause="all wanted instances in rotation, no other left")
     elif view.brake:
@@ -274,7 +275,7 @@ def _end(view: View, instances: list[Instance], now: float, alarms: list[float])
         yield RecordDeployment(deployment=deployments.resume(deployment, now), cause="the brake has let go")
     elif deployment.paused_by == "plan":
         yield from _planned_pause(deployment, wanted, instances, unhealthy, now, alarms)
-    elif deployment.paused_by == "operator":
+    elif deployment.paused_by in ("operator", "dependency"):
         return
     elif left and rollouts.stands(deployment.steps_done, wanted.app, wanted.config_id, instances, unhealthy):
         reached = rollouts.reach(deployment, wanted.app, now)
@@ -289,7 +290,8 @@ def _end(view: View, instances: list[Instance], now: float, alarms: list[float])
 def _rejected(view: View, deployment: Deployment, wanted: Version) -> str:
     """Why the new version is clearly worse than the old one, in words. Whoever holds the deployment decides himself,
     and while the brake holds the fault is likely shared."""
-    if view.brake or deployment.paused_by in ("operator", "brake") or deployment.kind in ("start", "stop", "rollback"):
+    held = view.brake or deployment.paused_by in ("operator", "brake", "dependency")
+    if held or deployment.kind in ("start", "stop", "rollback"):
         return ""
     alone = deployment.kind in rollouts.STEPWISE
     return acceptances.judge(wanted.app.rollout.acceptance, view.traffic, alone=alone)
@@ -319,8 +321,11 @@ def _former(view: View) -> Version | None:
 
 
 def _fail(view: View, deployment: Deployment, wanted: Version, reason: str, now: float) -> Iterator[Action]:
-    """Say why, and go back if that is wanted and has not been tried."""
+    """Say why, and go back if that is wanted and has not been tried. Members of a group deployment go back together
+    (`group.advance`)."""
     yield EndDeployment(state="failed", cause=reason)
+    if deployment.part_of is not None:
+        return
     back = _former(view)
     if back is not None and deployment.kind != "rollback" and wanted.app.rollback_on_failure:
         yield StartRollback(to=rolled_back(back, wanted, now), cause=f"rollback of {deployment.id}: {reason}")

@@ -37,10 +37,13 @@ def size(step: RolloutStep, instances: int) -> int:
 def stage(deployment: Deployment | None, app: App, former: Version | None) -> Stage | None:
     """What the deployment asks for now; None where it may take all: it does not go by steps, or has reached the last.
 
-    `former`: the version that it comes from. A pause holds what the step before asked for.
+    `former`: the version that it comes from. A pause holds what the step before asked for; who waits for other apps
+    has not begun.
     """
     if deployment is None:
         return None
+    if deployment.paused_by == "dependency":
+        return Stage(new=0, least=min(app.instances, former.app.instances if former is not None else 0))
     number = deployment.steps_done if deployment.paused_by is None else max(0, deployment.steps_done - 1)
     if number >= len(app.rollout.steps):
         return None

@@ -1,6 +1,6 @@
 """route: the gateway's rules per domain, from the routes of all apps; and who gets a place that two apps want."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from coldchain.decisions.rotation import services
 from coldchain.model.app import App
@@ -24,6 +24,29 @@ def rules(apps: Iterable[App]) -> dict[str, tuple[RouteRule, ...]]:
         domain: tuple(sorted(paths.values(), key=lambda rule: (-len(rule.path), rule.path)))
         for domain, paths in sorted(table.items())
     }
+
+
+def conflicts_among(
+    changed: Iterable[App], apps: Collection[App], leaving: Collection[App] = ()
+) -> dict[str, list[Problem]]:
+    """As `conflicts` for each of the changed apps, by id, among all apps as they are going to be; those without any are
+    not named. `leaving`: as there, of all apps. Only those that share a place are looked at one by one."""
+    owners: dict[object, set[str]] = {}
+    for one in (*apps, *leaving):
+        for name in services(one):
+            owners.setdefault(name, set()).add(one.id)
+    for app in apps:
+        for place in _places(app):
+            owners.setdefault(place, set()).add(app.id)
+    found: dict[str, list[Problem]] = {}
+    for app in changed:
+        if any(owners.get(place, {app.id}) != {app.id} for place in (*services(app), *_places(app))):
+            found[app.id] = conflicts(app, apps, [one for one in leaving if one.id != app.id])
+    return {name: problems for name, problems in found.items() if problems}
+
+
+def _places(app: App) -> Iterable[tuple[str, str]]:
+    return ((domain, route.path) for route in app.routes for domain in route.domains)
 
 
 def conflicts(app: App, others: Iterable[App], leaving: Iterable[App] = ()) -> list[Problem]:

@@ -4,7 +4,7 @@ Everything here is a pure function of nouns and returns plain objects, ready for
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from statistics import mean, median
@@ -17,6 +17,7 @@ from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.deployment import Deployment, DeploymentKind
 from coldchain.model.errors import ColdchainError, Conflict, InvalidDocument, MalformedDocument
+from coldchain.model.group import GroupDeployment
 from coldchain.model.health import CheckHealth, Health
 from coldchain.model.instance import Instance, Phase
 from coldchain.model.task import TaskFailure, TaskState, TaskStatus
@@ -29,8 +30,9 @@ OWN = "coldchain"
 """What is embedded for clients that know Coldchain: the fields that Marathon has not."""
 OWN_FIELDS = frozenset(
     {"service", "routes", "drainSeconds", "settleSeconds", "deadlineSeconds", "rollbackOnFailure", "rollout", "target"}
+    | {"tty"}
 )
-"""Fields of a definition that Marathon has not."""
+"""Fields of a definition that Marathon has not, or leaves out where they are not given."""
 
 TASK_STATES: dict[TaskState, str] = {
     "staging": "TASK_STAGING",
@@ -89,7 +91,7 @@ def app_answer(
     *,
     now: float,
     embed: Collection[str] = (),
-    deployments: Sequence[Deployment] = (),
+    deployments: Sequence[Deployment | GroupDeployment] = (),
     last_failure: TaskFailure | None = None,
     app_of: Callable[[Instance], App] | None = None,
 ) -> dict[str, Any]:
@@ -208,7 +210,7 @@ def task_answer(app: App, view: InstanceView, *, own: bool = True) -> dict[str, 
         "slaveId": instance.agent,
         "ipAddresses": _addresses(instance.address),
         "ports": list(instance.host_ports),
-        "servicePorts": service_ports(app),
+        "servicePorts": list(app.service_ports),
         "state": TASK_STATES[state],
         "version": instance.version_id,
         "stagedAt": timestamp(began.get("launching", instance.created_at)),
@@ -226,11 +228,6 @@ def task_answer(app: App, view: InstanceView, *, own: bool = True) -> dict[str, 
             "cause": instance.history[-1].cause if instance.history else "",
         }
     return answer
-
-
-def service_ports(app: App) -> list[int]:
-    """The port of each of the app's ports at a balancer, 0 for none."""
-    return [getattr(port, "service_port", 0) for port in app.ports]
 
 
 def endpoints(instance: Instance) -> list[str]:
@@ -302,6 +299,7 @@ def deployment_answer(deployment: Deployment) -> dict[str, Any]:
         "fromVersion": deployment.from_version,
         "toVersion": deployment.to_version,
         "rollbackOf": deployment.rollback_of,
+        "partOf": deployment.part_of,
         "startedAt": timestamp(deployment.started_at),
         "pausedBy": deployment.paused_by,
         "pausedAt": timestamp(deployment.paused_at) if deployment.paused_at is not None else None,
@@ -310,6 +308,24 @@ def deployment_answer(deployment: Deployment) -> dict[str, Any]:
         "deadlineAt": timestamp(deployment.deadline_at),
         "endedAt": timestamp(deployment.ended_at) if deployment.ended_at is not None else None,
     }
+
+
+DEPLOYMENT_FIELDS = (
+    "id",
+    "version",
+    "affectedApps",
+    "affectedPods",
+    "steps",
+    "currentActions",
+    "currentStep",
+    "totalSteps",
+)
+"""What Marathon answers of a deployment."""
+
+
+def running_answer(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """What Marathon's clients, who may refuse the rest, are told of an answer about a deployment."""
+    return {name: deployment[name] for name in DEPLOYMENT_FIELDS}
 
 
 def traffic_answer(observed: Observed) -> dict[str, Any]:
@@ -337,9 +353,10 @@ def deployment_version(deployment: Deployment) -> str:
     return deployment.to_version or timestamp(deployment.started_at)
 
 
-def deployment_result(deployment: Deployment) -> dict[str, str]:
+def deployment_result(deployment: Deployment | GroupDeployment) -> dict[str, str]:
     """What a change answers at once."""
-    return {"deploymentId": deployment.id, "version": deployment_version(deployment)}
+    version = deployment.version if isinstance(deployment, GroupDeployment) else deployment_version(deployment)
+    return {"deploymentId": deployment.id, "version": version}
 
 
 def overrides_answer(overrides: Sequence[Override]) -> list[dict[str, Any]]:

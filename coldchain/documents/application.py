@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec import structs, to_builtins
 
+from coldchain.documents.deprecated import modernised, replaced_by
 from coldchain.documents.findings import Findings, TooMany
 from coldchain.documents.rules import app_findings
 from coldchain.documents.shape import read
@@ -14,15 +15,11 @@ from coldchain.model.errors import InvalidDocument
 DEADLINE_AFTER_GRACE_SECONDS = 300.0
 """Where no deadline is given it leaves at least this long after the longest time an instance has to become healthy."""
 
-_ANSWERED = """
-    version versionInfo tasks tasksStaged tasksRunning tasksHealthy tasksUnhealthy deployments lastTaskFailure
-"""
 _LATER = """
-    acceptedResourceRoles apps dependencies executor gpus groups ipAddress linuxInfo
-    ports requirePorts residency resourceLimits role storeUrls taskStats tty unreachableStrategy uris
+    apps container.appc container.docker.credential container.linuxInfo groups linuxInfo networks.labels
+    residency
 """
-EXPLAINED = dict.fromkeys(_ANSWERED.split(), "is part of answers only: leave it out")
-EXPLAINED |= dict.fromkeys(_LATER.split(), "is a field of Marathon's that Coldchain does not have yet")
+EXPLAINED = dict.fromkeys(_LATER.split(), "is a field of Marathon's that Coldchain does not have yet")
 
 
 def decode_app(document: object, *, app_id: str | None = None) -> App:
@@ -63,6 +60,8 @@ def merge_app(current: App, patch: object) -> App:
     for given, other in (("cmd", "args"), ("args", "cmd")):
         if patch.get(given) is not None:
             merged.pop(other, None)
+    for name in replaced_by(patch):
+        del merged[name]
     return decode_app(merged | patch, app_id=current.id)
 
 
@@ -94,6 +93,8 @@ def _read(document: object, app_id: str | None, findings: Findings) -> App | Non
     given = document
     if app_id is not None and isinstance(document, dict) and document.get("id") is None:
         given = {**document, "id": app_id}
+    if isinstance(given, dict):
+        given = modernised(given, findings)
     given, secret_env = _without_secrets(given, findings)
     app = read(App, given, findings, EXPLAINED)
     if app is None:
@@ -135,13 +136,25 @@ def _normalised(app: App) -> App:
         app,
         id=_absolute(app.id),
         health_checks=tuple(_with_port(check) for check in app.health_checks),
+        require_ports=app.require_ports and app.network.mode == "host",
         routes=tuple(_plain(route) for route in app.routes),
         constraints=tuple(_constraint(one) for one in app.constraints),
+        dependencies=tuple(dict.fromkeys(resolved(one, _absolute(app.id)) for one in app.dependencies)),
     )
 
 
 def _absolute(app_id: str) -> str:
     return "/" + app_id.removeprefix("/").removesuffix("/")
+
+
+def resolved(name: str, base: str) -> str:
+    """The absolute id that a relative one means, seen from `base`; as it is where it leads out of everything."""
+    parts = [] if name.startswith("/") else base.strip("/").split("/")
+    for part in name.strip("/").split("/"):
+        if part == ".." and not parts:
+            return name
+        parts = parts[:-1] if part == ".." else [*parts, *(() if part in ("", ".") else (part,))]
+    return "/" + "/".join(filter(None, parts))
 
 
 def _with_port(check: HealthCheck) -> HealthCheck:

@@ -30,9 +30,11 @@ def event_body(event: Event) -> dict[str, Any]:
 
 def whole_plan_text(event: Event, version_of: Callable[[str, str], Version | None]) -> bytes:
     """The event's text with the groups before and after in its plan; `version_of`: an app's version by its id, None
-    where it is not on record any more."""
+    where it is not on record any more. As it is where it has none."""
     body = event_body(event)
-    plan = body["plan"]
+    plan = body.get("plan")
+    if plan is None:
+        return event.text
     before = [(one.app_id, one.before) for one in event.moves if one.before is not None]
     after = [(one.app_id, one.after) for one in event.moves if one.after is not None]
     plan["original"] = groups_answer(before, version_of, plan["version"])

@@ -31,6 +31,8 @@ class Findings:
 
     def __init__(self) -> None:
         self.all: list[Finding] = []
+        self.renamed: dict[Path, Path] = {}
+        """Where in the reader's document something stands that was put into its new form, by that form's path."""
         self._shape: list[Path] = []
 
     def report(self, path: Path, reason: str, suggestion: str | None = None) -> None:
@@ -49,7 +51,7 @@ class Findings:
         """In the words and with the paths of the reader's document."""
         problems = [
             Problem(
-                path=pointer(finding.path if finding.path in self._shape else _present(document, finding.path)),
+                path=pointer(self._place(document, finding.path)),
                 reason=printable(finding.reason),
                 suggestion=printable(finding.suggestion) if finding.suggestion else None,
             )
@@ -58,6 +60,12 @@ class Findings:
         if len(problems) >= PROBLEMS_MAX:
             problems.append(Problem(path="", reason=f"only the first {PROBLEMS_MAX} problems are listed"))
         return tuple(problems)
+
+    def _place(self, document: object, path: Path) -> Path:
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.renamed:
+                return _present(document, self.renamed[path[:length]] + path[length:])
+        return path if path in self._shape else _present(document, path)
 
     def _add(self, finding: Finding) -> None:
         self.all.append(finding)

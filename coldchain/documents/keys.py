@@ -8,6 +8,7 @@ from coldchain.model.caller import Token
 from coldchain.model.catalog import CatalogCheck, CatalogRecord, CatalogService, CatalogSession, KeyValue
 from coldchain.model.deployment import Deployment
 from coldchain.model.gateway import KnownGateway
+from coldchain.model.group import Group, GroupDeployment, GroupVersion
 from coldchain.model.instance import Instance
 from coldchain.model.registration import ExternalService
 from coldchain.model.secret import Secret
@@ -33,6 +34,9 @@ Record = (
     AppRecord
     | Version
     | Deployment
+    | Group
+    | GroupVersion
+    | GroupDeployment
     | Instance
     | TaskFailure
     | Backoff
@@ -52,6 +56,12 @@ def key_of(record: Record) -> str:
             return _key("version", record.app.target, record.app.id, record.id)
         case Deployment():
             return _key("deployment", record.target, record.id)
+        case Group():
+            return _key("group", record.id)
+        case GroupVersion():
+            return _key("group-version", record.group_id, record.id)
+        case GroupDeployment():
+            return _key("group-deployment", record.target, record.id)
         case Instance():
             return _key("instance", record.target, record.app_id, record.id)
         case TaskFailure():

@@ -88,7 +88,7 @@ def _unused(one: Unused, at: float) -> dict[str, Any]:
             "id": one.agent,
             "agentId": one.agent,
             "hostname": one.agent,
-            "resources": [{"name": name, "role": "*", "scalar": value} for name, value in scalars],
+            "resources": [{"name": name, "role": one.role, "scalar": value} for name, value in scalars],
             "attributes": [],
         },
         "reason": [MARATHONS.get(reason, reason) for reason in one.reasons],

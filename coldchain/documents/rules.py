@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from coldchain.documents.constraint_rules import constraint_findings
 from coldchain.documents.findings import Finding, Path, closest, shown
+from coldchain.documents.resource_rules import resource_findings
 from coldchain.model.app import App, Fetch, HealthCheck, ReadinessCheck, Route
 
 ID_SEGMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
@@ -13,6 +14,7 @@ LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NETWORK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 ENTRY_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.:/-]{0,254}")
 USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
+CONTAINER_USER = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*)?")
 ADDRESS = re.compile(r"[!-~]+")
 PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/-]*")
 QUESTION = re.compile(r"/[!-~]*")
@@ -46,6 +48,9 @@ def app_findings(app: App) -> Iterator[Finding]:
     yield from _routes(app)
     yield from _rollout(app)
     yield from constraint_findings(app)
+    yield from resource_findings(app)
+    for position, name in enumerate(app.dependencies):
+        yield from _dependency(app, name, ("dependencies", position))
 
 
 def _id(app: App) -> Iterator[Finding]:
@@ -63,6 +68,19 @@ def _id(app: App) -> Iterator[Finding]:
         )
     if len(app.id) > ID_CHARACTERS_MAX:
         yield Finding(("id",), f"must have at most {ID_CHARACTERS_MAX} characters, not {len(app.id)}")
+
+
+def _dependency(app: App, name: str, path: Path) -> Iterator[Finding]:
+    if not is_id(name):
+        yield Finding(path, f"{shown(name)} is no id of an app or a group")
+    elif name == app.id:
+        yield Finding(path, "is the app itself", needs=(("id",),))
+
+
+def is_id(name: str) -> bool:
+    """True for an absolute id, of an app or a group."""
+    fits = name.startswith("/") and all(ID_SEGMENT.fullmatch(segment) for segment in name[1:].split("/"))
+    return fits and len(name) <= ID_CHARACTERS_MAX
 
 
 def _names(app: App) -> Iterator[Finding]:
@@ -84,9 +102,13 @@ def _command(app: App) -> Iterator[Finding]:
     if app.container is None:
         yield from _process(app)
         return
-    for field, given in (("user", app.user), ("fetch", app.fetch)):
-        if given:
-            yield Finding((field,), "is for apps without a container: an image has its own", needs=(("container",),))
+    if app.fetch:
+        reason = (
+            "is for apps without a container: nothing is brought into an image so far;"
+            " credentials of its registry are named in container.docker.pullConfig"
+        )
+        yield Finding(("fetch",), reason, needs=(("container",),))
+    yield from _container_user(app)
     image = app.container.docker.image
     where: Path = ("container", "docker", "image")
     if len(image) > IMAGE_CHARACTERS_MAX or not (IMAGE_ID.fullmatch(image) or IMAGE.fullmatch(image)):
@@ -111,6 +133,15 @@ def _command(app: App) -> Iterator[Finding]:
             ("container", "docker", "pullConfig", "secret"),
             "must name an entry of the agent's Docker configuration, such as a registry's host name",
         )
+
+
+def _container_user(app: App) -> Iterator[Finding]:
+    if app.user is None or app.container is None:
+        return
+    if not CONTAINER_USER.fullmatch(app.user):
+        yield Finding(("user",), f"{shown(app.user)} is no user of an image: a name or a number, perhaps with `:GROUP`")
+    if any(parameter.key == "user" for parameter in app.container.docker.parameters):
+        yield Finding(("user",), "the docker parameter user says it, too: give one of the two")
 
 
 def _process(app: App) -> Iterator[Finding]:

@@ -20,7 +20,8 @@ NounType = TypeVar("NounType", bound=Noun)
 def read(noun: type[NounType], document: object, findings: Findings, explained: Mapping[str, str]) -> NounType | None:
     """The noun as far as it could be read, with what is wrong in `findings`; None where nothing stands.
 
-    `explained`: why some fields, known elsewhere, are unknown here. Raises `TooMany`.
+    `explained`: why some fields, known elsewhere, are unknown here; `a.b` is field b in the object, or each object of
+    the array, a. Raises `TooMany`.
     """
     value = _Reader(findings, explained).read(_type_of(noun), document, ())
     return value if isinstance(value, noun) else None
@@ -66,10 +67,14 @@ class _Reader:
         return _UNREADABLE
 
     def _optional(self, kind: inspect.UnionType, value: object, path: Path) -> Any:
+        """Nothing, or one of a few words, or what is no text; not all of these."""
         if value is None:
             return None
-        (other,) = (member for member in kind.types if not isinstance(member, inspect.NoneType))
-        return self.read(other, value, path)
+        members = [member for member in kind.types if not isinstance(member, inspect.NoneType)]
+        words = [member for member in members if isinstance(member, inspect.LiteralType)]
+        others = [member for member in members if member not in words]
+        (chosen,) = words if words and (isinstance(value, str) or not others) else others
+        return self.read(chosen, value, path)
 
     def _struct(self, kind: inspect.StructType, value: object, path: Path) -> Any:
         if not isinstance(value, dict):
@@ -79,7 +84,7 @@ class _Reader:
             if not isinstance(name, str):
                 self._unfit(path, f"the name of a field must be text, not {_kind_of(name)}")
             elif name not in fields:
-                self._unknown(name, fields, path)
+                self._unknown(name, value[name], fields, path)
         members = {}
         for name, field in fields.items():
             given = value.get(name)
@@ -98,8 +103,12 @@ class _Reader:
                 members[field.name] = stand_in
         return kind.cls(**members)
 
-    def _unknown(self, name: str, fields: Mapping[str, inspect.Field], path: Path) -> None:
-        why = self._explained.get(name) if not path else None
+    def _unknown(self, name: str, value: object, fields: Mapping[str, inspect.Field], path: Path) -> None:
+        """One that is null says nothing, nor does one that is known elsewhere and empty: clients write all."""
+        where = ".".join(str(part) for part in (*path, name) if not isinstance(part, int))
+        why = self._explained.get(where)
+        if value is None or (why is not None and value in ("", [], {})):
+            return
         self._unfit((*path, name), why or "is not a field of this object", None if why else closest(name, fields))
 
     def _array(self, kind: inspect.VarTupleType, value: object, path: Path) -> Any:

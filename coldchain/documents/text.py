@@ -119,7 +119,7 @@ def _value(event: Any, events: Iterator[Any], depth: int) -> Any:
         return items
     if isinstance(event, yaml.MappingStartEvent):
         return _mapping(events, depth)
-    return _scalar(event.value) if event.implicit[0] else event.value
+    return plain_scalar(event.value) if event.implicit[0] else event.value
 
 
 def _mapping(events: Iterator[Any], depth: int) -> dict[str, Any]:
@@ -139,7 +139,7 @@ NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
-def _scalar(text: str) -> Any:
+def plain_scalar(text: str) -> Any:
     """A scalar without quotes: as JSON would read it, and text where JSON would not."""
     if text in WORDS:
         return WORDS[text]

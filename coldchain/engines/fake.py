@@ -122,7 +122,7 @@ class FakeAgents:
     async def tasks(self) -> Sequence[TaskStatus]:
         return [task.status for task in self.held.values()]
 
-    def updates(self) -> AsyncIterator[TaskStatus]:
+    def updates(self) -> AsyncGenerator[TaskStatus, None]:
         listener: asyncio.Queue[TaskStatus | Unavailable] = asyncio.Queue()
         self._listeners.append(listener)
         return self._updates(listener)

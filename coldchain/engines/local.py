@@ -4,12 +4,12 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from coldchain.model.app import App
-from coldchain.model.errors import NotFound, Rejected, Unavailable
+from coldchain.model.errors import NotFound, Problem, Rejected, Unavailable
 from coldchain.model.offer import Offer
 from coldchain.model.task import Execution, TaskSpec, TaskStatus
 from coldchain.ports.engine import Progress
@@ -108,7 +108,7 @@ class LocalEngine:
         listings = await asyncio.gather(*(runner.tasks() for runner in self._runners.values()))
         return [status for listing in listings for status in listing]
 
-    def updates(self) -> AsyncIterator[TaskStatus]:
+    def updates(self) -> AsyncGenerator[TaskStatus, None]:
         """Of all runners; Unavailable as soon as one of them raises it, because its tasks are then unknown."""
         return merged([runner.updates() for runner in self._runners.values()])
 
@@ -151,6 +151,13 @@ class LocalEngine:
         return self._runners[kind]
 
 
+def not_offered(app: App) -> Sequence[Problem]:
+    """What an app asks for that this engine never has."""
+    if app.gpus:
+        return [Problem(path="/gpus", reason="this machine offers none to its tasks: leave it out")]
+    return []
+
+
 def memory_total_mib(text: str) -> float:
     """MemTotal of /proc/meminfo, in MiB."""
     for line in text.splitlines():
@@ -160,14 +167,15 @@ def memory_total_mib(text: str) -> float:
     raise ValueError("/proc/meminfo names no MemTotal")
 
 
-async def merged(streams: Sequence[AsyncIterator[TaskStatus]]) -> AsyncGenerator[TaskStatus, None]:
+async def merged(streams: Sequence[AsyncGenerator[TaskStatus, None]]) -> AsyncGenerator[TaskStatus, None]:
     """Whatever comes first, until the first stream fails, by its error."""
     queue: asyncio.Queue[TaskStatus | Exception] = asyncio.Queue(maxsize=1)
 
-    async def pour(stream: AsyncIterator[TaskStatus]) -> None:
+    async def pour(stream: AsyncGenerator[TaskStatus, None]) -> None:
         try:
-            async for status in stream:
-                await queue.put(status)
+            async with aclosing(stream):
+                async for status in stream:
+                    await queue.put(status)
         except Exception as error:
             await queue.put(error)
 

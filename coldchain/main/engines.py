@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 from coldchain.clients.docker import DockerClient
 from coldchain.engines.fake import FakeAgents, fake_offers
@@ -51,7 +51,7 @@ class Targets:
         listings = await asyncio.gather(*(one.tasks() for one in self._engines.values()))
         return [status for listing in listings for status in listing]
 
-    def updates(self) -> AsyncIterator[TaskStatus]:
+    def updates(self) -> AsyncGenerator[TaskStatus, None]:
         return merged([one.updates() for one in self._engines.values()])
 
     async def logs(

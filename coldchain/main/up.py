@@ -9,22 +9,31 @@ import structlog
 
 from coldchain.api.server import ApiServer
 from coldchain.api.settings import ApiSettings
+from coldchain.engines.local import not_offered
 from coldchain.main.down import take_down
+from coldchain.main.memory import return_large_blocks
 from coldchain.main.platform import Platform, open_platform
 from coldchain.main.settings import PlatformSettings
+from coldchain.model.app import App
+from coldchain.model.errors import Problem
 from coldchain.runners.docker.parameters import unknown_parameters
 
 log = structlog.get_logger(__name__)
 
 
+def _impossible(app: App) -> list[Problem]:
+    return [*unknown_parameters(app), *not_offered(app)]
+
+
 async def up(settings: PlatformSettings) -> int:
     """Run until SIGINT, SIGTERM or `coldchain down`. Raises ColdchainError when it cannot start."""
+    return_large_blocks()
     left, down = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, left.set)
     async with open_platform(settings) as platform:
-        offered = ApiSettings(check=unknown_parameters, down=down.set, clock=platform.clock)
+        offered = ApiSettings(check=_impossible, down=down.set, clock=platform.clock)
         server = ApiServer(platform.controller, settings.api_host, settings.api_port, offered)
         await _open(platform, server)
         serving = asyncio.create_task(platform.serve())

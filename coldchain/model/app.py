@@ -53,7 +53,7 @@ class Docker(Noun, frozen=True, kw_only=True):
 
 
 class PortMapping(Noun, frozen=True, kw_only=True):
-    """One port of a container. `host_port` None: not published; 0: chosen by Coldchain."""
+    """One port of a container. `host_port` None: not published; 0: chosen by Coldchain, as for `service_port`."""
 
     container_port: Port = 0
     host_port: Port | None = None
@@ -64,7 +64,8 @@ class PortMapping(Noun, frozen=True, kw_only=True):
 
 
 class PortDefinition(Noun, frozen=True, kw_only=True):
-    """One port of an app in network mode `host`. `port` 0: chosen by Coldchain."""
+    """One port of an app in network mode `host`. `port` is its service port, 0: chosen by Coldchain; with the app's
+    `require_ports` also the port on the agent."""
 
     port: Port = 0
     protocol: Literal["tcp", "udp", "udp,tcp"] = "tcp"
@@ -162,6 +163,21 @@ class UpgradeStrategy(Noun, frozen=True, kw_only=True):
     maximum_over_capacity: Annotated[float, Meta(ge=0, le=100)] = 1.0
 
 
+class UnreachableStrategy(Noun, frozen=True, kw_only=True):
+    """After how long of silence from its agent an instance is replaced, and after how long it is given up."""
+
+    inactive_after_seconds: Seconds = 0.0
+    expunge_after_seconds: Seconds = 0.0
+
+
+class ResourceLimits(Noun, frozen=True, kw_only=True):
+    """What a task may use at most, while `cpus` and `mem` of the app are what it is given. None: cpus are not limited,
+    and mem is what the app has."""
+
+    cpus: Annotated[float, Meta(ge=0.001, le=10_000)] | Literal["unlimited"] | None = None
+    mem: Annotated[float, Meta(ge=0, le=2**30)] | Literal["unlimited"] | None = None
+
+
 class Route(Noun, frozen=True, kw_only=True):
     """A gateway rule: these domains, below this path prefix, go to the app. `*` stands for every other domain."""
 
@@ -211,7 +227,8 @@ class SecretSource(Noun, frozen=True, kw_only=True):
 
 class App(Noun, frozen=True, kw_only=True):
     """One app as wanted. Sizes: cpus in shares of a core, mem and disk in MiB. `secret_env`: variables whose value is a
-    secret, by its name in `secrets`; definitions have them in `env`, as `{"secret": NAME}`."""
+    secret, by its name in `secrets`; definitions have them in `env`, as `{"secret": NAME}`. `dependencies`: ids of apps
+    and groups that must be there first where they are deployed together."""
 
     id: str
     cmd: Text | None = None
@@ -221,18 +238,26 @@ class App(Noun, frozen=True, kw_only=True):
     cpus: Annotated[float, Meta(ge=0.001, le=10_000)] = 1.0
     mem: Annotated[float, Meta(ge=0, le=2**30)] = 128.0
     disk: Annotated[float, Meta(ge=0, le=2**40)] = 0.0
+    gpus: Annotated[int, Meta(ge=0, le=1000)] = 0
+    resource_limits: ResourceLimits | None = None
+    tty: bool = False
     instances: Annotated[int, Meta(ge=0, le=10_000)] = 1
     container: Container | None = None
     networks: tuple[Network, ...] = ()
     port_definitions: tuple[PortDefinition, ...] = ()
+    require_ports: bool = False
     env: dict[Name, Text] = {}
     secrets: dict[Name, SecretSource] = {}
     secret_env: dict[Name, Name] = {}
     labels: dict[Name, Text] = {}
+    dependencies: Annotated[tuple[Name, ...], Meta(max_length=1000)] = ()
     health_checks: tuple[HealthCheck, ...] = ()
     readiness_checks: tuple[ReadinessCheck, ...] = ()
     constraints: Annotated[tuple[ConstraintText, ...], Meta(max_length=100)] = ()
+    role: Name | None = None
+    accepted_resource_roles: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()
     kill_selection: KillSelection = "YOUNGEST_FIRST"
+    unreachable_strategy: UnreachableStrategy | Literal["disabled"] = UnreachableStrategy()
     upgrade_strategy: UpgradeStrategy = UpgradeStrategy()
     backoff_seconds: Seconds = 1.0
     backoff_factor: Annotated[float, Meta(ge=1, le=1000)] = 1.15
@@ -275,7 +300,20 @@ class App(Noun, frozen=True, kw_only=True):
     @property
     def wanted_host_ports(self) -> tuple[int | None, ...]:
         """For each port the host port it wants: 0 any, None none at all."""
-        return tuple(port.port if isinstance(port, PortDefinition) else port.host_port for port in self.ports)
+        return tuple(
+            port.port * self.require_ports if isinstance(port, PortDefinition) else port.host_port
+            for port in self.ports
+        )
+
+    @property
+    def service_ports(self) -> tuple[int, ...]:
+        """For each port its number at a balancer: 0 none yet."""
+        return tuple(port.port if isinstance(port, PortDefinition) else port.service_port for port in self.ports)
+
+    @property
+    def offered_roles(self) -> tuple[str, ...]:
+        """The roles of the offers that it may take: those it accepts, else what is for all and what is for its own."""
+        return self.accepted_resource_roles or ("*", *([self.role] if self.role else []))
 
     @property
     def service_name(self) -> str | None:
@@ -287,6 +325,6 @@ class App(Noun, frozen=True, kw_only=True):
 
 def same_configuration(left: App, right: App) -> bool:
     """True when a task of one serves as a task of the other: all but the number of instances, who of them leaves first
-    and the way a version takes over is equal."""
-    same = ("instances", "kill_selection", "rollout")
+    or is given up, the way a version takes over and what it waits for is equal."""
+    same = ("instances", "kill_selection", "unreachable_strategy", "rollout", "dependencies")
     return left == msgspec.structs.replace(right, **{name: getattr(left, name) for name in same})

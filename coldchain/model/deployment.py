@@ -5,7 +5,7 @@ from typing import Literal
 from coldchain.model.base import Noun
 
 DeploymentKind = Literal["start", "scale", "restart", "replace", "stop", "rollback"]
-Holder = Literal["operator", "brake", "plan"]
+Holder = Literal["operator", "brake", "plan", "dependency"]
 DeploymentState = Literal["running", "succeeded", "failed", "cancelled", "superseded"]
 
 
@@ -14,7 +14,8 @@ class Deployment(Noun, frozen=True, kw_only=True):
 
     A rollback never causes another rollback. `steps_done`: how many steps of the app's rollout it has reached; all,
     where it does not go by steps. `paused_by`, `paused_at`: who holds it and since when; its time limit stands still
-    meanwhile. `resumes_at`: when it goes on by itself; None: when whoever holds it says so.
+    meanwhile. `resumes_at`: when it goes on by itself; None: when whoever holds it says so. `part_of`: the group
+    deployment that it is a member of; held by `dependency` it waits for a layer before its own.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Deployment(Noun, frozen=True, kw_only=True):
     paused_by: Holder | None = None
     paused_at: float | None = None
     resumes_at: float | None = None
+    part_of: str | None = None
 
     @property
     def running(self) -> bool:

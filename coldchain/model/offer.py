@@ -6,6 +6,8 @@ from coldchain.model.base import Noun
 class Offer(Noun, frozen=True, kw_only=True):
     """Free resources of one agent. cpus in shares of a core, mem and disk in MiB; ports as inclusive ranges.
 
+    `role`: for whom they are, `*` for all.
+
     `attributes`: what its operator says of the agent, for constraints to compare; numbers with at most three decimals
     and without zeros at their end. `region`, `zone`: where it stands, None where nobody said so.
     """
@@ -21,3 +23,5 @@ class Offer(Noun, frozen=True, kw_only=True):
     attributes: dict[str, str] = {}
     region: str | None = None
     zone: str | None = None
+    gpus: int = 0
+    role: str = "*"

@@ -1,6 +1,6 @@
 """Engine: where tasks run (local, mesos, vm)."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from coldchain.model.app import App
@@ -45,8 +45,9 @@ class Engine(Protocol):
         """All tasks of this controller that the engine knows, terminal ones included until forgotten."""
         ...
 
-    def updates(self) -> AsyncIterator[TaskStatus]:
-        """What changes from now on. May lose, repeat and reorder: `tasks` is the truth. Raises `Unavailable`."""
+    def updates(self) -> AsyncGenerator[TaskStatus, None]:
+        """What changes from now on. May lose, repeat and reorder: `tasks` is the truth. Raises `Unavailable`. To be
+        closed by who takes it (`aclosing`): it holds a connection."""
         ...
 
     def logs(self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None) -> AsyncIterator[bytes]:

@@ -1,6 +1,6 @@
 """Registry: where services are known by name (Consul, or the embedded one that speaks the same)."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol
 
 from coldchain.model.registration import KnownService, Registration, ServiceEndpoint
@@ -26,9 +26,9 @@ class Registry(Protocol):
         """All services by name, with all their endpoints."""
         ...
 
-    def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncIterator[Sequence[ServiceEndpoint]]:
+    def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncGenerator[Sequence[ServiceEndpoint], None]:
         """The endpoints of a service that are not this controller's: now, and each time they change, for ever. While
-        it does not answer nothing comes, and `on_trouble` is told why."""
+        it does not answer nothing comes, and `on_trouble` is told why. To be closed by who takes it."""
         ...
 
     async def close(self) -> None: ...

@@ -1,6 +1,6 @@
 """Runner: how a task runs on its machine (docker, process, package)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 from coldchain.model.app import App
@@ -22,7 +22,7 @@ class Runner(Protocol):
 
     async def tasks(self) -> Sequence[TaskStatus]: ...
 
-    def updates(self) -> AsyncIterator[TaskStatus]: ...
+    def updates(self) -> AsyncGenerator[TaskStatus, None]: ...
 
     def logs(
         self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None

@@ -1,7 +1,7 @@
 """The client of the registry: `ports.registry.Registry` over Consul's HTTP API, embedded or not."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any
 
 from coldchain.clients.consul import ConsulClient, ConsulRefused, ConsulUnavailable
@@ -60,11 +60,16 @@ class ConsulRegistry:
             for name, entries in zip(names, healths, strict=True)
         ]
 
-    async def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncIterator[Sequence[ServiceEndpoint]]:
+    async def watch(
+        self, service: str, on_trouble: Callable[[str], None]
+    ) -> AsyncGenerator[Sequence[ServiceEndpoint], None]:
         path = f"/v1/health/service/{service}"
-        async for entries in self._client.watch(path, on_trouble=lambda error: on_trouble(str(error))):
-            found = [self._endpoint(entry) for entry in entries if not self._mine(entry["Service"])]
-            yield sorted(found, key=lambda one: one.id)
+        async with contextlib.aclosing(
+            self._client.watch(path, on_trouble=lambda error: on_trouble(str(error)))
+        ) as answers:
+            async for entries in answers:
+                found = [self._endpoint(entry) for entry in entries if not self._mine(entry["Service"])]
+                yield sorted(found, key=lambda one: one.id)
 
     def _endpoint(self, entry: dict[str, Any]) -> ServiceEndpoint:
         service = entry["Service"]

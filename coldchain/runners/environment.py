@@ -22,6 +22,7 @@ def task_environment(spec: TaskSpec, ports: Sequence[int]) -> dict[str, str]:
         "MARATHON_APP_RESOURCE_CPUS": f"{app.cpus:g}",
         "MARATHON_APP_RESOURCE_MEM": f"{app.mem:g}",
         "MARATHON_APP_RESOURCE_DISK": f"{app.disk:g}",
+        "MARATHON_APP_RESOURCE_GPUS": str(app.gpus),
     }
     if app.container is not None:
         environment["MARATHON_APP_DOCKER_IMAGE"] = app.container.docker.image

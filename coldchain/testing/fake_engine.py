@@ -5,7 +5,7 @@ counts what it created and deleted.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any
 
 from coldchain.engines.fake import SIGKILL_STATUS, FakeAgents, FakeTask, Life
@@ -124,7 +124,7 @@ class FakeEngine(FakeAgents):
         self._answer()
         return await super().tasks()
 
-    def updates(self) -> AsyncIterator[TaskStatus]:
+    def updates(self) -> AsyncGenerator[TaskStatus, None]:
         following = super().updates()
         if not self._available:
             self._listeners[-1].put_nowait(self._silence())

@@ -1,7 +1,7 @@
 """A registry without a network: what is registered in a dictionary, on the clock it is given."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 
@@ -71,7 +71,9 @@ class FakeRegistry:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncIterator[Sequence[ServiceEndpoint]]:
+    async def watch(
+        self, service: str, on_trouble: Callable[[str], None]
+    ) -> AsyncGenerator[Sequence[ServiceEndpoint], None]:
         known: Sequence[ServiceEndpoint] | None = None
         while True:
             changed = self._changed

@@ -16,12 +16,17 @@ from coldchain.api.context import Context
 from coldchain.api.settings import ApiSettings
 from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
+from coldchain.decisions.dependency import parent
+from coldchain.decisions.group import GroupUpdate, Tree, plan, updated
 from coldchain.documents.application import decode_app
 from coldchain.engines.fake import FakeAgents, fake_offers
+from coldchain.model.app import App
 from coldchain.store.sqlite import SQLiteStore
 from coldchain.testing.fake_prober import FakeProber
 
 COPIES = 10
+TEAMS = 20
+"""Groups that the apps are in."""
 ASKED = 5
 """How often each controller is asked for what is at rest."""
 
@@ -29,7 +34,7 @@ ASKED = 5
 def definition(number: int) -> dict[str, Any]:
     """One of many apps, as a user of Marathon would write it."""
     return {
-        "id": f"/team-{number % 20}/app-{number}",
+        "id": f"/team-{number % TEAMS}/app-{number}",
         "instances": COPIES,
         "cpus": 0.1,
         "mem": 32,
@@ -40,8 +45,32 @@ def definition(number: int) -> dict[str, Any]:
         },
         "networks": [{"mode": "container/bridge"}],
         "env": {"PORT": "8080", "LOG_LEVEL": "info"},
-        "labels": {"team": f"team-{number % 20}"},
+        "labels": {"team": f"team-{number % TEAMS}"},
     }
+
+
+def plan_seconds(apps: int) -> float:
+    """CPU seconds for the steps of a group in which every app gets another image; most wait for another app."""
+    before, after = ([_dependent(number, tag) for number in range(apps)] for tag in ("v1", "v2"))
+    teams: dict[str, list[App]] = {}
+    for app in after:
+        teams.setdefault(parent(app.id), []).append(app)
+    update = GroupUpdate(id="/", groups=tuple(GroupUpdate(id=team, apps=tuple(some)) for team, some in teams.items()))
+    tree = Tree(apps={app.id: app for app in before})
+    began = time.process_time()
+    steps = plan(tree, updated(tree, update))
+    used = time.process_time() - began
+    assert sum(map(len, steps)) == apps
+    return used
+
+
+def _dependent(number: int, tag: str) -> App:
+    """One of the apps; four of five depend on the app before them in their team."""
+    given = definition(number)
+    given["container"]["docker"]["image"] = f"coldchain/shop:{tag}"
+    if number // TEAMS % 5:
+        given["dependencies"] = [definition(number - TEAMS)["id"]]
+    return decode_app(given)
 
 
 class Sized:

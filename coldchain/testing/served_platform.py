@@ -91,6 +91,11 @@ class ServedPlatform:
             await committed.wait()
             committed.clear()
 
+    async def hold(self) -> None:
+        """From now on nothing is carried out any more, only written."""
+        self._tasks[0].cancel()
+        await asyncio.gather(self._tasks[0], return_exceptions=True)
+
     async def stop(self) -> None:
         """End the API and the controller, as a crash would; tasks and gateway go on."""
         await self.server.stop()

@@ -243,8 +243,40 @@ class Grounds:
                 case.query = {"tail": 3, "format": random.choice(["json", "text"])}
             case _ if "{app_id}" in case.operation.path:
                 path = {"app_id": self.app_id(random)}
+            case _:
+                path = self.prepare_others(name, case, random)
         wanted = {one.name for one in case.operation.path_parameters}
         case.path_parameters = {one: value for one, value in path.items() if one in wanted}
+
+    def prepare_others(self, name: str, case: Case, random: Random) -> dict[str, Any]:
+        """As `prepare`, for groups; what its path needs."""
+        self.made += 1
+        group_id, app_id = f"team/g-{self.made}", self.app_id(random)
+        body = {"apps": [definition(random, "one")], "groups": [{"id": "two", "apps": []}]}
+        force = {"force": True}
+        match name:
+            case "putApps" | "patchApps":
+                case.query, case.body = force, [definition(random, f"/{app_id}") | {"readinessChecks": None}]
+            case "showGroup" | "listGroupApps" | "listGroupVersions":
+                self.there("/shop/cart")
+                return {"group_id": "shop"}
+            case "showRootVersion" | "showGroupVersion" | "putGroupVersion":
+                self.there("/shop/cart")
+                case.query = force if name == "putGroupVersion" else {}
+                within = "" if name == "showRootVersion" else "/shop"
+                return {"group_id": "shop", "version": random.choice(self.ask("GET", f"/v2/groups{within}/versions"))}
+            case "createGroup" | "putRoot":
+                case.body = body | {"id": f"/{group_id}"}
+            case "createGroupAt" | "putGroup":
+                case.body = body
+                if name == "putGroup":
+                    case.query = {"dryRun": random.random() < 0.3}
+            case "deleteGroup":
+                self.ask("POST", f"/v2/groups/{group_id}", body)
+                case.query = force
+            case "deleteRoot":
+                case.query = force
+        return {"group_id": group_id}
 
 
 @pytest.fixture

@@ -59,7 +59,10 @@ def test_a_deployment_that_fails_has_its_step_fail_first_and_is_taken_back_by_an
     async def program(platform: Platform) -> None:
         operations = platform.controller.operations
         await platform.ended(await operations.create(example_app(), "test"))
-        platform.engine.life = lambda spec: Life(start_seconds=0.1, healthy=spec.app.container != image("bad"))
+        bad = image("bad").docker
+        platform.engine.life = lambda spec: Life(
+            start_seconds=0.1, healthy=spec.app.container is None or spec.app.container.docker != bad
+        )
         before = len(told(platform, *DEPLOYMENT))
         edit = to(container=image("bad"), deadline_seconds=20.0)
         failed = await platform.ended(await operations.change("/shop", edit, "test", force=False))

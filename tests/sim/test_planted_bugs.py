@@ -20,12 +20,14 @@ FOUND_BY = {
     "action before the first reconciliation": 0,
     "lost compare-and-swap": 2,
     "stale gateway not waited for": 10,
-    "rollback launched twice": 85,
+    "rollback launched twice": 72,
     "brake removed": 20,
     "paused rollout goes on": 12,
     "steps left out": 11,
     "constraints left out": 2,
     "foreign container adopted": 0,
+    "layers not waited for": 2,
+    "waiting app scaled down": 85,
 }
 """The seed that found it first, when the search began at 0."""
 SCHEDULES = 1000

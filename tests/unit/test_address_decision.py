@@ -58,3 +58,7 @@ def test_ports_go_round_and_fixed_ones_are_exact() -> None:
 
 def test_a_fixed_port_is_not_taken_by_one_chosen_before_it() -> None:
     assert next_ports([(31000, 31002)], [0, 31000], (), 0) == (31001, 31000)
+
+
+def test_the_address_before_may_be_a_name() -> None:
+    assert next_address("10.0.0.0/29", (), "agent-1") == "10.0.0.2"

@@ -44,6 +44,16 @@ def test_a_rule_refuses_with_path_rule_reason_and_what_to_do(rule: str) -> None:
     assert re.fullmatch(rf"refused by the rule {rule}: .+\. .+\.", str(one)), str(one)
 
 
+def test_memory_has_a_limit() -> None:
+    assert rules(container() | {"resourceLimits": {"mem": "unlimited", "cpus": "unlimited"}}) == {"limits"}
+    assert rules(container() | {"resourceLimits": {"mem": 1e6, "cpus": "unlimited"}}) == set()
+
+
+@pytest.mark.parametrize(("user", "refused"), [("1000", False), ("0", True), ("shop", True), (None, True)])
+def test_the_user_of_a_restricted_container_is_a_number_in_the_field_too(user: str | None, refused: bool) -> None:
+    assert ("restricted-user" in rules(restricted(options={"user": None}) | {"user": user})) == refused
+
+
 def test_everything_is_said_at_once() -> None:
     app = container(privileged=True, parameters=[{"key": "pid", "value": "host"}, {"key": "cap-add", "value": "ALL"}])
     app["container"]["volumes"] = [{"containerPath": "/a", "hostPath": "/"}]

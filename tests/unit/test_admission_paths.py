@@ -10,6 +10,7 @@ from aiohttp import ClientSession
 from msgspec import structs
 
 from coldchain.api import routes
+from coldchain.control.group_operations import GroupOperations
 from coldchain.control.operations import Operations
 from coldchain.decisions.admission import FIXED, RULES, Policy
 from coldchain.decisions.version import change
@@ -17,6 +18,7 @@ from coldchain.documents.application import decode_app
 from coldchain.documents.event_text import event_body
 from coldchain.model.app import App
 from coldchain.model.deployment import Holder
+from coldchain.model.group import GroupAction, GroupDeployment, GroupVersion
 from coldchain.model.version import Version
 from coldchain.testing.inadmissible import AGAINST, RESTRICTED
 from coldchain.testing.served_platform import ServedPlatform, served_platform
@@ -52,18 +54,37 @@ class Entrance:
         async with state.lock:
             await state.commit([*versions, moved.record])
 
-    async def on_the_way(self, document: dict[str, Any], *, deadline_seconds: float, paused_by: Holder | None) -> None:
-        """A deployment from this app, which an older policy let in, to one that every rule lets in."""
+    async def on_the_way(
+        self,
+        document: dict[str, Any],
+        *,
+        deadline_seconds: float,
+        paused_by: Holder | None,
+        part_of: str | None = None,
+    ) -> None:
+        """A deployment from this app, which an older policy let in, to one that every rule lets in. `part_of`: the id
+        of the group deployment that it is a part of."""
         now = self.platform.clock.now()
         before = Version(app=decode_app(document), id=OLD, config_id=OLD)
         after = Version(app=decode_app(plain(document, instances=0 if paused_by else 1)), id=NEWER, config_id=NEWER)
         moved = change(before, after, None, kind="replace", deployment_id="first", cause="before", now=now)
         assert moved.record is not None
         times = {"deadline_at": now + deadline_seconds, "paused_by": paused_by, "paused_at": now if paused_by else None}
-        deployment = structs.replace(moved.deployment, **times)
+        deployment = structs.replace(moved.deployment, part_of=part_of, **times)
+        group = GroupDeployment(
+            id="group",
+            group_id="/",
+            target="cluster",
+            kind="change",
+            version=NEWER,
+            steps=((GroupAction(action="RestartApplication", app=before.app.id),),),
+            members={before.app.id: "first"},
+            started_at=now,
+            cause="before",
+        )
         state = self.platform.controller.state
         async with state.lock:
-            await state.commit([before, after, moved.record, deployment])
+            await state.commit([before, after, moved.record, deployment, *([group] if part_of else [])])
 
 
 def plain(document: dict[str, Any], instances: int = 0) -> dict[str, Any]:
@@ -123,17 +144,82 @@ async def cancel(entrance: Entrance, document: dict[str, Any]) -> Said:
     return await entrance.ask("DELETE", "/v2/deployments/first")
 
 
+async def cancel_group(entrance: Entrance, document: dict[str, Any]) -> Said:
+    await entrance.on_the_way(document, deadline_seconds=60.0, paused_by="operator", part_of="group")
+    return await entrance.ask("DELETE", "/v2/deployments/group")
+
+
+async def put_apps(entrance: Entrance, document: dict[str, Any]) -> Said:
+    return await entrance.ask("PUT", "/v2/apps", [document])
+
+
+async def patch_apps(entrance: Entrance, document: dict[str, Any]) -> Said:
+    await entrance.stored(decode_app(plain(document)))
+    return await entrance.ask("PATCH", "/v2/apps", [{"container": None} | document])
+
+
+def grouped(document: dict[str, Any]) -> dict[str, Any]:
+    """A new group with the app in it: in the one with the strict rules, if it is of that."""
+    group_id = RESTRICTED if document["id"].startswith(RESTRICTED) else "/group"
+    return {"id": group_id, "apps": [document | {"id": "app"}]}
+
+
+async def create_group(entrance: Entrance, document: dict[str, Any]) -> Said:
+    return await entrance.ask("POST", "/v2/groups", grouped(document))
+
+
+async def create_group_below(entrance: Entrance, document: dict[str, Any]) -> Said:
+    group = grouped(document)
+    return await entrance.ask("POST", f"/v2/groups{group['id']}", {"apps": group["apps"]})
+
+
+async def put_root(entrance: Entrance, document: dict[str, Any]) -> Said:
+    return await entrance.ask("PUT", "/v2/groups", {"groups": [grouped(document)]})
+
+
+async def put_group(entrance: Entrance, document: dict[str, Any]) -> Said:
+    return await entrance.ask("PUT", f"/v2/groups{grouped(document)['id']}", grouped(document))
+
+
+async def dry_run(entrance: Entrance, document: dict[str, Any]) -> Said:
+    return await entrance.ask("PUT", "/v2/groups?dryRun=true", {"groups": [grouped(document)]})
+
+
+async def put_group_version(entrance: Entrance, document: dict[str, Any]) -> Said:
+    await entrance.stored(decode_app(document), decode_app(plain(document)))
+    state = entrance.platform.controller.state
+    async with state.lock:
+        await state.commit([GroupVersion(group_id="/", id=OLD, apps={document["id"]: OLD})])
+    return await entrance.ask("PUT", "/v2/groups", {"version": OLD})
+
+
+async def put_version_of_group(entrance: Entrance, document: dict[str, Any]) -> Said:
+    await entrance.stored(decode_app(document), decode_app(plain(document)))
+    group_id = grouped(document)["id"]
+    state = entrance.platform.controller.state
+    async with state.lock:
+        await state.commit([GroupVersion(group_id=group_id, id=OLD, apps={document["id"]: OLD})])
+    return await entrance.ask("PUT", f"/v2/groups{group_id}/versions/{OLD}")
+
+
 async def preview(entrance: Entrance, document: dict[str, Any]) -> Said:
     return await entrance.ask("POST", f"/v1/apps{document['id']}/preview", document)
 
 
 ASKED: dict[tuple[str, str], list[Way]] = {
     ("POST", "/v2/apps"): [create],
+    ("PUT", "/v2/apps"): [put_apps],
+    ("PATCH", "/v2/apps"): [patch_apps],
+    ("POST", "/v2/groups"): [create_group],
+    ("POST", "/v2/groups/{id}"): [create_group_below],
+    ("PUT", "/v2/groups"): [put_root, dry_run, put_group_version],
+    ("PUT", "/v2/groups/{id}"): [put_group],
+    ("PUT", "/v2/groups/{id}/versions/{version}"): [put_version_of_group],
     ("PUT", "/v2/apps/{id}"): [put_whole, put_partial, put_version],
     ("PATCH", "/v2/apps/{id}"): [patch, scale],
     ("POST", "/v2/apps/{id}/restart"): [restart],
     ("POST", "/v1/apps/{id}/rollback"): [roll_back],
-    ("DELETE", "/v2/deployments/{id}"): [cancel],
+    ("DELETE", "/v2/deployments/{id}"): [cancel, cancel_group],
     ("POST", "/v1/apps/{id}/preview"): [preview],
 }
 BRING_NOTHING_IN = {
@@ -142,6 +228,8 @@ BRING_NOTHING_IN = {
     ("POST", "/v2/tasks/delete"),
     ("DELETE", "/v2/queue/{id}/delay"),
     ("DELETE", "/v2/apps/{id}"),
+    ("DELETE", "/v2/groups"),
+    ("DELETE", "/v2/groups/{id}"),
     ("POST", "/v1/deployments/{id}/pause"),
     ("POST", "/v1/deployments/{id}/resume"),
     ("POST", "/v1/deployments/{id}/promote"),
@@ -150,18 +238,21 @@ BRING_NOTHING_IN = {
     ("DELETE", "/v1/secrets/{secret}"),
     ("POST", "/v1/secrets/rotate"),
     ("POST", "/v1/down"),
+    ("DELETE", "/v2/leader"),
+    *((method, "/v2/pods") for method in ("POST", "PUT", "DELETE")),
+    *((method, "/v2/eventSubscriptions") for method in ("POST", "DELETE")),
 }
 WAYS = [way for ways in ASKED.values() for way in ways]
 
 
 def test_every_address_that_changes_something_is_a_way_or_brings_nothing_in() -> None:
-    app = (routes._APP, routes._APP_ALONE, "{deployment_id}")
+    app = (routes._APP, routes._APP_ALONE, "{deployment_id}", routes._GROUP_ALONE, routes._GROUP)
     found = set()
     for method, path, _ in routes.MARATHON + routes.OURS:
         for name in app:
             path = path.replace(name, "{id}")
         if method != "GET":
-            found.add((method, path.removesuffix(routes._END)))
+            found.add((method, path.removesuffix(routes._END).removesuffix(routes._BELOW)))
     assert found == ASKED.keys() | BRING_NOTHING_IN
 
 
@@ -182,7 +273,15 @@ def test_every_operation_that_aims_at_a_version_takes_overrides_or_keeps_them() 
         "kill",
         "kill_and_scale",
         "reset_delay",
+        "ready",
     }
+    groups = {
+        name: "overrides" in inspect.signature(one).parameters
+        for name, one in vars(GroupOperations).items()
+        if inspect.iscoroutinefunction(one) and not name.startswith("_")
+    }
+    assert {name for name, asks in groups.items() if asks} == {"change", "change_apps", "steps"}
+    assert {name for name, asks in groups.items() if not asks} == {"cancel", "delete", "pause", "resume", "promote"}
 
 
 @pytest.fixture

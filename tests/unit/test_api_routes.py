@@ -64,6 +64,9 @@ CASES = (
     Case("PUT", "/v2/apps/b", 201, begun, body={**SHOP, "id": "/b"}),
     Case("PUT", "/v2/apps/b", 422, body=SHOP),
     Case("PATCH", "/v2/apps/a/shop", 200, begun, body={"instances": 2}),
+    Case("PATCH", "/v2/apps/a/shop", 422, lambda said: "no group /b" in str(said), body={"dependencies": ["/a", "/b"]}),
+    Case("PATCH", "/v2/apps/a/shop", 422, lambda said: "in a circle" in str(said), body={"dependencies": ["/a"]}),
+    Case("PATCH", "/v2/apps/a/shop", 422, lambda said: "is the app itself" in str(said), body={"dependencies": ["."]}),
     Case("PATCH", "/v2/apps/none", 404, body={"instances": 2}),
     Case("DELETE", "/v2/apps/a/shop", 200, begun),
     Case("DELETE", "/v2/apps/none", 404),
@@ -92,18 +95,110 @@ CASES = (
     Case("GET", "/v2/apps/none/versions", 404),
     Case("GET", "/v2/apps/a/shop/versions/{version}", 200, lambda said: said["id"] == "/a/shop"),
     Case("GET", "/v2/apps/a/shop/versions/none", 404),
+    Case("PUT", "/v2/apps", 200, begun, body=[{"id": "/a/shop", "instances": 2}, {**SHOP, "id": "/b"}]),
+    Case("PUT", "/v2/apps", 200, begun, body=[]),
+    Case("PUT", "/v2/apps", 422, lambda said: said["details"][0]["path"] == "/", body={"id": "/a/shop"}),
+    Case("PUT", "/v2/apps", 422, lambda said: said["details"][0]["path"] == "/1/id", body=[SHOP, SHOP]),
+    Case("PUT", "/v2/apps", 422, lambda said: said["details"][0]["path"] == "/0", body=[1]),
+    Case(
+        "PUT",
+        "/v2/apps",
+        422,
+        lambda said: said["details"][0]["path"] == "/1/cpus",
+        body=[SHOP, {"id": "b", "cpus": 0}],
+    ),
+    Case("PUT", "/v2/apps?partialUpdate=false", 422, body=[{"id": "/a/shop", "instances": 2}]),
+    Case("PATCH", "/v2/apps", 200, begun, body=[{"id": "/a/shop", "instances": 2}]),
+    Case("PATCH", "/v2/apps", 404, body=[{"id": "/a/shop", "instances": 2}, {**SHOP, "id": "/b"}]),
+    Case("GET", "/v2/groups", 200, lambda said: said["groups"][0]["apps"][0]["id"] == "/a/shop"),
+    Case("GET", "/v2/groups?embed=group.groups", 200, lambda said: "apps" not in said["groups"][0]),
+    Case("GET", "/v2/groups?embed=group.apps", 200, lambda said: said["apps"] == [] and "groups" not in said),
+    Case("GET", "/v2/groups/a", 200, lambda said: said["version"] == said["apps"][0]["version"]),
+    Case("GET", "/v2/groups/a", 200, lambda said: "tasks" not in said["apps"][0]),
+    Case("GET", "/v2/groups//a/?embed=group.apps.tasks", 200, lambda said: len(said["apps"][0]["tasks"]) == 1),
+    Case("GET", "/v2/groups/none", 404, lambda said: "'/none' does not exist" in said["message"]),
+    Case("GET", "/v2/groups/apps", 200, lambda said: said[0]["tasksRunning"] == 1),
+    Case("GET", "/v2/groups/a/apps", 200, lambda said: said[0]["id"] == "/a/shop"),
+    Case("GET", "/v2/groups/none/apps", 404),
+    Case("GET", "/v2/groups/versions", 200, lambda said: len(said) == 1),
+    Case("GET", "/v2/groups/versions/{version}", 200, lambda said: said["groups"][0]["apps"][0]["id"] == "/a/shop"),
+    Case("GET", "/v2/groups/a/versions", 200, lambda said: len(said) == 1),
+    Case("GET", "/v2/groups/none/versions", 404),
+    Case("GET", "/v2/groups/a/versions/{version}", 200, lambda said: said["apps"][0]["id"] == "/a/shop"),
+    Case("GET", "/v2/groups/a/versions/none", 404, lambda said: "does not have the version" in said["message"]),
+    Case("POST", "/v2/groups", 201, begun, body={"id": "/g", "apps": [{**SHOP, "id": "x"}]}),
+    Case("POST", "/v2/groups", 409, lambda said: "already created" in said["message"], body={"id": "/a"}),
+    Case("POST", "/v2/groups", 409, lambda said: "already created" in said["message"], body={}),
+    Case("POST", "/v2/groups", 409, lambda said: "An app" in said["message"], body={"id": "/a/shop"}),
+    Case("POST", "/v2/groups", 422, lambda said: said["details"][0]["path"] == "/id", body={"id": "/g", "scaleBy": 2}),
+    Case("POST", "/v2/groups/g/h", 201, begun, body={}),
+    Case("POST", "/v2/groups/a", 409, body={}),
+    Case("PUT", "/v2/groups", 200, begun, body={"groups": []}),
+    Case("PUT", "/v2/groups", 200, begun, body={"id": "/a", "apps": []}),
+    Case("PUT", "/v2/groups/g", 200, begun, body={"groups": [{"id": "h", "apps": [{**SHOP, "id": "x"}]}]}),
+    Case("PUT", "/v2/groups/a", 200, begun, body={"scaleBy": 2}),
+    Case("PUT", "/v2/groups/a", 200, begun, body={"version": "{version}"}),
+    Case("PUT", "/v2/groups/a/versions/{version}", 200, begun),
+    Case("PUT", "/v2/groups/a/versions/2020-01-01T00:00:00.000Z", 404),
+    Case("PUT", "/v2/groups/a", 404, body={"version": "2020-01-01T00:00:00.000Z"}),
+    Case("PUT", "/v2/groups/none", 404, body={"scaleBy": 2}),
+    Case(
+        "PUT", "/v2/groups/a", 422, lambda said: said["details"][0]["path"] == "/apps", body={"apps": [], "scaleBy": 2}
+    ),
+    Case(
+        "PUT",
+        "/v2/groups/a?dryRun=true",
+        200,
+        lambda said: said == {"steps": [{"actions": [{"action": "StopApplication", "app": "/a/shop"}]}]},
+        body={"apps": []},
+    ),
+    Case("PUT", "/v2/groups/a?dryRun=perhaps", 400, body={}),
+    Case(
+        "PUT",
+        "/v2/groups/a",
+        422,
+        lambda said: [one["path"] for one in said["details"]] == ["/groups/0/apps/1/cpus"],
+        body={"groups": [{"id": "g", "apps": [{**SHOP, "id": "x"}, {**SHOP, "id": "y", "cpus": 0}]}]},
+    ),
+    Case("DELETE", "/v2/groups", 200, begun),
+    Case("DELETE", "/v2/groups/a", 200, begun),
+    Case("DELETE", "/v2/groups/none", 404),
     Case("GET", "/v2/deployments", 200, lambda said: said == []),
     Case("DELETE", "/v2/deployments/{deployment}", 404, lambda said: "does not exist" in said["message"]),
     Case("GET", "/v2/tasks", 200, lambda said: said["tasks"][0]["appId"] == "/a/shop"),
     Case("GET", "/v2/tasks?status=staging", 200, lambda said: said["tasks"] == []),
     Case("GET", "/v2/tasks?status[]=running", 200, lambda said: len(said["tasks"]) == 1),
     Case("GET", "/v2/tasks?status=lost", 400),
-    Case("GET", "/v2/tasks", 200, lambda said: said == "a_shop\t0\t10.201.0.2:80\n", headers={"Accept": "text/plain"}),
+    Case(
+        "GET", "/v2/tasks", 200, lambda said: said == "a_shop\t10000\t10.201.0.2:80\n", headers={"Accept": "text/plain"}
+    ),
     Case("GET", "/v2/events", 405, lambda said: "text/event-stream" in said["message"]),
-    Case("GET", "/v2/info", 200, lambda said: said["name"] == "coldchain"),
+    Case("GET", "/v2/info", 200, lambda said: said["name"] == "coldchain" and said["marathon_config"]["ha"] is False),
     Case("GET", "/v2/leader", 200, lambda said: said["leader"].startswith("127.0.0.1:")),
+    Case("DELETE", "/v2/leader", 409, lambda said: "is the only one" in said["message"]),
+    Case("GET", "/v2/plugins", 200, lambda said: said == {"plugins": []}),
+    *(
+        Case(method, f"/v2/pods{below}", 404, lambda said: "no pods yet" in said["message"])
+        for method in ("GET", "POST", "PUT", "DELETE")
+        for below in ("", "/", "::status", "/a/b", "//a::status")
+    ),
+    Case("GET", "/v2/podsy", 404, lambda said: "There is nothing" in said["message"]),
+    *(
+        Case(method, "/v2/eventSubscriptions?callbackUrl=http://h", 400, lambda said: "/v2/events" in said["message"])
+        for method in ("GET", "POST", "DELETE")
+    ),
     Case("GET", "/ping", 200, lambda said: said == "pong"),
-    Case("GET", "/metrics", 200, lambda said: "\ncoldchain_apps 1\n" in said),
+    Case("GET", "/logging", 200, lambda said: said == {"ROOT": "DEBUG"}),
+    Case("GET", "/metrics", 200, lambda said: said["gauges"]["marathon.apps.active.gauge"] == {"value": 1}),
+    Case("GET", "/metrics", 200, lambda said: said["counters"]["marathon.tasks.failed.counter"] == {"count": 0}),
+    *(
+        Case("GET", "/metrics", 200, lambda said: "\ncoldchain_apps 1\n" in said, headers={"Accept": accepted})
+        for accepted in (
+            "text/plain",
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
+        )
+    ),
+    Case("GET", "/metrics/prometheus", 200, lambda said: "\ncoldchain_apps 1\n" in said),
     Case("GET", "/v1/status", 200, lambda said: said["gateways"][0]["live"]),
     Case("GET", "/v1/apps/a/shop/status", 200, lambda said: said["instances"][0]["story"]),
     Case("GET", "/v1/apps/none/status", 404),
@@ -209,7 +304,10 @@ async def test_every_address_has_a_case() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("path", ["/v2/apps/a/shop", "/v2/apps", "/ping", "/v1/status"])
+READ = {case.path for case in CASES if (case.method, case.status) == ("GET", 200) and "{" not in case.path}
+
+
+@pytest.mark.parametrize("path", sorted(path for path in READ if "/logs" not in path))
 async def test_head_is_get_without_a_body(platform: ServedPlatform, path: str) -> None:
     async with ClientSession(platform.url) as session:
         await platform.deployed(session, SHOP)

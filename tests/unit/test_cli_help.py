@@ -17,7 +17,7 @@ HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 OF_THE_MACHINE = {"up", "down", "doctor"}
 """Not clients of the API; they are there once some test has imported them."""
 COMMANDS = sorted(typer.main.get_group(application).commands.keys() - OF_THE_MACHINE)
-OFFLINE = ("init", "replay", "validate")
+OFFLINE = ("init", "migrate", "replay", "validate")
 AS_IT_IS = ("exec",)
 """Their output is somebody else's."""
 HEAVY = ("aiohttp", "msgspec", "rich.table", "yaml", "coldchain.control", "coldchain.documents")
@@ -57,6 +57,8 @@ def test_the_page_of_commands_names_all() -> None:
 def test_the_page_of_the_api_names_every_address() -> None:
     page = (HOWTO / "api.md").read_text()
     for method, path, _ in routes.MARATHON + routes.OURS + routes.STREAMS:
-        plain = path.replace(routes._APP_ALONE, "{id}").replace(routes._APP, "{id}").replace(routes._END, "")
+        plain = path.replace(routes._END, "").replace(routes._BELOW, "")
+        for name in (routes._APP_ALONE, routes._APP, routes._GROUP_ALONE, routes._GROUP):
+            plain = plain.replace(name, "{id}")
         plain = re.sub(r"\{(?!id\}|version\})\w+\}", "{id}", plain)
         assert re.search(rf"`{re.escape(plain)}` \|[^|]*\b{method}\b", page), f"{method} {plain}"

@@ -230,3 +230,30 @@ def test_a_scale_down_takes_exactly_those_that_were_asked_to_leave() -> None:
     found = step(app(2, 0.0), NEW, instances, unhealthy=["001"], condemned=(), replacing=True)
     assert found.launch == 0
     assert {name for name, _ in found.leave} == {"000", "002"}
+
+
+@given(views, st.integers(0, 6), st.integers(0, 6), st.booleans())
+def test_who_waits_for_other_apps_lets_nobody_leave_for_a_newer_version_and_launches_only_what_is_missing(
+    seen: list[tuple[Phase, str, bool, bool, bool]], wanted: int, former: int, same: bool
+) -> None:
+    """`same`: only the number of instances changes."""
+    instances = [instance(n, phase, NEW if same else version) for n, (phase, version, *_) in enumerate(seen)]
+    least = min(wanted, former)
+    found = step(
+        app(wanted),
+        NEW,
+        instances,
+        unhealthy=(),
+        condemned=(),
+        replacing=True,
+        held=True,
+        new=0,
+        least=least,
+        begun=False,
+    )
+    standing = [
+        one for one in instances if one.wanted and (one.version_id == NEW or one.phase in ("entering", "serving"))
+    ]
+    assert found.launch <= max(0, least - len(standing))
+    served = {one.id for one in instances if one.phase in ("entering", "serving")}
+    assert not served & {name for name, _ in found.leave}

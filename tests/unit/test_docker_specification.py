@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from coldchain.decisions.address import task_ports
-from coldchain.model.app import App, Container, Docker, Network, Parameter, PortDefinition, PortMapping
+from coldchain.model.app import App, Container, Docker, Network, Parameter, PortDefinition, PortMapping, ResourceLimits
 from coldchain.model.errors import Rejected
 from coldchain.model.task import TaskSpec
 from coldchain.runners.docker import DockerSettings, unknown_parameters
-from coldchain.runners.docker.specification import container_document, container_name
+from coldchain.runners.docker.specification import MIB, container_document, container_name
 
 
 def make_app(**changes: Any) -> App:
@@ -70,6 +70,7 @@ def test_the_whole_document() -> None:
             "MARATHON_APP_LABELS=",
             "MARATHON_APP_RESOURCE_CPUS=0.5",
             "MARATHON_APP_RESOURCE_DISK=0",
+            "MARATHON_APP_RESOURCE_GPUS=0",
             "MARATHON_APP_RESOURCE_MEM=64",
             "MARATHON_APP_VERSION=V1",
             "MESOS_TASK_ID=shop_cart.instance-1._app.1",
@@ -108,9 +109,30 @@ def test_the_whole_document() -> None:
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
             "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "31005"}]},
         },
+        "Tty": False,
         "NetworkingConfig": {"EndpointsConfig": {"coldchain": {"IPAMConfig": {"IPv4Address": "10.201.0.5"}}}},
         "ExposedPorts": {"80/tcp": {}, "53/udp": {}, "53/tcp": {}},
     }
+
+
+def test_a_user_and_a_terminal_are_dockers() -> None:
+    document = document_of(make_app(user="1000:1000", tty=True))
+    assert (document["User"], document["Tty"]) == ("1000:1000", True)
+
+
+@pytest.mark.parametrize(
+    ("limits", "values"),
+    [
+        ({}, {"Memory": 64 * MIB, "MemorySwap": 64 * MIB}),
+        ({"cpus": "unlimited"}, {"Memory": 64 * MIB, "MemorySwap": 64 * MIB}),
+        ({"cpus": 1.5}, {"Memory": 64 * MIB, "MemorySwap": 64 * MIB, "NanoCpus": 1_500_000_000}),
+        ({"mem": 128.0}, {"Memory": 128 * MIB, "MemorySwap": 128 * MIB, "MemoryReservation": 64 * MIB}),
+        ({"mem": "unlimited"}, {"Memory": 0, "MemorySwap": 0, "MemoryReservation": 64 * MIB}),
+    ],
+)
+def test_limits_beyond_what_the_app_is_given(limits: dict[str, Any], values: dict[str, int]) -> None:
+    config = document_of(make_app(resource_limits=ResourceLimits(**limits)))["HostConfig"]
+    assert {name: number for name, number in config.items() if "Mem" in name or "Nano" in name} == values
 
 
 def test_host_network_publishes_nothing_and_is_reached_at_the_host() -> None:

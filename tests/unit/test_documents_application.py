@@ -112,6 +112,10 @@ def container(**docker: Any) -> dict[str, Any]:
     return {"container": {"docker": {"image": "x"} | docker}}
 
 
+def volume(**fields: Any) -> dict[str, Any]:
+    return {"container": {"docker": {"image": "x"}, "volumes": [{"containerPath": "/x", **fields}]}}
+
+
 def check(**fields: Any) -> dict[str, Any]:
     return {"healthChecks": [fields]}
 
@@ -151,8 +155,9 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
     ({"HealthChecks": []}, "/HealthChecks", "is not a field of this object", "healthChecks"),
     ({"zzz": 1}, "/zzz", "is not a field of this object", None),
     ({"a/b~c": 1}, "/a~1b~0c", "is not a field of this object", None),
-    ({"residency": {}}, "/residency", "Coldchain does not have yet", None),
-    ({"tasksRunning": 1}, "/tasksRunning", "part of answers only", None),
+    ({"residency": {"size": 1}}, "/residency", "Coldchain does not have yet", None),
+    ({"container": {"docker": {"image": "x"}, "linuxInfo": {"seccomp": {}}}}, "/container/linuxInfo", "not have", None),
+    ({"networks": [{"labels": {"a": "b"}}]}, "/networks/0/labels", "does not have yet", None),
     ({"cpus": "1"}, "/cpus", "must be a number, not the text '1'", None),
     ({"cpus": True}, "/cpus", "must be a number, not true", None),
     ({"cpus": 0}, "/cpus", "must be at least 0.001", None),
@@ -188,7 +193,26 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
         "needs a container",
         "host",
     ),
-    ({"user": "shop"}, "/user", "is for apps without a container", None),
+    ({"user": "a b"}, "/user", "is no user of an image", None),
+    (container(parameters=[{"key": "user", "value": "1"}]) | {"user": "2"}, "/user", "parameter user says it", None),
+    ({"executor": "/bin/mine"}, "/executor", "must be empty or //cmd", None),
+    (process(tty=True), "/tty", "needs a container", None),
+    (process(resourceLimits={"cpus": 2}), "/resourceLimits", "is for apps with a container so far", None),
+    ({"resourceLimits": {"cpus": 0.5}}, "/resourceLimits/cpus", "must be at least cpus (1)", None),
+    ({"resourceLimits": {"mem": "none"}}, "/resourceLimits/mem", "must be unlimited, not 'none'", None),
+    ({"resourceLimits": {"mem": True}}, "/resourceLimits/mem", "must be a number, not true", None),
+    ({"gpus": 0.5}, "/gpus", "must be a whole number", None),
+    ({"gpus": -1}, "/gpus", "at least 0", None),
+    ({"role": "a b"}, "/role", "is no role", None),
+    ({"acceptedResourceRoles": ["*", "-x"]}, "/acceptedResourceRoles/1", "is no role", None),
+    ({"unreachableStrategy": "never"}, "/unreachableStrategy", "must be disabled, not 'never'", None),
+    ({"unreachableStrategy": 3}, "/unreachableStrategy", "must be an object, not a number", None),
+    (
+        {"unreachableStrategy": {"inactiveAfterSeconds": 9, "expungeAfterSeconds": 5}},
+        "/unreachableStrategy/expungeAfterSeconds",
+        "must be at least inactiveAfterSeconds (9)",
+        None,
+    ),
     ({"fetch": [{"uri": "http://h/x"}]}, "/fetch", "is for apps without a container", None),
     (process(user="no body"), "/user", "is no name of a user", None),
     (process(fetch=[{"uri": "ftp://h/x"}]), "/fetch/0/uri", "begins with http://", None),
@@ -206,7 +230,16 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
     (check(protocol="COMMAND", command={"value": "x"}, portIndex=0), "/healthChecks/0/portIndex", "leave it out", None),
     ({"container": {}}, "/container/docker", "is missing", None),
     ({"container": {"docker": {}}}, "/container/docker/image", "is missing", None),
-    ({"container": {"type": "MESOS", "docker": {"image": "x"}}}, "/container/type", "must be DOCKER", None),
+    ({"container": {"type": "MESOS", "docker": {"image": "x"}}}, "/container/type", "must be DOCKER", "DOCKER"),
+    (
+        {"container": {"type": "MESOS", "volumes": [{"hostPath": "/a", "containerPath": "/b"}]}},
+        "/container/type",
+        "must be DOCKER",
+        "DOCKER",
+    ),
+    (volume(persistent={"size": 5}), "/container/volumes/0/persistent", "are not there yet: give hostPath", None),
+    (volume(external={"name": "x"}), "/container/volumes/0/external", "are not there yet: give hostPath", None),
+    (volume(secret="x"), "/container/volumes/0/secret", "not there as files yet", None),
     (container(image="Shop/Cart:1"), "/container/docker/image", "is no image", "shop/cart:1"),
     (container(image=""), "/container/docker/image", "is no image", None),
     (container(image="a b"), "/container/docker/image", "is no image", None),
@@ -232,6 +265,13 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
     ({"networks": [{"name": "a b"}]}, "/networks/0/name", "is no name of a network", None),
     ({"networks": [{"mode": "host"}]}, "/container/portMappings", "list the ports in portDefinitions", None),
     ({"portDefinitions": [{}]}, "/portDefinitions", "only for network mode host", None),
+    (process(portDefinitions=[{"port": 9}] * 2), "/portDefinitions/1/port", "port 0 has the number 9 already", None),
+    (
+        mapping(containerPort=1, networkNames=["other"]),
+        "/container/portMappings/0/networkNames",
+        "must name the one network",
+        None,
+    ),
     (mapping(containerPort=65536), "/container/portMappings/0/containerPort", "at most 65535", None),
     (mapping(name="a"), "/container/portMappings/0", "hostPort is not given", None),
     (mapping(containerPort=1, name="A"), "/container/portMappings/0/name", "is no port name", None),

@@ -1,5 +1,6 @@
 """Properties of app definitions: no document surprises the validator, and what it accepts keeps its meaning."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -132,6 +133,72 @@ def check(document: Any) -> None:
 @settings(max_examples=300, deadline=None)
 def test_a_damaged_definition_is_refused_at_places_it_has(document: Any) -> None:
     check(document)
+
+
+MAPPINGS = ANYTHING | st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "containerPort": st.sampled_from([0, 80]) | ANYTHING,
+            "hostPort": st.sampled_from([0, 81]) | ANYTHING,
+            "servicePort": st.sampled_from([0, 10000]) | ANYTHING,
+            "networkNames": st.just(["n"]) | ANYTHING,
+            "number": st.just(80) | ANYTHING,
+        },
+    )
+    | ANYTHING,
+    max_size=2,
+)
+OLD_FORMS = st.fixed_dictionaries(
+    {},
+    optional={
+        "cmd": st.just("serve"),
+        "uris": st.lists(ANYTHING, max_size=2) | ANYTHING,
+        "fetch": st.lists(st.fixed_dictionaries({"uri": ANYTHING}), max_size=2),
+        "ports": st.lists(st.sampled_from([0, 10000]) | ANYTHING, max_size=2) | ANYTHING,
+        "portDefinitions": st.lists(st.fixed_dictionaries({"port": st.just(0) | ANYTHING}), max_size=2) | ANYTHING,
+        "networks": st.lists(st.fixed_dictionaries({"mode": st.just("host") | ANYTHING}, optional={"labels": ANYTHING}))
+        | ANYTHING,
+        "ipAddress": ANYTHING
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "networkName": st.just("n") | ANYTHING,
+                "groups": ANYTHING,
+                "discovery": ANYTHING | st.fixed_dictionaries({"ports": MAPPINGS}),
+            },
+        ),
+        "container": ANYTHING
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "type": st.sampled_from(["MESOS", "DOCKER"]) | ANYTHING,
+                "volumes": st.lists(ANYTHING | st.fixed_dictionaries({"persistent": ANYTHING}), max_size=2) | ANYTHING,
+                "portMappings": MAPPINGS,
+                "docker": ANYTHING
+                | st.fixed_dictionaries(
+                    {"image": st.just("x")},
+                    optional={
+                        "network": st.sampled_from(["BRIDGE", "HOST", "USER", "NONE"]) | ANYTHING,
+                        "portMappings": MAPPINGS,
+                    },
+                ),
+            },
+        ),
+        **dict.fromkeys(["executor", "storeUrls", "residency", "version", "tasks", "dependencies"], ANYTHING),
+        "resourceLimits": st.fixed_dictionaries({}, optional={"cpus": ANYTHING, "mem": ANYTHING}),
+        "unreachableStrategy": ANYTHING,
+        "acceptedResourceRoles": ANYTHING,
+    },
+)
+
+
+@given(OLD_FORMS)
+@settings(max_examples=200, deadline=None)
+def test_whatever_stands_in_an_old_form_is_refused_at_places_that_are_there(document: Any) -> None:
+    check({"id": "/shop"} | document)
+    with contextlib.suppress(InvalidDocument):
+        merge_app(decode_app({"id": "/shop", "cmd": "serve"}), document)
 
 
 @given(ANYTHING.filter(lambda value: not isinstance(value, str)))

@@ -16,7 +16,9 @@ from coldchain.model.app import (
     PortDefinition,
     PortMapping,
     ReadinessCheck,
+    ResourceLimits,
     Route,
+    UnreachableStrategy,
     UpgradeStrategy,
     Volume,
 )
@@ -32,7 +34,9 @@ NOUNS = (
     Network,
     HealthCheck,
     ReadinessCheck,
+    ResourceLimits,
     Route,
+    UnreachableStrategy,
     UpgradeStrategy,
     Volume,
 )

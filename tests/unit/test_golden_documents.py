@@ -120,6 +120,7 @@ CASES = (
     Case("GET", "/v2/apps/shop/versions", 200, "versions"),
     Case("GET", f"/v2/apps/shop/versions/{FIRST}", 200, "version"),
     Case("GET", "/v2/deployments", 200, "deployments"),
+    Case("GET", "/v2/deployments?embed=coldchain", 200, "deployments-coldchain"),
     Case("DELETE", "/v2/deployments/d-1", 200, "change"),
     Case("GET", "/v2/tasks", 200, "tasks"),
     Case("GET", "/v2/tasks?status=staging", 200, "tasks-staging"),
@@ -130,6 +131,11 @@ CASES = (
     Case("GET", "/v2/events", 405, "error-405"),
     Case("GET", "/v2/info", 200, "info"),
     Case("GET", "/v2/leader", 200, "leader"),
+    Case("DELETE", "/v2/leader", 409, "error-409-leader"),
+    Case("GET", "/v2/plugins", 200, "plugins"),
+    *(Case(method, "/v2/pods", 404, "error-404-pods") for method in ("GET", "POST", "PUT", "DELETE")),
+    *(Case(method, "/v2/eventSubscriptions", 400, "error-400-subscriptions") for method in ("GET", "POST", "DELETE")),
+    Case("GET", "/logging", 200, "logging"),
     Case("GET", "/ping", 200, "ping.txt"),
     Case("POST", "/v2/apps", 400, "error-400-document", b"{id: 1}"),
     Case("DELETE", "/v2/apps/shop?force=perhaps", 400, "error-400-parameter"),
@@ -178,7 +184,10 @@ async def test_every_address_has_a_golden_answer() -> None:
             if found.http_exception is None:
                 covered.add((case.method, found.route.handler))
     ours = (*routes.MARATHON, *(route for route in routes.STREAMS if route[1].startswith("/v2")))
-    assert [route[:2] for route in ours if (route[0], route[2]) not in covered] == [("GET", "/metrics")]
+    assert [route[:2] for route in ours if (route[0], route[2]) not in covered] == [
+        ("GET", "/metrics"),
+        ("GET", "/metrics/prometheus"),
+    ]
 
 
 def test_every_embed_has_a_golden_answer() -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from coldchain.engines.local import LocalEngine, LocalEngineSettings, memory_total_mib, merged
+from coldchain.engines.local import LocalEngine, LocalEngineSettings, memory_total_mib, merged, not_offered
 from coldchain.model.app import App, Container, Docker
 from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.model.task import TaskSpec, TaskStatus
@@ -107,3 +107,8 @@ def test_memory() -> None:
     assert memory_total_mib("MemTotal:        2048 kB\nMemFree: 1 kB\n") == 2.0
     with pytest.raises(ValueError, match="MemTotal"):
         memory_total_mib("")
+
+
+def test_gpus_are_refused_before_anything_waits_for_them() -> None:
+    assert [one.path for one in not_offered(App(id="/a", cmd="x", gpus=1))] == ["/gpus"]
+    assert not not_offered(App(id="/a", cmd="x"))

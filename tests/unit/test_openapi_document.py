@@ -29,9 +29,15 @@ FREE: dict[str, str] = {
     "reasons": "how many agents, by reason",
     "shortages": "what lacks, by reason",
     "constraints": "how many agents, by constraint",
+    "gauges": "numbers by name",
+    "counters": "numbers by name",
 }
 """Members that are maps, and why; every other object says what it has."""
-REFUSED: dict[str, str] = {}
+REFUSED = {
+    "abdicate": "there is one controller",
+    **{f"{method}Pods": "there are none" for method in ("get", "post", "put", "delete")},
+    **{f"{method}EventSubscriptions": "there are none" for method in ("get", "post", "delete")},
+}
 """Operations that never do anything, by id, and why they are there."""
 FREE_ANSWERS = {"GET /openapi.json": "its form is OpenAPI's own"}
 

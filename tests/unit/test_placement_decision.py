@@ -1,6 +1,7 @@
 """Where waiting instances go: nothing given twice, nothing over its size, and the reason for every refusal."""
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,7 +69,9 @@ def test_every_refusal_says_why() -> None:
         (app(mem=9999.0), offer(), "too little memory on 1 (9999 MiB wanted, at most 1000 of 1000 free)"),
         (app(disk=99.0), offer(), "too little disk on 1 (99 MiB wanted, at most 10 of 10 free)"),
         (app(host_port=8080), offer(), "the host ports are taken on 1"),
+        (app(gpus=2), offer(gpus=1), "too few gpus on 1 (2 gpus wanted, at most 1 of 1 free)"),
         (app(), offer(target="vm"), "another target on 1"),
+        (app(), offer(role="slave_public"), "offered for another role on 1"),
         (app(), offer(subnet="10.0.0.0/31"), "no free address on 1"),
     ]
     for wanted, given_out, reason in cases:
@@ -96,6 +99,33 @@ def test_all_agents_are_counted_by_every_reason_that_excludes_them() -> None:
         "it fits none of 4 agents: too little memory on 3 (300 MiB wanted, at most 200 of 200 free),"
         " another target on 1, too few cpus on 1 (2 cpus wanted, at most 1 of 1 free)"
     )
+
+
+@pytest.mark.parametrize(
+    ("accepted", "role", "taken"),
+    [
+        ((), None, {"all"}),
+        ((), "shops", {"all", "own"}),
+        (("slave_public",), None, {"public"}),
+        (("*", "slave_public"), "shops", {"all", "public"}),
+    ],
+)
+def test_only_offers_of_accepted_roles_are_taken(accepted: tuple[str, ...], role: str | None, taken: set[str]) -> None:
+    roles = {"all": "*", "own": "shops", "public": "slave_public"}
+    offers = [offer(name, cpus=1.0, subnet=f"10.0.{n}.0/24", role=roles[name]) for n, name in enumerate(roles)]
+    wanted = app(accepted_resource_roles=accepted, role=role)
+    waiting = [Waiting(instance=instance(n), app=wanted) for n in range(3)]
+    placed, refused = place(waiting, offers, [])
+    assert {one.agent for one in placed} == taken
+    assert all(one.reasons["UnfulfilledRole"] == 3 - len(taken) for one in refused)
+    assert all(one.sifted["UnfulfilledRole"] == 3 - len(taken) for one in refused)
+
+
+def test_gpus_are_used_up() -> None:
+    waiting = [Waiting(instance=instance(n), app=app(gpus=2)) for n in range(3)]
+    placed, [refused] = place(waiting, [offer(gpus=5)], [])
+    assert len(placed) == 2
+    assert refused.reasons == {"InsufficientGpus": 1}
 
 
 def test_instances_spread_by_free_memory() -> None:

@@ -292,6 +292,36 @@ def test_only_what_is_no_rollback_itself_is_taken_back(kind: str) -> None:
     assert not [one for one in world.deployments if one.running]
 
 
+def test_a_member_of_a_group_deployment_is_not_taken_back_by_itself() -> None:
+    world = started()
+    world.bad = {"v2"}
+    aim(world)
+    world.deployments[-1] = msgspec.structs.replace(world.deployments[-1], part_of="group")
+    world.now = world.deployments[-1].deadline_at
+    for action in reconcile(world.view(), world.now).actions:
+        world.carry_out(action)
+    assert [one.state for one in world.deployments] == ["succeeded", "failed"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 4), (4, 2), (2, 2)])
+def test_a_member_that_waits_ends_by_nothing_and_makes_good_only_what_is_lost(before: int, after: int) -> None:
+    world = started(instances=before)
+    aim(world, instances=after)
+    waiting = {"part_of": "group", "paused_by": "dependency", "paused_at": world.now}
+    world.deployments[-1] = msgspec.structs.replace(world.deployments[-1], **waiting)
+    served = set(world.instances)
+    world.to_rest()
+    world.now += 1e6
+    world.to_rest()
+    assert world.deployments[-1].running
+    assert set(world.instances) == served
+    for name in list(served)[1:]:
+        world.task(name, "failed")
+    world.to_rest()
+    new = [one for one in world.instances.values() if one.version_id == V2 and one.live]
+    assert len(new) == min(before, after) - 1
+
+
 @settings(deadline=None)
 @given(st.integers(0, 4), st.integers(0, 10**6))
 def test_a_deleted_app_leaves_nothing(instances: int, seed: int) -> None:

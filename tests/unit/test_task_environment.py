@@ -1,7 +1,8 @@
 """Marathon's task environment."""
 
 from coldchain.model.app import App, Container, Docker, PortMapping
-from coldchain.runners.environment import label_variables, port_variables
+from coldchain.model.task import TaskSpec
+from coldchain.runners.environment import label_variables, port_variables, task_environment
 
 
 def app_with(*mappings: PortMapping) -> App:
@@ -51,4 +52,51 @@ def test_labels_beyond_the_limits_are_left_out() -> None:
         "MARATHON_APP_LABELS",
         "MARATHON_APP_LABEL_V511",
         "MARATHON_APP_LABEL_" + "N" * 492,
+    }
+
+
+def test_all_of_marathons_variables_and_what_the_user_set_wins() -> None:
+    app = App(
+        id="/shop/cart",
+        cpus=0.5,
+        mem=64.0,
+        disk=10.0,
+        gpus=2,
+        container=Container(
+            docker=Docker(image="shop:1"),
+            port_mappings=(PortMapping(container_port=8080, name="http", service_port=10003),),
+        ),
+        labels={"tier": "web"},
+        env={"MODE": "fresh", "HOST": "mine"},
+    )
+    spec = TaskSpec(
+        task_id="shop_cart.instance-1._app.1",
+        instance_id="1",
+        app_id=app.id,
+        version_id="V",
+        target="cluster",
+        agent="box",
+        app=app,
+        image="sha256:abc",
+        address=None,
+        host_ports=(31005,),
+    )
+    assert task_environment(spec, (8080,)) == {
+        "HOST": "mine",
+        "MODE": "fresh",
+        "PORT": "31005",
+        "PORTS": "31005",
+        "PORT0": "31005",
+        "PORT_8080": "31005",
+        "PORT_HTTP": "31005",
+        "MESOS_TASK_ID": "shop_cart.instance-1._app.1",
+        "MARATHON_APP_ID": "/shop/cart",
+        "MARATHON_APP_VERSION": "V",
+        "MARATHON_APP_DOCKER_IMAGE": "shop:1",
+        "MARATHON_APP_RESOURCE_CPUS": "0.5",
+        "MARATHON_APP_RESOURCE_MEM": "64",
+        "MARATHON_APP_RESOURCE_DISK": "10",
+        "MARATHON_APP_RESOURCE_GPUS": "2",
+        "MARATHON_APP_LABELS": "TIER",
+        "MARATHON_APP_LABEL_TIER": "web",
     }

@@ -1,7 +1,7 @@
 """What the engine says of its tasks: listings and updates in any order, and silence."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import msgspec
 import pytest
@@ -29,6 +29,7 @@ class ListedEngine(FakeEngine):
         self.now: list[TaskStatus] = []
         self.takes: list[float] = []
         self.listener: asyncio.Queue[TaskStatus] = asyncio.Queue()
+        self.open = 0
 
     async def tasks(self) -> Sequence[TaskStatus]:
         shown = list(self.now)
@@ -40,9 +41,13 @@ class ListedEngine(FakeEngine):
     async def offers(self) -> Sequence[Offer]:
         return ()
 
-    async def updates(self) -> AsyncIterator[TaskStatus]:  # type: ignore[override]
-        while True:
-            yield await self.listener.get()
+    async def updates(self) -> AsyncGenerator[TaskStatus, None]:  # type: ignore[override]
+        self.open += 1
+        try:
+            while True:
+                yield await self.listener.get()
+        finally:
+            self.open -= 1
 
 
 class Bench:
@@ -163,6 +168,23 @@ def test_what_only_a_listing_can_tell_is_looked_up_at_once() -> None:
         bench.engine.listener.put_nowait(msgspec.structs.replace(status("a", "finished"), at=later))
         await bench.clock.sleep(0.1)
         assert bench.states() == {"a": "failed", "b": "running"}
+        running.cancel()
+
+    simulated(program)
+
+
+def test_a_stream_of_updates_that_is_given_up_is_closed_at_once() -> None:
+    async def program(bench: Bench) -> None:
+        running = asyncio.create_task(bench.watcher.run())
+        await bench.clock.sleep(1.0)
+        bench.engine.available = False
+        later = bench.clock.now() + 3600.0  # only a listing tells what it means, and there is none
+        bench.engine.listener.put_nowait(msgspec.structs.replace(status("a"), at=later))
+        await bench.clock.sleep(0.1)
+        assert bench.engine.open == 0
+        bench.engine.available = True
+        await bench.clock.sleep(2.0)
+        assert bench.engine.open == 1
         running.cancel()
 
     simulated(program)

@@ -271,8 +271,8 @@ class DeploymentStep(Noun, frozen=True, kw_only=True):
     actions: tuple[DeploymentAction, ...]
 
 
-class DeploymentAnswer(Noun, frozen=True, kw_only=True):
-    """One move of an app from a version to another; from `target` on Coldchain's own fields."""
+class MarathonDeployment(Noun, frozen=True, kw_only=True):
+    """A deployment in Marathon's fields alone."""
 
     id: str
     version: Time
@@ -282,6 +282,11 @@ class DeploymentAnswer(Noun, frozen=True, kw_only=True):
     current_actions: tuple[CurrentAction, ...]
     current_step: Count
     total_steps: Count
+
+
+class DeploymentAnswer(MarathonDeployment, frozen=True, kw_only=True):
+    """One move of an app from a version to another; from `target` on Coldchain's own fields."""
+
     target: str
     kind: DeploymentKind
     state: DeploymentState
@@ -290,6 +295,7 @@ class DeploymentAnswer(Noun, frozen=True, kw_only=True):
     from_version: Time | None
     to_version: Time | None
     rollback_of: str | None
+    part_of: str | None
     started_at: Time
     paused_by: Holder | None
     paused_at: Time | None
@@ -362,22 +368,72 @@ class Queued(Noun, frozen=True, kw_only=True):
 
 
 class Info(Noun, frozen=True, kw_only=True):
-    """What the controller says of itself; `target` is Coldchain's own."""
+    """What the controller says of itself."""
 
     name: Literal["coldchain"]
     version: str
+    buildref: str
     elected: Literal[True]
     leader: str
     framework_id: None
-    marathon_config: "Empty" = msgspec.field(name="marathon_config")
+    marathon_config: "MarathonConfig" = msgspec.field(name="marathon_config")
     http_config: "HttpConfig" = msgspec.field(name="http_config")
-    target: str
+    zookeeper_config: "Empty" = msgspec.field(name="zookeeper_config")
+    event_subscriber: None = msgspec.field(name="event_subscriber")
+
+
+class MarathonConfig(Noun, frozen=True, kw_only=True, rename=None):
+    """Marathon's options that mean something here."""
+
+    features: Annotated[tuple[str, ...], Meta(max_length=0)]
+    ha: bool
+    hostname: str
+    local_port_min: int
+    local_port_max: int
+    maintenance_mode: bool
+    mesos_role: str
 
 
 class HttpConfig(Noun, frozen=True, kw_only=True):
     """Where the API listens."""
 
     http_port: Annotated[int, Meta(ge=1, le=65535)] = msgspec.field(name="http_port")
+    https_port: None = msgspec.field(name="https_port")
+
+
+class Plugins(Noun, frozen=True, kw_only=True):
+    """There are none."""
+
+    plugins: Annotated[tuple[str, ...], Meta(max_length=0)]
+
+
+class Logging(Noun, frozen=True, kw_only=True, rename="upper"):
+    """The level of the log."""
+
+    root: str
+
+
+class Metrics(Noun, frozen=True, kw_only=True):
+    """The controller's numbers by name, in Marathon's form."""
+
+    version: str
+    gauges: dict[str, "Gauge"]
+    counters: dict[str, "Counter"]
+    histograms: "Empty"
+    meters: "Empty"
+    timers: "Empty"
+
+
+class Gauge(Noun, frozen=True, kw_only=True):
+    """A number of now."""
+
+    value: float
+
+
+class Counter(Noun, frozen=True, kw_only=True):
+    """A number that only grows."""
+
+    count: float
 
 
 class Empty(Noun, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from coldchain.documents.openapi.operation import (
     Link,
     Operation,
     Parameter,
+    any_of,
     begun,
     embed,
     flag,
@@ -23,6 +24,7 @@ from coldchain.documents.openapi.operation import (
     of_deployment,
     words,
 )
+from coldchain.documents.openapi.schemas import STRING
 
 _EMBED = embed("What is shown beside the definition.", [*EMBEDS, "failures", OWN_EMBED])
 _APPS_EMBED = embed(
@@ -30,6 +32,7 @@ _APPS_EMBED = embed(
     [*(f"apps.{name}" for name in (*EMBEDS, "failures")), OWN_EMBED],
 )
 _EVENT_TYPES = {"type": "array", "items": {"type": "string", "examples": sorted(MARATHONS)}}
+_DEPLOYMENTS = ("MarathonDeployment", "DeploymentAnswer", "GroupDeploymentAnswer")
 _KILL = (
     flag("scale", "Lower the app's number by these tasks instead of replacing them."),
     flag("wipe", "What the tasks keep on their agents may go; not together with scale."),
@@ -44,11 +47,11 @@ _TASKS = Answer(
 )
 _KILLED = Answer(
     "The tasks that are killed; with `scale` the deployment.",
-    {JSON: {"anyOf": [{"$ref": "#/components/schemas/Tasks"}, {"$ref": "#/components/schemas/Begun"}]}},
+    {JSON: any_of("Tasks", "Begun")},
 )
 _KILLED_ONE = Answer(
     "The task that is killed; with `scale` the deployment.",
-    {JSON: {"anyOf": [{"$ref": "#/components/schemas/OneTask"}, {"$ref": "#/components/schemas/Begun"}]}},
+    {JSON: any_of("OneTask", "Begun")},
 )
 _CREATED = Answer(
     "The app as it is wanted now, and the deployment that brings it about.",
@@ -201,10 +204,16 @@ MARATHON: tuple[Operation, ...] = (
         {
             200: Answer(
                 "Those that run.",
-                {JSON: {"type": "array", "items": {"$ref": "#/components/schemas/DeploymentAnswer"}}},
+                {
+                    JSON: {
+                        "type": "array",
+                        "items": any_of("MarathonDeployment", "DeploymentAnswer", "GroupDeploymentAnswer"),
+                    }
+                },
                 links=of_deployment("$response.body#/0/id"),
             )
         },
+        takes=(OWN,),
     ),
     Operation(
         "cancelDeployment",
@@ -281,12 +290,53 @@ MARATHON: tuple[Operation, ...] = (
     ),
     Operation("showInfo", "GET", "/v2/info", "Show what this is", found("Info", "The controller, in Marathon's form.")),
     Operation("showLeader", "GET", "/v2/leader", "Show who leads", found("Leader", "The address of the controller.")),
+    Operation(
+        "abdicate",
+        "DELETE",
+        "/v2/leader",
+        "Have another controller lead",
+        {},
+        fails=(409,),
+        more="This controller is the only one.",
+    ),
+    Operation("listPlugins", "GET", "/v2/plugins", "List plugins", found("Plugins", "There are none.")),
+    *(
+        Operation(
+            f"{method.lower()}Pods",
+            method,
+            "/v2/pods",
+            "There are no pods",
+            {},
+            fails=(404,),
+            more="Also at all addresses below.",
+        )
+        for method in ("GET", "POST", "PUT", "DELETE")
+    ),
+    *(
+        Operation(
+            f"{method.lower()}EventSubscriptions",
+            method,
+            "/v2/eventSubscriptions",
+            "Events are not sent to addresses",
+            {400: Answer("There is nothing to be sent.", {JSON: "Message"})},
+            more="Follow the stream of `/v2/events`.",
+        )
+        for method in ("GET", "POST", "DELETE")
+    ),
+    Operation("showLogging", "GET", "/logging", "Show the level of the log", found("Logging", "It has everything.")),
     Operation("ping", "GET", "/ping", "Be there", {200: Answer("pong", {TEXT: {"const": "pong"}})}),
     Operation(
         "showMetrics",
         "GET",
         "/metrics",
         "Show the controller's numbers",
-        {200: Answer("For Prometheus, in its text form.", {TEXT: {"type": "string"}})},
+        {200: Answer("In Marathon's form; for Prometheus in its own.", {JSON: "Metrics", TEXT: STRING})},
+    ),
+    Operation(
+        "showPrometheus",
+        "GET",
+        "/metrics/prometheus",
+        "Show the controller's numbers to Prometheus",
+        {200: Answer("In its text form.", {TEXT: STRING})},
     ),
 )

@@ -5,11 +5,10 @@ from typing import Literal, NamedTuple
 
 from coldchain.decisions.admission import RULES
 from coldchain.documents.answers import OWN as OWN_EMBED
-from coldchain.documents.openapi.schemas import Schema
+from coldchain.documents.openapi.schemas import STRING, Schema, ref
 from coldchain.documents.rules import SECRET_NAME
 
 JSON, TEXT, LINES, EVENTS = "application/json", "text/plain", "application/x-ndjson", "text/event-stream"
-STRING: Schema = {"type": "string"}
 
 
 class Parameter(NamedTuple):
@@ -106,6 +105,7 @@ PATH_PARAMETERS: Mapping[str, tuple[str, Schema]] = {
     "version": ("One of the app's versions.", STRING | {"minLength": 1}),
     "deployment_id": ("The id of a deployment.", STRING | {"minLength": 1}),
     "instance_id": ("The id of an instance, or its beginning.", STRING | {"minLength": 1}),
+    "group_id": ("The group's id, with its slashes as in an app's.", STRING | {"minLength": 1}),
     "secret": ("The name of a secret.", STRING | {"pattern": f"^{SECRET_NAME.pattern}$"}),
 }
 
@@ -133,7 +133,12 @@ OVERRIDES = (
 OWN = embed("`coldchain`: also the fields that only Coldchain has.", [OWN_EMBED])
 
 
-def found(schema: str, says: str, *links: Link) -> dict[int, Answer]:
+def any_of(*names: str) -> Schema:
+    """One of these schemas."""
+    return {"anyOf": [ref(name) for name in names]}
+
+
+def found(schema: str | Schema, says: str, *links: Link) -> dict[int, Answer]:
     """200 with a document."""
     return {200: Answer(says, {JSON: schema}, links=links)}
 

@@ -5,23 +5,24 @@ from coldchain.documents.openapi.operation import (
     JSON,
     LINES,
     OVERRIDES,
-    STRING,
     TEXT,
     Answer,
     Body,
     Link,
     Operation,
     Parameter,
+    any_of,
     begun,
     flag,
     found,
     of_app,
     of_deployment,
 )
+from coldchain.documents.openapi.schemas import STRING
 from coldchain.model.app import YEAR_SECONDS
 
 _NUMBER = {"type": "integer", "minimum": 0}
-_DEPLOYMENT = "DeploymentAnswer"
+_DEPLOYMENT = any_of("DeploymentAnswer", "GroupDeploymentAnswer")
 _CHARACTERS = _NUMBER | {"maximum": 1000}
 _SECRET_LINKS = (
     Link("setSecret", {"secret": "$response.body#/secrets/0/name"}),
@@ -135,7 +136,7 @@ OURS: tuple[Operation, ...] = (
         "GET",
         "/v1/deployments/{deployment_id}",
         "Show a deployment",
-        found("DeploymentStatus", "Also one that has ended."),
+        found(any_of("DeploymentStatus", "GroupDeploymentStatus"), "Also one that has ended."),
         fails=(404,),
     ),
     Operation(

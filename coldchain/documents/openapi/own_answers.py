@@ -18,6 +18,7 @@ from coldchain.documents.openapi.answers import (
 )
 from coldchain.model.base import Noun
 from coldchain.model.deployment import DeploymentKind
+from coldchain.model.group import GroupKind
 from coldchain.model.instance import Phase
 from coldchain.model.registration import EndpointStatus
 
@@ -40,7 +41,7 @@ class RunningDeployment(Noun, frozen=True, kw_only=True):
     """What is being done to an app."""
 
     id: str
-    kind: DeploymentKind
+    kind: DeploymentKind | GroupKind
 
 
 class AppBrief(Noun, frozen=True, kw_only=True):

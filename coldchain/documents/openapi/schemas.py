@@ -1,7 +1,7 @@
 """Schemas made of nouns: of answers as they are, of definitions as they are read and as they are shown."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -10,7 +10,8 @@ import msgspec
 from coldchain.decisions.actions import Action
 from coldchain.documents.answers import OWN_FIELDS
 from coldchain.documents.bundle import Bundle
-from coldchain.documents.openapi import answers, own_answers
+from coldchain.documents.deprecated import EXECUTORS, MODES
+from coldchain.documents.openapi import answers, group_shapes, own_answers
 from coldchain.documents.rules import ID_CHARACTERS_MAX, ID_SEGMENT
 from coldchain.model.app import App
 from coldchain.model.base import Noun
@@ -19,6 +20,7 @@ Schema = dict[str, Any]
 Schemas = dict[str, Schema]
 
 PLACE = "#/components/schemas/"
+STRING: Schema = {"type": "string"}
 REQUEST, ANSWER = "Request", "Answer"
 """What the names of schemas end with that describe a definition as it is read, and as it is shown."""
 SEGMENTS = f"^/?{ID_SEGMENT.pattern}(/{ID_SEGMENT.pattern})*/?$"
@@ -31,7 +33,8 @@ def ref(name: str) -> Schema:
 
 def schemas() -> Schemas:
     """All schemas by name, in order."""
-    made = _of_nouns([App, Bundle, *_shapes(answers), *_shapes(own_answers), *Action.__subclasses__()])
+    shapes = [one for module in (answers, own_answers, group_shapes) for one in _shapes(module)]
+    made = _of_nouns([App, Bundle, *shapes, *Action.__subclasses__()])
     _tell_actions_apart(made)
     made |= _definitions(made, REQUEST, _read_as) | _definitions(made, ANSWER, _shown_as)
     made |= _requests(made) | _answers(made)
@@ -131,6 +134,20 @@ def _speak_of_secrets(app: Schema) -> None:
     members["id"] |= {"pattern": SEGMENTS, "maxLength": ID_CHARACTERS_MAX}
 
 
+OLD_FORMS: Mapping[str, Schemas] = {
+    "App": {
+        "uris": {"type": "array", "items": STRING, "description": "As fetch."},
+        "ports": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 65535}},
+        "executor": {"enum": list(EXECUTORS)},
+    },
+    "Docker": {
+        "network": {"enum": list(MODES), "description": "As networks."},
+        "portMappings": {"type": "array", "items": ref("PortMapping" + REQUEST)},
+    },
+}
+"""What Marathon's clients still write, beside the new forms."""
+
+
 def _object(properties: Schema, description: str, optional: Iterable[str] = ()) -> Schema:
     return {
         "type": "object",
@@ -152,6 +169,9 @@ def _read_as(name: str, schema: Schema) -> None:
             default = {"default": of.pop("default")} if "default" in of else {}
             schema["properties"][member] = {"anyOf": [of, {"type": "null"}], **default}
 
+    for member, of in OLD_FORMS.get(name, {}).items():
+        schema["properties"][member] = {"anyOf": [of, {"type": "null"}], "deprecated": True}
+
 
 def _shown_as(name: str, schema: Schema) -> None:
     """Everything is written out, and nothing where nothing is set."""
@@ -169,6 +189,7 @@ def _shown_as(name: str, schema: Schema) -> None:
 def _requests(made: Schemas) -> Schemas:
     """The bodies that are read."""
     whole = made["AppRequest"]
+    whole["description"] += " What answers have beside the definition is passed over, so that one can be sent back."
     id_optional = deepcopy(whole)
     id_optional["required"] = []
     id_optional["description"] += " The id may be left out: the address has it."
@@ -182,10 +203,38 @@ def _requests(made: Schemas) -> Schemas:
             "Where to; without a version to the last with another configuration.",
             ["version"],
         ),
+        "SeveralApps": {
+            "type": "array",
+            "items": ref("AppRequest"),
+            "description": "Several apps, of each the fields that change.",
+        },
+        "GroupRequest": _group_request("What becomes of a group: what is not given stays."),
+        "GroupInGroup": _group_request("A group in a group.") | {"required": ["id"]},
+        "GroupVersion": _of_group_alone("version", STRING, "Go back to this version."),
+        "GroupScale": _of_group_alone(
+            "scaleBy",
+            {"type": "number", "minimum": 0, "maximum": 10_000},
+            "Multiply the number of instances of each app.",
+        ),
         "TaskIds": _object(
             {"ids": {"type": "array", "items": {"type": "string"}, "description": "Ids of tasks."}}, "Which tasks."
         ),
     }
+
+
+def _group_request(description: str) -> Schema:
+    members = {"apps": ref("AppRequest"), "groups": ref("GroupInGroup"), "dependencies": STRING}
+    arrays = {
+        name: {"anyOf": [{"type": "array", "items": of}, {"type": "null"}], "default": None}
+        for name, of in members.items()
+    }
+    return _object({"id": STRING, **arrays}, description, ["id", *arrays])
+
+
+def _of_group_alone(name: str, schema: Schema, description: str) -> Schema:
+    """A member that says all; null is not given here, too."""
+    others = {"id": STRING, **{other: {"type": "null"} for other in ("apps", "groups", "dependencies")}}
+    return _object({name: schema, **others}, description, others)
 
 
 def _answers(made: Schemas) -> Schemas:
@@ -201,9 +250,25 @@ def _answers(made: Schemas) -> Schemas:
         "VersionAnswer": _together(made["AppAnswer"], made["StoredVersion"], "A definition as it was."),
         "OneApp": _object({"app": ref("AppAnswer")}, "One app."),
         "Apps": _object({"apps": {"type": "array", "items": ref("AppAnswer")}}, "Several apps."),
+        "GroupAnswer": _group_answer("GroupAnswer", "AppAnswer", "Apps under a common path, and what was embedded."),
+        "GroupOfThen": _group_answer("GroupOfThen", "VersionAnswer", "A group as it was."),
+        "AppList": {"type": "array", "items": ref("AppAnswer"), "description": "Several apps."},
+        "VersionList": {"type": "array", "items": made["Begun"]["properties"]["version"], "description": "Versions."},
         "QueuedApp": queued,
         "Queue": _object({"queue": {"type": "array", "items": ref("QueuedApp")}}, "All that wait."),
     }
+
+
+def _group_answer(group: str, app: str, description: str) -> Schema:
+    members = {
+        "id": STRING,
+        "version": STRING,
+        "dependencies": {"type": "array", "items": STRING},
+        "apps": {"type": "array", "items": ref(app)},
+        "pods": {"type": "array", "items": STRING, "maxItems": 0},
+        "groups": {"type": "array", "items": ref(group)},
+    }
+    return _object(members, description, ["apps", "pods", "groups"])
 
 
 def _together(left: Schema, right: Schema, description: str) -> Schema:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from coldchain.clients.docker import DockerClient, DockerRefused, DockerUnavailable
@@ -202,7 +202,7 @@ class DockerRunner:
             task_id = document["Config"]["Labels"][TASK]
             known = status.of_inspection(document, killed=task_id in killed)
             if known.state == "failed":
-                tail = await self._log_tail(container)
+                tail = await self._log_tail(container, terminal=document["Config"]["Tty"])
                 known = status.of_inspection(document, killed=False, log_tail=tail)
         except DockerRefused as error:
             if error.status == 404:
@@ -212,22 +212,21 @@ class DockerRunner:
             self._ended[container] = known
         return known
 
-    async def _log_tail(self, container: str) -> list[str]:
+    async def _log_tail(self, container: str, *, terminal: bool) -> list[str]:
+        tail = self._settings.log_tail_lines
         try:
-            pieces = [
-                piece async for piece in self._client.logs(container, follow=False, tail=self._settings.log_tail_lines)
-            ]
+            pieces = [piece async for piece in self._client.logs(container, follow=False, tail=tail, terminal=terminal)]
         except DockerRefused:
             return []  # a log driver that cannot be read; the exit status is still worth telling
         lines = b"".join(pieces).decode(errors="replace").splitlines()
-        return lines[-self._settings.log_tail_lines :]
+        return lines[-tail:]
 
-    def updates(self) -> AsyncIterator[TaskStatus]:
+    def updates(self) -> AsyncGenerator[TaskStatus, None]:
         """What changes from this call on, even if iteration begins later. Ends by raising Unavailable whenever the
         daemon's event stream breaks: call again, and then `tasks`, for what happened between."""
         return self._updates(time.time())
 
-    async def _updates(self, since: float) -> AsyncIterator[TaskStatus]:
+    async def _updates(self, since: float) -> AsyncGenerator[TaskStatus, None]:
         with _unavailable():
             killed = await self._killed_tasks()
             filters = self._event_filters("create", "start", "die", "destroy")
@@ -281,7 +280,7 @@ class DockerRunner:
                 async with contextlib.aclosing(self._client.events(filters, since=asked_at)) as events:
                     await anext(events)
             async with contextlib.aclosing(
-                self._client.logs(found["Id"], follow=follow, tail=tail, since=since)
+                self._client.logs(found["Id"], follow=follow, tail=tail, since=since, terminal=found["Config"]["Tty"])
             ) as pieces:
                 async for piece in pieces:
                     yield piece

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from coldchain.decisions.address import published_port, task_ports
-from coldchain.model.app import Container, Network
+from coldchain.model.app import App, Container, Network, ResourceLimits
 from coldchain.model.errors import InvalidDocument, Rejected
 from coldchain.model.task import TaskSpec
 from coldchain.runners.docker.parameters import apply_parameters, unknown_parameters
@@ -24,6 +24,7 @@ ADDRESS = "coldchain.address"
 PORTS = "coldchain.ports"
 
 MIB = 1024 * 1024
+NANO = 1_000_000_000
 CPU_SHARES_PER_CPU = 1024
 CPU_SHARES_MIN = 2
 """The kernel's smallest share."""
@@ -66,7 +67,8 @@ def container_document(spec: TaskSpec, controller_id: str, settings: DockerSetti
         "Env": [f"{name}={value}" for name, value in sorted(task_environment(spec, ports).items())],
         "Labels": {},
         "HostConfig": _host_config(spec, container, network, settings),
-    }
+        "Tty": spec.app.tty,
+    } | ({"User": spec.app.user} if spec.app.user is not None else {})
     if spec.app.cmd is not None:
         # As Mesos does: a command line is for the shell, whatever the image's own entry point is.
         document |= {"Entrypoint": ["/bin/sh"], "Cmd": ["-c", spec.app.cmd]}
@@ -87,12 +89,10 @@ def container_document(spec: TaskSpec, controller_id: str, settings: DockerSetti
 
 
 def _host_config(spec: TaskSpec, container: Container, network: str, settings: DockerSettings) -> dict[str, Any]:
-    memory = int(spec.app.mem * MIB)
     return {
         "NetworkMode": network,
         "CpuShares": max(CPU_SHARES_MIN, math.floor(spec.app.cpus * CPU_SHARES_PER_CPU)),
-        "Memory": memory,
-        "MemorySwap": memory,
+        **_limits(spec.app),
         "PidsLimit": settings.pids_max,
         "SecurityOpt": ["no-new-privileges"],
         "CapDrop": ["NET_RAW"],
@@ -108,6 +108,20 @@ def _host_config(spec: TaskSpec, container: Container, network: str, settings: D
             "Config": {"max-size": f"{settings.log_file_mib}m", "max-file": str(settings.log_files)},
         },
     }
+
+
+def _limits(app: App) -> dict[str, int]:
+    """Memory is limited always, to what the app has unless it says otherwise; processor time only if it says so. With a
+    limit beyond it, what the app has is what it keeps when memory is short."""
+    limits = app.resource_limits or ResourceLimits()
+    mem = app.mem if limits.mem is None else limits.mem
+    memory = 0 if mem == "unlimited" else int(mem * MIB)
+    values = {"Memory": memory, "MemorySwap": memory}
+    if limits.mem is not None:
+        values["MemoryReservation"] = int(app.mem * MIB)
+    if isinstance(limits.cpus, float):
+        values["NanoCpus"] = int(limits.cpus * NANO)
+    return values
 
 
 def _published(

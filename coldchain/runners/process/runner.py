@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -244,12 +244,12 @@ class ProcessRunner:
         async with self._ends:
             self._ends.notify_all()
 
-    def updates(self) -> AsyncIterator[TaskStatus]:
+    def updates(self) -> AsyncGenerator[TaskStatus, None]:
         listener: asyncio.Queue[TaskStatus] = asyncio.Queue()
         self._listeners.append(listener)
         return self._updates(listener)
 
-    async def _updates(self, listener: asyncio.Queue[TaskStatus]) -> AsyncIterator[TaskStatus]:
+    async def _updates(self, listener: asyncio.Queue[TaskStatus]) -> AsyncGenerator[TaskStatus, None]:
         try:
             await self.tasks()  # so that what an earlier life started is watched
             while True:

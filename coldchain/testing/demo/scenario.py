@@ -187,7 +187,7 @@ async def _until(show: Show, reached: Callable[[list[dict[str, Any]]], bool]) ->
 async def _rollback_of(show: Show, failed: str) -> str:
     limit = time.monotonic() + 5
     while time.monotonic() < limit:
-        for deployment in await show.stage.call("GET", "/v2/deployments"):
+        for deployment in await show.stage.call("GET", "/v2/deployments?embed=coldchain"):
             if deployment["kind"] == "rollback":
                 return str(deployment["id"])
         found = await show.stage.call("GET", f"/v1/deployments/{failed}")

@@ -18,6 +18,7 @@ from coldchain.decisions.instance import TRANSITIONS
 from coldchain.decisions.rotation import services
 from coldchain.model.base import Noun
 from coldchain.model.deployment import Deployment
+from coldchain.model.group import GroupDeployment
 from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.instance import Instance, Phase
 from coldchain.model.rotation import Rotation
@@ -27,6 +28,7 @@ from coldchain.ports.store import Change
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeTask
 from coldchain.testing.simulation.coverage import GONE
+from coldchain.testing.simulation.groups import ALL, stuck, too_early, unasked
 from coldchain.testing.simulation.holds import broken, overdone
 from coldchain.testing.simulation.ledger import Ledger, Pair
 from coldchain.testing.simulation.places import misplaced
@@ -108,12 +110,20 @@ class Checkers:
                 )
             elif isinstance(after, Deployment):
                 self._deployment(before, after)
+            elif isinstance(after, GroupDeployment) and before is None:
+                self._said("I10", unasked(after, self.ledger.group_deployments, asked=self.asking is not None))
             elif isinstance(before, AppRecord) or isinstance(after, AppRecord):
                 self._app(before, after, pairs)
         for app_id in {app_id for pair in pairs if (app_id := self.ledger.app_id_of(pair))}:
             self._capacity(app_id, pairs)
             self._whole(app_id)
+        if any(isinstance(one, Deployment | GroupDeployment) for pair in pairs for one in pair):
+            self._said("layers", stuck(self.ledger.deployments.values(), self.ledger.group_deployments))
         self._places_once()
+
+    def _said(self, invariant: str, words: str) -> None:
+        if words:
+            self.violated(invariant, words)
 
     async def travelled(self, store: MemoryStore) -> None:
         """The store was put back to older data. What was acknowledged since then is lost; nobody can keep it."""
@@ -142,7 +152,9 @@ class Checkers:
             wanted = self.ledger.wanted(after.app_id)
             if wanted is not None:
                 running, instances = self._running(after.app_id), self.ledger.instances_of(after.app_id)
-                self._hold(overdone(running, wanted, [one for one in instances if one.id not in self._bad_at]))
+                well = [one for one in instances if one.id not in self._bad_at]
+                self._said("hold", overdone(running, wanted, well))
+                self._layers(running, wanted, well)
             self._world.stepped(after, after.phase)
             return
         phase = before.phase
@@ -184,15 +196,19 @@ class Checkers:
     def _running(self, app_id: str) -> Deployment | None:
         return next((one for one in self.ledger.deployments.values() if one.running and one.app_id == app_id), None)
 
-    def _hold(self, words: str) -> None:
-        if words:
-            self.violated("hold", words)
+    def _layers(self, running: Deployment | None, wanted: Version, instances: Sequence[Instance]) -> None:
+        group = self.ledger.group_deployments.get(running.part_of or "") if running is not None else None
+        former = self._version(wanted.app.id, running.from_version) if running is not None else None
+        self._said("layers", too_early(group, running, self.ledger.deployments, wanted, former, instances))
 
     def _leaves(self, instance: Instance, cause: str) -> None:
         """The platform decided to stop an instance that serves."""
         running = self._running(instance.app_id)
         if cause.startswith("replaced by") and running is not None and running.paused_by is not None:
-            self._hold(f"{instance.id} leaves for a newer version although {running.paused_by} holds {running.id}")
+            words = f"{instance.id} leaves for a newer version although {running.paused_by} holds {running.id}"
+            self.violated("hold", words)
+        if cause.startswith("scaled to") and running is not None and running.paused_by == "dependency":
+            self.violated("layers", f"{instance.id} leaves although {running.id} waits for other apps")
         if cause.startswith("replaced for bad health"):
             well = {one.id for one in self.ledger.instances.values() if one.phase in ("entering", "serving")}
             well.add(instance.id)
@@ -236,12 +252,14 @@ class Checkers:
             if isinstance(before, Deployment) and not before.running and before != after:
                 self.violated("I10", f"the ended deployment {after.id} was changed")
             elif isinstance(before, Deployment):
-                self._hold(broken(before, after, asked=self.asking == after.app_id))
+                self._said("hold", broken(before, after, asked=self.asking in (after.app_id, ALL)))
             return
         if after.rollback_of is None:
-            if self.asking != after.app_id:
+            if self.asking not in (after.app_id, ALL):
                 self.violated("I10", f"nobody asked for deployment {after.id} ({after.cause})")
             return
+        if after.part_of is not None:
+            return  # whether the whole may be taken back is looked at where it begins
         failed = self.ledger.deployments.get(after.rollback_of)
         if failed is None or failed.state != "failed" or failed.kind == "rollback":
             self.violated("I10", f"deployment {after.id} takes back {after.rollback_of}, which is {failed}")

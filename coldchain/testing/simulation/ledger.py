@@ -7,6 +7,7 @@ from coldchain.control.state import KINDS, app_id_of
 from coldchain.documents import stored
 from coldchain.documents.keys import Record
 from coldchain.model.deployment import Deployment
+from coldchain.model.group import GroupDeployment, GroupVersion
 from coldchain.model.instance import Instance
 from coldchain.model.version import AppRecord, Version
 from coldchain.ports.store import Change
@@ -23,6 +24,8 @@ class Ledger:
         self.versions: dict[str, dict[str, Version]] = {}
         self.instances: dict[str, Instance] = {}
         self.deployments: dict[str, Deployment] = {}
+        self.group_versions: dict[str, GroupVersion] = {}
+        self.group_deployments: dict[str, GroupDeployment] = {}
 
     def take(self, changes: Sequence[Change]) -> list[Pair]:
         """Take in a write; what it changed, as (before, after)."""
@@ -49,11 +52,19 @@ class Ledger:
                 _set(self.instances, record.id, after)
             case Deployment() as record:
                 _set(self.deployments, record.id, after)
+            case GroupVersion() as record:
+                _set(self.group_versions, f"{record.group_id} {record.id}", after)
+            case GroupDeployment() as record:
+                _set(self.group_deployments, record.id, after)
 
     def wanted(self, app_id: str) -> Version | None:
         """The version aimed at; None for a deleted app."""
         record = self.apps.get(app_id)
         return self.versions.get(app_id, {}).get(record.version_id) if record else None
+
+    def named(self) -> set[tuple[str, str]]:
+        """(app, version) of all that versions of groups name: they stay when the app is deleted."""
+        return {pair for one in self.group_versions.values() for pair in one.apps.items()}
 
     def instances_of(self, app_id: str) -> list[Instance]:
         """Those of one app."""

@@ -11,6 +11,7 @@ import msgspec
 from coldchain.testing.simulation.checkers import Violation
 from coldchain.testing.simulation.coverage import Coverage
 from coldchain.testing.simulation.faults import FAULTS
+from coldchain.testing.simulation.groups import ALL
 from coldchain.testing.simulation.run import Result, run
 from coldchain.testing.simulation.schedule import BAD, Schedule
 
@@ -36,8 +37,12 @@ def comparable(schedule: Schedule) -> bool:
     deleted = {one.app_id for one in schedule.operations if one.kind == "delete"}
     if any(one.kind == "roll back" and one.app_id in deleted for one in schedule.operations):
         return False
+    kinds_of_groups = {one.kind for one in schedule.operations if one.app_id == ALL}
+    if "roll back group" in kinds_of_groups and (deleted or "delete group" in kinds_of_groups):
+        return False
     # A good version has as long as it needs, but an instance that never passes in its grace is replaced.
-    return not any((one.image or "").split("-")[0] in BAD for one in schedule.operations)
+    images = [image for one in schedule.operations for image in (one.image or "", *one.images.values())]
+    return not any(image.split("-")[0] in BAD for image in images)
 
 
 def differences(expected: Result, result: Result) -> list[tuple[str, str]]:

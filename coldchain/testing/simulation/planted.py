@@ -12,6 +12,7 @@ from coldchain.control.rotation import Publisher
 from coldchain.control.state import State
 from coldchain.control.tasks import TaskWatcher
 from coldchain.decisions import deployment as deployments
+from coldchain.decisions import group as groups
 from coldchain.decisions import instance as lives
 from coldchain.decisions import reconcile as decisions
 from coldchain.decisions import rollout as rollouts
@@ -209,6 +210,19 @@ def _foreign_container_adopted() -> Swaps:
     return [(SimulatedEngine, "ours_only", False)]
 
 
+def _layers_not_waited_for() -> Swaps:
+    return [(groups, "pause", lambda deployment, holder, now: deployment)]
+
+
+def _waiting_app_scaled_down() -> Swaps:
+    real = deployments.step
+
+    def step(app: App, config_id: str, instances: Sequence[Instance], **given: Any) -> Step:
+        return real(app, config_id, instances, **(given | {"begun": True}))
+
+    return [(deployments, "step", step)]
+
+
 PLANTED: dict[str, Callable[[], Swaps]] = {
     "stop before acknowledgement": _stop_before_acknowledgement,
     "drain skipped": _drain_skipped,
@@ -227,4 +241,6 @@ PLANTED: dict[str, Callable[[], Swaps]] = {
     "steps left out": _steps_left_out,
     "constraints left out": _constraints_left_out,
     "foreign container adopted": _foreign_container_adopted,
+    "layers not waited for": _layers_not_waited_for,
+    "waiting app scaled down": _waiting_app_scaled_down,
 }

@@ -5,7 +5,8 @@ moments, nothing more of it reaches a store, an engine or an instance, and it he
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
 from coldchain.control.rotation import LEASE_SECONDS
@@ -144,13 +145,14 @@ class EngineHandle(Handle):
         await self._wait("engine slow")
         return listed
 
-    async def updates(self) -> AsyncIterator[TaskStatus]:
+    async def updates(self) -> AsyncGenerator[TaskStatus, None]:
         await self._existence.reach()
         if self._world.hits("engine away"):
             raise Unavailable("the engine does not answer")
-        async for status in self._world.engine.updates():
-            await self._existence.reach()
-            yield status
+        async with aclosing(self._world.engine.updates()) as updates:
+            async for status in updates:
+                await self._existence.reach()
+                yield status
 
     def logs(self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None) -> AsyncIterator[bytes]:
         return self._world.engine.logs(task_id, follow=follow, tail=tail, since=since)

@@ -117,6 +117,9 @@ def restless(world: World) -> str:
     for one in ledger.deployments.values():
         if one.running:
             return f"{one}"
+    for group in ledger.group_deployments.values():
+        if group.running:
+            return f"{group}"
     for instance in ledger.instances.values():
         if instance.phase != "serving":
             return f"{instance}"
@@ -138,7 +141,8 @@ def restless(world: World) -> str:
     for gateway in world.gateways:
         if gateway.rotation != controller.publisher.rotation:
             return f"{gateway.name} has another rotation"
-    left = [app_id for app_id, versions in ledger.versions.items() if versions and app_id not in ledger.apps]
+    named, gone = ledger.named(), ledger.versions.keys() - ledger.apps.keys()
+    left = [app_id for app_id in gone if any((app_id, name) not in named for name in ledger.versions[app_id])]
     if left:
         return f"versions of apps that are gone: {left}"
     return ""
@@ -170,6 +174,7 @@ def _end(world: World) -> End:
         running = Counter(one.spec.image for one in world.engine.held.values() if one.spec.app_id == app_id)
         apps[app_id] = f"{wanted.app if wanted else None} {wanted.image if wanted else None} {dict(running)}"
     deployments = sorted(f"{one.app_id} {one.kind} {one.state}" for one in ledger.deployments.values())
+    deployments += sorted(f"{one.group_id} {one.kind} {one.state}" for one in ledger.group_deployments.values())
     return End(
         apps=apps, deployments=tuple(deployments), created=dict(world.engine.created), deleted=dict(world.deleted)
     )

@@ -9,10 +9,15 @@ from coldchain.model.instance import Phase
 from coldchain.model.offer import Offer
 from coldchain.testing.simulation.faults import FAULTS
 from coldchain.testing.simulation.focus import Focus, focus
+from coldchain.testing.simulation.groups import GroupOperationKind, grouped
 from coldchain.testing.simulation.holds import HoldKind, held, planned
 from coldchain.testing.simulation.places import constrained
 
-OperationKind = Literal["create", "deploy", "scale", "change", "restart", "roll back", "cancel", "delete"] | HoldKind
+OperationKind = (
+    Literal["create", "deploy", "scale", "change", "restart", "roll back", "cancel", "delete"]
+    | HoldKind
+    | GroupOperationKind
+)
 
 GOOD = ("good", "slow", "stubborn")
 BAD = ("sick", "crashing", "refused")
@@ -28,7 +33,8 @@ OFTEN = 4
 
 class Operation(Noun, frozen=True, kw_only=True):
     """What the user asks for, `pause_seconds` after the operation before, and with a `phase` not until an instance is
-    in it. `image` None: as it was. `back`: which earlier version, counted from the last."""
+    in it. `image` None: as it was. `back`: which earlier version, counted from the last. `images`, `before`: of a whole
+    group, by app: images, and what each depends on; `factor`: by which its numbers are multiplied."""
 
     kind: OperationKind
     app_id: str
@@ -39,6 +45,9 @@ class Operation(Noun, frozen=True, kw_only=True):
     instances: int | None = None
     drain_seconds: float | None = None
     back: int = 1
+    images: dict[str, str] = {}
+    before: dict[str, tuple[str, ...]] = {}
+    factor: float = 1.0
 
 
 class Injection(Noun, frozen=True, kw_only=True):
@@ -84,7 +93,7 @@ def generate(seed: int) -> Schedule:
         patient=patient,
         gateways=draw.choice((1, 1, 2, 2, 3)),
         apps=placed,
-        operations=tuple(operations if patient else held(seed, operations)),
+        operations=tuple(grouped(seed, placed, operations if patient else held(seed, operations), GOOD, BAD)),
         injections=tuple(_injections(draw, span, aim)),
         agents=agents,
     )

@@ -6,14 +6,23 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from coldchain.control.controller import Controller
 from coldchain.control.operations import Operations
+from coldchain.decisions.group import GroupUpdate
+from coldchain.documents.group import GroupRequest
 from coldchain.model.app import App
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import ColdchainError, Unavailable
+from coldchain.model.group import GroupDeployment
 from coldchain.ports.store import LostUpdate
+from coldchain.testing.simulation.groups import ALL
 from coldchain.testing.simulation.schedule import GOOD, Operation, Schedule, container, deadline_seconds
 from coldchain.testing.simulation.world import World
 
+HOLDS = ("cancel", "pause", "resume", "promote")
+"""What is asked of a deployment: where the app's is part of a group's, of the whole."""
+INSTANCES_MAX = 6
+"""More of an app might not fit its agents."""
 ASKED_AGAIN_SECONDS = 0.5
 PATIENCE_SECONDS = 900.0
 
@@ -32,7 +41,7 @@ class User:
         for number, operation in enumerate(self._schedule.operations):
             await asyncio.sleep(operation.pause_seconds)
             if operation.phase is not None:
-                await self._world.until(operation.phase, operation.app_id)
+                await self._world.until(operation.phase, "" if operation.app_id == ALL else operation.app_id)
             self.outcomes.append(await self._ask(operation, f"user-{number}"))
             if self._schedule.patient:
                 await self._ended(operation.app_id)
@@ -72,8 +81,10 @@ class User:
         return "nothing"
 
     def _was_done(self, caller: str) -> bool:
-        deployments = self._world.checkers.ledger.deployments.values()
-        return any(one.cause.endswith(f" by {caller}") or f"by {caller})" in one.reason for one in deployments)
+        ledger = self._world.checkers.ledger
+        told = [(one.cause, one.reason) for one in ledger.deployments.values()]
+        told += [(one.cause, one.reason) for one in ledger.group_deployments.values()]
+        return any(cause.endswith(f" by {caller}") or f"by {caller})" in reason for cause, reason in told)
 
     async def _once(self, operation: Operation, caller: str) -> None:
         """Ask, and be told so when the controller dies meanwhile."""
@@ -81,8 +92,14 @@ class User:
         controller, existence = world.controller, world.existence
         if controller is None or existence.dead.is_set():
             raise Unavailable("the controller does not answer")
-        world.checkers.asking = operation.app_id
-        order = self._order(controller.operations, operation, caller)
+        group = controller.state.group_of(operation.app_id) if operation.kind in HOLDS else None
+        order: Callable[[], Awaitable[Deployment | GroupDeployment | None]]
+        if operation.app_id == ALL or group is not None:
+            world.checkers.asking = ALL
+            order = self._group_order(controller, operation, caller, group)
+        else:
+            world.checkers.asking = operation.app_id
+            order = self._order(controller.operations, operation, caller)
         asking = asyncio.ensure_future(order())
         death = asyncio.ensure_future(existence.dead.wait())
         await asyncio.wait({asking, death}, return_when=asyncio.FIRST_COMPLETED)
@@ -125,6 +142,40 @@ class User:
             case _:
                 return lambda: operations.change(app_id, lambda app: self._edited(operation, app), caller, force=force)
 
+    def _group_order(
+        self, controller: Controller, operation: Operation, caller: str, group: GroupDeployment | None
+    ) -> Callable[[], Awaitable[GroupDeployment | None]]:
+        operations, force = controller.group_operations, operation.force
+        if operation.kind in HOLDS:
+            known = [one for one in controller.state.group_deployments.values() if one.running]
+            known.sort(key=lambda one: one.paused_at is None)
+            name = group.id if group is not None else known[0].id if known else "none"
+            if operation.kind == "cancel":
+                return lambda: operations.cancel(name, caller, force=force)
+            hold = {"pause": operations.pause, "resume": operations.resume, "promote": operations.promote}
+            return lambda: hold[operation.kind](name)
+        if operation.kind == "delete group":
+            return lambda: operations.delete(ALL, caller, force=force)
+        most = max((app.instances for app in controller.state.wanted_apps()), default=0)
+        factor = operation.factor if most * operation.factor <= INSTANCES_MAX else 0.5
+        request = GroupRequest(ALL, None, None, factor, {})
+        if operation.kind == "roll back group":
+            versions = sorted(controller.state.group_versions.get(ALL, ()))
+            to = versions[-1 - operation.back] if len(versions) > operation.back else "none"
+            request = request._replace(scale_by=None, version=to)
+        elif operation.kind == "deploy group":
+            apps = tuple(self._grouped(controller, operation, app) for app in self._schedule.apps)
+            request = request._replace(scale_by=None, update=GroupUpdate(id=ALL, apps=apps))
+        return lambda: operations.change(request, caller, force=force)
+
+    def _grouped(self, controller: Controller, operation: Operation, app: App) -> App:
+        """One app as a deploy of the group has it: as it is, but for image and dependencies."""
+        current = controller.state.wanted(app.id)
+        alone = msgspec.structs.replace(operation, app_id=app.id, image=operation.images.get(app.id))
+        known = {one.id for one in self._schedule.apps}
+        before = tuple(name for name in operation.before.get(app.id, ()) if name in known)
+        return msgspec.structs.replace(self._edited(alone, current.app if current else None), dependencies=before)
+
     def _edited(self, operation: Operation, app: App | None) -> App:
         app = app or self._initial[operation.app_id]
         changes: dict[str, object] = {}
@@ -137,9 +188,17 @@ class User:
             changes["drain_seconds"] = operation.drain_seconds
         return msgspec.structs.replace(app, **changes)
 
-    def _check_acknowledged(self, deployment: Deployment) -> None:
+    def _check_acknowledged(self, deployment: Deployment | GroupDeployment) -> None:
         """I1 and I2: what the user was told is on record, the deployment and what it aims at."""
         ledger = self._world.checkers.ledger
+        if isinstance(deployment, GroupDeployment):
+            known = [ledger.deployments.get(name) for name in deployment.members.values()]
+            if deployment.id not in ledger.group_deployments or None in known:
+                self._world.checkers.violated("I2", f"group deployment {deployment.id} is not all on record")
+            for member in known:
+                if member is not None:
+                    self._check_acknowledged(member)
+            return
         if deployment.id not in ledger.deployments:
             self._world.checkers.violated("I2", f"deployment {deployment.id} was acknowledged and is not on record")
         elif deployment.to_version is not None and deployment.to_version not in ledger.versions[deployment.app_id]:
@@ -147,16 +206,21 @@ class User:
 
     async def _ended(self, app_id: str) -> None:
         """Wait until no deployment of the app runs."""
-        deployments = self._world.checkers.ledger.deployments
         for _ in range(int(PATIENCE_SECONDS / ASKED_AGAIN_SECONDS)):
-            deployments = self._world.checkers.ledger.deployments
-            if not any(one.running and one.app_id == app_id for one in deployments.values()):
+            ledger = self._world.checkers.ledger
+            alone = [one for one in ledger.deployments.values() if one.running and app_id in (one.app_id, ALL)]
+            if not alone and not any(one.running for one in ledger.group_deployments.values()):
                 return
-            await self.let_go(app_id)
+            await self.let_go(None if app_id == ALL else app_id)
             await asyncio.sleep(ASKED_AGAIN_SECONDS)
 
     async def let_go(self, app_id: str | None = None) -> None:
         """Let every deployment (of the app) go on that waits for somebody to say so."""
+        if any(
+            one.running and one.paused_at is not None for one in self._world.checkers.ledger.group_deployments.values()
+        ):
+            with contextlib.suppress(ColdchainError):
+                await self._once(Operation(kind="resume", app_id=ALL, pause_seconds=0.0), "user")
         for one in list(self._world.checkers.ledger.deployments.values()):
             waits = one.running and one.paused_by in ("operator", "plan") and one.resumes_at is None
             if waits and app_id in (None, one.app_id):

@@ -1,0 +1,73 @@
+"""A file that holds a group: checked, compared and deployed as a whole."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coldchain.testing.command_server import Server
+
+IMAGE = {"container": {"docker": {"image": "shop:v1"}}}
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+def saved(folder: Path, *apps: dict[str, Any], **fields: Any) -> str:
+    file = folder / "group.json"
+    nested = [{"id": "back", "apps": [{"id": "db", **IMAGE}]}]
+    file.write_text(json.dumps({"id": "/shop", "apps": list(apps), "groups": nested} | fields, indent=1))
+    return str(file)
+
+
+WEB = {"id": "web", **IMAGE, "dependencies": ["back"]}
+
+
+def test_a_group_is_deployed_as_one_and_followed_to_its_end(server: Server, tmp_path: Path) -> None:
+    said = server.done("deploy", saved(tmp_path, WEB))
+    assert said == "/shop: change succeeded, 2 serving\n"
+    apps = server.json("status")["apps"]
+    assert [(one["id"], one["condition"]) for one in apps] == [("/shop/back/db", "running"), ("/shop/web", "running")]
+
+
+def test_one_that_does_not_become_healthy_is_told_with_its_app(server: Server, tmp_path: Path) -> None:
+    server.done("deploy", saved(tmp_path, WEB))
+    check = [{"protocol": "COMMAND", "command": {"value": "x"}, "gracePeriodSeconds": 0.1, "intervalSeconds": 0.05}]
+    bad = WEB | {"healthChecks": check, "env": {"HEALTH": "never"}, "deadlineSeconds": 0.5}
+    result = server.run("deploy", saved(tmp_path, bad))
+    assert result.exit_code == 1
+    assert "/shop: change failed: /shop/web: " in result.stderr
+    assert "/shop: it was taken back" in result.stderr
+
+
+def test_what_a_group_would_change_has_what_it_would_take_away(server: Server, tmp_path: Path) -> None:
+    file = saved(tmp_path, WEB)
+    assert server.run("diff", file).stdout == "/shop/web: new app\n/shop/back/db: new app\n"
+    server.done("deploy", file)
+    assert server.done("diff", file) == "/shop/web: no change\n/shop/back/db: no change\n"
+    result = server.run("diff", saved(tmp_path, WEB | {"instances": 2}, groups=[]))
+    assert result.exit_code == 2, "what it depends on would be gone"
+    file = saved(tmp_path, WEB | {"instances": 2, "dependencies": []}, groups=[])
+    result = server.run("diff", file)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "/shop/web: 2 changes",
+        '  - /dependencies/0: "/shop/back"',
+        "  ~ /instances: 1 → 2",
+        "/shop/back/db: removed with its group",
+    ]
+
+
+def test_mistakes_are_told_by_line_and_path(server: Server, tmp_path: Path) -> None:
+    result = server.run("validate", saved(tmp_path, WEB | {"cpus": 0}))
+    assert result.exit_code == 2
+    assert "group.json:14: /apps/0/cpus: must be at least 0.001" in result.stderr
+    assert "group.json:1: /id: a group needs an id" in server.run("validate", saved(tmp_path, WEB, id=None)).stderr
+    said = server.run("validate", saved(tmp_path, WEB)).stdout
+    assert [line.partition(": ")[2] for line in said.splitlines()] == ["/shop/web is valid", "/shop/back/db is valid"]
