@@ -207,7 +207,7 @@ MARATHON: tuple[Operation, ...] = (
                 {
                     JSON: {
                         "type": "array",
-                        "items": any_of("MarathonDeployment", "DeploymentAnswer", "GroupDeploymentAnswer"),
+                        "items": any_of(*_DEPLOYMENTS),
                     }
                 },
                 links=of_deployment("$response.body#/0/id"),
