@@ -8,6 +8,7 @@ What is wrong is gathered, not raised: a served platform is never the same twice
 
 import asyncio
 import contextlib
+import itertools
 import math
 import threading
 from collections import Counter
@@ -62,6 +63,8 @@ REFUSALS = [400, 401, 403, 404, 405, 409, 413, 422]
 SHARES = {"grounded": 0.55, "positive": 0.12, "negative": 0.1, "boundary": 0.1}
 """Of all cases; the rest follows links."""
 APPS = ("/web", "/shop/cart", "/shop/stock", "/bills/night")
+NUMBERS = itertools.count()
+"""What no two apps may have alike: Hypothesis likes to draw the same."""
 NEVER = {"healthChecks": [{"path": "/"}], "env": {"HEALTH": "never"}}
 
 
@@ -75,7 +78,7 @@ def definition(random: Random, app_id: str) -> dict[str, Any]:
         "readinessChecks": [{"portName": "http", "preserveLastResponse": True}],
         "upgradeStrategy": {"minimumHealthCapacity": random.choice([0, 0.5, 1])},
         "constraints": [random.choice([["hostname", "LIKE", ".*"], ["hostname", "GROUP_BY"]])],
-        "routes": [{"domains": [f"{random.randrange(10**9)}.test"]}],
+        "routes": [{"domains": [f"{next(NUMBERS)}.test"]}],
         "killSelection": random.choice(["YOUNGEST_FIRST", "OLDEST_FIRST"]),
         "drainSeconds": 0,
         "deadlineSeconds": 900,

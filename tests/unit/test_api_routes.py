@@ -204,6 +204,7 @@ CASES = (
     Case("GET", "/v1/apps/none/status", 404),
     Case("GET", "/v1/apps/a/shop/logs?tail=1&format=text", 200, lambda said: said == "listening on 8080\n"),
     Case("GET", "/v1/apps/a/shop/logs?tail=many", 400),
+    Case("GET", "/v1/apps/a/shop/logs?format=xml", 400, lambda said: "json or text" in said["details"]),
     Case("GET", "/v1/apps/a/shop/logs?previous&format=text", 200, lambda said: said == ""),
     Case("GET", "/v1/apps/none/logs", 404),
     Case("GET", "/v1/apps/a/shop/exec?argument=sh", 400, lambda said: "WebSocket" in said["details"]),
