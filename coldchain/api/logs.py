@@ -46,7 +46,7 @@ async def follow_logs(request: web.Request) -> web.StreamResponse:
     `previous` (of those that have ended), `instance` (beginning of its id), `format` (json, text)."""
     context, app_id = context_of(request), app_id_of(request)
     part, follow, previous = _part(request, context), flag(request, "follow"), flag(request, "previous")
-    plain = request.query.get("format") == "text"
+    plain = _plain(request)
     chosen = request.query.get("instance")
     only = context.instance(chosen, app_id).id if chosen is not None else None
     if app_id not in context.controller.state.apps and not context.instances(app_id):
@@ -69,6 +69,13 @@ async def follow_logs(request: web.Request) -> web.StreamResponse:
     response.charset = "utf-8"
     await response.prepare(request)
     return await relay(request, response, _chunks(lines, plain), idle=b"", idle_seconds=LOOK_SECONDS)
+
+
+def _plain(request: web.Request) -> bool:
+    given = request.query.get("format", "json")
+    if given not in ("json", "text"):
+        raise MalformedDocument(f"format={given[:40]} in the query is none", todo="Write json or text")
+    return given == "text"
 
 
 def _part(request: web.Request, context: Context) -> Part:

@@ -17,6 +17,7 @@ from coldchain.api import (
     launch_queue,
     logs,
     metrics,
+    openapi,
     platform,
     preview,
     secrets,
@@ -27,12 +28,16 @@ from coldchain.api import (
 )
 from coldchain.api.apps import RESERVED
 
-_APP = "{app_id:.+}"
+# A line break is no part of an id, and is said to be none like everything else that is none.
+_ANYTHING = "(?s:.)"
+_APP = f"{{app_id:{_ANYTHING}+}}"
 _WORDS = "|".join(RESERVED)
 # Ids contain slashes, so addresses are read from the right: what ends in a reserved word is not part of the id.
-_APP_ALONE = rf"{{app_id:(?!.*[^/]/+(?:{_WORDS}|(?:tasks|versions)/[^/]+)/*$).+}}"
-_GROUP = "{group_id:.+}"
-_GROUP_ALONE = r"{group_id:(?!(?:.*/)?(?:apps|versions)/*$)(?!(?:.*/)?versions/[^/]+/*$).+}"
+_APP_ALONE = rf"{{app_id:(?!{_ANYTHING}*[^/]/+(?:{_WORDS}|(?:tasks|versions)/[^/]+)/*$){_ANYTHING}+}}"
+_GROUP = f"{{group_id:{_ANYTHING}+}}"
+_GROUP_ALONE = (
+    rf"{{group_id:(?!(?:{_ANYTHING}*/)?(?:apps|versions)/*$)(?!(?:{_ANYTHING}*/)?versions/[^/]+/*$){_ANYTHING}+}}"
+)
 _END = "{end:/?}"
 _BELOW = "{below:(?:[:/].*)?}"
 
@@ -109,6 +114,8 @@ OURS: tuple[Route, ...] = (
     ("DELETE", "/v1/tokens/{name}", callers.revoke_token),
     ("GET", "/v1/audit", audit.list_entries),
     ("POST", "/v1/down", platform.go_down),
+    ("GET", "/openapi.json", openapi.show_document),
+    ("GET", "/docs", openapi.show_page),
 )
 STREAMS: tuple[Route, ...] = (
     ("GET", "/v2/events", events.follow_events),

@@ -121,7 +121,7 @@ async def _delete(request: web.Request, chosen: Sequence[Instance], *, single: b
     """Have instances leave, in order: each is replaced first where its app allows, or with `scale` left out of its
     number. `wipe` would remove what they keep on their agents beyond their end, of which there is nothing."""
     context = context_of(request)
-    scale, wipe = flag(request, "scale"), flag(request, "wipe")
+    scale, wipe, force = flag(request, "scale"), flag(request, "wipe"), flag(request, "force")
     if scale and wipe:
         raise MalformedDocument("scale and wipe at the same time", todo="Give one of the two")
     operations, caller = context.controller.operations, caller_of(request).name
@@ -130,7 +130,7 @@ async def _delete(request: web.Request, chosen: Sequence[Instance], *, single: b
     if not scale:
         await operations.kill(instance_ids, caller)
         return answer({"task": tasks[0]} if single else {"tasks": tasks})
-    begun = await operations.kill_and_scale(instance_ids, caller, force=flag(request, "force"))
+    begun = await operations.kill_and_scale(instance_ids, caller, force=force)
     if not begun:
         raise NotFound("None of these tasks is there, or all of them leave already", todo="`/v2/tasks` has all.")
     return change_answer(begun[0])

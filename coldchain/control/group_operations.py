@@ -309,8 +309,9 @@ class GroupOperations:
         running = {name: found for name in move.wanted if (found := state.running.get(name))}
         records = self._groups.begin(move, running, self._clock.now())
         remove: list[Record] = [*records.remove, *self._operations.old_deployments(), *self._old()]
-        for name in move.wanted:
-            remove += self._operations.old_versions(name)
+        begun = {one.app_id: one for one in records.put if isinstance(one, Deployment) and one.running}
+        for name, wanted in move.wanted.items():
+            remove += self._operations.old_versions(name, wanted, begun.get(name))
         await self._state.commit(records.put, remove)
         return records.deployment
 

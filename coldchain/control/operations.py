@@ -336,7 +336,8 @@ class Operations:
         if (group := self._state.moved_by.get(app_id)) is not None:
             put.append(given_up(group, [app_id], f"{change.deployment.id} ({cause})", self._clock.now()))
         put += [one for one in (change.version, change.record, change.ended) if one is not None]
-        remove: list[Record] = [*self.old_versions(app_id), *self.old_deployments()]
+        old = self.old_versions(app_id, wanted, change.deployment)
+        remove: list[Record] = [*old, *self.old_deployments()]
         if kind == "restart" and app_id in self._state.backoffs:
             remove.append(self._state.backoffs[app_id])
         if change.record is None:
@@ -348,11 +349,15 @@ class Operations:
         ended = decide.end(running, "cancelled", reason, self._clock.now())
         await self._state.commit([ended])
 
-    def old_versions(self, app_id: str) -> Iterable[Version]:
-        """Those beyond what is kept that nothing points to."""
+    def old_versions(self, app_id: str, wanted: Version | None, begun: Deployment | None) -> Iterable[Version]:
+        """Those beyond what is kept that nothing points to: no instance, nor what is now begun, nor where it leads back
+        to."""
         used = {one.version_id for one in self._state.instances_of.get(app_id, {}).values()}
         versions = sorted(self._state.versions.get(app_id, {}).values(), key=lambda one: one.id, reverse=True)
-        used |= {one.config_id for one in versions[:VERSIONS_KEPT]}
+        back = begun.from_version if begun is not None else None
+        kept = [*versions[:VERSIONS_KEPT], *(one for one in versions[VERSIONS_KEPT:] if one.id == back)]
+        used |= {one.id for one in kept} | {one.config_id for one in kept}
+        used |= {wanted.config_id} if wanted is not None else set()
         used |= {one.id for one in versions if (app_id, one.id) in self._state.named}
         return [one for one in versions[VERSIONS_KEPT:] if one.id not in used]
 

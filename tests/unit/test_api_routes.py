@@ -15,6 +15,7 @@ from coldchain.control.controller import Controller
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine
 from coldchain.testing.fake_prober import FakeProber
+from coldchain.testing.openapi import differences
 from coldchain.testing.served_platform import ServedPlatform, served_platform
 
 SHOP = {"id": "/a/shop", "container": {"docker": {"image": "shop:v1"}, "portMappings": [{"containerPort": 80}]}}
@@ -84,6 +85,7 @@ CASES = (
     Case("POST", "/v2/tasks/delete", 200, lambda said: len(said["tasks"]) == 1, body={"ids": ["{task}", "none"]}),
     Case("POST", "/v2/tasks/delete?scale=true", 200, begun, body={"ids": ["{task}"]}),
     Case("POST", "/v2/tasks/delete?scale=true", 404, body={"ids": ["none"]}),
+    Case("POST", "/v2/tasks/delete?force=perhaps", 400, body={"ids": []}),
     Case("POST", "/v2/tasks/delete", 422, lambda said: said["details"][0]["path"] == "/ids", body={}),
     Case("POST", "/v2/tasks/delete", 422, lambda said: said["details"][0]["path"] == "/ids/0", body={"ids": [1]}),
     Case("GET", "/v2/queue", 200, lambda said: said == {"queue": []}),
@@ -202,6 +204,7 @@ CASES = (
     Case("GET", "/v1/apps/none/status", 404),
     Case("GET", "/v1/apps/a/shop/logs?tail=1&format=text", 200, lambda said: said == "listening on 8080\n"),
     Case("GET", "/v1/apps/a/shop/logs?tail=many", 400),
+    Case("GET", "/v1/apps/a/shop/logs?format=xml", 400, lambda said: "json or text" in said["details"]),
     Case("GET", "/v1/apps/a/shop/logs?previous&format=text", 200, lambda said: said == ""),
     Case("GET", "/v1/apps/none/logs", 404),
     Case("GET", "/v1/apps/a/shop/exec?argument=sh", 400, lambda said: "WebSocket" in said["details"]),
@@ -215,6 +218,9 @@ CASES = (
     Case("POST", "/v1/apps/new/preview", 200, lambda said: said["kind"] == "start", body={**SHOP, "id": "/new"}),
     Case("POST", "/v1/apps/a/shop/preview", 422, body={"instances": 2}),
     Case("POST", "/v1/apps/b/preview", 422, body=SHOP),
+    Case("POST", "/v1/apps/a%0Ab/preview", 422, lambda said: said["details"][0]["path"] == "/", body={"cmd": "run"}),
+    Case("PUT", "/v2/apps/a%0Ab", 422, body={"cmd": "run"}),
+    Case("GET", "/v2/apps/a%0Ab/versions", 404, lambda said: "does not exist" in said["message"]),
     Case("GET", "/v1/apps/a/shop/bundle", 200, lambda said: said["decisions"][0]["actions"][0]["cause"]),
     Case("GET", "/v1/apps/none/bundle", 404),
     Case("GET", "/v1/deployments/{deployment}", 200, lambda said: said["state"] == "succeeded"),
@@ -244,6 +250,8 @@ CASES = (
     Case("GET", "/v1/audit?app=a/shop&caller=local", 200, lambda said: len(said["entries"]) == 1),
     Case("GET", "/v1/audit?app=a/sho", 200, lambda said: said == {"entries": []}),
     Case("POST", "/v1/down", 202),
+    Case("GET", "/openapi.json", 200, lambda said: said["openapi"] == "3.1.0"),
+    Case("GET", "/docs", 200, lambda said: "/v2/apps/{app_id}" in said),
     Case("GET", "/nothing", 404, lambda said: "/nothing" in said["message"]),
 )
 
@@ -282,7 +290,8 @@ async def test_an_address_answers(platform: ServedPlatform, case: Case) -> None:
             said = await (answer.json() if answer.content_type == "application/json" else answer.text())
             assert answer.status == case.status, said
             assert case.says(said), said
-            if "deploymentId" in str(said):
+            assert await differences(platform.server.application, case.method, path, answer, said) == []
+            if isinstance(said, dict) and "deploymentId" in said:
                 assert answer.headers["Marathon-Deployment-Id"] == said["deploymentId"]
             if answer.status == 405:
                 assert answer.headers["Allow"]

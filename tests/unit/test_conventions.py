@@ -79,6 +79,11 @@ def test_a_breach_is_found(
     assert found.startswith(f"{name}:{finding}")
 
 
+def test_a_word_of_another_library_is_no_breach(project: Path) -> None:
+    (project / "coldchain/model/app.py").write_text("from theirs import spare  # their word\nspare()\n")
+    assert conventions.check_words(project) == ["coldchain/model/app.py:2: 'spare' is called 'instance' here"]
+
+
 def test_words_within_words_are_no_breach(project: Path) -> None:
     (project / "docs/page.md").write_text("spared, sparing, twins wanted\n")
     assert conventions.check_words(project) == []

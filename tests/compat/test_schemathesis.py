@@ -1,0 +1,433 @@
+"""schemathesis against the OpenAPI document: every answer of a served controller is one that the document has.
+
+`grounded` cases name what is there and ask for what can be done, `positive` ones are anything that the document allows,
+`negative` ones anything that it does not, `boundary` ones stand at the limits of what it says; the rest follows links.
+What is wrong is gathered, not raised: a served platform is never the same twice, so that nothing can be shrunk.
+`--seed` draws the same again.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from random import Random
+from typing import Any, TypeVar
+
+import hypothesis
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky, Unsatisfiable
+from schemathesis import Case
+from schemathesis import GenerationMode as Mode  # their word
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from coldchain.api.settings import ApiSettings
+from coldchain.decisions.brake import Brake
+from coldchain.testing.served_platform import ServedPlatform
+
+T = TypeVar("T")
+
+EXCLUDED = {
+    "followEvents": "an answer without an end; tests/unit/test_api_streams.py",
+    "runCommand": "a WebSocket; tests/unit/test_api_session.py",
+}
+"""Not asked here: why, and where they are tested."""
+ANSWERS_MIN = 20
+"""Of every operation, that it did what it was asked for."""
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    unsupported_method,
+]
+REFUSALS = [400, 401, 403, 404, 405, 409, 413, 422]
+"""How what must not be is refused."""
+SHARES = {"grounded": 0.55, "positive": 0.12, "negative": 0.1, "boundary": 0.1}
+"""Of all cases; the rest follows links."""
+APPS = ("/web", "/shop/cart", "/shop/stock", "/bills/night")
+NUMBERS = itertools.count()
+"""What no two apps may have alike: Hypothesis likes to draw the same."""
+NEVER = {"healthChecks": [{"path": "/"}], "env": {"HEALTH": "never"}}
+
+
+def definition(random: Random, app_id: str) -> dict[str, Any]:
+    """One that can be run, different each time."""
+    port = {"containerPort": random.choice([0, 80, 8080]), "hostPort": 0, "name": "http"}
+    optional: dict[str, Any] = {
+        "env": {"MODE": random.choice(["a", "b", ""])},
+        "labels": {"tier": random.choice(["web", "data"])},
+        "healthChecks": [{"path": "/", "intervalSeconds": random.choice([0.1, 1]), "timeoutSeconds": 0.1}],
+        "readinessChecks": [{"portName": "http", "preserveLastResponse": True}],
+        "upgradeStrategy": {"minimumHealthCapacity": random.choice([0, 0.5, 1])},
+        "constraints": [random.choice([["hostname", "LIKE", ".*"], ["hostname", "GROUP_BY"]])],
+        "routes": [{"domains": [f"{next(NUMBERS)}.test"]}],
+        "killSelection": random.choice(["YOUNGEST_FIRST", "OLDEST_FIRST"]),
+        "drainSeconds": 0,
+        "deadlineSeconds": 900,
+        "backoffFactor": 2,
+        "cmd": "run",
+        "args": None,
+    }
+    chosen = random.sample(sorted(optional), random.randrange(4))
+    return {
+        "id": app_id,
+        "cpus": 0.01,
+        "mem": 16,
+        "instances": random.randrange(3),
+        "container": {"docker": {"image": random.choice(["shop:v1", "shop:v2"])}, "portMappings": [port]},
+        **{name: optional[name] for name in chosen},
+    }
+
+
+class Grounds:
+    """A served platform in a thread of its own, and what cases need there: `prepare` has a way for every operation
+    that needs one, and makes the case ask for something that can be done."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.platform = ServedPlatform(ApiSettings(down=lambda: None))
+        # Hypothesis watches the random numbers that all share; the platform's thread would draw meanwhile.
+        self.platform.clock.random = Random(0).random  # type: ignore[method-assign]
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.made = 0
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def look(self, found: Callable[[], T]) -> T:
+        """Something of the platform, looked up in its own thread."""
+
+        async def inside() -> T:
+            return found()
+
+        return self.do(inside())
+
+    @property
+    def state(self) -> Any:
+        return self.platform.controller.state
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self.session.request(method, self.platform.url + path, json=body, timeout=10)
+        assert answer.status_code < 300, (method, path, body, answer.text)
+        return answer.json() if answer.content else None
+
+    # What is there to be asked for; links may lead to its end, so it is looked at each time
+
+    def app_id(self, random: Random) -> str:
+        """Of an app that is there."""
+        return self.there(random.choice(APPS))
+
+    def there(self, app_id: str, **more: Any) -> str:
+        """Its id without the first slash."""
+        if self.look(lambda: self.state.wanted(app_id)) is None:
+            whole = definition(Random(app_id), app_id) | {"instances": 2} | more
+            self.ask("PUT", f"/v2/apps{app_id}?force=true", whole)
+        return app_id[1:]
+
+    def furnish(self) -> None:
+        """Apps that serve, one that always fails, one that fits nowhere, and one that others run."""
+        for app_id in APPS:
+            self.there(app_id)
+        self.there("/failing", env={"EXIT": "1"}, backoffSeconds=300, instances=1)
+        self.there("/large", cpus=9000)
+        self.ask("PUT", "/v2/apps/external", {"instances": 0, "service": "theirs"})
+
+    def task(self, random: Random) -> Any:
+        """An instance that has a task."""
+
+        def running() -> list[Any]:
+            known = [one for name in APPS for one in self.state.instances_of.get(name, {}).values()]
+            return [one for one in known if one.phase in ("starting", "entering", "serving")]
+
+        self.app_id(random)
+        for _ in range(200):
+            if found := self.look(running):
+                return random.choice(found)
+            self.do(asyncio.sleep(0.02))
+        raise AssertionError("no task runs")
+
+    def deployment(self, **more: Any) -> str:
+        """One that does not end by itself."""
+        self.made += 1
+        well = definition(Random(4), "/held") | {"instances": 1}
+        self.ask("PUT", "/v2/apps/held?force=true", well)
+        ill = well | NEVER | {"labels": {"made": str(self.made)}} | more
+        return str(self.ask("PUT", "/v2/apps/held?force=true", ill)["deploymentId"])
+
+    def prepare(self, case: Case, random: Random) -> None:
+        """Make it one that can be done."""
+        case.query = {
+            one.name: random.sample(known, random.randrange(len(known) + 1))
+            for one in case.operation.query
+            if one.name == "embed" and (known := one.definition["schema"]["items"]["examples"])
+        }
+        path: dict[str, Any] = {}
+        match name := name_of(case.operation):
+            case "createApp":
+                self.made += 1
+                case.body = definition(random, f"/made/app-{self.made}")
+            case "deleteApp":
+                self.made += 1
+                self.ask("POST", "/v2/apps", definition(random, f"/gone/app-{self.made}"))
+                path, case.query = {"app_id": f"gone/app-{self.made}"}, {"force": True}
+            case "putApp" | "patchApp":
+                app_id = self.app_id(random)
+                whole = definition(random, f"/{app_id}")
+                changed = random.sample(sorted(whole.keys() - {"readinessChecks", "args"}), random.randrange(1, 4))
+                path, case.query = {"app_id": app_id}, {"force": True}
+                case.body = {"instances": 2} | {one: whole[one] for one in changed if one != "instances"}
+                if name == "putApp" and random.random() < 0.3:
+                    case.body, case.query = whole, {"force": True, "partialUpdate": False}
+            case "restartApp":
+                path, case.query = {"app_id": self.app_id(random)}, {"force": True}
+            case "rollBack":
+                app_id = self.app_id(random)
+                versions = self.ask("GET", f"/v2/apps/{app_id}/versions")["versions"]
+                path, case.query, case.body = {"app_id": app_id}, {"force": True}, {"version": random.choice(versions)}
+            case "previewApp":
+                app_id = self.app_id(random)
+                path, case.body = {"app_id": app_id}, definition(random, f"/{app_id}")
+            case "showVersion":
+                app_id = self.app_id(random)
+                versions = self.ask("GET", f"/v2/apps/{app_id}/versions")["versions"]
+                path = {"app_id": app_id, "version": random.choice(versions)}
+            case "deleteAppTasks" | "deleteTasks" | "deleteAppTask":
+                task = self.task(random)
+                path = {"app_id": task.app_id[1:], "task_id": task.task_id}
+                if name == "deleteAppTasks":
+                    case.query = {"host": random.choice(["*", task.agent, "elsewhere"])}
+                if name == "deleteTasks":
+                    case.body = {"ids": [task.task_id, "none"]}
+            case "resetDelay":
+                path = {"app_id": self.there("/large", cpus=9000)}
+            case "showStory":
+                path = {"instance_id": self.task(random).id}
+            case "showDeployment":
+                path = {"deployment_id": random.choice(self.look(lambda: sorted(self.state.deployments)))}
+            case "cancelDeployment":
+                path, case.query = {"deployment_id": self.deployment()}, {"force": random.random() < 0.5}
+            case "pauseDeployment":
+                path = {"deployment_id": self.deployment()}
+            case "resumeDeployment":
+                path = {"deployment_id": self.deployment()}
+                self.ask("POST", f"/v1/deployments/{path['deployment_id']}/pause")
+            case "promoteDeployment":
+                path = {"deployment_id": self.deployment(rollout={"steps": [{"share": 0.5}]}, instances=2)}
+            case "releaseBrake":
+                reconciler = self.platform.controller.reconciler
+                self.look(lambda: setattr(reconciler, "brake", Brake(reason="many went bad", since=1.0)))
+            case "setSecret":
+                path, case.body = {"secret": random.choice(["database", "key.1"])}, random.choice(["x", "ä b"])
+            case "deleteSecret":
+                self.session.put(f"{self.platform.url}/v1/secrets/old", data="x", timeout=10).raise_for_status()
+                path = {"secret": "old"}
+            case "readLogs":
+                path = {"app_id": self.app_id(random)}
+                case.query = {"tail": 3, "format": random.choice(["json", "text"])}
+            case _ if "{app_id}" in case.operation.path:
+                path = {"app_id": self.app_id(random)}
+            case _:
+                path = self.prepare_others(name, case, random)
+        wanted = {one.name for one in case.operation.path_parameters}
+        case.path_parameters = {one: value for one, value in path.items() if one in wanted}
+
+    def prepare_others(self, name: str, case: Case, random: Random) -> dict[str, Any]:
+        """As `prepare`, for groups; what its path needs."""
+        self.made += 1
+        group_id, app_id = f"team/g-{self.made}", self.app_id(random)
+        body = {"apps": [definition(random, "one")], "groups": [{"id": "two", "apps": []}]}
+        force = {"force": True}
+        match name:
+            case "putApps" | "patchApps":
+                case.query, case.body = force, [definition(random, f"/{app_id}") | {"readinessChecks": None}]
+            case "showGroup" | "listGroupApps" | "listGroupVersions":
+                self.there("/shop/cart")
+                return {"group_id": "shop"}
+            case "showRootVersion" | "showGroupVersion" | "putGroupVersion":
+                self.there("/shop/cart")
+                case.query = force if name == "putGroupVersion" else {}
+                within = "" if name == "showRootVersion" else "/shop"
+                return {"group_id": "shop", "version": random.choice(self.ask("GET", f"/v2/groups{within}/versions"))}
+            case "createGroup" | "putRoot":
+                case.body = body | {"id": f"/{group_id}"}
+            case "createGroupAt" | "putGroup":
+                case.body = body
+                if name == "putGroup":
+                    case.query = {"dryRun": random.random() < 0.3}
+            case "deleteGroup":
+                self.ask("POST", f"/v2/groups/{group_id}", body)
+                case.query = force
+            case "deleteRoot":
+                case.query = force
+        return {"group_id": group_id}
+
+
+@pytest.fixture
+def grounds() -> Iterator[Grounds]:
+    grounds = Grounds()
+    grounds.thread.start()
+    try:
+        grounds.do(grounds.platform.start())
+        grounds.furnish()
+        yield grounds
+        grounds.session.close()
+        grounds.do(grounds.platform.stop())
+        grounds.do(grounds.platform.engine.close())
+    finally:
+        grounds.loop.call_soon_threadsafe(grounds.loop.stop)
+        grounds.thread.join()
+        grounds.loop.close()
+
+
+def name_of(operation: Any) -> str:
+    """Its id in the document."""
+    return str(operation.definition.raw["operationId"])
+
+
+class Run:
+    """Asks, checks and counts."""
+
+    def __init__(self, grounds: Grounds) -> None:
+        self.grounds = grounds
+        self.statuses: dict[str, Counter[int]] = {}
+        self.kinds: Counter[str] = Counter()
+        self.failures: dict[str, str] = {}
+
+    def ask(self, case: Case, kind: str) -> Any:
+        name = name_of(case.operation)
+        if name == "readLogs" and case.query:
+            case.query = {one: value for one, value in case.query.items() if one != "follow"}
+        answer = case.call(base_url=self.grounds.platform.url, session=self.grounds.session, timeout=30)
+        self.statuses.setdefault(name, Counter())[answer.status_code] += 1
+        self.kinds[kind] += 1
+        try:
+            case.validate_response(answer, checks=CHECKS)
+        except FailureGroup as found:
+            for failure in found.exceptions:
+                what = f"{name} {answer.status_code} {failure.title}"
+                self.failures.setdefault(what, f"{failure}\n{found.args[0][-1500:]}")
+        return answer
+
+    @property
+    def total(self) -> int:
+        return self.kinds.total()
+
+
+def chosen(**more: Any) -> settings:
+    return settings(
+        phases=[Phase.generate], database=None, deadline=None, suppress_health_check=list(HealthCheck), **more
+    )
+
+
+def draw_cases(run: Run, operation: Any, kind: str, number: int, seed: int) -> None:
+    """So many cases of an operation."""
+    cases = operation.as_strategy(Mode.NEGATIVE if kind == "negative" else Mode.POSITIVE)
+
+    @hypothesis.seed(seed)
+    @chosen(max_examples=number)
+    @given(nonce=st.integers(0, 2**64), data=st.data())
+    def each(nonce: int, data: st.DataObject) -> None:
+        case = data.draw(cases)
+        if kind == "grounded":
+            run.grounds.prepare(case, Random(nonce))
+        run.ask(case, kind)
+
+    # A path of any text has nothing that the document does not allow.
+    with contextlib.suppress(Unsatisfiable) if kind == "negative" else contextlib.nullcontext():
+        each()
+
+
+def ask_boundaries(run: Run, operation: Any, kind: str, number: int, seed: int) -> None:
+    """So many of the cases that schemathesis makes one by one; there are fewer for simple operations."""
+    configuration = operation.schema.config.generation_for(operation=operation)  # their word
+    chosen = {"generation_modes": list(Mode), "generation_config": configuration}  # their word
+    cases = list(operation.schema.iter_coverage_cases(operation, **chosen))
+    for case in Random(seed).sample(cases, min(number, len(cases))):
+        run.ask(case, kind)
+
+
+def follow_links(run: Run, schema: Any, seed: int) -> None:
+    """Some walks along the links."""
+
+    class Machine(schema.as_state_machine()):  # type: ignore[misc]
+        walks = 0
+
+        def setup(self) -> None:
+            Machine.walks += 1
+            self.random = Random(f"{seed} {Machine.walks}")
+
+        def step(self, input: Any) -> Any:  # noqa: A002 -- the name of the parameter in schemathesis
+            self.linked = input.is_applied
+            return super().step(input)
+
+        def before_call(self, case: Case) -> None:
+            if not self.linked:
+                run.grounds.prepare(case, self.random)
+
+        def call(self, case: Case, **more: Any) -> Any:
+            return run.ask(case, "linked" if self.linked else "root")
+
+        def validate_response(self, *given: Any, **more: Any) -> None:
+            """Done where it was asked."""
+
+    machine = hypothesis.seed(seed)(Machine)
+    machine.rule_order_seed = seed
+    # What a link finds in an answer is never the same twice, so that a second walk on the same way may not be possible;
+    # the next seed goes another way.
+    with contextlib.suppress(Flaky):
+        machine.run(settings=chosen(max_examples=20, stateful_step_count=8))
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("cases", [2_000, pytest.param(20_000, marks=pytest.mark.long)])
+def test_every_answer_is_in_the_document(
+    grounds: Grounds, cases: int, first_seed: int, record_property: Callable[[str, object], None]
+) -> None:
+    schema = schemathesis.openapi.from_dict(
+        grounds.ask("GET", "/openapi.json"),
+        config=schemathesis.Config.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": REFUSALS}}}),
+    )
+    everything = {name_of(one): one for one in (result.ok() for result in schema.get_all_operations())}
+    operations = [one for name, one in everything.items() if name not in EXCLUDED]
+    run = Run(grounds)
+    for kind, share in SHARES.items():
+        for position, operation in enumerate(operations):
+            if kind == "negative" and not (operation.query or operation.path_parameters or operation.body):
+                continue
+            ask = ask_boundaries if kind == "boundary" else draw_cases
+            number = math.ceil(cases * share / len(operations))
+            least = ANSWERS_MIN + 4 if kind == "grounded" else 1
+            ask(run, operation, kind, max(number, least), first_seed + position)
+    walked, walks = schema.exclude(operation_id=[*EXCLUDED]), 0
+    while run.total < cases or run.kinds["linked"] < cases // 20:
+        walks += 1
+        follow_links(run, walked, first_seed + walks)
+    record_property("schemathesis", f"{run.total} cases {dict(run.kinds)}, --seed {first_seed}")
+    assert run.failures == {}, "\n\n".join(f"{name}\n{text}" for name, text in run.failures.items())
+    assert run.statuses.keys() == everything.keys() - EXCLUDED.keys()
+    few = {}
+    for name, statuses in run.statuses.items():
+        able = any(status.startswith("2") for status in everything[name].definition.raw["responses"])
+        if able and sum(number for status, number in statuses.items() if status // 100 == 2) < ANSWERS_MIN:
+            few[name] = statuses
+    assert few == {}
