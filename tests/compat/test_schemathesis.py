@@ -146,6 +146,8 @@ class Grounds:
 
     def furnish(self) -> None:
         """Apps that serve, one that always fails, one that fits nowhere, and one that others run."""
+        token = self.ask("POST", "/v1/tokens", {"name": "all", "role": "admin"})["token"]
+        self.session.headers["Authorization"] = f"Bearer {token}"
         for app_id in APPS:
             self.there(app_id)
         self.there("/failing", env={"EXIT": "1"}, backoffSeconds=300, instances=1)
@@ -252,11 +254,11 @@ class Grounds:
         case.path_parameters = {one: value for one, value in path.items() if one in wanted}
 
     def prepare_others(self, name: str, case: Case, random: Random) -> dict[str, Any]:
-        """As `prepare`, for groups; what its path needs."""
+        """As `prepare`, for groups and callers; what its path needs."""
         self.made += 1
         group_id, app_id = f"team/g-{self.made}", self.app_id(random)
         body = {"apps": [definition(random, "one")], "groups": [{"id": "two", "apps": []}]}
-        force = {"force": True}
+        token, force = {"name": f"t-{self.made}", "role": "viewer"}, {"force": True}
         match name:
             case "putApps" | "patchApps":
                 case.query, case.body = force, [definition(random, f"/{app_id}") | {"readinessChecks": None}]
@@ -279,7 +281,11 @@ class Grounds:
                 case.query = force
             case "deleteRoot":
                 case.query = force
-        return {"group_id": group_id}
+            case "createToken":
+                case.body = token
+            case "revokeToken":
+                self.ask("POST", "/v1/tokens", token)
+        return {"group_id": group_id, "name": token["name"]}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from coldchain._version import __version__
+from coldchain.documents.openapi.callers import CALLERS
 from coldchain.documents.openapi.groups import GROUPS
 from coldchain.documents.openapi.marathon import MARATHON
 from coldchain.documents.openapi.operation import (
@@ -23,7 +24,7 @@ from coldchain.documents.openapi.operation import (
 from coldchain.documents.openapi.own import OURS
 from coldchain.documents.openapi.schemas import Schema, ref, schemas
 
-OPERATIONS: tuple[Operation, ...] = (*MARATHON, *GROUPS, *OURS)
+OPERATIONS: tuple[Operation, ...] = (*MARATHON, *GROUPS, *OURS, *CALLERS)
 
 _DESCRIPTION = (
     "`/v2` is Marathon's, so that its users' tools go on working; `/v1` is what Marathon has not. A change is answered"

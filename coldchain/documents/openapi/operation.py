@@ -77,11 +77,14 @@ HEADERS: Mapping[str, Schema] = {
     "Marathon-Deployment-Id": {"description": "The deployment that carries the change out.", "schema": STRING},
     "Location": {"description": "Where the new app is.", "schema": STRING},
     "Allow": {"description": "The methods that are possible.", "schema": STRING},
+    "WWW-Authenticate": {"description": "How he can.", "schema": STRING},
     "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer", "minimum": 1}},
 }
 
 FAILURES: Mapping[int, Answer] = {
     400: Answer("No document, or a parameter that cannot be read.", {JSON: "MalformedMessage"}),
+    401: Answer("Who asks must say who he is.", {JSON: "Message"}, ("WWW-Authenticate",)),
+    429: Answer("Too many tried from there and failed.", {JSON: "Message"}, ("Retry-After",)),
     403: Answer(
         "The request names this machine by a foreign name, or comes from a page of another site.", {JSON: "Message"}
     ),
@@ -93,7 +96,7 @@ FAILURES: Mapping[int, Answer] = {
     500: Answer("Our fault; the message has an id, under which the log has the rest.", {JSON: "Message"}),
     503: Answer("A server that is needed does not answer.", {JSON: "Message"}, ("Retry-After",)),
 }
-ALWAYS = (403, 500, 503)
+ALWAYS = (401, 403, 429, 500, 503)
 """Every operation may fail so."""
 
 PATH_PARAMETERS: Mapping[str, tuple[str, Schema]] = {
@@ -106,6 +109,7 @@ PATH_PARAMETERS: Mapping[str, tuple[str, Schema]] = {
     "deployment_id": ("The id of a deployment.", STRING | {"minLength": 1}),
     "instance_id": ("The id of an instance, or its beginning.", STRING | {"minLength": 1}),
     "group_id": ("The group's id, with its slashes as in an app's.", STRING | {"minLength": 1}),
+    "name": ("The name of a token.", STRING | {"minLength": 1}),
     "secret": ("The name of a secret.", STRING | {"pattern": f"^{SECRET_NAME.pattern}$"}),
 }
 
