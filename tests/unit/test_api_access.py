@@ -81,6 +81,8 @@ CASES: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/v2/tasks/delete"): BY_BODY,
     ("GET", "/v2/queue"): EVERYBODY,
     ("DELETE", "/v2/queue/{app_id}/delay"): CHANGE_APP,
+    ("GET", "/openapi.json"): EVERYBODY,
+    ("GET", "/docs"): EVERYBODY,
     ("GET", "/v2/info"): EVERYBODY,
     ("GET", "/v2/leader"): EVERYBODY,
     ("GET", "/ping"): EVERYBODY,
