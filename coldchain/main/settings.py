@@ -149,10 +149,16 @@ class PlatformSettings:
         return _address(self.registry, "registry"), _address(self.dns, "dns")
 
     def gateway_settings(self) -> GatewaySettings:
-        """Raises InvalidDocument with every problem."""
-        return GatewaySettings(
-            prefix=Path(os.path.abspath(self.data)) / "gateway", listen=self.gateway, status_listen=self.gateway_status
-        )
+        """Raises InvalidDocument with every problem, by the option that it comes from."""
+        prefix = Path(os.path.abspath(self.data)) / "gateway"
+        try:
+            return GatewaySettings(prefix=prefix, listen=self.gateway, status_listen=self.gateway_status)
+        except InvalidDocument as error:
+            options = {"prefix": "--data", "listen": "--gateway", "statusListen": "--gateway-status"}
+            named = [
+                Problem(path=options.get(one.path.split("/")[1], one.path), reason=one.reason) for one in error.problems
+            ]
+            raise InvalidDocument(named) from error
 
     def docker_settings(self) -> DockerSettings:
         """Raises InvalidDocument for an address that means every interface: ports are published on a named one."""

@@ -51,3 +51,10 @@ def test_attributes_are_written_as_constraints_compare_them() -> None:
 def test_attributes_that_no_constraint_could_name_are_refused(given: tuple[str, ...]) -> None:
     with pytest.raises(InvalidDocument, match="--attribute"):
         PlatformSettings(attributes=given).engine_settings()
+
+
+def test_what_is_wrong_with_the_gateway_is_said_of_the_options() -> None:
+    settings = PlatformSettings(data=Path("/" + "x" * 100), gateway=("here",), gateway_status="there")
+    with pytest.raises(InvalidDocument) as caught:
+        settings.gateway_settings()
+    assert [one.path for one in caught.value.problems] == ["--data", "--gateway", "--gateway-status"]
