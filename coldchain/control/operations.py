@@ -358,7 +358,7 @@ class Operations:
         kept = [*versions[:VERSIONS_KEPT], *(one for one in versions[VERSIONS_KEPT:] if one.id == back)]
         used |= {one.id for one in kept} | {one.config_id for one in kept}
         used |= {wanted.config_id} if wanted is not None else set()
-        used |= {one.id for one in versions if (app_id, one.id) in self._state.named}
+        used |= self._state.needed(app_id)
         return [one for one in versions[VERSIONS_KEPT:] if one.id not in used]
 
     def old_deployments(self) -> Iterable[Deployment]:

@@ -149,8 +149,8 @@ class Plan:
 
     def _remove_app(self, app_id: str) -> None:
         state = self._state
-        versions = state.versions.get(app_id, {}).values()
-        self.remove += [one for one in versions if (app_id, one.id) not in state.named]
+        versions, needed = state.versions.get(app_id, {}).values(), state.needed(app_id)
+        self.remove += [one for one in versions if one.id not in needed]
         self.remove += [found for found in (state.failures.get(app_id), state.backoffs.get(app_id)) if found]
 
 

@@ -251,9 +251,7 @@ class Reconciler:
             image_failure=str(failed) if failed else "",
             engine_trouble=self._tasks.trouble,
             traffic=self.observed(app_id),
-            named=frozenset(name for name in state.versions.get(app_id, ()) if (app_id, name) in state.named)
-            if wanted is None
-            else frozenset(),
+            needed=state.needed(app_id) if wanted is None else frozenset(),
             quarantine_seconds=QUARANTINE_SECONDS,
         )
 

@@ -254,10 +254,16 @@ class State:
         return found if found is not None and found.running else None
 
     def left_over(self, app_id: str) -> bool:
-        """True where a deleted app still has versions on record that no version of a group names."""
+        """True where a deleted app still has versions on record that no version of a group needs."""
         if app_id in self.apps:
             return False
-        return any((app_id, name) not in self.named for name in self.versions.get(app_id, ()))
+        return not self.needed(app_id).issuperset(self.versions.get(app_id, ()))
+
+    def needed(self, app_id: str) -> frozenset[str]:
+        """The versions of an app that versions of groups name, and those of their configurations: instances are made
+        from these."""
+        named = (one for name, one in self.versions.get(app_id, {}).items() if (app_id, name) in self.named)
+        return frozenset(name for one in named for name in (one.id, one.config_id))
 
     def wanted(self, app_id: str) -> Version | None:
         """The version aimed at; None for a deleted app."""

@@ -251,7 +251,7 @@ def _end(view: View, instances: list[Instance], now: float, alarms: list[float])
         if not any(one.live for one in instances):
             if deployment is not None:
                 yield EndDeployment(state="succeeded", cause="all instances stopped")
-            if not instances and view.versions.keys() - view.named:
+            if not instances and view.versions.keys() - view.needed:
                 yield RemoveApp(cause="deleted")
         return
     if deployment is None or view.stopping:

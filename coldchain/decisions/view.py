@@ -37,7 +37,7 @@ class View(Noun, frozen=True, kw_only=True):
     `image_failure`: why the image cannot be had, as of the last try. `engine_trouble`: why the engine does not answer.
     `failure`: the last failed task. `brake`: why nothing may be killed or replaced, empty when it may.
     `traffic`: what the gateways counted since the running deployment began.
-    `named`: the versions of the app that versions of groups name; they stay on record when it is deleted.
+    `needed`: the versions of the app that versions of groups need; they stay on record when it is deleted.
     `quarantine_seconds`: how long a stopped instance's address stays unused.
     """
 
@@ -55,5 +55,5 @@ class View(Noun, frozen=True, kw_only=True):
     image_failure: str = ""
     engine_trouble: str = ""
     traffic: Observed = Observed()
-    named: frozenset[str] = frozenset()
+    needed: frozenset[str] = frozenset()
     quarantine_seconds: float = 20.0

@@ -62,7 +62,7 @@ def _expression(value: str, path: Path) -> Iterator[Finding]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", FutureWarning)
             re.compile(value, re.ASCII)
-    except (re.error, FutureWarning, OverflowError, RecursionError) as error:
+    except (re.error, ValueError, FutureWarning, OverflowError, RecursionError) as error:
         yield Finding(path, f"{shown(value)} is no regular expression: {error}")
         return
     if _takes_long(value):

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from coldchain.control.group_operations import GroupOperations
+from coldchain.control.operations import VERSIONS_KEPT
+from coldchain.control.preview import prepare
 from coldchain.decisions.group import GroupUpdate
 from coldchain.documents.group import GroupRequest, Path, decode_group
 from coldchain.documents.keys import Record
@@ -334,6 +336,48 @@ def test_a_deleted_group_leaves_nothing_and_can_be_gone_back_to(seed: int) -> No
         assert (await ended(platform, back)).state == "succeeded"
         assert tags(platform) == everywhere("v1")
         assert len(platform.serving(IDS[0])) == 4
+
+    run(program, seed)
+
+
+def test_newer_versions_of_an_app_do_not_push_out_what_a_version_of_a_group_is_made_of() -> None:
+    async def program(platform: Platform) -> None:
+        single, state = platform.controller.operations, platform.controller.state
+        await platform.ended(await single.create(member(IDS[0], instances=0), "test"))
+        await platform.ended(await single.change(IDS[0], to(instances=1), "test", force=False))
+        other = await deployed(platform, definition(member(IDS[0], instances=1), member("/shop/other", instances=0)))
+        await ended(platform, other)
+        for number in range(VERSIONS_KEPT + 1):
+            edit = to(container=image(f"v{number}"), instances=0)
+            await platform.ended(await single.change(IDS[0], edit, "test", force=False))
+        await platform.until(lambda: not state.instances, within=100.0)
+        await single.change(IDS[0], to(instances=1), "test", force=False)
+        for one in state.group_versions["/shop"].values():
+            made_of = {state.versions[name][version].config_id for name, version in one.apps.items() if name == IDS[0]}
+            assert made_of <= state.versions[IDS[0]].keys()
+
+    run(program, 1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_a_version_of_a_group_is_made_of_stays_with_it(seed: int) -> None:
+    """The last version of an app may be nothing but another number of an older one, from which its instances are."""
+
+    async def program(platform: Platform) -> None:
+        single, state = platform.controller.operations, platform.controller.state
+        alone = member(IDS[0], instances=1)
+        await platform.ended(await single.create(alone, "test"))
+        await platform.ended(await single.change(IDS[0], to(instances=0), "test", force=False))
+        name = platform.controller.groups.version_of("/shop").id
+        await ended(platform, await operations(platform).delete("/shop", "test", force=False))
+        await platform.until(lambda: not state.instances, within=100.0)
+        await platform.clock.sleep(5.0)
+        back = await deployed(platform, {"id": "/shop", "version": name})
+        assert (await ended(platform, back)).state == "succeeded"
+        _, play = prepare(platform.controller, alone, platform.clock.now())
+        assert play().outcome == "reached"
+        await platform.ended(await single.change(IDS[0], to(instances=2), "test", force=False))
+        assert {state.app_of(one).instances for one in platform.serving(IDS[0])} == {1}
 
     run(program, seed)
 

@@ -56,6 +56,7 @@ def test_all_operators_are_taken_in_any_case_and_written_back_as_marathon_does()
         (["rack", "LIKE", ""], "", "LIKE needs a third element"),
         (["rack", "UNLIKE", "r["], "/2", "'r[' is no regular expression: unterminated character set"),
         (["rack", "LIKE", "a{2,1}"], "/2", "is no regular expression"),
+        (["rack", "LIKE", "(?u)a"], "/2", "is no regular expression: ASCII and UNICODE flags are incompatible"),
         (["rack", "LIKE", "[[a]"], "/2", "is no regular expression: Possible nested set"),
         (["rack", "MAX_PER"], "", "MAX_PER needs a third element: how many instances"),
         (["rack", "MAX_PER", "two"], "/2", "needs a whole number from 1 on, as text, not 'two'"),

@@ -62,9 +62,11 @@ class Ledger:
         record = self.apps.get(app_id)
         return self.versions.get(app_id, {}).get(record.version_id) if record else None
 
-    def named(self) -> set[tuple[str, str]]:
-        """(app, version) of all that versions of groups name: they stay when the app is deleted."""
-        return {pair for one in self.group_versions.values() for pair in one.apps.items()}
+    def needed(self) -> set[tuple[str, str]]:
+        """(app, version) of all that versions of groups name, and of their configurations: they stay when the app is
+        deleted."""
+        named = {pair for one in self.group_versions.values() for pair in one.apps.items()}
+        return named | {(app_id, self.versions[app_id][name].config_id) for app_id, name in named}
 
     def instances_of(self, app_id: str) -> list[Instance]:
         """Those of one app."""

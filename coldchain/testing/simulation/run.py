@@ -141,8 +141,8 @@ def restless(world: World) -> str:
     for gateway in world.gateways:
         if gateway.rotation != controller.publisher.rotation:
             return f"{gateway.name} has another rotation"
-    named, gone = ledger.named(), ledger.versions.keys() - ledger.apps.keys()
-    left = [app_id for app_id in gone if any((app_id, name) not in named for name in ledger.versions[app_id])]
+    needed, gone = ledger.needed(), ledger.versions.keys() - ledger.apps.keys()
+    left = [app_id for app_id in gone if any((app_id, name) not in needed for name in ledger.versions[app_id])]
     if left:
         return f"versions of apps that are gone: {left}"
     return ""
