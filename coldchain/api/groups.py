@@ -191,6 +191,7 @@ async def patch_apps(request: web.Request) -> web.Response:
 async def _change_apps(request: web.Request, *, partial_update: bool, create: bool) -> web.Response:
     context = context_of(request)
     given = decode_apps(await body_of(request))
+    authorize(request, "viewer", given)  # before anything is said of them, or of their being there
     if not create:
         for app_id in given:
             if app_id not in context.controller.state.apps:

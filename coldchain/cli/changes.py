@@ -27,7 +27,7 @@ from coldchain.cli.output import fail, run, say, write_json
 Count = Annotated[int, typer.Argument(metavar="N", min=0, help="How many instances.")]
 VersionId = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="One of `coldchain versions APP`.")]
 DeploymentId = Annotated[
-    str, typer.Argument(metavar="DEPLOYMENT", help="Its id, the beginning of it, or the id of its app.")
+    str, typer.Argument(metavar="DEPLOYMENT", help="Its id, the beginning of it, or the id of its app or group.")
 ]
 
 
@@ -140,10 +140,14 @@ async def _cancel(change: _Change, given: str, *, force: bool) -> None:
 
 
 async def running_deployment(client: Client, given: str) -> str:
-    """The id of the one running deployment that is meant: by its id, the beginning of it, or the id of its app."""
+    """The id of the one running deployment that is meant: by what DeploymentId says."""
     running = await client.get("/v2/deployments", embed="coldchain")
-    app_id = "/" + given.strip("/")
-    found = [str(one["id"]) for one in running if one["id"].startswith(given) or app_id in one["affectedApps"]]
+    name = "/" + given.strip("/")
+    found = [
+        str(one["id"])
+        for one in running
+        if one["id"].startswith(given) or name in one["affectedApps"] or name == one.get("group")
+    ]
     if len(found) != 1:
         raise CommandError(
             _("{number} running deployments are meant by {given}", number=len(found), given=repr(given)),

@@ -1,18 +1,10 @@
 """holds: commands that hold a deployment, let it go on, and overrule the brake."""
 
-from typing import Annotated
-
-import typer
-
-from coldchain.cli.changes import running_deployment
+from coldchain.cli.changes import DeploymentId, running_deployment
 from coldchain.cli.client import Client
 from coldchain.cli.language import _
 from coldchain.cli.options import DEFAULT_URL, Json, Url
 from coldchain.cli.output import run, say, write_json
-
-DeploymentId = Annotated[
-    str, typer.Argument(metavar="DEPLOYMENT", help="Its id, the beginning of it, or the id of its app.")
-]
 
 
 def pause(deployment: DeploymentId, as_json: Json = False, url: Url = DEFAULT_URL) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from coldchain.control.state import State
 from coldchain.documents import keys, stored
-from coldchain.documents.audit import AuditChange, AuditEntry, app_change
+from coldchain.documents.audit import CHANGE_BYTES_MAX, ENTRY_BYTES_MAX, AuditChange, AuditEntry, app_change
 from coldchain.documents.keys import Record
 from coldchain.model.app import App
 from coldchain.model.caller import Token
@@ -32,6 +32,13 @@ class Changes:
     def __init__(self) -> None:
         self.deployments: list[str] = []
         self.made: list[AuditChange] = []
+        self._bytes_left = ENTRY_BYTES_MAX
+
+    def add_app(self, name: str, before: App | None, after: App | None) -> None:
+        """An app's definition was changed; differences that do not fit any more are counted alone."""
+        change, size = app_change(name, before, after, min(CHANGE_BYTES_MAX, self._bytes_left))
+        self._bytes_left -= size
+        self.made.append(change)
 
 
 _CURRENT: ContextVar[Changes | None] = ContextVar("audit", default=None)
@@ -105,7 +112,7 @@ class AuditLog:
                 if isinstance(after, GroupDeployment) or after.part_of is None:
                     current.deployments.append(after.id)
             elif isinstance(before or after, AppRecord):
-                current.made.append(app_change((before or after).app_id, app_of(before), app_of(after)))  # type: ignore[union-attr]
+                current.add_app((before or after).app_id, app_of(before), app_of(after))  # type: ignore[union-attr]
             elif isinstance(before or after, Secret | Token):
                 current.made.append(_named(before, after))
 

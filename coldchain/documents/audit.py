@@ -15,7 +15,9 @@ from coldchain.model.caller import Role
 from coldchain.model.secret import MASK
 
 CHANGE_BYTES_MAX = 4096
-"""Of the differences of one request: the definitions themselves are on record as versions."""
+"""Of the differences of one app: the definitions themselves are on record as versions."""
+ENTRY_BYTES_MAX = 4 * CHANGE_BYTES_MAX
+"""Of those of all apps that one request changed: a group may have thousands."""
 
 _TELLING = re.compile(r"pass(word|wd|phrase)?|secret|token|credential|api[_-]?key|private[_-]?key|_key$|auth", re.I)
 _ASSIGNED = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)=(?P<value>[^\s&]+)")
@@ -50,20 +52,25 @@ class AuditEntry(Noun, frozen=True, kw_only=True):
     changes: tuple[AuditChange, ...] = ()
 
 
-def app_change(name: str, before: App | None, after: App | None) -> AuditChange:
-    """From one definition to another, as documents have them; None: there was none, or is none any more."""
+def app_change(
+    name: str, before: App | None, after: App | None, bytes_max: int = CHANGE_BYTES_MAX
+) -> tuple[AuditChange, int]:
+    """From one definition to another, as documents have them; None: there was none, or is none any more. With it the
+    bytes that its differences take, at most `bytes_max`."""
     if after is None:
-        return AuditChange(kind="app", name=name, change="removed")
+        return AuditChange(kind="app", name=name, change="removed"), 0
     old: dict[str, Any] = {} if before is None else encode_app(before)
     found = [_masked(one) for one in difference(old, encode_app(after))]
-    kept, left = [], CHANGE_BYTES_MAX
+    kept, taken = [], 0
     for one in found:
-        left -= len(msgspec.json.encode(one))
-        if left < 0:
+        size = len(msgspec.json.encode(one))
+        if taken + size > bytes_max:
             break
         kept.append(one)
+        taken += size
     change: Literal["added", "changed"] = "added" if before is None else "changed"
-    return AuditChange(kind="app", name=name, change=change, differences=tuple(kept), more=len(found) - len(kept))
+    made = AuditChange(kind="app", name=name, change=change, differences=tuple(kept), more=len(found) - len(kept))
+    return made, taken
 
 
 def audit_answer(entry: AuditEntry) -> dict[str, Any]:

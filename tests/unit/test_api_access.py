@@ -352,6 +352,11 @@ async def test_bodies_are_held_to_the_group(platform: ServedPlatform) -> None:
                 assert answer.status == status, app_id
         async with session.put("/v2/apps/shop/web", json=WEB | {"id": "/shop-2/web"}) as answer:
             assert answer.status in (403, 422)
+        for app_id, status in (("/shop/web", 200), ("/shop-2/web", 403), ("/shop-2/none", 403)):
+            async with session.patch("/v2/apps?force=true", json=[{"id": app_id, "cpus": 0.5}]) as answer:
+                assert answer.status == status, app_id
+        async with session.patch("/v2/apps", json=[{"id": "/shop-2/web", "cpus": -1}]) as answer:
+            assert answer.status == 403, "and nothing of what is wrong with it"
         both_tasks = {"ids": list(tasks.values())}
         async with session.post("/v2/tasks/delete", json=both_tasks) as answer:
             assert answer.status == 403

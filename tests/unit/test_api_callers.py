@@ -14,6 +14,7 @@ from aiohttp import ClientResponse, ClientSession, UnixConnector
 
 from coldchain.api.settings import ApiSettings
 from coldchain.control.audit import REFUSALS_MAX
+from coldchain.documents.audit import ENTRY_BYTES_MAX
 from coldchain.model.secret import MASK
 from coldchain.testing.served_platform import ServedPlatform, served_platform
 
@@ -198,6 +199,22 @@ async def test_a_change_is_on_record_with_its_caller_and_its_differences(
     assert differences["/env/COLOR"] == ("red", "blue")
     assert differences["/env/DB_PASSWORD"] == (MASK, MASK)
     assert "hidden" not in json.dumps([last, first])
+
+
+async def test_a_change_of_many_apps_keeps_few_of_their_differences(
+    platform: ServedPlatform, admin: ClientSession
+) -> None:
+    label = {"note": "x" * (ENTRY_BYTES_MAX // 8)}
+    group = {"apps": [app(f"app-{number}", labels=label) for number in range(20)]}
+    async with admin.put("/v2/groups/shop", json=group) as answer:
+        assert answer.status == 200
+    [entry] = await entries(admin)
+    changes = entry["changes"]
+    names = {f"/shop/app-{number}" for number in range(20)}
+    assert {one["name"] for one in changes} == names == {*entry["apps"]} - {"/shop"}
+    kept = sum(len(json.dumps(one["differences"])) for one in changes)
+    assert ENTRY_BYTES_MAX // 2 < kept < ENTRY_BYTES_MAX * 1.1
+    assert changes[-1]["more"] > changes[0]["more"]
 
 
 async def test_what_is_read_or_invalid_is_not_on_record_and_what_is_refused_is(
