@@ -22,17 +22,17 @@ class Holdings:
         for agent, there in state.instances_on.items():
             if agent not in self._counted:
                 self._counted[agent] = held_by((one, state.app_of(one)) for one in there.values())
-        changed = {*map(self._agent_of, changes), *(one.agent for one in changes.values() if one is not None)} - {None}
-        return self._counted | {agent: self._held(agent, changes) for agent in changed if agent is not None}
+        changed: set[str] = set()
+        for name, after in changes.items():
+            before = state.instances.get(name)
+            if _has(before) != _has(after):
+                changed.update(one.agent for one in (before, after) if one is not None and one.agent is not None)
+        return self._counted | {agent: self._held(agent, changes) for agent in changed}
 
     def _held(self, agent: str, changes: Mapping[str, Instance | None]) -> Held:
         there = {**self._state.instances_on.get(agent, {}), **changes}
         on_it = [one for one in there.values() if one is not None and one.agent == agent]
         return held_by((one, self._state.app_of(one)) for one in on_it)
-
-    def _agent_of(self, instance_id: str) -> str | None:
-        instance = self._state.instances.get(instance_id)
-        return instance.agent if instance is not None else None
 
     def _committed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
         for before, after in pairs:
