@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
+from coldchain.control.claims import Claims
 from coldchain.control.secrets import Secrets
 from coldchain.control.state import State
 from coldchain.decisions import admission
@@ -41,6 +42,7 @@ class Operations:
         self._clock = clock
         self.policy = policy
         self._secrets = secrets
+        self._claims = Claims(state)
         self.closed_because = ""
         self.on_refused: Callable[[str, str], None] = lambda app_id, reason: None
 
@@ -228,7 +230,7 @@ class Operations:
 
     def check_routes(self, app: App) -> None:
         """Raises InvalidDocument where routes or service of the app belong to another."""
-        if app.service_name is None:
+        if not self._claims.may_collide(app):
             return
         state = self._state
         made_from = {(one.app_id, one.version_id) for one in state.instances.values() if one.live}
@@ -237,11 +239,9 @@ class Operations:
         if problems:
             raise InvalidDocument(problems)
 
-    def taken_service_ports(self) -> set[int]:
+    def taken_service_ports(self) -> Collection[int]:
         """Those of all apps, and of those that are leaving."""
-        live = {(one.app_id, one.version_id) for one in self._state.instances.values() if one.live}
-        apps = [*self._state.wanted_apps(), *(self._state.versions[name][version].app for name, version in live)]
-        return {port for app in apps for port in app.service_ports}
+        return self._claims.service_ports
 
     def with_service_ports(self, app: App) -> App:
         """The app with a service port for each of its ports: those it had, or some that nobody has."""
