@@ -24,7 +24,7 @@ from coldchain.testing.application.image import ensure_image
 from coldchain.testing.bench import Bar, report
 from coldchain.testing.sandbox import DockerDaemon
 from coldchain.testing.scale_bench import COPIES, definition, exponent, grown, plan_seconds
-from coldchain.testing.stage import Stage, make_stage
+from coldchain.testing.stage import Stage, StepFailed, make_stage
 
 APPS = 1000
 AGENTS = 200
@@ -33,12 +33,14 @@ SIZES = {10: 10, 100: 5, 1000: 2}
 CLIENTS = 1000
 ASKED = 10
 PLANS = 20
-MARK = b"\nevent: "
-"""Once in each event."""
+ID, MARK = b"id: ", b"\nevent: "
+"""Once in each event, with its number in between."""
+REST_BYTES = 64
+"""An id and the mark after it are shorter."""
+STREAM = {"Accept": "text/event-stream"}
+ENDLESS = aiohttp.ClientTimeout(total=None)
 STARTS = 12
 QUIET_SECONDS = 2.0
-QUIET_SHARE = 0.1
-"""Of a core: less than that is used where nothing happens."""
 PATIENCE_SECONDS = 120.0
 
 RSS_LIMIT_MB = 150.0
@@ -121,40 +123,57 @@ class Scale:
 
 
 class Followers:
-    """Many clients that follow the events of one platform."""
+    """Many clients that follow the events of one platform: how many each has had, and the id of its last."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         self._tasks: list[asyncio.Task[None]] = []
         self.counts = [0] * CLIENTS
+        self._last = [0] * CLIENTS
 
     async def open(self) -> None:
         """All of them, connected."""
         connected = [asyncio.Event() for _ in range(CLIENTS)]
         self._tasks = [asyncio.create_task(self._follow(number, connected[number])) for number in range(CLIENTS)]
-        for event in connected:
-            await event.wait()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for event in connected:
+                await event.wait()
 
     async def _follow(self, number: int, connected: asyncio.Event) -> None:
-        headers = {"Accept": "text/event-stream"}
-        timeout = aiohttp.ClientTimeout(total=None)
-        begun = b""
-        async with self._session.get(f"{self._stage.api}/v2/events", headers=headers, timeout=timeout) as answer:
+        rest = b""
+        async with self._session.get(f"{self._stage.api}/v2/events", headers=STREAM, timeout=ENDLESS) as answer:
             async for chunk in answer.content.iter_any():
                 connected.set()
-                self.counts[number] += (begun + chunk).count(MARK)
-                begun = (begun + chunk)[1 - len(MARK) :]
+                text = rest + chunk
+                if found := text.count(MARK):
+                    self.counts[number] += found
+                    before, _, text = text.rpartition(MARK)
+                    self._last[number] = int(before.rpartition(ID)[2])
+                rest = text[-REST_BYTES:]
 
     async def settled(self) -> int:
-        """How many events each of them has had, once all have the same number, and the platform rests."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            busy = True
-            while busy or len({*self.counts}) > 1:
-                cpu = self._stage.cpu_seconds()
-                await asyncio.sleep(QUIET_SECONDS)
-                busy = self._stage.cpu_seconds() - cpu > QUIET_SHARE * QUIET_SECONDS
-        return self.counts[0]
+        """The id of the last event, once all have had it and none has come for a while. Raises StepFailed when that
+        does not come."""
+        limit = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            before = [*self._last]
+            await asyncio.sleep(QUIET_SECONDS)
+            if self._last == before and len({*before}) == 1:
+                return before[0]
+            if time.monotonic() > limit:
+                ended = sum(task.done() for task in self._tasks)
+                words = f"the last events of the followers are {min(self._last)} to {max(self._last)}"
+                raise StepFailed(f"{words} after {PATIENCE_SECONDS:.0f} s; {ended} of them have ended")
+
+    async def missed_by_nobody(self, after: int, last: int) -> int:
+        """How many events there are between two ids, as one who resumes is told them."""
+        address = f"{self._stage.api}/v2/events?lastEventId={after}"
+        had = b""
+        async with asyncio.timeout(PATIENCE_SECONDS), self._session.get(address, headers=STREAM) as answer:
+            while (end := had.find(b"%s%d%s" % (ID, last, MARK))) < 0:
+                had += await answer.content.readany()
+        return had[:end].count(MARK) + 1
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -164,22 +183,28 @@ class Followers:
 
 
 async def follow(scale: Scale) -> dict[str, float]:
-    """What 1,000 clients of the events cost: memory each, and CPU for each event and client."""
+    """What 1,000 clients of the events cost: memory each, and CPU for each event and client. Fails where one has not
+    had each event exactly once."""
     stage, before = scale.stage, scale.process.look()
     followers = Followers(stage)
     try:
         await followers.open()
-        connected = scale.process.look()
+        begun = await followers.settled()  # each has heard of those who came after it
+        connected, had = scale.process.look(), [*followers.counts]
         cpu = stage.cpu_seconds()
         await stage.deploy("POST", "/v2/apps/team-0/app-0/restart")
-        counts = await followers.settled()
+        last = await followers.settled()
         used = stage.cpu_seconds() - cpu
+        counts = {now - then for now, then in zip(followers.counts, had, strict=True)}
+        events = await followers.missed_by_nobody(begun, last)
     finally:
         await followers.close()
+    if counts != {events}:
+        raise StepFailed(f"of {events} events followers have had {sorted(counts)}")
     return {
-        "events": counts,
+        "events": events,
         "kb_each": round((connected - before) * 1000 / CLIENTS, 1),
-        "microseconds_per_event_and_client": round(used / counts / CLIENTS * 1e6, 2),
+        "microseconds_per_event_and_client": round(used / events / CLIENTS * 1e6, 2),
     }
 
 
