@@ -17,7 +17,7 @@ async def show_preview(request: web.Request) -> web.Response:
     context = context_of(request)
     app = checked(request, decode_app(await body_of(request), app_id=app_id_of(request)))
     change, play = prepare(context.controller, app, context.settings.clock.now(), overrides_of(request))
+    supersedes = context.controller.state.move_of(app.id)  # while what the rollout starts from still stands there
     shown = await asyncio.to_thread(play)
-    supersedes = context.controller.state.move_of(app.id)
     more = {"kind": change.deployment.kind, "supersedes": supersedes.id if supersedes else None}
     return answer(msgspec.to_builtins(shown) | more)

@@ -64,3 +64,20 @@ def test_what_is_shown_is_what_happens(strategy: tuple[float, float], change: di
         assert found.replaces == ("container" in change)
 
     run(program, seed=1)
+
+
+def test_what_is_played_is_what_stood_there_when_it_was_asked_for() -> None:
+    """It is played in a thread, while the platform goes on."""
+
+    async def program(platform: Platform) -> None:
+        operations = platform.controller.operations
+        await platform.ended(await operations.create(example_app(), "test"))
+        await platform.ended(await operations.create(example_app(id="/other", routes=()), "test"))
+        _, play = prepare(platform.controller, example_app(container=image("v2"), cpus=0.2), platform.clock.now())
+        found = play()
+        for app_id in ("/shop", "/other"):
+            await platform.ended(await operations.delete(app_id, "test", force=False))
+        await platform.until(lambda: not platform.controller.state.versions, within=100.0)
+        assert play() == found
+
+    run(program, seed=1)
