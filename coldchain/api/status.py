@@ -113,7 +113,7 @@ async def show_app(request: web.Request) -> web.Response:
     return answer(
         brief
         | {
-            "warnings": [*brief["warnings"], *(shared_ports(context, wanted) if wanted else ())],
+            "warnings": [*brief["warnings"], *(shared_ports(context, wanted, caller_of(request)) if wanted else ())],
             "deployment": _deployment(context, running) | _whole(context, app_id) if running else None,
             "lastDeployment": deployment_answer(last) if last else None,
             "instances": [_instance(context, one, seen[one.id].trouble) for one in instances],
