@@ -54,6 +54,21 @@ def test_what_is_asked_of_a_running_deployment_finds_it_by_its_group(server: Ser
     assert server.done("cancel", "shop").startswith("/shop: rollback succeeded")
 
 
+def test_what_others_depend_on_is_sent_first(server: Server, tmp_path: Path) -> None:
+    def single(app_id: str, *dependencies: str) -> str:
+        file = tmp_path / f"{app_id.replace('/', '_')}.json"
+        file.write_text(json.dumps({"id": app_id, **IMAGE, "dependencies": dependencies}))
+        return str(file)
+
+    shop = saved(tmp_path, WEB, dependencies=["/base/z"])
+    files = [single("/front", "/shop/back"), shop, single("/base/a", "/base/z"), single("/base/z"), single("/other")]
+    said = server.done("deploy", *files)
+    names = [line.partition(":")[0] for line in said.splitlines()]
+    assert names == ["/base/z", "/other", "/shop", "/base/a", "/front"]
+    circle = [single("/x", "/y"), single("/y", "/x")]
+    assert "there is no app and no group /y" in server.run("deploy", *circle).stderr
+
+
 def test_one_that_does_not_become_healthy_is_told_with_its_app(server: Server, tmp_path: Path) -> None:
     server.done("deploy", saved(tmp_path, WEB))
     result = server.run("deploy", saved(tmp_path, SLOW | {"deadlineSeconds": 0.5}))
