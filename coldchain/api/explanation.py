@@ -1,13 +1,16 @@
 """explanation: how far an app is from what is wanted, and why; the part of `/v1` that one screen is made of."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import to_builtins
 
 from coldchain.api.context import Context
 from coldchain.decisions import admission
+from coldchain.decisions.caller import sees
 from coldchain.decisions.explanation import explain
 from coldchain.decisions.service_port import shared
+from coldchain.model.caller import Caller
 from coldchain.model.instance import Instance
 from coldchain.model.version import Version
 
@@ -107,7 +110,13 @@ def warnings(context: Context, version: Version) -> list[str]:
     return told
 
 
-def shared_ports(context: Context, version: Version) -> list[str]:
-    """Which service ports of the app others have, too: a balancer that goes by them cannot tell the apps apart."""
+def shared_ports(context: Context, version: Version, caller: Caller) -> list[str]:
+    """Which service ports of the app others have, too: a balancer that goes by them cannot tell the apps apart. Those
+    that the caller may not see stay unnamed."""
     found = shared(version.app, context.controller.state.wanted_apps())
-    return [f"service port {port} is also that of {', '.join(sorted(apps))}" for port, apps in sorted(found.items())]
+    return [f"service port {port} is also that of {_named(apps, caller)}" for port, apps in sorted(found.items())]
+
+
+def _named(app_ids: Iterable[str], caller: Caller) -> str:
+    names = {one if sees(caller, [one]) else "an app of another group" for one in app_ids}
+    return ", ".join(sorted(names))

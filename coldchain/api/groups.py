@@ -1,6 +1,6 @@
 """groups: `/v2/groups`: apps under a common path, read and changed together; and several apps changed at once."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +12,7 @@ from coldchain.api.apps import checked, embedded
 from coldchain.api.context import context_of, unknown_app
 from coldchain.api.exchange import answer, authorize, body_of, caller_of, change_answer, flag, overrides_of
 from coldchain.control.group_operations import unknown_group
-from coldchain.decisions.group import GroupUpdate, inside
+from coldchain.decisions.group import all_updates, inside
 from coldchain.documents.answers import OWN, definition_answer, version_answer
 from coldchain.documents.application import decode_app, encode_app, merge_app
 from coldchain.documents.findings import pointer
@@ -132,20 +132,13 @@ async def _request(request: web.Request) -> GroupRequest:
     asked = decode_group(await body_of(request) if version is None else {"version": version}, group_id_of(request))
     authorize(request, "viewer", [asked.group_id])  # the role that the address needs was looked at before
     problems: list[Problem] = []
-    for update in _all(asked.update):
+    for update in all_updates(asked.update) if asked.update is not None else ():
         problems += _reserved(update.id, pointer(asked.places[update.id]))
         for app in update.apps or ():
             problems += _problems(request, app, pointer(asked.places[app.id]))
     if problems:
         raise InvalidDocument(problems)
     return asked
-
-
-def _all(update: GroupUpdate | None) -> Iterable[GroupUpdate]:
-    if update is not None:
-        yield update
-        for one in update.groups or ():
-            yield from _all(one)
 
 
 def _reserved(group_id: str, place: str) -> list[Problem]:

@@ -11,6 +11,7 @@ from coldchain.api.deployments import shown
 from coldchain.api.exchange import answer, app_id_of, caller_of, optional_body, seen
 from coldchain.api.explanation import PROGRESS, condition, progress, refused, shared_ports, warnings, why_not_yet
 from coldchain.api.holds import brake_answer
+from coldchain.decisions.group import inside
 from coldchain.decisions.instance import story
 from coldchain.documents.answers import deployment_answer, failure_answer, overrides_answer, timestamp, traffic_answer
 from coldchain.model.caller import EVERYTHING, Caller
@@ -112,7 +113,7 @@ async def show_app(request: web.Request) -> web.Response:
     return answer(
         brief
         | {
-            "warnings": [*brief["warnings"], *(shared_ports(context, wanted) if wanted else ())],
+            "warnings": [*brief["warnings"], *(shared_ports(context, wanted, caller_of(request)) if wanted else ())],
             "deployment": _deployment(context, running) | _whole(context, app_id) if running else None,
             "lastDeployment": deployment_answer(last) if last else None,
             "instances": [_instance(context, one, seen[one.id].trouble) for one in instances],
@@ -175,12 +176,14 @@ def _deployment(context: Context, deployment: Deployment) -> dict[str, Any]:
 
 
 def _group_deployment(context: Context, group: GroupDeployment) -> dict[str, Any]:
-    """As one of a single app, of all its apps together; and how each of its members is."""
+    """As one of a single app, of all its apps together; and how each of its members is. One that had nothing to change
+    tells how far all apps of the group are."""
     state = context.controller.state
     known = [one for name in group.members.values() if (one := state.deployments.get(name)) is not None]
     mine = [one for one in known if one.app_id not in group.without]
     back = next((one.id for one in state.group_deployments.values() if one.rollback_of == group.id), None)
-    counts = [progress(context, one.app_id) for one in mine]
+    told = [one.app_id for one in mine] if group.members else [one for one in state.apps if inside(one, group.group_id)]
+    counts = [progress(context, app_id) for app_id in told]
     begun = [one for one in mine if one.running and one.paused_by != "dependency"]
     waits = [f"{one.app_id}: {why_not_yet(context, one.app_id)}" for one in begun[:WAITS_TOLD]]
     images = context.controller.reconciler.progress

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from coldchain.cli.errors import Invalid, Refused, Unreachable
+from coldchain.cli.errors import Invalid, Refused, Unreachable, reason_of
 from coldchain.cli.language import _
 from coldchain.cli.way import Way, way_to
 
@@ -172,7 +172,7 @@ class Client:
             )
         return Unreachable(
             _("no platform answers at {url}", url=self.url),
-            why=_why(error),
+            why=reason_of(error),
             todo=_("Start it with `coldchain up`, or name another address with --url or COLDCHAIN_URL."),
         )
 
@@ -187,13 +187,3 @@ def _trust(way: Way) -> "ssl.SSLContext | bool":
         return ssl.create_default_context(cafile=way.authority)
     except OSError as error:
         raise Invalid(_("{file} cannot be read", file=way.authority), why=str(error)) from error
-
-
-def _why(error: BaseException) -> str:
-    import os
-
-    cause = getattr(error, "os_error", error)
-    number = getattr(cause, "errno", None)
-    if number and number > 0:
-        return os.strerror(number)
-    return getattr(cause, "strerror", None) or str(error) or type(error).__name__

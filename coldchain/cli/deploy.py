@@ -20,6 +20,7 @@ from coldchain.cli.options import (
     Wait,
     override_query,
 )
+from coldchain.cli.order import in_order
 from coldchain.cli.output import run, say, write_json
 
 
@@ -50,7 +51,7 @@ async def _deploy(
         say(warning)
     async with client:
         begun: list[dict[str, str]] = []
-        for one in _once(definitions):
+        for one in in_order(definitions):
             name = one.group.group_id if one.group else one.app_id
             try:
                 begun.append(await _send(client, one, query))
@@ -67,14 +68,6 @@ async def _deploy(
             await follow(client, [each["deploymentId"] for each in begun], timeout=timeout, as_json=as_json)
         elif as_json:
             write_json(begun)
-
-
-def _once(definitions: list[Definition]) -> list[Definition]:
-    """Each app, and of each group only the first: it is sent as a whole."""
-    found: dict[int, Definition] = {}
-    for one in definitions:
-        found.setdefault(id(one.group or one), one)
-    return list(found.values())
 
 
 async def _send(client: Client, one: Definition, query: Query) -> dict[str, str]:

@@ -65,3 +65,14 @@ class Refused(CommandError):  # noqa: N818
         self.status = status
         self.body = body
         self.exit_status = INVALID if status in (400, 413, 422) else FAILED
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a connection or a file failed, in the machine's own words."""
+    import os
+
+    cause = getattr(error, "os_error", error)
+    number = getattr(cause, "errno", None)
+    if number and number > 0:
+        return os.strerror(number)
+    return getattr(cause, "strerror", None) or str(error) or type(error).__name__

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class GroupFile(NamedTuple):
-    """A group as a file has it."""
+    """A group as a file has it. `dependencies`: of it and of all groups in it."""
 
     group_id: str
     document: dict[str, Any]
+    dependencies: tuple[str, ...]
 
 
 class Definition(NamedTuple):
@@ -147,7 +148,7 @@ def _add_group(
     source: str, text: bytes, document: dict[str, Any], found: list[Definition], mistakes: list[Mistake]
 ) -> None:
     """All apps of a group and of those in it."""
-    from coldchain.decisions.group import all_apps
+    from coldchain.decisions.group import all_updates
     from coldchain.documents.application import encode_app
     from coldchain.documents.group import decode_group
     from coldchain.model.errors import InvalidDocument
@@ -160,8 +161,10 @@ def _add_group(
     except InvalidDocument as error:
         mistakes += _mistakes(source, text, (), error)
         return
-    group = GroupFile(request.group_id, document)
-    for app in all_apps(request.update) if request.update is not None else ():
+    updates = list(all_updates(request.update)) if request.update is not None else []
+    depends_on = tuple(name for one in updates for name in one.dependencies or ())
+    group = GroupFile(request.group_id, document, depends_on)
+    for app in (app for one in updates for app in one.apps or ()):
         where = tuple(map(str, request.places[app.id]))
         found.append(Definition(source, text, where, encode_app(app), app, group))
 

@@ -164,7 +164,7 @@ def _conclude(asked: list[Deployment], known: dict[str, Deployment], *, quiet: b
             serving = back["progress"]["serving"]
             lines.append(words.format(app=one["app"], result=result, id=back["id"], serving=serving))
     if lines:
-        failed = [one["app"] for one in asked if one["state"] != "succeeded"]
+        failed = [_what_failed(one) for one in asked if one["state"] != "succeeded"]
         raise CommandError(
             _("{number} of {all} deployments did not succeed", number=len(failed), all=len(asked))
             if len(asked) > 1
@@ -174,6 +174,11 @@ def _conclude(asked: list[Deployment], known: dict[str, Deployment], *, quiet: b
                 "`coldchain status {app}` shows more, `coldchain logs {app}` what its instances write.", app=failed[0]
             ),
         )
+
+
+def _what_failed(one: Deployment) -> str:
+    """The app to look at: of those of a group the first one that failed."""
+    return next((str(each["app"]) for each in one.get("members", ()) if each["state"] == "failed"), str(one["app"]))
 
 
 def failure_lines(failure: dict[str, Any] | None) -> list[str]:

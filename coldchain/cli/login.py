@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from coldchain.cli.client import Client
-from coldchain.cli.errors import Invalid, Refused
+from coldchain.cli.errors import Invalid, Refused, reason_of
 from coldchain.cli.language import _
 from coldchain.cli.options import DEFAULT_URL, Json, Url
 from coldchain.cli.output import run, say, write_json
@@ -46,7 +46,10 @@ async def _login(url: str, file: Path | None, authority: str | None, *, forget: 
             except Refused as error:
                 if error.status != 401:
                     raise
-                raise Invalid(_("{url} does not know this token", url=url)) from error
+                raise Invalid(
+                    _("{url} does not know this token", url=url),
+                    todo=_("It may be revoked or too old: ask an admin for another one (`coldchain token`)."),
+                ) from error
         keep(url, {"token": token} | ({"authority": authority} if authority else {}))
     if url.startswith("http://") and not forget and not _is_of_this_machine(url):
         say(_("warning: to {url} the token goes as it is, for everybody on the way to read", url=url))
@@ -72,7 +75,7 @@ def _token(file: Path | None) -> str:
         try:
             given = file.read_text()
         except (OSError, UnicodeDecodeError) as error:
-            raise Invalid(_("{file} cannot be read", file=file), why=str(error)) from error
+            raise Invalid(_("{file} cannot be read", file=file), why=reason_of(error)) from error
     elif sys.stdin.isatty():
         given = str(typer.prompt(_("Token"), hide_input=True, err=True))
     else:

@@ -7,7 +7,7 @@ address that the user gave, never to another one it redirects to.
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from coldchain.cli.errors import CommandError, Invalid, TimedOut, Unreachable
+from coldchain.cli.errors import CommandError, Invalid, TimedOut, Unreachable, reason_of
 from coldchain.cli.language import _
 
 if TYPE_CHECKING:
@@ -75,7 +75,11 @@ class Marathon:
             words = _("{url} did not answer within {seconds} s", url=self.url + path, seconds=self._timeout_seconds)
             raise TimedOut(words, todo=_("Give it longer with --timeout.")) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unreachable(_("no Marathon answers at {url}", url=self.url), why=_why(error)) from error
+            raise Unreachable(
+                _("no Marathon answers at {url}", url=self.url),
+                why=reason_of(error),
+                todo=_("Give the address at which its /v2/info can be read."),
+            ) from error
         if status in NONE_OF_THESE and optional:
             return None
         if status in (401, 403):
@@ -178,7 +182,3 @@ def _objects(value: object) -> list[dict[str, Any]]:
 
 def _texts(value: object) -> list[str]:
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-
-def _why(error: BaseException) -> str:
-    return getattr(getattr(error, "os_error", error), "strerror", None) or str(error) or type(error).__name__

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from coldchain.cli.errors import FAILED, Invalid
+from coldchain.cli.errors import FAILED, Invalid, reason_of
 from coldchain.cli.language import _
 from coldchain.cli.marathon import Found, Marathon
 from coldchain.cli.options import Json
@@ -115,7 +115,9 @@ def _write_all(found: Found, url: str, folder: Path, force: bool) -> tuple[list[
         gone = [file for file in files if file.name not in mine and untouched(_read(file) or "")]
     except OSError as error:
         file_or_folder = error.filename or folder
-        raise Invalid(_("cannot write {file}", file=file_or_folder), why=error.strerror or str(error)) from error
+        raise Invalid(
+            _("cannot write {file}", file=file_or_folder), why=reason_of(error), todo=_("Give another --output.")
+        ) from error
     return outcomes, gone
 
 

@@ -1,12 +1,15 @@
-"""status: how things stand: all apps in brief, or one with its instances, its deployment and what keeps it."""
+"""status: how things stand: all apps in brief, those of a group, or one with its instances, its deployment and what
+keeps it."""
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from coldchain.cli.client import Client, app_path
+from coldchain.cli.errors import Refused
 from coldchain.cli.follow import STAGES, failure_lines, stage_words
 from coldchain.cli.language import _, translated
 from coldchain.cli.options import DEFAULT_URL, Json, Url, complete_app
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 WATCH_SECONDS = 1.0
+NOT_FOUND = 404
 ID_SHOWN = 12
 COLORS = {
     "running": "green",
@@ -27,7 +31,10 @@ COLORS = {
 BAD_COLOR = "red"
 
 OptionalApp = Annotated[
-    str | None, typer.Argument(metavar="[APP]", help="Id of an app; all if none is given.", autocompletion=complete_app)
+    str | None,
+    typer.Argument(
+        metavar="[APP]", help="Id of an app or of a group; all if none is given.", autocompletion=complete_app
+    ),
 ]
 
 
@@ -37,46 +44,66 @@ def status(
     as_json: Json = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Show all apps, or one with its instances and why it is not yet as wanted."""
+    """Show all apps, those of a group, or one with its instances and why it is not yet as wanted."""
     run(_status(Client(url), app, watch=watch, as_json=as_json))
 
 
 async def _status(client: Client, app: str | None, *, watch: bool, as_json: bool) -> None:
-    path = f"/v1/apps/{app_path(app)}/status" if app else "/v1/status"
     async with client:
         if not watch:
-            _show(await client.get(path), one=app is not None, as_json=as_json)
+            _show(await _found(client.get, app), as_json=as_json)
         elif as_json or not sys.stdout.isatty():
             while True:
-                _show(await client.get_patiently(path), one=app is not None, as_json=as_json)
+                _show(await _found(client.get_patiently, app), as_json=as_json)
                 await asyncio.sleep(WATCH_SECONDS)
         else:
-            await _watch(client, path, one=app is not None)
+            await _watch(client, app)
 
 
-async def _watch(client: Client, path: str, *, one: bool) -> None:
+async def _found(get: Callable[[str], Awaitable[Any]], name: str | None) -> dict[str, Any]:
+    """All that there is, an app, or the apps of the group of this name."""
+    from coldchain.decisions.group import inside
+
+    if name is None:
+        platform: dict[str, Any] = await get("/v1/status")
+        return platform
+    try:
+        app: dict[str, Any] = await get(f"/v1/apps/{app_path(name)}/status")
+    except Refused as error:
+        if error.status != NOT_FOUND:
+            raise
+        group = "/" + name.strip("/")
+        apps = [one for one in (await get("/v1/status"))["apps"] if inside(one["id"], group)]
+        if not apps:
+            raise
+        return {"id": group, "apps": apps}
+    return app
+
+
+async def _watch(client: Client, app: str | None) -> None:
     from rich.live import Live
 
     with Live(console=console(), auto_refresh=False, screen=True) as live:
         while True:
-            live.update(_screen(await client.get_patiently(path), one=one), refresh=True)
+            live.update(_screen(await _found(client.get_patiently, app)), refresh=True)
             await asyncio.sleep(WATCH_SECONDS)
 
 
-def _show(found: dict[str, Any], *, one: bool, as_json: bool) -> None:
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         write_json(found)
     else:
-        show(_screen(found, one=one))
+        show(_screen(found))
 
 
-def _screen(found: dict[str, Any], *, one: bool) -> "RenderableType":
+def _screen(found: dict[str, Any]) -> "RenderableType":
     from rich.console import Group
 
-    return Group(*(_app(found) if one else _platform(found)))
+    return Group(*(_apps(found) if "apps" in found else _app(found)))
 
 
-def _platform(found: dict[str, Any]) -> list["RenderableType"]:
+def _apps(found: dict[str, Any]) -> list["RenderableType"]:
+    """In brief; with the platform's own troubles where it is the whole of it."""
     from rich.text import Text
 
     rows = [
@@ -96,7 +123,8 @@ def _platform(found: dict[str, Any]) -> list["RenderableType"]:
             Text(_("No app yet. `coldchain init` writes a first definition, `coldchain deploy FILE` runs it."))
         )
     notes = [f"{app['id']}: {note}" for app in found["apps"] for note in (app["explain"], *app["warnings"]) if note]
-    shown += [Text(line, style="yellow") for line in (*notes, *_troubles(found))]
+    notes += _troubles(found) if "engine" in found else []
+    shown += [Text(line, style="yellow") for line in notes]
     return shown
 
 

@@ -69,11 +69,11 @@ def updated(tree: Tree, update: GroupUpdate) -> Tree:
     return Tree(apps=apps, groups=groups)
 
 
-def all_apps(update: GroupUpdate) -> Iterator[App]:
-    """Those that an update gives, of the group and of all groups in it."""
-    yield from update.apps or ()
+def all_updates(update: GroupUpdate) -> Iterator[GroupUpdate]:
+    """That of the group, and those of all groups in it."""
+    yield update
     for one in update.groups or ():
-        yield from all_apps(one)
+        yield from all_updates(one)
 
 
 def _update(update: GroupUpdate, apps: dict[str, App], groups: dict[str, Group]) -> None:

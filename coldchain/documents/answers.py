@@ -123,7 +123,7 @@ def app_answer(
 def definition_answer(app: App) -> dict[str, Any]:
     """The definition without Coldchain's own fields where they have their defaults: clients that were written for
     Marathon may refuse fields that it has not."""
-    usual = _usual() | {"deadlineSeconds": usual_deadline_seconds(app)}
+    usual = usual_definition() | {"deadlineSeconds": usual_deadline_seconds(app)}
     return {
         name: member
         for name, member in encode_app(app).items()
@@ -132,7 +132,7 @@ def definition_answer(app: App) -> dict[str, Any]:
 
 
 @cache
-def _usual() -> dict[str, Any]:
+def usual_definition() -> dict[str, Any]:
     """A definition of defaults."""
     return encode_app(App(id="/"))
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from coldchain.documents.answers import timestamp
+from coldchain.documents.answers import timestamp, usual_definition
 from coldchain.documents.application import encode_app
 from coldchain.documents.difference import Difference, difference
 from coldchain.model.app import App
@@ -55,12 +55,15 @@ class AuditEntry(Noun, frozen=True, kw_only=True):
 def app_change(
     name: str, before: App | None, after: App | None, bytes_max: int = CHANGE_BYTES_MAX
 ) -> tuple[AuditChange, int]:
-    """From one definition to another, as documents have them; None: there was none, or is none any more. With it the
-    bytes that its differences take, at most `bytes_max`."""
+    """From one definition to another, as documents have them; None: there was none, or is none any more. Of a new app
+    defaults are left out. With it the bytes that its differences take, at most `bytes_max`."""
     if after is None:
         return AuditChange(kind="app", name=name, change="removed"), 0
-    old: dict[str, Any] = {} if before is None else encode_app(before)
-    found = [_masked(one) for one in difference(old, encode_app(after))]
+    old, new = {} if before is None else encode_app(before), encode_app(after)
+    if before is None:
+        usual = usual_definition()
+        new = {field: value for field, value in new.items() if value != usual.get(field)}
+    found = [_masked(one) for one in difference(old, new)]
     kept, taken = [], 0
     for one in found:
         size = len(msgspec.json.encode(one))

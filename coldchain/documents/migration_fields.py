@@ -22,7 +22,6 @@ class Loss(NamedTuple):
 
 
 SAFE: dict[Pattern, Loss] = {
-    ("dependencies",): Loss("apps are deployed one by one", "Deploy the apps that are named there first."),
     ("networks", "*", "labels"): Loss("networks have no labels", "Nothing, unless a plug-in of the network read them."),
 }
 """What an app runs as well without."""

@@ -83,6 +83,7 @@ class FakeAgents:
         self.life = life
         self.image = image
         self.held: dict[str, FakeTask] = {}
+        self._of_instance: dict[str, FakeTask] = {}
         self._clock = clock
         self._agents = {offer.agent: offer for offer in agents}
         self._users: dict[tuple[str, str | int], str] = {}
@@ -158,6 +159,11 @@ class FakeAgents:
         self._check_runs(task_id)
         return None
 
+    def healthy(self, instance_id: str) -> bool | None:
+        """Whether the task of an instance runs and is healthy; None for one that is not here."""
+        task = self._of_instance.get(instance_id)
+        return None if task is None else task.healthy and task.status.state == "running"
+
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         self._check_runs(task_id)
         raise Rejected(f"task {task_id} runs nothing, so no program can be run beside it: its agent is a fake")
@@ -196,6 +202,7 @@ class FakeAgents:
             ports=ports,
         )
         task = self.held[spec.task_id] = FakeTask(spec=spec, life=life, status=status)
+        self._of_instance[spec.instance_id] = task
         self._users.update(dict.fromkeys(_places(spec), spec.task_id))
         self._tell(status)
         self._begin(task, partial(self._live, task))
@@ -248,6 +255,8 @@ class FakeAgents:
 
     def _drop(self, task_id: str) -> None:
         task = self.held.pop(task_id)
+        if self._of_instance.get(task.spec.instance_id) is task:
+            del self._of_instance[task.spec.instance_id]
         self._release(task)
         for work in task.work:
             work.cancel()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import NamedTuple
 
 from coldchain.clients.docker import DockerClient
 from coldchain.engines.fake import FakeAgents, fake_offers
@@ -95,10 +96,18 @@ def _not_running(task_id: str) -> NotFound:
     return NotFound(f"task {task_id} does not run", todo="`coldchain status APP` shows what does")
 
 
+class Engines(NamedTuple):
+    """Where tasks run: all of it as one engine; `fake`: the part that runs nothing, if there is one."""
+
+    engine: Engine
+    fake: FakeAgents | None
+
+
 @contextlib.asynccontextmanager
-async def open_engine(settings: PlatformSettings, controller_id: str, clock: Clock) -> AsyncIterator[Engine]:
+async def open_engines(settings: PlatformSettings, controller_id: str, clock: Clock) -> AsyncIterator[Engines]:
     """Raises Rejected where no Docker Engine answers though this machine is to run tasks."""
     engines: list[Engine] = []
+    fake = None
     async with contextlib.AsyncExitStack() as closing:
         if settings.local:
             local = _local(settings, controller_id)
@@ -111,7 +120,7 @@ async def open_engine(settings: PlatformSettings, controller_id: str, clock: Clo
             fake = FakeAgents(clock, target=target, agents=offers)
             closing.push_async_callback(fake.close)
             engines.append(fake)
-        yield engines[0] if len(engines) == 1 else Targets(engines)
+        yield Engines(engines[0] if len(engines) == 1 else Targets(engines), fake)
 
 
 def _local(settings: PlatformSettings, controller_id: str) -> LocalEngine:

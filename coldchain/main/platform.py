@@ -15,12 +15,14 @@ from coldchain.control.gateway import feed_gateway
 from coldchain.documents import keys
 from coldchain.gateway.process import NginxProcess
 from coldchain.gateway.push import NginxGateway
-from coldchain.main.engines import open_engine
+from coldchain.main.engines import open_engines
 from coldchain.main.listeners import Known
 from coldchain.main.settings import PlatformSettings
 from coldchain.model.errors import ColdchainError, Rejected
+from coldchain.ports.prober import Prober
 from coldchain.ports.store import ABSENT, Change, Store
 from coldchain.probes.command import CommandProber
+from coldchain.probes.fake import FakeAgentsProber
 from coldchain.probes.prober import NetworkProber
 from coldchain.registry.consul import ConsulRegistry
 from coldchain.registry.server.embedded import EmbeddedRegistry, local_node
@@ -77,9 +79,11 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
         clock = SystemClock()
         cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys_file)
         controller_id = await _controller_id(store, clock)
-        engine = await closing.enter_async_context(open_engine(settings, controller_id, clock))
+        engine, fake = await closing.enter_async_context(open_engines(settings, controller_id, clock))
         network = NetworkProber(gateway_settings.status_address, engine.network_namespace)
-        prober = CommandProber(engine.execute, network)
+        prober: Prober = CommandProber(engine.execute, network)
+        if fake is not None:
+            prober = FakeAgentsProber(fake.healthy, prober)
         closing.push_async_callback(prober.close)
         gateway = None
         if settings.local:

@@ -343,6 +343,18 @@ async def test_who_says_twice_who_he_is_is_nobody(platform: ServedPlatform) -> N
         assert answer.status == 401
 
 
+async def test_who_shares_a_service_port_in_another_group_stays_unnamed(platform: ServedPlatform) -> None:
+    door = await both(platform)
+    port = {"container": WEB["container"] | {"portMappings": [{"containerPort": 80, "servicePort": 10050}]}}
+    async with door.session("admin") as session:
+        for app_id in ("/shop/web", "/shop-2/web"):
+            async with session.put(f"/v2/apps{app_id}?force=true", json=port) as answer:
+                assert answer.status == 200
+    for name, other in (("viewer-shop", "an app of another group"), ("viewer", "/shop-2/web")):
+        async with door.session(name) as session, session.get("/v1/apps/shop/web/status") as answer:
+            assert f"service port 10050 is also that of {other}" in (await answer.json())["warnings"]
+
+
 async def test_bodies_are_held_to_the_group(platform: ServedPlatform) -> None:
     door = await both(platform)
     tasks = {one.app_id: one.task_id for one in platform.controller.state.instances.values()}

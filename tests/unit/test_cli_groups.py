@@ -27,6 +27,8 @@ def saved(folder: Path, *apps: dict[str, Any], **fields: Any) -> str:
 
 
 WEB = {"id": "web", **IMAGE, "dependencies": ["back"]}
+CHECK = {"protocol": "COMMAND", "command": {"value": "x"}, "gracePeriodSeconds": 0.1, "intervalSeconds": 0.05}
+SLOW = WEB | {"healthChecks": [CHECK], "env": {"HEALTH": "never"}}
 
 
 def test_a_group_is_deployed_as_one_and_followed_to_its_end(server: Server, tmp_path: Path) -> None:
@@ -34,16 +36,46 @@ def test_a_group_is_deployed_as_one_and_followed_to_its_end(server: Server, tmp_
     assert said == "/shop: change succeeded, 2 serving\n"
     apps = server.json("status")["apps"]
     assert [(one["id"], one["condition"]) for one in apps] == [("/shop/back/db", "running"), ("/shop/web", "running")]
+    assert server.done("deploy", saved(tmp_path, WEB)) == said, "nothing is changed, and two serve on"
+
+
+def test_the_status_of_a_group_is_that_of_its_apps(server: Server, tmp_path: Path) -> None:
+    server.done("deploy", saved(tmp_path, WEB))
+    server.done("deploy", saved(tmp_path, id="/shop-2"))
+    _header, *rows = server.done("status", "shop").splitlines()
+    assert [row.split()[0] for row in rows] == ["/shop/back/db", "/shop/web", "/shop/back/db:", "/shop/web:"]
+    assert [one["id"] for one in server.json("status", "/shop/back")["apps"]] == ["/shop/back/db"]
+    assert server.run("status", "/sho").exit_code == 1
+
+
+def test_what_is_asked_of_a_running_deployment_finds_it_by_its_group(server: Server, tmp_path: Path) -> None:
+    server.run("deploy", "--detach", saved(tmp_path, SLOW))
+    assert "paused" in server.run("pause", "/shop").stderr
+    assert server.done("cancel", "shop").startswith("/shop: rollback succeeded")
+
+
+def test_what_others_depend_on_is_sent_first(server: Server, tmp_path: Path) -> None:
+    def single(app_id: str, *dependencies: str) -> str:
+        file = tmp_path / f"{app_id.replace('/', '_')}.json"
+        file.write_text(json.dumps({"id": app_id, **IMAGE, "dependencies": dependencies}))
+        return str(file)
+
+    shop = saved(tmp_path, WEB, dependencies=["/base/z"])
+    files = [single("/front", "/shop/back"), shop, single("/base/a", "/base/z"), single("/base/z"), single("/other")]
+    said = server.done("deploy", *files)
+    names = [line.partition(":")[0] for line in said.splitlines()]
+    assert names == ["/base/z", "/other", "/shop", "/base/a", "/front"]
+    circle = [single("/x", "/y"), single("/y", "/x")]
+    assert "there is no app and no group /y" in server.run("deploy", *circle).stderr
 
 
 def test_one_that_does_not_become_healthy_is_told_with_its_app(server: Server, tmp_path: Path) -> None:
     server.done("deploy", saved(tmp_path, WEB))
-    check = [{"protocol": "COMMAND", "command": {"value": "x"}, "gracePeriodSeconds": 0.1, "intervalSeconds": 0.05}]
-    bad = WEB | {"healthChecks": check, "env": {"HEALTH": "never"}, "deadlineSeconds": 0.5}
-    result = server.run("deploy", saved(tmp_path, bad))
+    result = server.run("deploy", saved(tmp_path, SLOW | {"deadlineSeconds": 0.5}))
     assert result.exit_code == 1
     assert "/shop: change failed: /shop/web: " in result.stderr
     assert "/shop: it was taken back" in result.stderr
+    assert "`coldchain status /shop/web` shows more" in result.stderr
 
 
 def test_what_a_group_would_change_has_what_it_would_take_away(server: Server, tmp_path: Path) -> None:

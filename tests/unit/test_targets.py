@@ -1,6 +1,7 @@
 """Several engines as one: each is a target of its own."""
 
 import asyncio
+from typing import Literal
 
 import msgspec
 import pytest
@@ -9,7 +10,9 @@ from coldchain.control.clock import SystemClock
 from coldchain.engines.fake import FakeAgents, fake_offers
 from coldchain.main.engines import Targets
 from coldchain.model.errors import NotFound, Rejected, Unavailable
+from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.task import TaskSpec
+from coldchain.probes.fake import FakeAgentsProber
 from coldchain.testing.engine_labs import SERVES, make_spec
 from coldchain.testing.fake_engine import FakeEngine, Life
 
@@ -106,3 +109,39 @@ def test_agents_are_of_one_size_and_have_addresses_of_their_own() -> None:
     offers = fake_offers(512, target="cluster", cpus=2.0, mem=128.0)
     assert len({one.subnet for one in offers}) == len({one.agent for one in offers}) == 512
     assert {(one.cpus, one.mem) for one in offers} == {(2.0, 128.0)}
+
+
+async def test_fake_agents_answer_for_their_tasks_and_no_one_else_is_asked(bench: Bench) -> None:
+    asked: list[str] = []
+
+    class Network:
+        async def probe(self, probe: Probe) -> ProbeResult:
+            asked.append(probe.instance_id)
+            return ProbeResult(outcome="failed")
+
+        async def close(self) -> None:
+            asked.append("closed")
+
+    spec, other = await bench.running("fake"), await bench.running("cluster")
+    prober = FakeAgentsProber(bench.fake.healthy, Network())
+
+    async def outcome(spec: TaskSpec, protocol: Literal["HTTP", "COMMAND"] = "HTTP") -> str:
+        question = Probe(
+            instance_id=spec.instance_id, check="health/0", protocol=protocol, address="192.0.2.1", port=80
+        )
+        return (await prober.probe(question)).outcome
+
+    async with asyncio.timeout(5):
+        while await outcome(spec) != "passed":
+            await asyncio.sleep(0)
+    assert asked == []
+    assert [await outcome(other), await outcome(spec, "COMMAND")] == ["failed", "failed"]
+    assert asked == [other.instance_id, spec.instance_id], "commands are the engine's"
+    await bench.fake.kill(spec.task_id, 0.0)
+    async with asyncio.timeout(5):
+        while await outcome(spec) == "passed":
+            await asyncio.sleep(0)
+    await bench.fake.forget(spec.task_id)
+    assert bench.fake.healthy(spec.instance_id) is None
+    await prober.close()
+    assert asked[-1] == "closed"
