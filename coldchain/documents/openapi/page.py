@@ -52,7 +52,7 @@ def page(document: Json) -> str:
         '<p>This page is made of <a href="/openapi.json">openapi.json</a>, which programs read.</p>',
     ]
     for tag in document["tags"]:
-        parts.append(f"<h2>{escape(tag['description'])}</h2>")
+        parts.append(f"<h2>{escape(tag['description'].rstrip('.'))}</h2>")
         parts += [
             part
             for method, path, operation in operations
@@ -67,7 +67,7 @@ def page(document: Json) -> str:
 def _contents(document: Json, operations: Iterable[tuple[str, str, Json]]) -> Iterator[str]:
     yield "<nav>"
     for tag in document["tags"]:
-        yield f"<h2>{escape(tag['description'])}</h2><ul>"
+        yield f"<h2>{escape(tag['description'].rstrip('.'))}</h2><ul>"
         for method, path, operation in operations:
             if tag["name"] in operation["tags"]:
                 yield f'<li><a href="#{escape(operation["operationId"])}">{_method(method)} {escape(path)}</a></li>'
