@@ -68,13 +68,13 @@ async def show_app(request: web.Request) -> web.Response:
 async def put_app(request: web.Request) -> web.Response:
     """Create or change; with nothing but a version go back to that version."""
     context, app_id = context_of(request), app_id_of(request)
-    given = await body_of(request)
+    given, partial = await body_of(request), flag(request, "partialUpdate", True)
     version = _only_version(given, app_id)
     if version is not None:
         answered = await roll_back(request, context, app_id, version)
         _announce(request, context, context.wanted(app_id).app)
         return answered
-    return await _change(request, context, given, partial=flag(request, "partialUpdate", True))
+    return await _change(request, context, given, partial=partial)
 
 
 async def patch_app(request: web.Request) -> web.Response:

@@ -113,6 +113,7 @@ async def put_group(request: web.Request) -> web.Response:
     """Create or change; go back to a version; scale; with `dryRun` only say by which steps."""
     asked = await _request(request)
     operations = context_of(request).controller.group_operations
+    flag(request, "force")  # is looked at even where it says nothing
     if flag(request, "dryRun"):
         steps = await operations.steps(asked, caller_of(request).name, overrides=overrides_of(request))
         return answer({"steps": steps_answer(steps)})

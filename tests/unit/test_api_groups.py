@@ -210,6 +210,21 @@ async def test_what_holds_for_one_app_holds_for_each(platform: ServedPlatform, m
         assert (await called(session, "GET", "/v2/apps"))[1] == {"apps": []}
 
 
+async def test_a_switch_that_says_nothing_here_is_looked_at_all_the_same(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        _, first = await called(session, "POST", "/v2/groups", group())
+        await platform.ended(session, first["deploymentId"])
+        app_id = (await called(session, "GET", "/v2/apps"))[1]["apps"][0]["id"]
+        [version] = (await called(session, "GET", f"/v2/apps{app_id}/versions"))[1]["versions"]
+        for path, body in (
+            ("/v2/groups?dryRun=true&force=null", {}),
+            (f"/v2/apps{app_id}?partialUpdate=null", {"version": version}),
+        ):
+            status, said = await called(session, "PUT", path, body)
+            assert status == 400, said
+            assert "is neither true nor false" in str(said)
+
+
 async def test_admission_looks_at_each_app(platform: ServedPlatform) -> None:
     refused = {"container": {"docker": {"image": "x", "privileged": True}}}
     apps = [{"id": "a", **IMAGE}, {"id": "b", **refused}, {"id": "c", **refused}]
