@@ -10,7 +10,7 @@ from aiohttp import web
 from coldchain.api.context import context_of
 from coldchain.decisions.caller import refusal, sees
 from coldchain.documents.answers import deployment_result, error_answer
-from coldchain.documents.text import parse_json
+from coldchain.documents.text import SWITCHES, parse_json
 from coldchain.model.caller import Caller, Role
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import (
@@ -105,14 +105,12 @@ def app_id_of(request: web.Request) -> str:
 
 
 def flag(request: web.Request, name: str, default: bool = False) -> bool:
-    """A switch of the query; given without a value it is on. Raises MalformedDocument for what is neither."""
+    """A switch of the query. Raises MalformedDocument for what is none."""
     given = request.query.get(name)
     if given is None:
         return default
-    if given.lower() in ("", "1", "true", "yes", "on"):
-        return True
-    if given.lower() in ("0", "false", "no", "off"):
-        return False
+    if given in SWITCHES:
+        return SWITCHES[given]
     raise MalformedDocument(f"{name}={given[:40]} in the query is neither true nor false", todo="Write true or false")
 
 

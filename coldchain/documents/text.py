@@ -12,6 +12,8 @@ from coldchain.model.errors import MalformedDocument
 DOCUMENT_BYTES_MAX = 1024 * 1024
 """A larger document is refused unread: no app needs it, and reading it would hold up everybody else."""
 DEPTH_MAX = 64
+SWITCHES = {"true": True, "false": False, "": True, "1": True, "0": False, "True": True, "False": False}
+"""What a switch in the query of an address may say; with nothing behind it it is on. Python clients write capitals."""
 
 
 def parse_json(document: bytes | str) -> Any:

@@ -7,6 +7,7 @@ from coldchain.decisions.admission import RULES
 from coldchain.documents.answers import OWN as OWN_EMBED
 from coldchain.documents.openapi.schemas import STRING, Schema, ref
 from coldchain.documents.rules import SECRET_NAME
+from coldchain.documents.text import SWITCHES
 
 JSON, TEXT, LINES, EVENTS = "application/json", "text/plain", "application/x-ndjson", "text/event-stream"
 
@@ -116,7 +117,7 @@ PATH_PARAMETERS: Mapping[str, tuple[str, Schema]] = {
 
 def flag(name: str, says: str) -> Parameter:
     """A switch; given without a value it is on."""
-    return Parameter(name, says, {"type": "boolean"})
+    return Parameter(name, says, {"type": "string", "enum": [*SWITCHES]})
 
 
 def words(name: str, says: str, among: Iterable[str] = ()) -> Parameter:
