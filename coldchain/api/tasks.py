@@ -86,10 +86,15 @@ async def delete_tasks(request: web.Request) -> web.Response:
 
 
 def _ids(given: object) -> list[str]:
-    ids = given.get("ids") if isinstance(given, dict) else None
+    if not isinstance(given, dict):
+        raise InvalidDocument([Problem(path="", reason="must be an object")])
+    ids = given.get("ids")
+    unknown = [
+        Problem(path=f"/{name}", reason="is not a field of this object") for name in sorted(given.keys() - {"ids"})
+    ]
     if not isinstance(ids, list):
-        raise InvalidDocument([Problem(path="/ids", reason="must be an array of ids of tasks")])
-    problems = [
+        raise InvalidDocument([Problem(path="/ids", reason="must be an array of ids of tasks"), *unknown])
+    problems = unknown + [
         Problem(path=f"/ids/{position}", reason="must be text, the id of a task")
         for position, one in enumerate(ids)
         if not isinstance(one, str)

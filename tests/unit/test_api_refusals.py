@@ -61,6 +61,7 @@ CASES = (
     Refused("DELETE", "/v2/apps/a/shop/tasks?scale=true&host=none", 404),
     Refused("DELETE", "/v2/apps/a/shop/tasks/none", 404),
     Refused("POST", "/v2/tasks/delete", 422, {"ids": [5]}, ("/ids/0",)),
+    Refused("POST", "/v2/tasks/delete", 422, {"ids": [], "wipe": True, "id": "x"}, ("/id", "/wipe")),
     Refused("POST", "/v2/tasks/delete", 400, b"x"),
     Refused("POST", "/v2/tasks/delete?scale=true", 404, {"ids": ["none"]}),
     Refused("PUT", "/v2/apps", 422, [SHOP | {"cpus": 2}, ROUTED], ("/1/routes/0/domains/0",)),
