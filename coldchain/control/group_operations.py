@@ -229,6 +229,8 @@ class GroupOperations:
     ) -> Move:
         """The move from one tree to the other. Raises InvalidDocument with all that is wrong with any app. `back`: the
         versions that are gone back to."""
+        if problems := list(admission.misused(overrides, self._operations.policy)):
+            raise InvalidDocument(problems)
         if back is None:
             after = self._with_service_ports(before, after)
         problems = list(_dependencies(before, after, places))

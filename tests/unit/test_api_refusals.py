@@ -84,6 +84,7 @@ CASES = (
         {"apps": [], "groups": [{"id": "a", "dependencies": ["b"]}]},
         ("/groups/0/dependencies/0",),
     ),
+    Refused("PUT", "/v2/groups/a?override=none&because=x", 422, {"scaleBy": 1}, ("/override",)),
     Refused("PUT", "/v2/groups/a", 404, {"version": "x"}),
     Refused("PUT", "/v2/groups/a/versions/x", 404),
     Refused("DELETE", "/v2/groups/none", 404),
