@@ -469,7 +469,8 @@ def test_every_answer_is_in_the_document(
         walks += 1
         follow_links(run, walked, first_seed + walks)
     record_property("schemathesis", f"{run.total} cases {dict(run.kinds)}, --seed {first_seed}")
-    assert run.failures == {}, "\n\n".join(f"{name}\n{text}" for name, text in run.failures.items())
+    if run.failures:  # said as it is: to compare texts of this size would take longer than all the cases
+        pytest.fail("\n\n".join(f"{name}\n{text}" for name, text in run.failures.items()), pytrace=False)
     assert run.statuses.keys() == everything.keys() - EXCLUDED.keys()
     few = {}
     for name, statuses in run.statuses.items():
