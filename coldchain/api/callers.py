@@ -6,7 +6,7 @@ from typing import Any, get_args
 from aiohttp import web
 
 from coldchain.api.context import context_of
-from coldchain.api.exchange import HEADERS, answer, caller_of, optional_body
+from coldchain.api.exchange import HEADERS, answer, caller_of, optional_body, unknown_members
 from coldchain.documents.answers import timestamp
 from coldchain.model.caller import EVERYTHING, Role, Token
 from coldchain.model.errors import InvalidDocument, Problem
@@ -50,7 +50,7 @@ async def revoke_token(request: web.Request) -> web.Response:
 
 
 def _problems(given: dict[str, Any]) -> list[Problem]:
-    found = [Problem(path=f"/{name}", reason="is not known here") for name in given.keys() - set(FIELDS)]
+    found = unknown_members(given, FIELDS)
     if not isinstance(given.get("name"), str):
         found.append(Problem(path="/name", reason="must be text"))
     if given.get("role") not in get_args(Role):

@@ -135,6 +135,12 @@ def overrides_of(request: web.Request) -> tuple[Override, ...]:
     return tuple(Override(rule=rule, because=because, caller=caller_of(request).name, at=at) for rule in rules)
 
 
+def unknown_members(given: dict[str, Any], known: Iterable[str], suggestion: str | None = None) -> list[Problem]:
+    """A problem for each member of a small body that none of the known ones is."""
+    unknown = sorted(given.keys() - set(known))
+    return [Problem(path=f"/{name}", reason="is not known here", suggestion=suggestion) for name in unknown]
+
+
 async def body_of(request: web.Request) -> Any:
     """The JSON document sent, whatever content type it was sent with, as Marathon reads it."""
     return parse_json(await request.read())

@@ -8,7 +8,7 @@ from coldchain._version import __version__
 from coldchain.api import apps
 from coldchain.api.context import Context, context_of, unknown_app
 from coldchain.api.deployments import shown
-from coldchain.api.exchange import answer, app_id_of, caller_of, optional_body, seen
+from coldchain.api.exchange import answer, app_id_of, caller_of, optional_body, seen, unknown_members
 from coldchain.api.explanation import PROGRESS, condition, progress, refused, shared_ports, warnings, why_not_yet
 from coldchain.api.holds import brake_answer
 from coldchain.decisions.group import inside
@@ -233,10 +233,7 @@ async def roll_back(request: web.Request) -> web.Response:
     """To the version in the body, or without one to the last with another configuration."""
     given = await optional_body(request)
     version = given.get("version")
-    problems = [
-        Problem(path=f"/{name}", reason="is not known here", suggestion="version")
-        for name in given.keys() - {"version"}
-    ]
+    problems = unknown_members(given, ["version"], suggestion="version")
     if version is not None and not isinstance(version, str):
         problems.append(Problem(path="/version", reason="must be text"))
     if problems:

@@ -18,6 +18,7 @@ from coldchain.api.exchange import (
     flag,
     seen,
     text,
+    unknown_members,
 )
 from coldchain.documents.answers import OWN, endpoints
 from coldchain.model.errors import InvalidDocument, MalformedDocument, NotFound, Problem
@@ -89,9 +90,7 @@ def _ids(given: object) -> list[str]:
     if not isinstance(given, dict):
         raise InvalidDocument([Problem(path="", reason="must be an object")])
     ids = given.get("ids")
-    unknown = [
-        Problem(path=f"/{name}", reason="is not a field of this object") for name in sorted(given.keys() - {"ids"})
-    ]
+    unknown = unknown_members(given, ["ids"])
     if not isinstance(ids, list):
         raise InvalidDocument([Problem(path="/ids", reason="must be an array of ids of tasks"), *unknown])
     problems = unknown + [

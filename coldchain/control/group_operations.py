@@ -19,7 +19,7 @@ from coldchain.decisions.route import conflicts_among
 from coldchain.documents.findings import pointer
 from coldchain.documents.group import GroupRequest, Path
 from coldchain.documents.keys import Record
-from coldchain.model.app import App
+from coldchain.model.app import INSTANCES_MAX, App
 from coldchain.model.deployment import Deployment, DeploymentKind
 from coldchain.model.errors import Conflict, InvalidDocument, NotFound, Problem
 from coldchain.model.group import ROOT, GroupDeployment, GroupKind, GroupStep
@@ -27,7 +27,6 @@ from coldchain.model.version import Override, Version
 from coldchain.ports.clock import Clock
 
 GROUP_DEPLOYMENTS_KEPT = 50
-INSTANCES_MAX = 10_000
 
 Places = Mapping[str, Path]
 """Where an app or a group stands in the document that somebody sent, by id."""

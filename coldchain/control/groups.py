@@ -181,11 +181,11 @@ class Groups:
         """Those beyond what is kept, of the group and of groups that are gone."""
         state = self._state
         own = sorted(state.group_versions.get(move.group_id, {}).values(), key=lambda one: one.id, reverse=True)
-        tree = self.tree()
+        there = group_ids(state.apps, state.groups)
         gone = [
             one
             for group_id, found in state.group_versions.items()
-            if group_id != move.group_id and not tree.has(group_id)
+            if group_id != move.group_id and group_id not in there
             for one in found.values()
         ]
         gone.sort(key=lambda one: one.id, reverse=True)

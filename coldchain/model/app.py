@@ -12,6 +12,8 @@ from msgspec import Meta
 from coldchain.model.base import Noun
 
 YEAR_SECONDS = 365 * 86400
+INSTANCES_MAX = 10_000
+"""Of one app."""
 
 # The ranges are checked when a definition is decoded, and again when a stored one is read: a later version of Coldchain
 # may widen them, and must migrate what is stored before it narrows one.
@@ -191,7 +193,7 @@ class RolloutStep(Noun, frozen=True, kw_only=True):
     """How many instances of a new version serve before the rollout pauses: as a number, or as a share of all, rounded
     up. `pause_seconds` None: until somebody lets it go on."""
 
-    instances: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    instances: Annotated[int, Meta(ge=1, le=INSTANCES_MAX)] | None = None
     share: Annotated[float, Meta(gt=0, le=1)] | None = None
     pause_seconds: Seconds | None = None
 
@@ -241,7 +243,7 @@ class App(Noun, frozen=True, kw_only=True):
     gpus: Annotated[int, Meta(ge=0, le=1000)] = 0
     resource_limits: ResourceLimits | None = None
     tty: bool = False
-    instances: Annotated[int, Meta(ge=0, le=10_000)] = 1
+    instances: Annotated[int, Meta(ge=0, le=INSTANCES_MAX)] = 1
     container: Container | None = None
     networks: tuple[Network, ...] = ()
     port_definitions: tuple[PortDefinition, ...] = ()

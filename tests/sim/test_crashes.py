@@ -1,16 +1,12 @@
 """The controller is killed at every single write of a move, and ends where it would have ended without."""
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from coldchain.model.deployment import Deployment
-from coldchain.model.errors import ColdchainError
+from coldchain.testing.crashes import Crashes, Move, asked
 from coldchain.testing.fake_engine import Life
 from coldchain.testing.faulty_store import Fault
 from coldchain.testing.platform import Platform, example_app, image, run, to
-
-Move = Callable[[Platform], Awaitable[Deployment]]
 
 
 async def rollout(platform: Platform) -> Deployment:
@@ -72,64 +68,20 @@ async def begin(platform: Platform) -> int:
     return platform.store.writes
 
 
-def fault_free(move: Move, seed: int) -> tuple[dict[str, object], int]:
-    """Where a move ends, and how many writes it takes."""
-    found: list[tuple[dict[str, object], int]] = []
-
-    async def program(platform: Platform) -> None:
-        before = await begin(platform)
-        await move(platform)
-        found.append((await settled(platform), platform.store.writes - before))
-
-    run(program, seed, gateways=2)
-    return found[0]
+CRASHES = Crashes(
+    begin=begin, settled=settled, recorded=lambda platform: platform.controller.state.deployments, gateways=2
+)
 
 
 @pytest.mark.parametrize("name", MOVES)
 def test_killed_at_any_write_it_ends_as_if_nothing_had_happened(name: str) -> None:
-    expected, writes = fault_free(MOVES[name], seed=1)
-    assert writes > 4
-
-    for number in range(1, writes + 1):
-        for fault in ("unavailable", "lost reply"):
-
-            async def program(platform: Platform, number: int = number, fault: Fault = fault) -> None:
-                crash_at = await begin(platform) + number
-                # The controller sees nothing any more from the moment at which it is killed.
-                platform.store.fault = lambda write, changes: fault if write >= crash_at else None
-                deployment = await asked(platform, MOVES[name])
-                await platform.until(lambda: platform.store.writes >= crash_at)
-                await platform.kill()
-                platform.store.fault = lambda write, changes: None
-                await platform.start()
-                if deployment is None and len(platform.controller.state.deployments) == 1:
-                    await MOVES[name](platform)  # it never got into the store, and whoever asked was told so
-                assert await settled(platform) == expected, f"{fault} at write {number}"
-
-            run(program, seed=1, gateways=2)
-
-
-async def asked(platform: Platform, move: Move) -> Deployment | None:
-    try:
-        return await move(platform)
-    except ColdchainError:
-        return None
+    CRASHES.killed_at_each_write(MOVES[name])
 
 
 @pytest.mark.parametrize("fault", ["unavailable", "lost reply", "lost update"])
 @pytest.mark.parametrize("name", MOVES)
 def test_a_store_that_fails_at_any_write_changes_nothing_in_the_end(name: str, fault: Fault) -> None:
-    expected, writes = fault_free(MOVES[name], seed=1)
-
-    for number in range(2, writes + 1):
-
-        async def program(platform: Platform, number: int = number) -> None:
-            at = await begin(platform) + number
-            platform.store.fault = lambda write, changes: fault if write == at else None
-            await MOVES[name](platform)
-            assert await settled(platform) == expected, f"{fault} at write {number}"
-
-        run(program, seed=1, gateways=2)
+    CRASHES.failing_at_each_write(MOVES[name], fault)
 
 
 @pytest.mark.parametrize("seed", range(3))
