@@ -311,7 +311,8 @@ class Reconciler:
             if (instance := changes.get(name) or state.instances[name])
             and (version := state.wanted(instance.app_id)) is not None
         ]
-        of_app = {one.app.id: _on_agents(state.instances_of.get(one.app.id, {}), changes) for one in waiting}
+        apps = {one.app.id for one in waiting}
+        of_app = {app_id: _on_agents(state.instances_of.get(app_id, {}), changes) for app_id in apps}
         placed, refused = place_beside(waiting, self._tasks.offers, self._holdings.with_changes(changes), of_app)
         for one in placed:
             plan.place(one)

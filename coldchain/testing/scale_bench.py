@@ -31,11 +31,11 @@ ASKED = 5
 """How often each controller is asked for what is at rest."""
 
 
-def definition(number: int) -> dict[str, Any]:
+def definition(number: int, copies: int = COPIES) -> dict[str, Any]:
     """One of many apps, as a user of Marathon would write it."""
     return {
         "id": f"/team-{number % TEAMS}/app-{number}",
-        "instances": COPIES,
+        "instances": copies,
         "cpus": 0.1,
         "mem": 32,
         "container": {
@@ -80,18 +80,18 @@ class Sized:
         self._controller = controller
         self._context = Context(controller, ApiSettings())
 
-    async def place(self, apps: int) -> float:
+    async def place(self, apps: int, copies: int) -> float:
         """CPU seconds from the first request until every instance serves."""
         state, changed = self._controller.state, asyncio.Event()
         state.on_commit(lambda pairs: changed.set())
         began = time.process_time()
         for number in range(apps):
-            await self._controller.operations.create(decode_app(definition(number)), "bench")
+            await self._controller.operations.create(decode_app(definition(number, copies)), "bench")
         while state.running:
             changed.clear()
             await changed.wait()
         used = time.process_time() - began
-        assert [one.phase for one in state.instances.values()] == ["serving"] * apps * COPIES
+        assert [one.phase for one in state.instances.values()] == ["serving"] * apps * copies
         return used
 
     async def reconcile(self) -> float:
@@ -133,25 +133,27 @@ async def controller_of(agents: int) -> AsyncIterator[Controller]:
             await store.close()
 
 
-async def used_by(apps: int, agents: int) -> dict[str, float]:
-    """CPU seconds of each operation with so many apps: of those at rest the median."""
+async def used_by(apps: int, copies: int, agents: int) -> dict[str, float]:
+    """CPU seconds of each operation with so many instances of so many apps: of those at rest the median."""
     async with controller_of(agents) as controller:
         sized = Sized(controller)
-        placed = await sized.place(apps)
+        placed = await sized.place(apps, copies)
         reconciled = [await sized.reconcile() for _ in range(ASKED)]
         answered = [await sized.answer() for _ in range(ASKED)]
     return {"place": placed, "reconcile": statistics.median(reconciled), "answer": statistics.median(answered)}
 
 
 async def grown(sizes: Mapping[int, int], agents: int) -> dict[str, dict[int, float]]:
-    """For each operation the CPU seconds by number of apps, as medians; `sizes`: how many controllers of each."""
+    """For each operation the CPU seconds by number of instances, as medians: of apps of ten, and of one app that has
+    them all; `sizes`: how many controllers of each."""
     found: dict[str, dict[int, float]] = {}
-    for apps, samples in sizes.items():
-        used = [await used_by(apps, agents) for _ in range(samples)]
-        for operation in used[0]:
-            seconds = statistics.median(one[operation] for one in used)
-            found.setdefault(operation, {})[apps] = seconds
-            print(f"{apps * COPIES:6} instances: {operation:9} {seconds * 1000:8.1f} ms of CPU time", flush=True)
+    for instances, samples in sizes.items():
+        for words, copies in (("", COPIES), (" one app", instances)):
+            used = [await used_by(instances // copies, copies, agents) for _ in range(samples)]
+            for operation in used[0]:
+                seconds = statistics.median(one[operation] for one in used)
+                found.setdefault(operation + words, {})[instances] = seconds
+                print(f"{instances:6} instances: {operation + words:17} {seconds * 1000:8.1f} ms of CPU time", flush=True)
     return found
 
 
