@@ -7,7 +7,7 @@ import msgspec
 from coldchain.control.groups import Groups, Move
 from coldchain.control.operations import Operations, locked_by
 from coldchain.control.state import State
-from coldchain.decisions import admission
+from coldchain.decisions import admission, instance_limit
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import group as decide
 from coldchain.decisions import rollout as rollouts
@@ -19,7 +19,7 @@ from coldchain.decisions.route import conflicts_among
 from coldchain.documents.findings import pointer
 from coldchain.documents.group import GroupRequest, Path
 from coldchain.documents.keys import Record
-from coldchain.model.app import INSTANCES_MAX, App
+from coldchain.model.app import App
 from coldchain.model.deployment import Deployment, DeploymentKind
 from coldchain.model.errors import Conflict, InvalidDocument, NotFound, Problem
 from coldchain.model.group import ROOT, GroupDeployment, GroupKind, GroupStep
@@ -243,6 +243,8 @@ class GroupOperations:
         changed = [one.app for step in steps for one in step if one.app not in stopped]
         changed = list(dict.fromkeys(changed))
         problems += self._shared(changed, after, places)
+        for name, problem in instance_limit.beyond(after.apps, before.apps).items():
+            problems += _placed([problem], name, places)
         wanted: dict[str, Version | None] = dict.fromkeys(stopped)
         kinds: dict[str, DeploymentKind] = dict.fromkeys(stopped, "stop")
         for name in changed:
@@ -298,9 +300,6 @@ class GroupOperations:
                 yield Problem(
                     path=path, reason=f"{app.id} is the id of a group, too: an app and a group cannot share it"
                 )
-            if app.instances > INSTANCES_MAX:
-                reason = f"{app.id} would have {app.instances} instances; at most {INSTANCES_MAX} can be"
-                yield Problem(path=pointer((*places.get(app.id, ()), "instances")), reason=reason)
 
     async def _begin(self, move: Move, *, force: bool) -> GroupDeployment:
         state = self._state

@@ -7,7 +7,7 @@ import msgspec
 from coldchain.control.claims import Claims
 from coldchain.control.secrets import Secrets
 from coldchain.control.state import State
-from coldchain.decisions import admission
+from coldchain.decisions import admission, instance_limit
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import rollout as rollouts
 from coldchain.decisions import service_port as service_ports
@@ -145,6 +145,7 @@ class Operations:
                 raise NotFound(f"{app_id} has no version {to}", todo=f"It has {', '.join(sorted(versions)[-5:])}.")
             running = self.free(app_id, force=force)
             self.check_routes(back.app)
+            self.check_instances(back.app)
             wanted = rolled_back(back, current, self._clock.now())
             return await self._write(current, wanted, running, "rollback", caller, overrides=overrides)
 
@@ -239,6 +240,12 @@ class Operations:
         if problems:
             raise InvalidDocument(problems)
 
+    def check_instances(self, app: App) -> None:
+        """Raises InvalidDocument where there would be too many instances."""
+        before = {one.id: one for one in self._state.wanted_apps()}
+        if problems := instance_limit.beyond({**before, app.id: app}, before):
+            raise InvalidDocument(list(problems.values()))
+
     def taken_service_ports(self) -> Collection[int]:
         """Those of all apps, and of those that are leaving."""
         return self._claims.service_ports
@@ -295,6 +302,7 @@ class Operations:
         also: Sequence[Record] = (),
     ) -> Deployment:
         self.check_routes(app)
+        self.check_instances(app)
         app = self.with_service_ports(app)
         self.check_dependencies(app)
         current = self._state.wanted(app_id)

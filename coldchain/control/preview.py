@@ -26,6 +26,7 @@ def prepare(
     if not controller.tasks.known:
         raise Unavailable("The engine has not said yet what runs", todo=controller.tasks.trouble)
     controller.operations.check_routes(app)
+    controller.operations.check_instances(app)
     app = controller.operations.with_service_ports(app)
     controller.operations.check_dependencies(app)
     state = controller.state

@@ -153,7 +153,9 @@ async def grown(sizes: Mapping[int, int], agents: int) -> dict[str, dict[int, fl
             for operation in used[0]:
                 seconds = statistics.median(one[operation] for one in used)
                 found.setdefault(operation + words, {})[instances] = seconds
-                print(f"{instances:6} instances: {operation + words:17} {seconds * 1000:8.1f} ms of CPU time", flush=True)
+                print(
+                    f"{instances:6} instances: {operation + words:17} {seconds * 1000:8.1f} ms of CPU time", flush=True
+                )
     return found
 
 

@@ -455,7 +455,7 @@ def test_every_answer_is_in_the_document(
             {
                 "checks": {"negative_data_rejection": {"expected-statuses": REFUSALS}},
                 # A link puts what it found into a body made wrong before, and it would still be taken for a wrong one.
-                "phases": {"stateful": {"generation": {"mode": "positive"}}},
+                "phases": {"stateful": {"generation": {"mode": "positive"}}},  # their word
             }
         ),
     )

@@ -2,7 +2,9 @@
 
 `growth`: controllers in this process with 100, 1,000 and 10,000 instances: CPU time to place all, of a full listing and
 a pass over every app when nothing has changed, and of an answer with all apps and their tasks; once in apps of ten
-instances, once all of one app. The exponent is fitted over the three sizes; the worst of the six counts. `plan_ms`: the steps of a group of 1,000 apps, all changed at once.
+instances, once all of one app. The exponent is fitted over the three sizes; the worst of the six counts.
+
+`plan_ms`: the steps of a group of 1,000 apps, all changed at once.
 
 All else is `coldchain up --engine local --engine fake`, a process of its own, reached by its API: what it needs in
 memory, and how long a real container takes to start before and while it has the 10,000 instances.
