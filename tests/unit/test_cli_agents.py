@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from coldchain.testing.command_server import SHOP, Server, saved
+from coldchain.testing.command_server import Server, saved
 from coldchain.testing.fake_engine import ONE_AGENT
 
 NAMES = ("agent-1", "agent-2")
