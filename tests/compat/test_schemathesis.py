@@ -240,6 +240,12 @@ class Grounds:
             case "releaseBrake":
                 reconciler = self.platform.controller.reconciler
                 self.look(lambda: setattr(reconciler, "brake", Brake(reason="many went bad", since=1.0)))
+            case "drainAgent" | "useAgent":
+                # Taken back at once: else nothing of what follows has a place.
+                path = {"agent": "agent-1"}
+                self.ask("POST", "/v1/agents/agent-1/drain")
+                if name == "drainAgent":
+                    self.ask("DELETE", "/v1/agents/agent-1/drain")
             case "setSecret":
                 path, case.body = {"secret": random.choice(["database", "key.1"])}, random.choice(["x", "ä b"])
             case "deleteSecret":
