@@ -7,17 +7,21 @@ more. A member that does not answer is left for the next one.
 
 import asyncio
 import base64
-import json
+import io
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import msgspec
 
 Document = dict[str, Any]
 ATTEMPT_SECONDS = 2.0
-"""After so long a member is taken for hung where another may be asked the same."""
+"""After so long without a byte a member is taken for hung. A write that the cluster lost with its leader is never
+answered either."""
+BYTES_PER_SECOND = 1024 * 1024
+"""Large writes get more time than that, by their size."""
 PAUSE_SECONDS = 0.1
 """Before all members are asked again, such as while they choose a leader."""
 PAGE_KEYS = 500
@@ -227,22 +231,20 @@ class EtcdClient:
     ) -> Document:
         """Asks the members one after the other until one answers. `repeatable`: asking twice does no harm; else it ends
         with the first that may have heard."""
-        try:
-            async with asyncio.timeout(timeout_seconds or self.timeout_seconds) as limit:
-                return await self._ask_members(path, body, repeatable=repeatable, limit=limit)
-        except TimeoutError as error:
-            raise EtcdUnavailable(f"{self._members()}: no answer in time", heard=True) from error
-
-    async def _ask_members(self, path: str, body: Document, *, repeatable: bool, limit: asyncio.Timeout) -> Document:
-        until = limit.when() or 0.0
+        content = msgspec.json.encode(body)
+        more_seconds = len(content) / BYTES_PER_SECOND
+        until = asyncio.get_running_loop().time() + (timeout_seconds or self.timeout_seconds) + more_seconds
         said: dict[str, str] = {}
         heard = False
         while True:
             for endpoint in self.in_turn():
-                left = until - asyncio.get_running_loop().time()
-                seconds = min(ATTEMPT_SECONDS, left / 2) if repeatable and len(self.endpoints) > 1 else left
+                left = max(until - asyncio.get_running_loop().time(), PAUSE_SECONDS)
+                silent = ATTEMPT_SECONDS + more_seconds
+                if len(self.endpoints) > 1 and repeatable:
+                    silent = min(silent, left / 2)  # there must be time for another
+                timeout = aiohttp.ClientTimeout(total=left, sock_connect=ATTEMPT_SECONDS, sock_read=silent)
                 try:
-                    return await self._ask(endpoint, path, body, seconds)
+                    return await self._ask(endpoint, path, content, timeout)
                 except EndpointTrouble as trouble:
                     said[endpoint] = str(trouble)
                     heard = heard or trouble.heard
@@ -253,12 +255,12 @@ class EtcdClient:
                 raise EtcdUnavailable(_told(said), heard=heard)
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _ask(self, endpoint: str, path: str, body: Document, seconds: float) -> Document:
+    async def _ask(self, endpoint: str, path: str, content: bytes, timeout: aiohttp.ClientTimeout) -> Document:
         """One member, with a token; with a new one where it does not know the old."""
         for last in (False, True):
-            token = await self.token(endpoint, seconds)
+            token = await self.token(endpoint, timeout)
             try:
-                return await self._post(endpoint, path, body, token, seconds)
+                return await self._post(endpoint, path, content, token, timeout)
             except EtcdRefused as error:
                 if last or not token or not any(words in error.message for words in STALE_TOKEN):
                     raise
@@ -266,16 +268,19 @@ class EtcdClient:
                     self.forget_token()
         raise AssertionError
 
-    async def token(self, endpoint: str, seconds: float) -> str:
+    async def token(self, endpoint: str, timeout: aiohttp.ClientTimeout) -> str:
         """The present token; empty without a user, or where the cluster asks nobody who he is."""
         if not self._user:
             return ""
         async with self._authenticating:
             if not self._token:
-                who = {"name": self._user, "password": self._password}
+                who = msgspec.json.encode({"name": self._user, "password": self._password})
                 try:
-                    answer = await self._post(endpoint, "/v3/auth/authenticate", who, "", seconds)
+                    answer = await self._post(endpoint, "/v3/auth/authenticate", who, "", timeout)
                     self._token = str(answer["token"])
+                except EndpointTrouble as trouble:
+                    # Whatever it was for was not asked.
+                    raise EndpointTrouble(str(trouble), heard=False) from trouble
                 except EtcdRefused as error:
                     if error.code != FAILED_PRECONDITION:
                         raise
@@ -289,20 +294,23 @@ class EtcdClient:
         """The next question takes a new one."""
         self._token = ""
 
-    async def _post(self, endpoint: str, path: str, body: Document, token: str, seconds: float) -> Document:
-        timeout = aiohttp.ClientTimeout(total=max(seconds, 0.001), sock_connect=ATTEMPT_SECONDS)
-        async with self.request(endpoint, path, body, token, timeout) as response:
+    async def _post(
+        self, endpoint: str, path: str, content: bytes, token: str, timeout: aiohttp.ClientTimeout
+    ) -> Document:
+        async with self.request(endpoint, path, content, token, timeout) as response:
             return await answer_of(endpoint, response)
 
     def request(
-        self, endpoint: str, path: str, body: Document, token: str, timeout: aiohttp.ClientTimeout
+        self, endpoint: str, path: str, content: bytes, token: str, timeout: aiohttp.ClientTimeout
     ) -> "_Request":
         """As an asynchronous context that raises EndpointTrouble for whatever goes wrong on the way."""
         # A member that has lost the others says so at once with this, instead of waiting for them.
-        headers = {"Grpc-Metadata-hasleader": "true"}
+        headers = {"Grpc-Metadata-hasleader": "true", "Content-Type": "application/json"}
         if token:
             headers["Authorization"] = token
-        return _Request(self._session.post(f"{endpoint}{path}", json=body, headers=headers, timeout=timeout))
+        # A file is sent piece by piece: a large write does not hold up everything else.
+        url, file = f"{endpoint}{path}", io.BytesIO(content)
+        return _Request(self._session.post(url, data=file, headers=headers, timeout=timeout))
 
     def in_turn(self) -> Sequence[str]:
         """All endpoints, the one that answered last first."""
@@ -312,9 +320,6 @@ class EtcdClient:
         """Begin with the next one, unless somebody has turned from it already."""
         if self.endpoints[self._preferred] == endpoint:
             self._preferred = (self._preferred + 1) % len(self.endpoints)
-
-    def _members(self) -> str:
-        return ", ".join(self.endpoints)
 
     @property
     def _session(self) -> aiohttp.ClientSession:
@@ -349,7 +354,8 @@ class _Request:
 def trouble_of(error: Exception) -> EndpointTrouble:
     """Who could not be connected to has heard nothing."""
     unheard = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-    words = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+    silent = isinstance(error, TimeoutError) and not unheard
+    words = "no answer in time" if silent else str(error) or type(error).__name__
     return EndpointTrouble(words, heard=not unheard)
 
 
@@ -357,7 +363,7 @@ async def answer_of(endpoint: str, response: aiohttp.ClientResponse) -> Document
     """The document of an answer. Raises EtcdRefused, EndpointTrouble."""
     content = await response.read()
     try:
-        document = json.loads(content)
+        document = msgspec.json.decode(content)
     except ValueError:
         words = f"this is not etcd's JSON gateway (status {response.status})"
         raise EndpointTrouble(words, heard=response.status >= 500) from None
@@ -386,7 +392,7 @@ async def lines_of(response: aiohttp.ClientResponse) -> AsyncGenerator[Document,
     async for piece in pieces:
         buffer += piece
         while (end := buffer.find(b"\n", looked_at)) >= 0:
-            yield json.loads(buffer[:end])
+            yield msgspec.json.decode(buffer[:end])
             del buffer[: end + 1]
             looked_at = 0
         looked_at = len(buffer)

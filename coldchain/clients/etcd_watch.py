@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 
 import aiohttp
+import msgspec
 
 from coldchain.clients.etcd import (
     ATTEMPT_SECONDS,
@@ -28,6 +29,7 @@ from coldchain.clients.etcd import (
     lines_of,
     raise_error,
     revision_of,
+    trouble_of,
 )
 
 SILENCE_SECONDS = 5.0
@@ -98,16 +100,20 @@ async def _batches(
 ) -> AsyncGenerator[list[EtcdEvent], None]:
     """What one member tells, first nothing, when it has opened the watch; ends after a silence."""
     question = {"key": encoded(prefix), "range_end": encoded(end_of(prefix)), "start_revision": str(start)}
-    body = {"create_request": {**question, "fragment": True}}
-    token = await client.token(endpoint, ATTEMPT_SECONDS)
+    content = msgspec.json.encode({"create_request": {**question, "fragment": True}})
     # The whole of it ends by silence, not by time; a connection that is not read from is closed when this ends.
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=ATTEMPT_SECONDS, sock_read=None)
     async with AsyncExitStack() as closing:
-        async with asyncio.timeout(ATTEMPT_SECONDS):
-            response = await closing.enter_async_context(client.request(endpoint, "/v3/watch", body, token, timeout))
-            closing.callback(response.close)
-            lines = await closing.enter_async_context(aclosing(lines_of(response)))
-            created = await _result(endpoint, lines)
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                token = await client.token(endpoint, timeout)
+                request = client.request(endpoint, "/v3/watch", content, token, timeout)
+                response = await closing.enter_async_context(request)
+                closing.callback(response.close)
+                lines = await closing.enter_async_context(aclosing(lines_of(response)))
+                created = await _result(endpoint, lines)
+        except TimeoutError as error:
+            raise trouble_of(error) from error
         if not created.get("created"):
             raise EndpointTrouble(f"the watch began with {created}", heard=False)
         if start > revision_of(created) + 1:

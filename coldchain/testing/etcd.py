@@ -193,5 +193,8 @@ def client_context(authority: Authority) -> ssl.SSLContext:
 
 def _tls_options(authority: Authority) -> list[str]:
     # The JSON gateway of a member is a client of the same member and shows its certificate.
-    own = authority.made("etcd", "server", ["127.0.0.1"])
-    return [f"--cert-file={own}", f"--key-file={own}", f"--trusted-ca-file={authority.file}", "--client-cert-auth"]
+    own = authority.made("etcd", "both", ["127.0.0.1"])
+    # etcd reads whatever is in the file of authorities as a certificate, also a key.
+    trusted = authority.file.with_name("trusted.pem")
+    trusted.write_text(authority.file.read_text().partition("-----BEGIN PRIVATE")[0])
+    return [f"--cert-file={own}", f"--key-file={own}", f"--trusted-ca-file={trusted}", "--client-cert-auth"]
