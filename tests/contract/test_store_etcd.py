@@ -19,20 +19,20 @@ SILENCE_SECONDS = 1.0
 @pytest.fixture(scope="module")
 def shared() -> Iterator[EtcdCluster]:
     """One member that nothing happens to."""
-    with etcd_cluster(options=["--auth-token-ttl=1"]) as cluster:
-        asyncio.run(cluster.ready())
-        yield cluster
+    with etcd_cluster(options=["--auth-token-ttl=1"]) as etcd:
+        asyncio.run(etcd.ready())
+        yield etcd
 
 
 @pytest.fixture(scope="module")
 def three() -> Iterator[EtcdCluster]:
     """Three members that all run again after each test."""
-    with etcd_cluster(3) as cluster:
-        yield cluster
+    with etcd_cluster(3) as etcd:
+        yield etcd
 
 
 @pytest.fixture
-async def cluster(three: EtcdCluster) -> AsyncIterator[EtcdCluster]:
+async def etcd(three: EtcdCluster) -> AsyncIterator[EtcdCluster]:
     await three.ready()
     yield three
     for member in three.members:
@@ -44,8 +44,8 @@ async def cluster(three: EtcdCluster) -> AsyncIterator[EtcdCluster]:
 
 
 @asynccontextmanager
-async def opened(cluster: EtcdCluster, prefix: str, **options: float) -> AsyncIterator[EtcdStore]:
-    store = EtcdStore(cluster.client(**options), prefix, silence_seconds=SILENCE_SECONDS)
+async def opened(etcd: EtcdCluster, prefix: str, **options: float) -> AsyncIterator[EtcdStore]:
+    store = EtcdStore(etcd.client(**options), prefix, silence_seconds=SILENCE_SECONDS)
     try:
         yield store
     finally:
@@ -135,9 +135,9 @@ async def test_a_write_that_is_too_large_says_what_to_do(shared: EtcdCluster) ->
 
 async def test_raised_limits_take_large_writes() -> None:
     options = ["--max-txn-ops=50000", f"--max-request-bytes={64 * 1024 * 1024}"]
-    with etcd_cluster(options=options) as cluster:
-        await cluster.ready()
-        async with opened(cluster, "limits", timeout_seconds=30) as store:
+    with etcd_cluster(options=options) as etcd:
+        await etcd.ready()
+        async with opened(etcd, "limits", timeout_seconds=30) as store:
             changes = [put(f"k/{number:05}", bytes(1_000), ABSENT) for number in range(10_000)]
             revision = await store.write(changes)
             listing = await store.list("k/")
@@ -164,20 +164,20 @@ async def test_a_compaction_while_watching_is_told_or_missed_nothing(shared: Etc
                 await anext(store.watch("k", start))
 
 
-async def test_any_one_member_is_killed_and_nothing_is_lost(cluster: EtcdCluster) -> None:
+async def test_any_one_member_is_killed_and_nothing_is_lost(etcd: EtcdCluster) -> None:
     """The leader among them, while writes and a watch go on."""
-    async with opened(cluster, "killed") as store:
+    async with opened(etcd, "killed") as store:
         start = await store.write([put("k", b"0")])
         watching = asyncio.ensure_future(numbers(store.watch("k", start), 60))
         number = 0
-        for victim in [*cluster.members, await cluster.leader()]:
+        for victim in [*etcd.members, await etcd.leader()]:
             for step in range(15):
                 number += 1
                 await written(store, put("k", str(number).encode()))
                 if step == 7:
                     victim.kill()
             victim.start()
-            await cluster.ready()
+            await etcd.ready()
         async with asyncio.timeout(20):
             told = await watching
         # A write that was tried again may be told twice: that is what happened to the key.
@@ -185,15 +185,15 @@ async def test_any_one_member_is_killed_and_nothing_is_lost(cluster: EtcdCluster
         assert told == sorted(told)
 
 
-async def test_a_member_that_hangs_is_left(cluster: EtcdCluster) -> None:
+async def test_a_member_that_hangs_is_left(etcd: EtcdCluster) -> None:
     """Its connections stay open, and nothing more comes out of them."""
-    async with opened(cluster, "hung") as store:
+    async with opened(etcd, "hung") as store:
         revision = await store.write([put("k", b"0")])
         lease = await store.lease(6)
         watching = asyncio.ensure_future(numbers(store.watch("k", revision), 3))
         await asyncio.sleep(0)
         await store.write([put("k", b"1")])
-        cluster.members[0].freeze()  # the first is the one they are all connected to
+        etcd.members[0].freeze()  # the first is the one they are all connected to
         begun = time.monotonic()
         assert await lease.keep_alive() == 6
         await written(store, put("k", b"2"))
@@ -205,40 +205,40 @@ async def test_a_member_that_hangs_is_left(cluster: EtcdCluster) -> None:
         await lease.revoke()
 
 
-async def test_a_write_of_which_nobody_knows_is_said_to_be_so(cluster: EtcdCluster) -> None:
-    async with opened(cluster, "unknown", timeout_seconds=1) as store:
+async def test_a_write_of_which_nobody_knows_is_said_to_be_so(etcd: EtcdCluster) -> None:
+    async with opened(etcd, "unknown", timeout_seconds=1) as store:
         await store.write([put("k", b"0")])
-        cluster.members[0].freeze()
+        etcd.members[0].freeze()
         with pytest.raises(Unavailable, match=r"whether this was written is not known\. Look at its members") as caught:
             await store.write([put("k", b"1")])
-        assert cluster.members[0].url in str(caught.value)
+        assert etcd.members[0].url in str(caught.value)
         assert caught.value.retry_seconds
 
 
-async def test_without_most_of_its_members_a_cluster_answers_nothing(cluster: EtcdCluster) -> None:
-    async with opened(cluster, "minority", timeout_seconds=1.5) as store:
+async def test_without_most_of_its_members_a_cluster_answers_nothing(etcd: EtcdCluster) -> None:
+    async with opened(etcd, "minority", timeout_seconds=1.5) as store:
         revision = await store.write([put("k")])
         watching = asyncio.ensure_future(anext(store.watch("k", revision)))
-        for member in cluster.members[1:]:
+        for member in etcd.members[1:]:
             member.kill()
         for question in (store.get("k"), store.list(""), store.write([put("k")]), store.lease(5)):
             with pytest.raises(Unavailable, match="etcd does not answer") as caught:
                 await question
-        for member in cluster.members[1:]:
+        for member in etcd.members[1:]:
             assert f"{member.url}: " in str(caught.value)
         with pytest.raises(Unavailable, match="etcd does not answer"):
             await asyncio.wait_for(watching, 20)
 
 
-async def test_everything_is_there_after_all_members_were_killed(cluster: EtcdCluster) -> None:
-    async with opened(cluster, "restart") as store:
+async def test_everything_is_there_after_all_members_were_killed(etcd: EtcdCluster) -> None:
+    async with opened(etcd, "restart") as store:
         lease = await store.lease(30)
         revision = await store.write([put("k"), Change(key="leader", value=b"me", lease=lease.id)])
         watching = asyncio.ensure_future(anext(store.watch("k", revision)))
         await asyncio.sleep(0)
-        for member in cluster.members:
+        for member in etcd.members:
             member.kill()
-        for member in cluster.members:
+        for member in etcd.members:
             member.start()
         later = await written(store, put("k", b"again"))
         assert later > revision
@@ -250,18 +250,18 @@ async def test_everything_is_there_after_all_members_were_killed(cluster: EtcdCl
 
 
 async def test_a_user_who_may_and_one_who_may_not() -> None:
-    with etcd_cluster(options=["--auth-token-ttl=1"]) as cluster:
-        await cluster.ready()
-        await require_users(cluster, "shop", "secret", "/shop/")
+    with etcd_cluster(options=["--auth-token-ttl=1"]) as etcd:
+        await etcd.ready()
+        await require_users(etcd, "shop", "secret", "/shop/")
         known = {"user": "shop", "password": "secret"}
-        store = EtcdStore(cluster.client(**known), "shop", silence_seconds=SILENCE_SECONDS)
+        store = EtcdStore(etcd.client(**known), "shop", silence_seconds=SILENCE_SECONDS)
         revision = await store.write([put("k", b"0")])
         lease = await store.lease(30)
         await store.write([Change(key="leased", value=b"", lease=lease.id)])
         watching = asyncio.ensure_future(numbers(store.watch("k", revision), 2))
         await store.write([put("k", b"1")])
-        cluster.members[0].kill()  # with its tokens
-        cluster.members[0].start()
+        etcd.members[0].kill()  # with its tokens
+        etcd.members[0].start()
         await written(store, put("k", b"2"))
         async with asyncio.timeout(10):
             assert await watching == [1, 2]
@@ -269,9 +269,9 @@ async def test_a_user_who_may_and_one_who_may_not() -> None:
         await lease.revoke()
 
         strangers = [
-            EtcdStore(cluster.client(), "shop"),
-            EtcdStore(cluster.client(user="shop", password="wrong"), "shop"),
-            EtcdStore(cluster.client(**known), "other"),
+            EtcdStore(etcd.client(), "shop"),
+            EtcdStore(etcd.client(user="shop", password="wrong"), "shop"),
+            EtcdStore(etcd.client(**known), "other"),
         ]
         for stranger in strangers:
             for question in (stranger.get("k"), stranger.write([put("k")]), anext(stranger.watch("", revision))):
@@ -282,13 +282,13 @@ async def test_a_user_who_may_and_one_who_may_not() -> None:
 
 
 async def test_members_that_speak_tls_and_want_a_certificate() -> None:
-    with etcd_cluster(tls=True) as cluster:
-        await cluster.ready()
-        async with opened(cluster, "encrypted") as store:
+    with etcd_cluster(tls=True) as etcd:
+        await etcd.ready()
+        async with opened(etcd, "encrypted") as store:
             revision = await store.write([put("k", b"1")])
             async with asyncio.timeout(10):
                 assert (await anext(store.watch("k", revision - 1))).value == b"1"
-        plain = EtcdStore(cluster.client(tls=None, timeout_seconds=1), "encrypted")
+        plain = EtcdStore(etcd.client(tls=None, timeout_seconds=1), "encrypted")
         with pytest.raises(Unavailable, match="certificate"):
             await plain.get("k")
         await plain.close()
