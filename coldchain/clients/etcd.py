@@ -25,6 +25,8 @@ BYTES_PER_SECOND = 1024 * 1024
 PAUSE_SECONDS = 0.1
 """Before all members are asked again, such as while they choose a leader."""
 PAGE_KEYS = 500
+WORDS_BYTES_MAX = 200
+"""So much is repeated of an answer that no gateway gave."""
 INVALID_ARGUMENT, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNAUTHENTICATED = 3, 8, 9, 16
 NOT_FOUND, PERMISSION_DENIED, OUT_OF_RANGE = 5, 7, 11
 TROUBLES = {1, 2, 4, 10, 13, 14, 15}
@@ -365,7 +367,8 @@ async def answer_of(endpoint: str, response: aiohttp.ClientResponse) -> Document
     try:
         document = msgspec.json.decode(content)
     except ValueError:
-        words = f"this is not etcd's JSON gateway (status {response.status})"
+        said = content[:WORDS_BYTES_MAX].decode(errors="replace").strip()
+        words = f"this is no answer of etcd's JSON gateway (status {response.status}: {said})"
         raise EndpointTrouble(words, heard=response.status >= 500) from None
     if response.status >= 400 or "error" in document:
         raise_error(endpoint, document)

@@ -104,6 +104,14 @@ class EtcdStore:
             raise self.error(error) from error
         return EtcdLease(self, self._client, lease_id, granted)
 
+    async def leased(self) -> Sequence[str]:
+        """The keys that somebody keeps alive at this moment: who has some uses the store."""
+        try:
+            found, _ = await self._client.below(self._prefix)
+        except (EtcdUnavailable, EtcdRefused) as error:
+            raise self.error(error) from error
+        return [self._key(one.key) for one in found if one.lease]
+
     async def close(self) -> None:
         """Finishes what is being written; leases end by themselves. Closing twice is closing once."""
         self._closed = True

@@ -38,10 +38,11 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.file = self._written("authority", self._key, None, [])
 
-    def made(self, name: str, use: Use, addresses: Sequence[str] = ()) -> Path:
+    def made(self, name: str, use: Use, addresses: Sequence[str] = (), *, common_name: bool = True) -> Path:
         """A certificate with its key, in one file: of a client of that name, or of a server on localhost."""
         names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(one)) for one in addresses]
-        return self._written(name, ec.generate_private_key(ec.SECP256R1()), use, [x509.DNSName("localhost"), *names])
+        names.insert(0, x509.DNSName("localhost"))
+        return self._written(name, ec.generate_private_key(ec.SECP256R1()), use, names, common_name=common_name)
 
     def _written(
         self,
@@ -49,11 +50,13 @@ class Authority:
         key: ec.EllipticCurvePrivateKey,
         use: Use | None,
         names: Sequence[x509.GeneralName],
+        *,
+        common_name: bool = True,
     ) -> Path:
         now, pem = datetime.now(UTC), serialization.Encoding.PEM
         built = (
             x509.CertificateBuilder()
-            .subject_name(_name(name))
+            .subject_name(_name(name) if common_name else x509.Name([]))
             .issuer_name(_name("authority"))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
@@ -67,7 +70,7 @@ class Authority:
             built = built.add_extension(SIGNS, critical=True)
         else:
             built = built.add_extension(x509.ExtendedKeyUsage(USES[use]), critical=False)
-            built = built.add_extension(x509.SubjectAlternativeName(names), critical=False)
+            built = built.add_extension(x509.SubjectAlternativeName(names), critical=not common_name)
         path = self._folder / f"{name}.pem"
         secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         path.write_bytes(built.sign(self._key, hashes.SHA256()).public_bytes(pem) + secret)

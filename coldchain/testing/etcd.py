@@ -181,8 +181,9 @@ def etcd_cluster(size: int = 1, *, tls: bool = False, options: Sequence[str] = (
 
 
 def client_files(authority: Authority) -> Path:
-    """Certificate and key of a client whom the members of this authority believe."""
-    return authority.made("coldchain", "client")
+    """Certificate and key of a client whom the members of this authority believe. Without a common name: where users
+    have passwords, etcd's JSON gateway refuses certificates that have one."""
+    return authority.made("coldchain", "client", common_name=False)
 
 
 def client_context(authority: Authority) -> ssl.SSLContext:
