@@ -164,6 +164,12 @@ class EtcdClient:
             return await self._compared(held)
         return await self._transaction(held, [change.document() for change in changes], repeatable=False)
 
+    async def try_limits(self, operations: int, operation_bytes: int) -> None:
+        """Reads nothing by so many operations of that size, in one transaction. Raises EtcdRefused where a member takes
+        less."""
+        nothing = {"request_range": {"key": encoded(bytes(operation_bytes)), "limit": 1, "keys_only": True}}
+        await self._transaction([], [nothing] * operations, repeatable=True)
+
     async def _compared(self, held: Sequence[tuple[bytes, int]]) -> Outcome:
         # Something must be read, or a member answers from what it happens to know.
         read = [{"request_range": {"key": encoded(b"\0"), "keys_only": True}}]

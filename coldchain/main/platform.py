@@ -115,12 +115,14 @@ async def _open_store(settings: PlatformSettings, closing: contextlib.AsyncExitS
     store: Store
     if settings.store is None:
         store = await asyncio.to_thread(SQLiteStore, settings.store_file)
+        closing.push_async_callback(store.close)
     else:
         # Also without the file: one controller at a time uses a folder.
         lock = await asyncio.to_thread(FileLock, settings.store_file)
         closing.callback(lock.release)
-        store = open_etcd(settings.store, settings.etcd)
-    closing.push_async_callback(store.close)
+        store = cluster = open_etcd(settings.store, settings.etcd)
+        closing.push_async_callback(store.close)
+        await cluster.check_limits()
     await check_usable(store)
     return store
 

@@ -32,6 +32,9 @@ TOO_LARGE = ("request is too large", "larger than max")
 FULL = "database space exceeded"
 OPERATIONS_ADVISED = 50_000
 REQUEST_BYTES_ADVISED = 64 * 1024 * 1024
+OPERATIONS_NEEDED, OPERATION_BYTES = 10_000, 900
+"""The largest write there may be: every instance of the largest app, each as long as they are. A group with very many
+apps may need more."""
 KEEP_ALIVE_SHARE = 1 / 3
 """How much of a lease one attempt to keep it alive may take, so that there is time for another."""
 
@@ -104,6 +107,15 @@ class EtcdStore:
             raise self.error(error) from error
         return EtcdLease(self, self._client, lease_id, granted)
 
+    async def check_limits(self) -> None:
+        """Raises Rejected where etcd would one day refuse a write that must be."""
+        try:
+            await self._client.try_limits(OPERATIONS_NEEDED, OPERATION_BYTES)
+        except EtcdUnavailable as error:
+            raise self.error(error) from error
+        except EtcdRefused as error:
+            raise self._refused(error, OPERATIONS_NEEDED, OPERATIONS_NEEDED * OPERATION_BYTES) from error
+
     async def leased(self) -> Sequence[str]:
         """The keys that somebody keeps alive at this moment: who has some uses the store."""
         try:
@@ -148,17 +160,16 @@ class EtcdStore:
         if error.code == NOT_FOUND:
             leases = sorted({change.lease for change in changes if change.lease is not None})
             return lease_expired(" or ".join(leases))
+        size_bytes = sum(len(change.key.encode()) + len(change.value or b"") for change in changes)
+        return self._refused(error, max(held, len(changes)), size_bytes)
+
+    def _refused(self, error: EtcdRefused, operations: int, size_bytes: int) -> ColdchainError:
+        limits = f"--max-txn-ops={OPERATIONS_ADVISED} --max-request-bytes={REQUEST_BYTES_ADVISED}"
+        todo = f"Start its members with {limits}."
         if TOO_MANY in error.message:
-            return Rejected(
-                f"etcd takes fewer changes in one write than these {max(held, len(changes))}; nothing was written",
-                todo=f"Start its members with --max-txn-ops={OPERATIONS_ADVISED}",
-            )
+            return Rejected(f"etcd does not take {operations} changes in one write; nothing was written", todo=todo)
         if any(words in error.message for words in TOO_LARGE):
-            octets = sum(len(change.key.encode()) + len(change.value or b"") for change in changes)
-            return Rejected(
-                f"etcd takes fewer bytes in one write than these {octets}; nothing was written",
-                todo=f"Start its members with --max-request-bytes={REQUEST_BYTES_ADVISED}",
-            )
+            return Rejected(f"etcd does not take {size_bytes} bytes in one write; nothing was written", todo=todo)
         return self.error(error)
 
     def _name(self, key: str) -> bytes:

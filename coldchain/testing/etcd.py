@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from coldchain.clients.etcd import Document, EtcdClient, EtcdUnavailable, encoded, end_of
+from coldchain.store.etcd import OPERATIONS_ADVISED, REQUEST_BYTES_ADVISED
 from coldchain.testing.certificates import Authority
 from coldchain.testing.gateway_lab import free_ports
 
 HEARTBEAT_MILLISECONDS, ELECTION_MILLISECONDS = 50, 250
 """So that a leader is found in half a second, and a lease of one second is granted."""
 PATIENCE_SECONDS = 30.0
+LIMITS = (f"--max-txn-ops={OPERATIONS_ADVISED}", f"--max-request-bytes={REQUEST_BYTES_ADVISED}")
+"""As the documentation says."""
 
 
 class EtcdMember:
@@ -69,7 +72,7 @@ class EtcdCluster:
     whom they want one of its as well. `options`: more of etcd's own."""
 
     def __init__(
-        self, folder: Path, size: int = 1, *, authority: Authority | None = None, options: Sequence[str] = ()
+        self, folder: Path, size: int = 1, *, authority: Authority | None = None, options: Sequence[str] = LIMITS
     ) -> None:
         self.folder = folder
         self.authority = authority
@@ -166,7 +169,7 @@ async def require_users(cluster: EtcdCluster, user: str, password: str, prefix: 
 
 
 @contextlib.contextmanager
-def etcd_cluster(size: int = 1, *, tls: bool = False, options: Sequence[str] = ()) -> Iterator[EtcdCluster]:
+def etcd_cluster(size: int = 1, *, tls: bool = False, options: Sequence[str] = LIMITS) -> Iterator[EtcdCluster]:
     """Started, perhaps not yet ready; nothing is left of it."""
     folder = Path(tempfile.mkdtemp(prefix="coldchain-etcd-"))
     try:
