@@ -23,6 +23,7 @@ from coldchain.clients.etcd import (
     EtcdCompacted,
     EtcdRefused,
     EtcdUnavailable,
+    answer_of,
     decoded,
     encoded,
     end_of,
@@ -110,6 +111,8 @@ async def _batches(
                 request = client.request(endpoint, "/v3/watch", content, token, timeout)
                 response = await closing.enter_async_context(request)
                 closing.callback(response.close)
+                if response.status >= 400:
+                    await answer_of(endpoint, response)
                 lines = await closing.enter_async_context(aclosing(lines_of(response)))
                 created = await _result(endpoint, lines)
         except TimeoutError as error:
