@@ -248,10 +248,11 @@ class EtcdClient:
         while True:
             for endpoint in self.in_turn():
                 left = max(until - asyncio.get_running_loop().time(), PAUSE_SECONDS)
-                silent = ATTEMPT_SECONDS + more_seconds
-                if len(self.endpoints) > 1 and repeatable:
-                    silent = min(silent, left / 2)  # there must be time for another
-                timeout = aiohttp.ClientTimeout(total=left, sock_connect=ATTEMPT_SECONDS, sock_read=silent)
+                # Where another may be asked there must be time for it.
+                share = left / 2 if len(self.endpoints) > 1 else left
+                connect, silent = min(ATTEMPT_SECONDS, share), ATTEMPT_SECONDS + more_seconds
+                silent = min(silent, share) if repeatable else silent
+                timeout = aiohttp.ClientTimeout(total=left, sock_connect=connect, sock_read=silent)
                 try:
                     return await self._ask(endpoint, path, content, timeout)
                 except EndpointTrouble as trouble:
