@@ -13,12 +13,11 @@ from typing import Any, Self
 
 import aiohttp
 
-from coldchain.testing.mesos.lab import PROGRAMS, MesosLab
+from coldchain.testing.mesos.lab import EXECUTOR, MesosLab
 
 CAPABILITIES = ("MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE")
 PATIENCE_SECONDS = 20.0
 REFUSE_SECONDS = 0.01
-EXECUTOR = PROGRAMS / "mesos_executor.py"
 
 
 class BareScheduler:
@@ -58,12 +57,15 @@ class BareScheduler:
         self._leaves = leaves
         self._arrived = asyncio.Condition()
         self._spent: set[str] = set()
-        self._address = ""
+        self._url = ""
 
     async def __aenter__(self) -> Self:
         authentication = aiohttp.BasicAuth(*self._credential) if self._credential else None
         no_limit = aiohttp.ClientTimeout(total=None, sock_connect=5)
-        self._session = aiohttp.ClientSession(auth=authentication, timeout=no_limit, read_bufsize=1 << 26)
+        connector = aiohttp.TCPConnector(ssl=self._lab.trust or True)
+        self._session = aiohttp.ClientSession(
+            auth=authentication, timeout=no_limit, connector=connector, read_bufsize=1 << 26
+        )
         try:
             await self.subscribe()
         except BaseException:
@@ -85,7 +87,7 @@ class BareScheduler:
 
     async def subscribe(self) -> None:
         """Also again, with the same id, to whoever leads now. Raises aiohttp's errors, with Mesos's words."""
-        self._address = (await self._lab.leader()).address
+        self._url = f"{(await self._lab.leader()).url}/api/v1/scheduler"
         self._stream = ""
         information = dict(self.information)
         body: dict[str, Any] = {"type": "SUBSCRIBE", "subscribe": {"framework_info": information}}
@@ -211,10 +213,6 @@ class BareScheduler:
         start = kept[0]["_at"]
         lines = (json.dumps({"at": round(one["_at"] - start, 3), "event": _bare(one)}) for one in kept)
         path.write_text("\n".join(lines) + "\n")
-
-    @property
-    def _url(self) -> str:
-        return f"http://{self._address}/api/v1/scheduler"
 
     async def _read(self, response: aiohttp.ClientResponse) -> None:
         async with response:
