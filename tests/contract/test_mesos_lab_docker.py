@@ -10,7 +10,8 @@ from coldchain.testing.mesos.settings import AgentSettings
 
 
 async def test_a_task_in_docker_runs_as_a_container_of_that_engine(docker_daemon: Path) -> None:
-    image = ensure_image(docker_daemon)
+    await ensure_image(str(docker_daemon))
+    image = "coldchain/shop:v1"
     settings = AgentSettings(containerizers="docker,mesos", docker_socket=str(docker_daemon))
 
     def names(*options: str) -> str:

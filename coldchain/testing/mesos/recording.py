@@ -1,0 +1,272 @@
+"""Faults of a Mesos cluster, each played in the lab, and the scheduler's event stream of each kept in a file.
+
+`python -m coldchain.testing.mesos.recording FOLDER [FAULT…]` makes the files anew: lines of JSON, one for each event,
+with the seconds since the first (`at`). They are for replays without Mesos; a contract test holds them to what it says
+today.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from coldchain.testing.mesos.bare_scheduler import BareScheduler
+from coldchain.testing.mesos.lab import EXECUTOR, MesosLab
+from coldchain.testing.mesos.settings import AgentSettings, MasterSettings
+
+Play = Callable[[MesosLab, BareScheduler], Awaitable[None]]
+UNTOLD = ("OFFERS", "HEARTBEAT", "RESCIND", "FAILURE")
+"""Events whose number is chance; that of FAILURE is so when a machine was killed."""
+QUICK_MASTER = MasterSettings(agent_ping_timeout_seconds=1.0, agent_pings_missed_max=2)
+QUICK_AGENT = AgentSettings(executor_reregistration_timeout_seconds=0.5, executor_shutdown_grace_seconds=0.5)
+
+
+async def agent_killed_and_back(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """In time: nothing is said of it, and the task goes on."""
+    await _task_runs(scheduler)
+    await lab.agents[0].restart()
+    await lab.agents[0].registered()
+    await _reconciled(scheduler)
+
+
+async def agent_killed_with_an_update_unacknowledged(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """The update comes a second time, with the same uuid."""
+    scheduler.acknowledges = False
+    await _task_runs(scheduler)
+    before = len(scheduler.events)
+    await lab.agents[0].restart()
+    scheduler.acknowledges = True
+    await scheduler.update("task", "TASK_RUNNING", after=before)
+
+
+async def agent_unreachable_and_back(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """Longer than the master waits; its executor and task have gone on meanwhile."""
+    await _task_runs(scheduler)
+    await lab.agents[0].kill()
+    await scheduler.update("task", "TASK_UNREACHABLE")
+    before = len(scheduler.events)
+    lab.agents[0].start()
+    await scheduler.update("task", "TASK_RUNNING", after=before)
+
+
+async def machine_frozen_and_back(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """As behind a cut cable: no connection is closed."""
+    await _task_runs(scheduler)
+    lab.agents[0].freeze(whole=True)
+    await scheduler.update("task", "TASK_UNREACHABLE")
+    before = len(scheduler.events)
+    lab.agents[0].thaw(whole=True)
+    await scheduler.update("task", "TASK_RUNNING", after=before)
+
+
+async def machine_killed_and_back(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """The agent, the executor and the task are gone; the agent comes back without the other two."""
+    await _task_runs(scheduler)
+    await lab.agents[0].kill(whole=True)
+    lab.agents[0].start()
+    await scheduler.update("task", "TASK_FAILED")
+
+
+async def agent_shut_down(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """In order, with its tasks."""
+    await _task_runs(scheduler)
+    await lab.agents[0].shut_down()
+    await scheduler.update("task", "TASK_LOST")
+
+
+async def agent_marked_gone(lab: MesosLab, scheduler: BareScheduler) -> None:
+    await _task_runs(scheduler)
+    await lab.operator.mark_gone(await lab.agents[0].agent_id())
+    await scheduler.update("task", "TASK_GONE_BY_OPERATOR")
+
+
+async def agent_drained(lab: MesosLab, scheduler: BareScheduler) -> None:
+    await _task_runs(scheduler)
+    await lab.operator.drain(await lab.agents[0].agent_id(), grace_seconds=1)
+    await scheduler.update("task", "TASK_KILLED")
+
+
+async def maintenance_planned_and_cancelled(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """Only who has something on the agent is asked to leave it."""
+    await _task_runs(scheduler)
+    await lab.operator.schedule_maintenance(["agent-1"], time.time() + 3600, 600)
+    await scheduler.event("INVERSE_OFFERS")
+    await lab.operator.schedule_maintenance([], 0, 0)
+    await scheduler.event("RESCIND_INVERSE_OFFER")
+
+
+async def executor_killed(lab: MesosLab, scheduler: BareScheduler) -> None:
+    running = await _task_runs(scheduler)
+    os.kill(running["container_status"]["executor_pid"], signal.SIGKILL)
+    await scheduler.update("task", "TASK_FAILED")
+    await scheduler.event("FAILURE")
+
+
+async def executor_changed(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """A second task with the same executor id and another ExecutorInfo is refused while the first lives."""
+    await _task_runs(scheduler)
+    offer = await scheduler.offer()
+    task = scheduler.task("other", offer)
+    task["executor"]["command"]["environment"] = {"variables": [{"name": "VERSION", "value": "2"}]}
+    await scheduler.launch(offer, task)
+    await scheduler.update("other", "TASK_ERROR")
+
+
+async def offer_used_twice(lab: MesosLab, scheduler: BareScheduler) -> None:
+    offer = await scheduler.offer()
+    await scheduler.launch(offer, scheduler.task("task", offer))
+    await scheduler.update("task", "TASK_RUNNING")
+    await scheduler.launch(offer, scheduler.task("other", offer))
+    await scheduler.update("other", "TASK_DROPPED")
+
+
+async def offer_too_small(lab: MesosLab, scheduler: BareScheduler) -> None:
+    offer = await scheduler.offer()
+    await scheduler.launch(offer, scheduler.task("task", offer, cpus=100))
+    await scheduler.update("task", "TASK_ERROR")
+
+
+async def task_unknown(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """Asked for by its id, on an agent that never had it and on one that nobody knows."""
+    agent = {"value": await lab.agents[0].agent_id()}
+    nobody = {"value": "00000000-0000-0000-0000-000000000000-S0"}
+    tasks = [{"task_id": {"value": "task"}, "agent_id": agent}, {"task_id": {"value": "other"}, "agent_id": nobody}]
+    await scheduler.call("RECONCILE", reconcile={"tasks": tasks})
+    await scheduler.update("task", "TASK_GONE")
+    await scheduler.update("other", "TASK_UNKNOWN")
+
+
+async def subscribed_twice(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """Somebody else goes on with the same framework id."""
+    await _task_runs(scheduler)
+    async with BareScheduler(lab, framework_id=scheduler.framework_id, leaves=True):
+        await scheduler.event("ERROR")
+        await scheduler.event("ENDED")
+
+
+async def framework_torn_down(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """By an operator, and it comes back all the same."""
+    await _task_runs(scheduler)
+    await lab.operator.teardown(scheduler.framework_id)
+    await scheduler.event("ENDED")
+    before = len(scheduler.events)
+    with contextlib.suppress(AssertionError):
+        await scheduler.subscribe(patience_seconds=1.0)
+    await scheduler.event("ERROR", after=before)
+
+
+async def master_killed_and_another_leads(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """The stream ends; the framework subscribes with its id to who leads now, before the agent does; asks what runs."""
+    await _task_runs(scheduler)
+    before = len(scheduler.events)
+    lab.agents[0].freeze()
+    await (await lab.leader()).kill()
+    await scheduler.event("ENDED")
+    await scheduler.subscribe()
+    lab.agents[0].thaw()
+    await scheduler.update("task", "TASK_RUNNING", after=before)
+    await _reconciled(scheduler)
+
+
+FAULTS: dict[str, Play] = {
+    play.__name__: play
+    for play in (
+        agent_killed_and_back,
+        agent_killed_with_an_update_unacknowledged,
+        agent_unreachable_and_back,
+        machine_frozen_and_back,
+        machine_killed_and_back,
+        agent_shut_down,
+        agent_marked_gone,
+        agent_drained,
+        maintenance_planned_and_cancelled,
+        executor_killed,
+        executor_changed,
+        offer_used_twice,
+        offer_too_small,
+        task_unknown,
+        subscribed_twice,
+        framework_torn_down,
+        master_killed_and_another_leads,
+    )
+}
+SEVERAL_MASTERS = (master_killed_and_another_leads,)
+
+
+async def play(fault: str) -> list[dict[str, Any]]:
+    """The events of one fault, as lines of a file have them; in a lab of its own with one agent."""
+    one = FAULTS[fault]
+    async with MesosLab(zookeeper=one in SEVERAL_MASTERS) as lab:
+        for _ in range(2 if one in SEVERAL_MASTERS else 1):
+            await lab.start_master(QUICK_MASTER)
+        await lab.start_agent(QUICK_AGENT)
+        await lab.registered(1)
+        async with BareScheduler(lab) as scheduler:
+            await one(lab, scheduler)
+            times, events = list(scheduler.times), list(scheduler.events)
+    return [
+        {"at": round(at - times[0], 3), "event": event} for at, event in zip(times[: len(events)], events, strict=True)
+    ]
+
+
+def summary(lines: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """What a stream says, without what is chance: identities, times, offers, and updates that repeat.
+
+    For each task the updates in their order, and beside them which kinds of other events there were.
+    """
+    found: dict[str, list[str]] = {"": []}
+    for line in lines:
+        event = line["event"]
+        if event["type"] in UNTOLD:
+            continue
+        task, words = "", event["type"]
+        if event["type"] == "UPDATE":
+            status = event["update"]["status"]
+            task = status["task_id"]["value"]
+            words = " ".join((status["state"], status["source"], status.get("reason", ""))).strip()
+        said = found.setdefault(task, [])
+        if words not in (said if task == "" else said[-1:]):
+            said.append(words)
+    return found | {"": sorted(found[""])}
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def _task_runs(scheduler: BareScheduler) -> dict[str, Any]:
+    offer = await scheduler.offer()
+    await scheduler.launch(offer, scheduler.task("task", offer))
+    return await scheduler.update("task", "TASK_RUNNING")
+
+
+async def _reconciled(scheduler: BareScheduler) -> None:
+    before = len(scheduler.events)
+    await scheduler.call("RECONCILE", reconcile={"tasks": []})
+    await scheduler.update("task", "TASK_RUNNING", after=before)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m coldchain.testing.mesos.recording", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("faults", nargs="*", choices=[[], *FAULTS], default=[])
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for fault in options.faults or FAULTS:
+        lines = await play(fault)
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        for path, name in ((str(EXECUTOR), "executor.py"), (sys.executable, "python3")):
+            text = text.replace(path, name)  # Mesos repeats the command of an executor that it refuses
+        (options.folder / f"{fault}.jsonl").write_text(text)
+        print(fault, summary(lines), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
