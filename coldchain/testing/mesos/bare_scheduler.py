@@ -63,11 +63,11 @@ class BareScheduler:
         self._url = ""
 
     async def __aenter__(self) -> Self:
-        authentication = aiohttp.BasicAuth(*self._credential) if self._credential else None
+        headers = {"Authorization": aiohttp.encode_basic_auth(*self._credential)} if self._credential else {}
         no_limit = aiohttp.ClientTimeout(total=None, sock_connect=5)
         connector = aiohttp.TCPConnector(ssl=self._lab.trust or True)
         self._session = aiohttp.ClientSession(
-            auth=authentication, timeout=no_limit, connector=connector, read_bufsize=1 << 26
+            headers=headers, timeout=no_limit, connector=connector, read_bufsize=1 << 26
         )
         try:
             await self.subscribe()
