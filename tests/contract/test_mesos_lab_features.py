@@ -120,7 +120,7 @@ async def test_maintenance_is_planned_answered_begun_and_ended() -> None:
             ):  # the two ways to empty an agent exclude each other
                 await lab.operator.drain(await agent.agent_id())
             await lab.operator.call("START_MAINTENANCE", start_maintenance={"machines": [machine]})
-            await scheduler.update("task", "TASK_LOST", "TASK_GONE", "TASK_UNREACHABLE")
+            await scheduler.update("task", "TASK_LOST")
             await agent.ended()
             await lab.operator.call("STOP_MAINTENANCE", stop_maintenance={"machines": [machine]})
             agent.start()

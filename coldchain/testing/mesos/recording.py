@@ -102,6 +102,16 @@ async def maintenance_planned_and_cancelled(lab: MesosLab, scheduler: BareSchedu
     await scheduler.event("RESCIND_INVERSE_OFFER")
 
 
+async def maintenance_begun(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """Who did not leave in time is put out: the agent's process ends."""
+    await _task_runs(scheduler)
+    await lab.operator.schedule_maintenance(["agent-1"], time.time(), 600)
+    await scheduler.event("INVERSE_OFFERS")
+    machine = {"hostname": "agent-1", "ip": "127.0.0.1"}
+    await lab.operator.call("START_MAINTENANCE", start_maintenance={"machines": [machine]})
+    await scheduler.update("task", "TASK_LOST")
+
+
 async def executor_killed(lab: MesosLab, scheduler: BareScheduler) -> None:
     running = await _task_runs(scheduler)
     os.kill(running["container_status"]["executor_pid"], signal.SIGKILL)
@@ -187,6 +197,7 @@ FAULTS: dict[str, Play] = {
         agent_marked_gone,
         agent_drained,
         maintenance_planned_and_cancelled,
+        maintenance_begun,
         executor_killed,
         executor_changed,
         offer_used_twice,
