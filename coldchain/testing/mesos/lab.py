@@ -198,18 +198,26 @@ class MesosLab:
         return (await self.leader()).api
 
     async def _leader_now(self) -> Master | None:
-        """A standby answers with where the leader is, so only the leader itself answers a call."""
-        for master in self.masters:
-            if master.runs and await self._leads(master):
-                return master
-        return None
+        """All are asked at once, for one that is frozen keeps its asker waiting."""
+        asked = [asyncio.create_task(self._if_leading(master)) for master in self.masters if master.runs]
+        try:
+            for answer in asyncio.as_completed(asked):
+                if leader := await answer:
+                    return leader
+            return None
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
 
-    async def _leads(self, master: Master) -> bool:
+    async def _if_leading(self, master: Master) -> Master | None:
+        """A standby answers with where the leader is, so only the leader itself answers a call."""
         try:
             async with asyncio.timeout(1.0):
-                return bool(await master.api.call("GET_MASTER"))
+                await master.api.call("GET_MASTER")
+            return master
         except (aiohttp.ClientError, OSError, TimeoutError, Rejected):  # frozen, or just ended, or a standby
-            return False
+            return None
 
     def _flags(self, settings: AgentSettings, name: str, folder: Path, number: int) -> dict[str, str]:
         first = AGENT_PORTS_FIRST + (number - 1) % AGENTS_WITH_PORTS * PORTS_PER_AGENT
