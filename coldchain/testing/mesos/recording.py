@@ -10,18 +10,23 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from coldchain.testing.mesos.bare_scheduler import BareScheduler
 from coldchain.testing.mesos.lab import EXECUTOR, MesosLab
+from coldchain.testing.mesos.operator_api import first_that
+from coldchain.testing.mesos.servers import Agent
 from coldchain.testing.mesos.settings import AgentSettings, MasterSettings
 
 Play = Callable[[MesosLab, BareScheduler], Awaitable[None]]
+PATIENCE_SECONDS = 20.0
 UNTOLD = ("OFFERS", "HEARTBEAT", "RESCIND", "FAILURE")
 """Events whose number is chance; that of FAILURE is so when a machine was killed."""
 QUICK_MASTER = MasterSettings(agent_ping_timeout_seconds=1.0, agent_pings_missed_max=2)
@@ -72,6 +77,26 @@ async def machine_killed_and_back(lab: MesosLab, scheduler: BareScheduler) -> No
     await lab.agents[0].kill(whole=True)
     lab.agents[0].start()
     await scheduler.update("task", "TASK_FAILED")
+
+
+async def agent_back_after_its_recovery_time(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """Its executor gave up waiting for it, and ended with the task."""
+    await _task_runs(scheduler)
+    agent = lab.agents[0]
+    await agent.kill()
+    await first_that(lambda: _nothing_runs_on(agent), "the end of the executor", PATIENCE_SECONDS)
+    agent.start()
+    await scheduler.update("task", "TASK_FAILED")
+
+
+async def agent_back_with_another_id(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """As after its disk was lost: a new agent at the same address; the executor of the old one lives on, unknown."""
+    await _task_runs(scheduler)
+    agent = lab.agents[0]
+    await agent.kill()
+    shutil.rmtree(agent.work_directory / "meta")
+    agent.start()
+    await scheduler.update("task", "TASK_LOST", "TASK_GONE", "TASK_UNREACHABLE")
 
 
 async def agent_shut_down(lab: MesosLab, scheduler: BareScheduler) -> None:
@@ -172,6 +197,17 @@ async def framework_torn_down(lab: MesosLab, scheduler: BareScheduler) -> None:
     await scheduler.event("ERROR", after=before)
 
 
+async def framework_away_for_too_long(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """Its tasks are killed meanwhile, and it is told to go away for ever."""
+    await _task_runs(scheduler)
+    await scheduler.leave()
+    agent = lab.agents[0]
+    await first_that(lambda: _nothing_runs_on(agent, but=1), "the end of the executor", PATIENCE_SECONDS)
+    with contextlib.suppress(AssertionError):
+        await scheduler.subscribe(patience_seconds=1.0)
+    await scheduler.event("ERROR")
+
+
 async def master_killed_and_another_leads(lab: MesosLab, scheduler: BareScheduler) -> None:
     """The stream ends; the framework subscribes with its id to who leads now, before the agent does; asks what runs."""
     await _task_runs(scheduler)
@@ -185,42 +221,52 @@ async def master_killed_and_another_leads(lab: MesosLab, scheduler: BareSchedule
     await _reconciled(scheduler)
 
 
-FAULTS: dict[str, Play] = {
-    play.__name__: play
-    for play in (
-        agent_killed_and_back,
-        agent_killed_with_an_update_unacknowledged,
-        agent_unreachable_and_back,
-        machine_frozen_and_back,
-        machine_killed_and_back,
-        agent_shut_down,
-        agent_marked_gone,
-        agent_drained,
-        maintenance_planned_and_cancelled,
-        maintenance_begun,
-        executor_killed,
-        executor_changed,
-        offer_used_twice,
-        offer_too_small,
-        task_unknown,
-        subscribed_twice,
-        framework_torn_down,
-        master_killed_and_another_leads,
-    )
-}
-SEVERAL_MASTERS = (master_killed_and_another_leads,)
+@dataclass(frozen=True)
+class Fault:
+    """How it is played, and in which lab: of one agent, and of masters and a framework with these settings."""
+
+    play: Play
+    masters: int = 1
+    agent: AgentSettings = QUICK_AGENT
+    failover_seconds: float = 3600.0
+
+
+_ALL = (
+    Fault(agent_killed_and_back),
+    Fault(agent_killed_with_an_update_unacknowledged),
+    Fault(agent_unreachable_and_back),
+    Fault(machine_frozen_and_back),
+    Fault(machine_killed_and_back),
+    Fault(agent_back_after_its_recovery_time, agent=replace(QUICK_AGENT, recovery_timeout_seconds=0.5)),
+    Fault(agent_back_with_another_id),
+    Fault(agent_shut_down),
+    Fault(agent_marked_gone),
+    Fault(agent_drained),
+    Fault(maintenance_planned_and_cancelled),
+    Fault(maintenance_begun),
+    Fault(executor_killed),
+    Fault(executor_changed),
+    Fault(offer_used_twice),
+    Fault(offer_too_small),
+    Fault(task_unknown),
+    Fault(subscribed_twice),
+    Fault(framework_torn_down),
+    Fault(framework_away_for_too_long, failover_seconds=0.2),
+    Fault(master_killed_and_another_leads, masters=2),
+)
+FAULTS = {fault.play.__name__: fault for fault in _ALL}
 
 
 async def play(fault: str) -> list[dict[str, Any]]:
     """The events of one fault, as lines of a file have them; in a lab of its own with one agent."""
     one = FAULTS[fault]
-    async with MesosLab(zookeeper=one in SEVERAL_MASTERS) as lab:
-        for _ in range(2 if one in SEVERAL_MASTERS else 1):
+    async with MesosLab(zookeeper=one.masters > 1) as lab:
+        for _ in range(one.masters):
             await lab.start_master(QUICK_MASTER)
-        await lab.start_agent(QUICK_AGENT)
+        await lab.start_agent(one.agent)
         await lab.registered(1)
-        async with BareScheduler(lab) as scheduler:
-            await one(lab, scheduler)
+        async with BareScheduler(lab, failover_seconds=one.failover_seconds) as scheduler:
+            await one.play(lab, scheduler)
             times, events = list(scheduler.times), list(scheduler.events)
     return [
         {"at": round(at - times[0], 3), "event": event} for at, event in zip(times[: len(events)], events, strict=True)
@@ -250,6 +296,10 @@ def summary(lines: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
 
 def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def _nothing_runs_on(agent: Agent, but: int = 0) -> bool:
+    return len(agent.processes) <= but
 
 
 async def _task_runs(scheduler: BareScheduler) -> dict[str, Any]:
