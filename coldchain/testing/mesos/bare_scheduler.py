@@ -16,7 +16,7 @@ import aiohttp
 from coldchain.testing.mesos.lab import EXECUTOR, MesosLab
 
 CAPABILITIES = ("MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE")
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 30.0
 REFUSE_SECONDS = 0.01
 
 

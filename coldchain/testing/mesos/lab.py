@@ -102,7 +102,7 @@ class MesosLab:
         self.zookeeper = ZooKeeper(self.folder, self._port())
         self._machines.append(self.zookeeper)
         self.zookeeper.start()
-        await self._until_it_listens(self.zookeeper, self.zookeeper.address)
+        await self._first(self.zookeeper.serves, "ZooKeeper serves", PATIENCE_SECONDS)
         return self.zookeeper
 
     async def start_master(self, settings: MasterSettings | None = None) -> Master:
@@ -268,6 +268,7 @@ class MesosLab:
             "LIBPROCESS_IP": "127.0.0.1",
             "LIBPROCESS_PORT": str(port),
             "LIBPROCESS_NUM_WORKER_THREADS": "8",
+            "LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT": "",
             "GLOG_minloglevel": str(self._log_level),
             "COLDCHAIN_LAB_LIBMESOS": str(kept / "libmesos.so"),
         }

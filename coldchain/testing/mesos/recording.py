@@ -26,7 +26,7 @@ from coldchain.testing.mesos.servers import Agent
 from coldchain.testing.mesos.settings import AgentSettings, MasterSettings
 
 Play = Callable[[MesosLab, BareScheduler], Awaitable[None]]
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 30.0
 UNTOLD = ("OFFERS", "HEARTBEAT", "RESCIND", "FAILURE")
 """Events whose number is chance; that of FAILURE is so when a machine was killed."""
 QUICK_MASTER = MasterSettings(agent_ping_timeout_seconds=1.0, agent_pings_missed_max=2)
