@@ -28,7 +28,7 @@ from coldchain.testing.mesos.bare_scheduler import BareScheduler
 from coldchain.testing.mesos.lab import MesosLab
 
 async def main():
-    async with MesosLab(zookeeper=True) as lab:
+    async with MesosLab(zookeeper=True, tls=True) as lab:
         await lab.start_master()
         agent = await lab.start_agent()
         async with BareScheduler(lab) as scheduler:
