@@ -225,6 +225,18 @@ async def master_killed_and_another_leads(lab: MesosLab, scheduler: BareSchedule
     await _reconciled(scheduler)
 
 
+async def zookeeper_away_and_back(lab: MesosLab, scheduler: BareScheduler) -> None:
+    """For longer than a session: the master that led ends by itself, and nobody leads until ZooKeeper is back."""
+    await _task_runs(scheduler)
+    assert lab.zookeeper is not None
+    await lab.zookeeper.kill()
+    await scheduler.event("ENDED")
+    lab.zookeeper.start()
+    await lab.registered(1)
+    await scheduler.subscribe()
+    await _reconciled(scheduler)
+
+
 @dataclass(frozen=True)
 class Fault:
     """How it is played, and in which lab: of one agent, and of masters and a framework with these settings."""
@@ -257,5 +269,6 @@ _ALL = (
     Fault(framework_torn_down),
     Fault(framework_away_for_too_long, failover_seconds=0.2),
     Fault(master_killed_and_another_leads, masters=2),
+    Fault(zookeeper_away_and_back, masters=2),
 )
 FAULTS = {fault.play.__name__: fault for fault in _ALL}
