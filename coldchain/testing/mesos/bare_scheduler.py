@@ -60,7 +60,8 @@ class BareScheduler:
         self.acknowledges = acknowledges
         self._leaves = leaves
         self._arrived = asyncio.Condition()
-        self._spent: set[str] = set()
+        self.offers: dict[str, dict[str, Any]] = {}
+        """Those that are open and that `offer` has not given out yet, by their ids."""
         self._url = ""
 
     async def __aenter__(self) -> Self:
@@ -134,20 +135,12 @@ class BareScheduler:
         async def find() -> dict[str, Any]:
             async with self._arrived:
                 while True:
-                    for offer in self._open_offers():
+                    for identity, offer in self.offers.items():
                         if hostname in (None, offer["hostname"]):
-                            self._spent.add(offer["id"]["value"])
-                            return offer
+                            return self.offers.pop(identity)
                     await self._arrived.wait()
 
         return await _within(find(), f"an offer of {hostname or 'any agent'}", patience_seconds)
-
-    def _open_offers(self) -> list[dict[str, Any]]:
-        gone = {event["rescind"]["offer_id"]["value"] for event in self.events if event["type"] == "RESCIND"}
-        offers = [
-            one for event in self.events if event["type"] == "OFFERS" for one in event["offers"].get("offers", ())
-        ]
-        return [one for one in offers if one["id"]["value"] not in gone | self._spent]
 
     async def update(
         self, task_id: str, *states: str, after: int = 0, patience_seconds: float = PATIENCE_SECONDS
@@ -227,7 +220,16 @@ class BareScheduler:
     async def _arrive(self, event: dict[str, Any]) -> None:
         async with self._arrived:
             self.events.append(event)
+            self._note_offers(event)
             self._arrived.notify_all()
+
+    def _note_offers(self, event: dict[str, Any]) -> None:
+        if event["type"] == "OFFERS":
+            self.offers |= {offer["id"]["value"]: offer for offer in event["offers"]["offers"]}
+        elif event["type"] == "RESCIND":
+            self.offers.pop(event["rescind"]["offer_id"]["value"], None)
+        elif event["type"] == "ENDED":  # the next stream brings others
+            self.offers.clear()
 
     async def _first(self, wanted: Any, what: str, after: int, patience_seconds: float) -> dict[str, Any]:
         async def find() -> dict[str, Any]:

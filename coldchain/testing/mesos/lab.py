@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import socket
 import ssl
 import sys
 import tempfile
@@ -107,11 +106,17 @@ class MesosLab:
             str(master.settings.quorum),
             str(SESSION_SECONDS),
         ]
+
+        async def answers() -> bool:
+            if not master.runs:
+                raise Unavailable(f"{master.name} ended at once", todo=master.log_tail())
+            return await master.api.healthy()
+
         environment = {**flags, "MESOS_HOSTNAME": "localhost", **master.settings.environment(str(credentials))}
         master.command(arguments, self._surroundings.environment(port) | environment)
         self.masters.append(master)
         master.start()
-        await self._until_it_listens(master, master.address)
+        await self._first(answers, f"{master.name} at {master.address}", PATIENCE_SECONDS)
         return master
 
     async def start_agent(self, settings: AgentSettings | None = None) -> Agent:
@@ -217,18 +222,6 @@ class MesosLab:
         )
         arguments = [*_python("agent_process"), self.master_address, str(SESSION_SECONDS), *map(json.dumps, flags)]
         machine.command(arguments, self._surroundings.environment(port) | common)
-
-    async def _until_it_listens(self, machine: Machine, address: str) -> None:
-        host, _, port = address.rpartition(":")
-
-        async def listens() -> bool:
-            if not machine.runs:
-                raise Unavailable(f"{machine.name} ended at once", todo=machine.log_tail())
-            with socket.socket() as probe:
-                probe.settimeout(0.5)
-                return probe.connect_ex((host, int(port))) == 0
-
-        await self._first(listens, f"{machine.name} at {address}", PATIENCE_SECONDS)
 
 
 def _python(module: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import ssl
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -40,15 +41,22 @@ class OneServer:
                 raise Rejected(f"Mesos: {kind}: {response.status} {(await response.text()).strip()}")
             return dict(await response.json()) if response.content_type == "application/json" else {}
 
+    async def healthy(self) -> bool:
+        """Whether the master or agent itself answers, and not only its process."""
+        return await self._get("/health") is not None
+
     async def metric(self, name: str) -> float | None:
         """One of the process's own metrics; a standby tells them too."""
+        answer = await self._get("/metrics/snapshot")
+        value = json.loads(answer).get(name) if answer else None
+        return None if value is None else float(value)
+
+    async def _get(self, path: str) -> bytes | None:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5.0)) as session,
-            session.get(urllib.parse.urljoin(self.url, "/metrics/snapshot"), ssl=self.trust or True) as response,
+            session.get(urllib.parse.urljoin(self.url, path), ssl=self.trust or True) as response,
         ):
-            response.raise_for_status()
-            value = (await response.json()).get(name)
-            return None if value is None else float(value)
+            return await response.read() if response.status == 200 else None
 
     async def read_file(self, path: str) -> str:
         """A file of a sandbox, whole."""
