@@ -212,6 +212,18 @@ async def test_what_is_killed_leaves_neither_processes_nor_files(temporary: Path
             await asyncio.sleep(0.02)
 
 
+async def test_a_keeper_that_is_killed_takes_its_server_along(temporary: Path) -> None:
+    async with MesosLab() as lab:
+        master = await lab.start_master()
+        server = master.pid
+        os.kill(master.keeper_pid, signal.SIGKILL)
+        async with asyncio.timeout(5):
+            while alive([server]):
+                await asyncio.sleep(0.02)
+        with pytest.raises(Unavailable, match="keeper of master-1"):
+            master.start()
+
+
 async def test_a_server_that_ends_at_once_is_told_with_its_last_words(temporary: Path) -> None:
     async with MesosLab() as lab:
         with pytest.raises(Unavailable, match="nonsense"):

@@ -84,6 +84,10 @@ class Machine:
                 raise Unavailable(f"{self.name} does not end", todo=self.log_tail())
             await asyncio.sleep(0.01)
 
+    @property
+    def keeper_pid(self) -> int:
+        return self._keeper.pid
+
     def close(self) -> None:
         """Everything on it is killed, its folder removed."""
         self._keeper.communicate()
@@ -99,7 +103,10 @@ class Machine:
     def _order(self, order: dict[str, Any]) -> dict[str, Any]:
         assert self._keeper.stdin is not None
         assert self._keeper.stdout is not None
-        self._keeper.stdin.write(json.dumps(order) + "\n")
-        self._keeper.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._keeper.stdout.readline())
+        try:
+            self._keeper.stdin.write(json.dumps(order) + "\n")
+            self._keeper.stdin.flush()
+            answer: dict[str, Any] = json.loads(self._keeper.stdout.readline())
+        except (BrokenPipeError, json.JSONDecodeError):
+            raise Unavailable(f"The keeper of {self.name} has ended", todo="Close the lab") from None
         return answer
