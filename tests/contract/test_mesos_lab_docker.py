@@ -29,8 +29,8 @@ async def test_a_task_in_docker_runs_as_a_container_of_that_engine(docker_daemon
             }
             await scheduler.launch(offer, task)
             running = await scheduler.update("contained", "TASK_RUNNING", "TASK_FAILED")
+            assert running["state"] == "TASK_RUNNING", running
             container = f"mesos-{running['container_status']['container_id']['value']} {image}"
-            assert running["state"] == "TASK_RUNNING"
             assert container in names()
             await scheduler.kill("contained")
             await scheduler.update("contained", "TASK_KILLED")

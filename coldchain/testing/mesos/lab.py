@@ -221,7 +221,9 @@ class MesosLab:
             }
         )
         arguments = [*_python("agent_process"), self.master_address, str(SESSION_SECONDS), *map(json.dumps, flags)]
-        machine.command(arguments, self._surroundings.environment(port) | common)
+        # The Docker containerizer reads what Docker 26 and newer tell of an image in older versions of the API only.
+        docker = {"DOCKER_API_VERSION": "1.41"}
+        machine.command(arguments, self._surroundings.environment(port) | docker | common)
 
 
 def _python(module: str) -> list[str]:
