@@ -27,7 +27,15 @@ class ZooKeeper(Machine):
         self.address = f"127.0.0.1:{port}"
         data = self.folder / "data"
         data.mkdir()
-        options = ["-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-XX:-UsePerfData"]
+        # The last one: Java fails over cgroups that it cannot make out, as those of a machine within a machine.
+        options = [
+            "-Xmx64m",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
+            "-Xshare:auto",
+            "-XX:-UsePerfData",
+            "-XX:-UseContainerSupport",
+        ]
         properties = {
             "zookeeper.admin.enableServer": "false",
             "zookeeper.fsync.warningthresholdms": "60000",
