@@ -1,5 +1,5 @@
-"""The contract of `ports.engine.Engine` (and so of `ports.runner.Runner`), for the fake, and for local with Docker and
-with processes."""
+"""The contract of `ports.engine.Engine` (and so of `ports.runner.Runner`), for the fake, for local with Docker and with
+processes, and for each of them through HTTP."""
 
 import asyncio
 import socket
@@ -27,6 +27,8 @@ from coldchain.testing.engine_labs import (
     FakeLab,
     Lab,
     ProcessLab,
+    RemoteEngine,
+    RemoteLab,
     make_spec,
 )
 from coldchain.testing.fake_engine import FakeEngine
@@ -34,18 +36,27 @@ from coldchain.testing.fake_engine import FakeEngine
 PATIENCE_SECONDS = 30.0
 
 
-@pytest.fixture(params=["fake", "docker", "process"])
+@pytest.fixture(params=["fake", "docker", "process", "remote fake", "remote docker", "remote process"])
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
-    if request.param == "fake":
+    kind = request.param.removeprefix("remote ")
+    if kind == "fake":
         lab: Lab = FakeLab()
-    elif request.param == "process":
+    elif kind == "process":
         lab = ProcessLab()
     else:
         daemon = str(request.getfixturevalue("docker_daemon"))
         await ensure_image(daemon)
         lab = DockerLab(daemon)
+    if kind != request.param:
+        lab = RemoteLab(lab)
+        await lab.start()
     yield lab
     await lab.close()
+
+
+def behind(lab: Lab) -> Lab:
+    """The lab itself, or the one that it reaches through HTTP."""
+    return lab.behind if isinstance(lab, RemoteLab) else lab
 
 
 @pytest.fixture
@@ -56,7 +67,7 @@ def engine(lab: Lab) -> Engine:
 @pytest.fixture
 def contained(lab: Lab) -> None:
     """For what only containers have: images, and addresses of their own."""
-    if isinstance(lab, ProcessLab):
+    if isinstance(behind(lab), ProcessLab):
         pytest.skip("a process has neither image nor address of its own")
 
 
@@ -278,12 +289,12 @@ async def test_forgotten_when_ended_and_only_then(engine: Engine, watch: Watch) 
     assert last == "killed"
 
 
-async def test_logs_whole_and_tail(engine: Engine, watch: Watch) -> None:
+async def test_logs_whole_and_tail(lab: Lab, engine: Engine, watch: Watch) -> None:
     spec = make_spec("fails")
     await engine.launch(spec)
     ended = await watch.until(spec.task_id, lambda status: status.terminal)
     for follow in (False, True):
-        if follow and isinstance(engine, FakeEngine):
+        if follow and isinstance(behind(lab), FakeLab):
             continue
         whole = b"".join([piece async for piece in engine.logs(spec.task_id, follow=follow, tail=None)])
         assert whole == b"one\ntwo\n"
@@ -415,6 +426,12 @@ def gone_docker(folder: Path) -> Engine:
     return LocalEngine("agent-1", {"docker": runner}, LocalEngineSettings(), subnet=runner.subnet)
 
 
+def gone_remote(folder: Path) -> Engine:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return RemoteEngine(f"http://127.0.0.1:{probe.getsockname()[1]}", "token")
+
+
 CALLS: dict[str, Callable[[Engine, TaskSpec], Awaitable[object]]] = {
     "tasks": lambda engine, spec: engine.tasks(),
     "offers": lambda engine, spec: engine.offers(),
@@ -430,7 +447,7 @@ CALLS: dict[str, Callable[[Engine, TaskSpec], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("make", [gone_fake, gone_docker])
+@pytest.mark.parametrize("make", [gone_fake, gone_docker, gone_remote])
 async def test_an_engine_that_is_gone_is_unknown_and_not_empty(
     make: Callable[[Path], Engine], call: str, tmp_path: Path
 ) -> None:
