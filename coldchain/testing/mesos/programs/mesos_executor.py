@@ -1,0 +1,156 @@
+"""A small executor of the v1 API: runs a task's command with /bin/sh, or sleeps for ever for one that has none.
+
+Stands in for `mesos-executor` (a task with a command and no executor), and is the custom executor of `BareScheduler`,
+where the command is the task's `data`. Lives on without its agent, as one of a framework with checkpoints should.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+RETRY_SECONDS = 0.1
+ENVIRONMENT = os.environ
+HOST, _, PORT = ENVIRONMENT.get("MESOS_AGENT_ENDPOINT", "").partition(":")
+PATH = f"/{ENVIRONMENT.get('MESOS_SLAVE_PID', '').partition('@')[0]}/api/v1/executor"  # their word
+WHO = {
+    "framework_id": {"value": ENVIRONMENT.get("MESOS_FRAMEWORK_ID", "")},
+    "executor_id": {"value": ENVIRONMENT.get("MESOS_EXECUTOR_ID", "")},
+}
+
+
+class Executor:
+    """What is not acknowledged is told again with each subscription."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, dict[str, Any]] = {}
+        self.updates: dict[str, dict[str, Any]] = {}
+        self.running: dict[str, asyncio.Task[None]] = {}
+        self.sending: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def run(self) -> None:
+        """Until SHUTDOWN, or until the agent has been away for the recovery time-out."""
+        patience_seconds = seconds(ENVIRONMENT.get("MESOS_RECOVERY_TIMEOUT", "15mins"))
+        lost = time.monotonic()
+        while time.monotonic() < lost + patience_seconds:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self._subscription()
+                lost = time.monotonic()
+            if ENVIRONMENT.get("MESOS_CHECKPOINT") != "1":
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _subscription(self) -> None:
+        again = {
+            "unacknowledged_updates": list(self.updates.values()),
+            "unacknowledged_tasks": list(self.tasks.values()),
+        }
+        self.sending = asyncio.Queue()
+        reader, writer = await post({"type": "SUBSCRIBE", **WHO, "subscribe": again})
+        if await status(reader) != 200:
+            writer.close()
+            raise OSError("not subscribed")
+        sender = asyncio.create_task(self._send())
+        try:
+            async for event in events(reader):
+                await self._take(event)
+        finally:
+            sender.cancel()
+            writer.close()
+
+    async def _send(self) -> None:
+        """What cannot be sent now is told again with the next subscription."""
+        while True:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                reader, writer = await post(await self.sending.get())
+                await status(reader)
+                writer.close()
+
+    async def _take(self, event: dict[str, Any]) -> None:
+        kind = event["type"]
+        if kind == "LAUNCH":
+            task = event["launch"]["task"]
+            self.tasks[task["task_id"]["value"]] = task
+            self.running[task["task_id"]["value"]] = asyncio.create_task(self._run_task(task))
+        elif kind == "KILL" and (task := self.running.get(event["kill"]["task_id"]["value"])):
+            task.cancel()
+        elif kind == "ACKNOWLEDGED":
+            self.updates.pop(event["acknowledged"]["uuid"], None)
+            self.tasks.pop(event["acknowledged"]["task_id"]["value"], None)
+        elif kind == "SHUTDOWN":
+            for task in self.running.values():
+                task.cancel()
+            await asyncio.gather(*self.running.values(), return_exceptions=True)
+            await asyncio.sleep(RETRY_SECONDS)
+            os._exit(0)
+
+    async def _run_task(self, task: dict[str, Any]) -> None:
+        name = task["task_id"]["value"]
+        command = (
+            task.get("command", {}).get("value") or base64.b64decode(task.get("data", "")).decode() or "exec sleep inf"
+        )
+        process = await asyncio.create_subprocess_exec("/bin/sh", "-c", command, start_new_session=True)
+        self._update(name, "TASK_RUNNING")
+        try:
+            ended = await process.wait()
+            self._update(name, "TASK_FAILED" if ended else "TASK_FINISHED", message=f"exit status {ended}")
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            self._update(name, "TASK_KILLED")
+        finally:
+            del self.running[name]
+
+    def _update(self, task: str, state: str, **more: str) -> None:
+        identity = base64.b64encode(uuid.uuid4().bytes).decode()
+        said = {"source": "SOURCE_EXECUTOR", "uuid": identity, "timestamp": time.time(), **more}
+        executor = {"executor_id": WHO["executor_id"]}
+        update = {"status": {"task_id": {"value": task}, "state": state, **executor, **said}}
+        self.updates[identity] = update
+        self.sending.put_nowait({"type": "UPDATE", **WHO, "update": update})
+
+
+async def post(body: dict[str, Any]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(HOST, int(PORT), limit=1 << 26)
+    content = json.dumps(body).encode()
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: {HOST}:{PORT}\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
+    )
+    writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    return reader, writer
+
+
+async def status(reader: asyncio.StreamReader) -> int:
+    head = await reader.readuntil(b"\r\n\r\n")
+    return int(head.split()[1])
+
+
+async def events(reader: asyncio.StreamReader) -> AsyncIterator[dict[str, Any]]:
+    """Records behind their lengths, in HTTP's chunks."""
+    buffer = b""
+    while (length := int((await reader.readuntil(b"\r\n")).strip(), 16)) != 0:
+        buffer += (await reader.readexactly(length + 2))[:-2]
+        while (end := buffer.find(b"\n")) >= 0 and len(buffer) > end + int(buffer[:end]):
+            after = end + 1 + int(buffer[:end])
+            yield json.loads(buffer[end + 1 : after])
+            buffer = buffer[after:]
+
+
+def seconds(duration: str) -> float:
+    """Of Mesos's own form, such as `15mins`."""
+    units = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "secs": 1.0, "mins": 60.0, "hrs": 3600.0, "days": 86400.0}
+    number = duration.rstrip("abcdefghijklmnopqrstuvwxyz")
+    return float(number) * units[duration.removeprefix(number)]
+
+
+if __name__ == "__main__":
+    asyncio.run(Executor().run())
+    sys.exit(0)

@@ -1,0 +1,46 @@
+"""ZooKeeper as Debian packs it: one server on loopback, without its service."""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from coldchain.model.errors import Unavailable
+from coldchain.testing.mesos.machine import Machine
+
+JAR = Path("/usr/share/java/zookeeper.jar")
+TICK_MILLISECONDS = 200
+"""Sessions last 2 to 20 ticks: a dead master is noticed within its session."""
+
+
+class ZooKeeper(Machine):
+    """`address` is HOST:PORT."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        java = shutil.which("java")
+        if java is None or not JAR.exists():
+            raise Unavailable("No ZooKeeper here", todo="Run bin/setup")
+        super().__init__(f"zookeeper-{secrets.token_hex(3)}", folder)
+        self.address = f"127.0.0.1:{port}"
+        data = self.folder / "data"
+        data.mkdir()
+        options = ["-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-XX:-UsePerfData"]
+        properties = {"zookeeper.admin.enableServer": "false", "zookeeper.fsync.warningthresholdms": "60000"}
+        configuration = self.folder / "zoo.cfg"
+        configuration.write_text(
+            f"clientPort={port}\nclientPortAddress=127.0.0.1\ndataDir={data}\ntickTime={TICK_MILLISECONDS}\n"
+            "maxClientCnxns=0\n4lw.commands.whitelist=ruok\n"
+        )
+        self.command(
+            [
+                java,
+                *options,
+                *(f"-D{name}={value}" for name, value in properties.items()),
+                f"-Djava.io.tmpdir={self.folder}",
+                "-cp",
+                str(JAR),
+                "org.apache.zookeeper.server.ZooKeeperServerMain",
+                str(configuration),
+            ],
+            {"PATH": os.environ["PATH"]},
+        )
