@@ -255,6 +255,20 @@ def doctor(
     examine(settings, as_json=as_json)
 
 
+@application.command(hidden=True)
+def executor(
+    sweep: Annotated[
+        Path | None, typer.Option(help="Look after this folder of executors that have gone, until none of it runs.")
+    ] = None,
+) -> None:
+    """Run the tasks of a Mesos agent. Agents start it by themselves."""
+    from coldchain.main import executor as program
+    from coldchain.main.log import open_log
+
+    open_log()
+    _run(program.executor() if sweep is None else program.sweep(sweep))
+
+
 def _address(text: str) -> Address:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
