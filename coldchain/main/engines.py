@@ -12,7 +12,7 @@ from coldchain.main.settings import PlatformSettings
 from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.model.offer import Offer
-from coldchain.model.task import Execution, TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine, Progress
 from coldchain.ports.runner import Runner
@@ -75,6 +75,12 @@ class Targets:
         for one in self._engines.values():
             with contextlib.suppress(NotFound):
                 return await one.network_namespace(task_id)
+        raise _not_running(task_id)
+
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        for one in self._engines.values():
+            with contextlib.suppress(NotFound):
+                return await one.statistics(task_id)
         raise _not_running(task_id)
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:

@@ -47,6 +47,7 @@ KINDS: dict[str, tuple[str, Life]] = {
     "fails": ("echo one; echo two; exit 3", Life(output=b"one\ntwo\n", ends_after_seconds=0.0, exit_status=3)),
     "finishes": ("exit 0", Life(ends_after_seconds=0.0, exit_status=0)),
     "ignores": ("trap '' TERM; echo begun; while :; do sleep 1; done", Life(output=b"begun\n", ignores_sigterm=True)),
+    "computes": ("echo begun; while :; do :; done", Life(output=b"begun\n")),
     "cannot": ("", Life(rejected="cannot start: no such image, call it v404")),
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -126,6 +127,8 @@ class FakeAgent:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         call = msgspec.json.decode(await request.read())
         if call["type"] != "SUBSCRIBE":
+            if call["type"] == "UPDATE" and not _is_uuid(call["update"]["status"]["uuid"]):
+                return web.Response(status=400, text="Not a valid UUID")
             await self._note(call)
             if call["type"] == "UPDATE" and self.acknowledges:
                 self.acknowledge(call["update"]["status"])
@@ -151,6 +154,11 @@ class FakeAgent:
             self._arrived.notify_all()
 
 
+def _is_uuid(text: str) -> bool:
+    """As Mesos looks at it: the bytes must say of which kind it is."""
+    return uuid.UUID(bytes=base64.b64decode(text)).version is not None
+
+
 def report_of(status: Document) -> TaskReport:
     """What a status says to the scheduler."""
     return decode(status["data"], TaskReport)
@@ -158,4 +166,4 @@ def report_of(status: Document) -> TaskReport:
 
 def number_of(status: Document) -> int:
     """Of an update in its executor's life."""
-    return int.from_bytes(base64.b64decode(status["uuid"])[8:], "big")
+    return int.from_bytes(base64.b64decode(status["uuid"])[-7:], "big")

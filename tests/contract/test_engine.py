@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from coldchain.clients.docker import DockerClient
@@ -339,6 +340,33 @@ async def test_the_network_of_a_task_can_be_entered_or_is_ours(engine: Engine, w
         await engine.network_namespace(spec.task_id)
 
 
+async def test_each_task_tells_what_it_uses_by_itself(lab: Lab, engine: Engine, watch: Watch) -> None:
+    idle, busy = make_spec(SERVES), make_spec("computes")
+    with pytest.raises(NotFound):
+        await engine.statistics(idle.task_id)
+    for spec in (idle, busy):
+        if spec is busy and isinstance(behind(lab), ProcessLab):
+            spec = msgspec.structs.replace(spec, host_ports=(8081, 9091))
+        await engine.launch(spec)
+        await watch.until_state(spec.task_id, "running")
+        await begun(engine, spec.task_id)
+    used = await engine.statistics(busy.task_id)
+    assert used.task_id == busy.task_id
+    assert abs(used.at - time.time()) < 60
+    if isinstance(behind(lab), FakeLab):
+        return
+    assert 100_000 < used.memory_bytes < 32 * 1024 * 1024
+    assert used.processes >= 1
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (await engine.statistics(busy.task_id)).cpu_seconds < used.cpu_seconds + 0.3:
+            await asyncio.sleep(0.1)
+    assert (await engine.statistics(idle.task_id)).cpu_seconds < 0.3
+    await engine.kill(busy.task_id, 0.0)
+    await watch.until_state(busy.task_id, "killed")
+    with pytest.raises(NotFound):
+        await engine.statistics(busy.task_id)
+
+
 async def test_what_runs_is_adopted_after_a_restart(lab: Lab, watch: Watch) -> None:
     serving, failed, killed = make_spec(SERVES), make_spec("fails"), make_spec(SERVES)
     for spec in (serving, failed, killed):
@@ -441,6 +469,7 @@ CALLS: dict[str, Callable[[Engine, TaskSpec], Awaitable[object]]] = {
     "prepare": lambda engine, spec: engine.prepare(spec.app, None, lambda _: None),
     "updates": lambda engine, spec: anext(engine.updates()),
     "open_session": lambda engine, spec: engine.open_session(spec.task_id, ["echo"], None),
+    "statistics": lambda engine, spec: engine.statistics(spec.task_id),
     "execute": lambda engine, spec: engine.execute(spec.task_id, "true", 1.0),
     "logs": lambda engine, spec: anext(engine.logs(spec.task_id, follow=False, tail=None)),
 }

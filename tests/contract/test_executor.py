@@ -95,6 +95,7 @@ LIVES = {
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     monkeypatch.setattr(loops, "LISTING_SECONDS", 0.05)
+    monkeypatch.setattr(loops, "ADOPTION_SECONDS", 0.3)
     monkeypatch.setattr(sweeper, "LOOK_SECONDS", 0.05)
     bench = Bench(tmp_path)
     await bench.agent.start()

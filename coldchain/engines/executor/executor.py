@@ -42,6 +42,10 @@ from coldchain.ports.runner import Runner
 LISTING_SECONDS = 5.0
 """Between two full listings: how long a lost update of a runner can go unnoticed."""
 RETRY_SECONDS, RETRY_SECONDS_MAX = 0.5, 30.0
+ADOPTION_SECONDS = 10.0
+"""How long a task that runs may still be another executor's when we are to adopt it: that one is about to leave, or
+does not know yet that its agent has another id."""
+ADOPTION_LOOK_SECONDS = 0.1
 
 log = structlog.get_logger(__name__)
 
@@ -232,9 +236,7 @@ class Executor:
         spec, machine, starting = description.spec, self._known.machine, self._starting[task_id]
         # What runs already can only be ended, and not be left alone.
         starting.cancellable = not description.adopts
-        why = await asyncio.to_thread(machine.claims.take, spec.task_id, self.life)
-        if why:
-            raise Rejected(f"{spec.task_id} cannot be taken on: {why}")
+        await self._claim(spec.task_id, ADOPTION_SECONDS if description.adopts else 0.0)
         if description.adopts:
             found = next((one for one in await machine.runner.tasks() if one.task_id == spec.task_id), None)
             if found is None:
@@ -246,6 +248,14 @@ class Executor:
         starting.cancellable = False
         await machine.runner.launch(msgspec.structs.replace(spec, image=image))
         self.happen(Begun(task_id=task_id))
+
+    async def _claim(self, runner_id: str, patience_seconds: float) -> None:
+        """Answer for a task of this machine. Raises Rejected where somebody else still does after that time."""
+        deadline = self._clock.monotonic() + patience_seconds
+        while why := await asyncio.to_thread(self._known.machine.claims.take, runner_id, self.life):
+            if self._clock.monotonic() >= deadline:
+                raise Rejected(f"{runner_id} cannot be taken on: {why}")
+            await self._clock.sleep(ADOPTION_LOOK_SECONDS)
 
     async def _end(self, action: End) -> None:
         starting = self._starting.get(action.task_id)

@@ -8,7 +8,7 @@ from coldchain.decisions.executor import ExecutorState, Happening, KillAsked
 from coldchain.engines.executor.claims import Claims
 from coldchain.model.app import App
 from coldchain.model.errors import Forbidden
-from coldchain.model.task import Execution, TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.engine import Progress
 from coldchain.ports.runner import Runner
 from coldchain.ports.session import Session, TerminalSize
@@ -67,6 +67,9 @@ class Served:
 
     async def network_namespace(self, task_id: str) -> str | None:
         return await self._runner.network_namespace(task_id)
+
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        return await self._runner.statistics(task_id)
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         return await self._runner.open_session(task_id, command, size)

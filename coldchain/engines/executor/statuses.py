@@ -10,8 +10,10 @@ from coldchain.model.executor import TaskDescription, TaskReport
 
 Document = dict[str, Any]
 
-RUN_BYTES, NUMBER_BYTES = 8, 8
+RUN_BYTES, NUMBER_BYTES = 6, 7
 """Of an update's uuid: which life of which executor, and the update's number in it."""
+KIND = bytes([0x40, 0, 0x80])
+"""Between the two: that it is a uuid of random numbers. An agent aborts on a uuid that is of no known kind."""
 NANOSECONDS = 1e9
 
 
@@ -24,7 +26,7 @@ def update_document(update: Update, executor_id: str, run: bytes, address: str, 
         "state": MESOS_STATE[status.state],
         "source": "SOURCE_EXECUTOR",
         "timestamp": status.at,
-        "uuid": base64.b64encode(run + update.number.to_bytes(NUMBER_BYTES, "big")).decode(),
+        "uuid": base64.b64encode(run + KIND + update.number.to_bytes(NUMBER_BYTES, "big")).decode(),
         "data": encode(TaskReport(address=address, port=port, status=status)),
     }
     if status.message:
@@ -45,7 +47,8 @@ def happening_of(event: Document, run: bytes) -> Happening | None:
             return KillAsked(task_id=kill["task_id"]["value"], grace_seconds=grace_seconds)
         case {"type": "ACKNOWLEDGED", "acknowledged": {"uuid": uuid}}:
             given = base64.b64decode(uuid)
-            return UpdateKept(number=int.from_bytes(given[RUN_BYTES:], "big")) if given[:RUN_BYTES] == run else None
+            if given[:RUN_BYTES] == run:
+                return UpdateKept(number=int.from_bytes(given[-NUMBER_BYTES:], "big"))
     return None
 
 

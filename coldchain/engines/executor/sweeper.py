@@ -80,4 +80,4 @@ async def sweep_alone(runner: Runner, claims: Claims, settings: ExecutorSettings
                 return
         except Unavailable as error:
             log.warning("a runner does not answer", error=str(error))
-        await clock.sleep(LOOK_SECONDS)
+        await clock.sleep(min(LOOK_SECONDS, settings.orphan_seconds))

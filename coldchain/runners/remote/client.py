@@ -12,7 +12,7 @@ from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.errors import ColdchainError, Unavailable
 from coldchain.model.health import Probe, ProbeResult
-from coldchain.model.task import Execution, TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
 from coldchain.runners.remote.session import RemoteSession
@@ -122,6 +122,9 @@ class RemoteRunner:
     async def network_namespace(self, task_id: str) -> str | None:
         """Port text, on the machine of the task: from elsewhere ask by `probe`."""
         return msgspec.json.decode(await self._ask("GET", f"{_path(task_id)}/namespace"), type=Namespace).path
+
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        return msgspec.json.decode(await self._ask("GET", f"{_path(task_id)}/statistics"), type=TaskStatistics)
 
     async def probe(self, probe: Probe) -> ProbeResult:
         """As port Prober, from the machine of the task."""

@@ -63,6 +63,7 @@ class RunnerServer:
                 web.post("/v1/tasks/{task_id}/execute", self._execute),
                 web.get("/v1/tasks/{task_id}/logs", self._logs),
                 web.get("/v1/tasks/{task_id}/namespace", self._namespace),
+                web.get("/v1/tasks/{task_id}/statistics", self._statistics),
                 web.get("/v1/tasks/{task_id}/session", self._session),
             ]
         )
@@ -118,6 +119,9 @@ class RunnerServer:
 
     async def _namespace(self, request: web.Request) -> web.StreamResponse:
         return _answer(Namespace(path=await self._runner.network_namespace(request.match_info["task_id"])))
+
+    async def _statistics(self, request: web.Request) -> web.StreamResponse:
+        return _answer(await self._runner.statistics(request.match_info["task_id"]))
 
     async def _probe(self, request: web.Request) -> web.StreamResponse:
         return _answer(await self._prober.probe(await _body(request, Probe)))
