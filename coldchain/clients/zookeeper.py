@@ -69,7 +69,9 @@ class LeadingMaster:
                 while not self._leader:
                     await self._changed.wait()
         except TimeoutError:
-            raise ZooKeeperUnavailable(f"ZooKeeper names no leading master below {self._path}: {self._trouble}") from None
+            raise ZooKeeperUnavailable(
+                f"ZooKeeper names no leading master below {self._path}: {self._trouble}"
+            ) from None
         return self._leader
 
     async def close(self) -> None:

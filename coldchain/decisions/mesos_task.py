@@ -5,6 +5,8 @@ their order: what an executor says goes only forward, of what a master says of a
 kept apart. What follows from them at a time is worked out anew each time (`seen`).
 """
 
+from typing import TypeAlias
+
 import msgspec
 
 from coldchain.model.base import Noun
@@ -35,6 +37,14 @@ class Reported(Noun, frozen=True, kw_only=True):
     port: int
 
 
+class Said(Noun, frozen=True, kw_only=True):
+    """By an executor whose report cannot be read, as that of a newer version: the state, and no more."""
+
+    state: TaskState
+    at: float
+    message: str = ""
+
+
 class Stood(Noun, frozen=True, kw_only=True):
     """By the master: where it has the task, at a time by its clock."""
 
@@ -50,7 +60,7 @@ class ExecutorGone(Noun, frozen=True, kw_only=True):
     message: str
 
 
-Heard = Reported | Stood | ExecutorGone
+Heard: TypeAlias = Reported | Said | Stood | ExecutorGone
 
 
 def hear(task: MesosTask, heard: Heard) -> MesosTask:
@@ -58,6 +68,9 @@ def hear(task: MesosTask, heard: Heard) -> MesosTask:
     match heard:
         case Reported():
             return _reported(task, heard)
+        case Said():
+            status = msgspec.structs.replace(task.told, state=heard.state, at=heard.at, message=heard.message)
+            return _further(task, status, heard.state in ("running", "killing"))
         case Stood():
             if (heard.at, heard.standing, heard.message) <= (task.standing_at, task.standing, task.standing_message):
                 return task
@@ -72,15 +85,20 @@ def hear(task: MesosTask, heard: Heard) -> MesosTask:
 
 
 def _reported(task: MesosTask, heard: Reported) -> MesosTask:
-    status = heard.status
-    begun = task.begun or status.state in ("running", "killing") or (status.terminal and status.exit_status is not None)
-    if status.state == "running":
-        task = msgspec.structs.replace(task, adopting_since=None)
+    # What runs on a machine knows neither how we call the machine nor which target it is of.
+    status = msgspec.structs.replace(heard.status, task_id=task.task_id, target=task.target, agent=task.spec.agent)
     if not task.port:  # all that speak for one task of Mesos are the same executor
         task = msgspec.structs.replace(task, address=heard.address, port=heard.port)
-    if _rank(status) <= _rank(task.told):
-        return task if begun == task.begun else msgspec.structs.replace(task, begun=begun)
-    return msgspec.structs.replace(task, told=status, begun=begun)
+    ran = status.state in ("running", "killing") or (status.terminal and status.exit_status is not None)
+    return _further(task, status, ran)
+
+
+def _further(task: MesosTask, status: TaskStatus, ran: bool) -> MesosTask:
+    if status.state == "running" and task.adopting_since is not None:
+        task = msgspec.structs.replace(task, adopting_since=None)
+    if ran and not task.begun:
+        task = msgspec.structs.replace(task, begun=True)
+    return msgspec.structs.replace(task, told=status) if _rank(status) > _rank(task.told) else task
 
 
 def _rank(status: TaskStatus) -> tuple[int, float, str, int, str]:

@@ -121,12 +121,16 @@ class Uncontained(LocalEngine):
     """Runs the specs of this suite as processes: their command lines, on the ports of this machine."""
 
     async def launch(self, spec: TaskSpec) -> None:
-        kind = spec.app.labels["kind"]
-        command: dict[str, Any] = {"cmd": spec.app.cmd or "echo begun; exec sleep 1000"}
-        if kind == "cannot":
-            command = {"cmd": None, "args": ("/no/such/program-v404",)}
-        app = msgspec.structs.replace(spec.app, container=None, networks=(), **command)
-        await super().launch(msgspec.structs.replace(spec, app=app, host_ports=(8080, 9090)))
+        await super().launch(uncontained(spec, (8080, 9090)))
+
+
+def uncontained(spec: TaskSpec, host_ports: tuple[int, ...]) -> TaskSpec:
+    """The same task as a process."""
+    command: dict[str, Any] = {"cmd": spec.app.cmd or "echo begun; exec sleep 1000"}
+    if spec.app.labels["kind"] == "cannot":
+        command = {"cmd": None, "args": ("/no/such/program-v404",)}
+    app = msgspec.structs.replace(spec.app, container=None, networks=(), **command)
+    return msgspec.structs.replace(spec, app=app, host_ports=host_ports)
 
 
 class ProcessLab(LocalLab):

@@ -4,7 +4,7 @@ processes, and for each of them through HTTP."""
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
 
@@ -33,17 +33,29 @@ from coldchain.testing.engine_labs import (
     make_spec,
 )
 from coldchain.testing.fake_engine import FakeEngine
+from coldchain.testing.mesos_engine_lab import Cluster, MesosLabOfEngine
 
 PATIENCE_SECONDS = 30.0
 
 
-@pytest.fixture(params=["fake", "docker", "process", "remote fake", "remote docker", "remote process"])
+@pytest.fixture(scope="module")
+def cluster(docker_daemon: Path) -> Iterator[Cluster]:
+    """One for all tests: engines come and go, Mesos and the executor stay."""
+    cluster = Cluster(str(docker_daemon))
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(params=["fake", "docker", "process", "remote fake", "remote docker", "remote process", "mesos"])
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     kind = request.param.removeprefix("remote ")
     if kind == "fake":
         lab: Lab = FakeLab()
     elif kind == "process":
         lab = ProcessLab()
+    elif kind == "mesos":
+        lab = MesosLabOfEngine(request.getfixturevalue("cluster"))
+        await lab.start()
     else:
         daemon = str(request.getfixturevalue("docker_daemon"))
         await ensure_image(daemon)
@@ -68,7 +80,7 @@ def engine(lab: Lab) -> Engine:
 @pytest.fixture
 def contained(lab: Lab) -> None:
     """For what only containers have: images, and addresses of their own."""
-    if isinstance(behind(lab), ProcessLab):
+    if isinstance(behind(lab), ProcessLab | MesosLabOfEngine):
         pytest.skip("a process has neither image nor address of its own")
 
 

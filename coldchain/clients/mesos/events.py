@@ -14,53 +14,53 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message of Mesos."""
 
 
-class Identity(Struct):
+class Identity(Struct, frozen=True, kw_only=True):
     """Ids are wrapped."""
 
     value: str
 
 
-class Scalar(Struct):
+class Scalar(Struct, frozen=True, kw_only=True):
     value: float
 
 
-class Range(Struct):
+class Range(Struct, frozen=True, kw_only=True):
     begin: int
     end: int
 
 
-class Ranges(Struct):
+class Ranges(Struct, frozen=True, kw_only=True):
     range: tuple[Range, ...] = ()
 
 
-class Text(Struct):
+class Text(Struct, frozen=True, kw_only=True):
     value: str
 
 
-class Item(Struct):
+class Item(Struct, frozen=True, kw_only=True):
     item: tuple[str, ...] = ()
 
 
-class Named(Struct):
+class Named(Struct, frozen=True, kw_only=True):
     name: str
 
 
-class FaultDomain(Struct):
+class FaultDomain(Struct, frozen=True, kw_only=True):
     region: Named
     zone: Named
 
 
-class Domain(Struct):
+class Domain(Struct, frozen=True, kw_only=True):
     fault_domain: FaultDomain | None = None
 
 
-class Allocation(Struct):
+class Allocation(Struct, frozen=True, kw_only=True):  # their word
     """For which role of the framework something is."""
 
     role: str = "*"
 
 
-class Resource(Struct):
+class Resource(Struct, frozen=True, kw_only=True):
     """So much of something, and whose it is."""
 
     name: str
@@ -77,7 +77,7 @@ class Resource(Struct):
     provider_id: Identity | None = None
 
 
-class Attribute(Struct):
+class Attribute(Struct, frozen=True, kw_only=True):
     name: str
     type: str
     scalar: Scalar | None = None
@@ -86,7 +86,7 @@ class Attribute(Struct):
     text: Text | None = None
 
 
-class Nanoseconds(Struct):
+class Nanoseconds(Struct, frozen=True, kw_only=True):
     nanoseconds: int
 
     @property
@@ -94,14 +94,14 @@ class Nanoseconds(Struct):
         return self.nanoseconds / 1e9
 
 
-class Unavailability(Struct):
+class Unavailability(Struct, frozen=True, kw_only=True):
     """A planned absence of an agent. No duration: for ever."""
 
     start: Nanoseconds
     duration: Nanoseconds | None = None
 
 
-class Offer(Struct):
+class Offer(Struct, frozen=True, kw_only=True):
     """What an agent has free for one role."""
 
     id: Identity
@@ -115,7 +115,7 @@ class Offer(Struct):
     allocation_info: Allocation | None = None  # their word
 
 
-class InverseOffer(Struct):
+class InverseOffer(Struct, frozen=True, kw_only=True):
     """What is wanted back."""
 
     id: Identity
@@ -123,23 +123,23 @@ class InverseOffer(Struct):
     agent_id: Identity | None = None
 
 
-class Offers(Struct):
+class Offers(Struct, frozen=True, kw_only=True):
     offers: tuple[Offer, ...] = ()
 
 
-class InverseOffers(Struct):
+class InverseOffers(Struct, frozen=True, kw_only=True):
     inverse_offers: tuple[InverseOffer, ...] = ()
 
 
-class Rescind(Struct):
+class Rescind(Struct, frozen=True, kw_only=True):
     offer_id: Identity
 
 
-class RescindInverse(Struct):
+class RescindInverse(Struct, frozen=True, kw_only=True):
     inverse_offer_id: Identity
 
 
-class Status(Struct):
+class Status(Struct, frozen=True, kw_only=True):
     """TaskStatus. `uuid`: there is one on what must be acknowledged."""
 
     task_id: Identity
@@ -155,17 +155,17 @@ class Status(Struct):
     unreachable_time: Nanoseconds | None = None
 
 
-class Update(Struct):
+class Update(Struct, frozen=True, kw_only=True):
     status: Status
 
 
-class Message(Struct):
+class Message(Struct, frozen=True, kw_only=True):
     agent_id: Identity
     executor_id: Identity
     data: str = ""
 
 
-class Failure(Struct):
+class Failure(Struct, frozen=True, kw_only=True):
     """Of an executor, or with none named of an agent."""
 
     agent_id: Identity | None = None
@@ -173,16 +173,16 @@ class Failure(Struct):
     status: int | None = None
 
 
-class Error(Struct):
+class Error(Struct, frozen=True, kw_only=True):
     message: str
 
 
-class Subscribed(Struct):
+class Subscribed(Struct, frozen=True, kw_only=True):
     framework_id: Identity
     heartbeat_interval_seconds: float | None = None
 
 
-class Event(Struct):
+class Event(Struct, frozen=True, kw_only=True):
     """One of them, by its type."""
 
     type: str

@@ -8,3 +8,8 @@ What must not: what becomes of a status (`decisions.mesos_task`), how a task run
 reached by a port Runner that main hands over).
 Data comes as events of the master; it goes out as calls to it and as updates to the controller.
 """
+
+from coldchain.engines.mesos.engine import MesosEngine
+from coldchain.engines.mesos.settings import MesosSettings
+
+__all__ = ["MesosEngine", "MesosSettings"]

@@ -1,6 +1,7 @@
 """MesosEngine: a cluster of Apache Mesos as an engine."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from coldchain.model.errors import NotFound, Unavailable
 from coldchain.model.executor import ExecutorSettings
 from coldchain.model.mesos import MesosFramework, MesosTask
 from coldchain.model.offer import Offer
-from coldchain.model.task import Execution, TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Progress
 from coldchain.ports.runner import Runner
@@ -35,6 +36,7 @@ from coldchain.ports.store import Store
 TICK_SECONDS = 0.5
 FIRST_OFFERS_SECONDS = 2.0
 """After a subscription offers come within one round of the master; until then nobody is told that there are none."""
+FIRST_TRY_SECONDS = 5.0
 READY_SECONDS = 20.0
 """How long a question waits for a subscription that has just begun."""
 
@@ -76,11 +78,13 @@ class MesosEngine:
         self._failure: BaseException | None = None
 
     async def start(self) -> None:
-        """Read what the controller before has left, and subscribe. Raises what the store raises."""
+        """Read what the controller before has left, and try to subscribe. Raises what the store raises."""
         entry = await self._store.get(keys.mesos_framework(self.target))
         framework_id = stored.decode(entry.value, MesosFramework).id if entry is not None else ""
-        for kept in (await self._store.list(keys.mesos_tasks(self.target))).entries:
-            self._book.put(stored.decode(kept.value, MesosTask))
+        entries = (await self._store.list(keys.mesos_tasks(self.target))).entries
+        tasks = [stored.decode(one.value, MesosTask) for one in entries]
+        for task in sorted(tasks, key=lambda one: one.launched_at):
+            self._book.put(task)
         listening = self._listening = Listening(
             self.target, framework_id, self._book, self._offers, self._keeper, self._clock
         )
@@ -96,6 +100,9 @@ class MesosEngine:
             asyncio.create_task(self._loop(work), name=f"mesos {work.__name__}")
             for work in (self._link.run, self._keeper.run, self._dispatch, self._tick, listening.acknowledge)
         ]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_TRY_SECONDS):
+                await self._link.tried.wait()
 
     async def close(self) -> None:
         """Tasks and executors go on."""
@@ -224,6 +231,10 @@ class MesosEngine:
         self._running(task_id)
         return None
 
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        await self._ready()
+        return await self._runner(self._running(task_id)).statistics(task_id)
+
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         await self._ready()
         return await self._runner(self._running(task_id)).open_session(task_id, command, size)
@@ -235,11 +246,9 @@ class MesosEngine:
         if not self._loops:
             raise Unavailable("engine mesos is not started")
         self._check_up()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READY_SECONDS):
                 await self._reconciliation.done.wait()
-        except TimeoutError:
-            pass
         self._check_up()
         if not self._reconciliation.done.is_set():
             raise Unavailable("Mesos has not told yet what runs")

@@ -1,5 +1,6 @@
 """link: the subscription to the leading master, made again whenever it ends."""
 
+import asyncio
 import contextlib
 from typing import Any, Protocol
 
@@ -33,7 +34,7 @@ class Events(Protocol):
 
 class Link:
     """`framework_id`: empty for a framework that is yet to be. `superseded`: another controller has subscribed as this
-    framework; this one says no more."""
+    framework; this one says no more. `tried`: the first subscription is there, or was not to be had."""
 
     def __init__(
         self, client: SchedulerClient, settings: MesosSettings, clock: Clock, framework_id: str, events: Events
@@ -42,6 +43,7 @@ class Link:
         self.up = False
         self.superseded = False
         self.trouble = "not subscribed to a master yet"
+        self.tried = asyncio.Event()
         self._client = client
         self._settings = settings
         self._clock = clock
@@ -71,6 +73,7 @@ class Link:
             log.info("subscribed", master=self._client.master, framework=self.framework_id)
             self.up, self.trouble = True, ""
             await self._events.subscribed(self.framework_id)
+            self.tried.set()
         elif event.error is not None:
             words = event.error.message
             log.error("Mesos ends the subscription", words=words)
@@ -86,6 +89,7 @@ class Link:
             log.warning("no subscription to Mesos", reason=trouble)
         self.up, self.trouble = False, trouble
         self._events.disconnected(trouble)
+        self.tried.set()
 
     async def call(self, kind: str, **content: Any) -> None:
         """Raises Unavailable, also while not subscribed; and Rejected with Mesos's words."""

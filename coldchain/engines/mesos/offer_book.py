@@ -139,7 +139,7 @@ class OfferBook:
     # What is answered
 
     def pack(self, wanted: Sequence[Wanted], make_executor: MakeExecutor) -> list[Acceptance]:
-        """Take the offers of each agent that has room for some of those who wait, for as many as fit. They are spent."""
+        """Take the offers of each agent that has room for some of those who wait, for all that fit. They are spent."""
         by_agent: dict[str, list[Wanted]] = {}
         for one in wanted:
             by_agent.setdefault(one.agent, []).append(one)

@@ -68,8 +68,6 @@ class Reconciliation:
         await self._link.try_call("RECONCILE", reconcile={"tasks": [{"task_id": {"value": END_MARK}}]})
 
     async def _explicit(self, tasks: Iterable[MesosTask]) -> None:
-        named = [
-            {"task_id": {"value": one.mesos_id}, "agent_id": {"value": one.agent_id}} for one in tasks
-        ]
+        named = [{"task_id": {"value": one.mesos_id}, "agent_id": {"value": one.agent_id}} for one in tasks]
         for start in range(0, len(named), TASKS_MAX):
             await self._link.try_call("RECONCILE", reconcile={"tasks": named[start : start + TASKS_MAX]})

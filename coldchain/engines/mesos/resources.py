@@ -62,7 +62,7 @@ class Pool(Noun, frozen=True, kw_only=True):
 
 
 def pools_of(resources: Iterable[Resource]) -> dict[str, Pool]:
-    """By the role they are reserved for. What can be taken away again, is shared, or is a volume of its own, is left."""
+    """By the role they are reserved for, without what can be taken away again, is shared, or is a volume of its own."""
     found: dict[str, Pool] = {}
     for one in resources:
         if one.revocable is not None or one.shared is not None or one.disk is not None or one.provider_id is not None:
@@ -91,7 +91,9 @@ def documents(amounts: Amounts, role: str, reservations: Sequence[Document]) -> 
         common["reservations"] = list(reservations)
     scalars = {"cpus": amounts.cpus, "mem": amounts.mem, "disk": amounts.disk, "gpus": amounts.gpus}
     found = [
-        {"name": name, "type": "SCALAR", "scalar": {"value": value}, **common} for name, value in scalars.items() if value
+        {"name": name, "type": "SCALAR", "scalar": {"value": value}, **common}
+        for name, value in scalars.items()
+        if value
     ]
     if amounts.ports:
         ranges = [{"begin": begin, "end": end} for begin, end in amounts.ports]

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from coldchain.engines.mesos.resources import Amounts
 
 
+EXECUTOR = Amounts(cpus=0.1, mem=64.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MesosSettings:
     """How we appear to Mesos, and how we treat its offers."""
@@ -33,7 +36,7 @@ class MesosSettings:
     executor_environment: dict[str, str] = field(default_factory=dict)
     """Variables of the executor, beside those of the agent."""
 
-    executor: Amounts = Amounts(cpus=0.1, mem=64.0)
+    executor: Amounts = EXECUTOR
     """What an executor takes of its agent."""
 
     hold_seconds: float = 10.0

@@ -3,12 +3,12 @@
 import msgspec
 
 from coldchain.clients.mesos.events import Status
-from coldchain.decisions.mesos_task import ExecutorGone, Heard, Reported, Stood
+from coldchain.decisions.mesos_task import ExecutorGone, Heard, Reported, Said, Stood
 from coldchain.documents.executor_messages import decode
 from coldchain.documents.stored import UnreadableDocument
 from coldchain.model.executor import TaskReport
 from coldchain.model.mesos import Standing
-from coldchain.model.task import TaskStatus
+from coldchain.model.task import TaskState, TaskStatus
 
 STANDINGS: dict[str, Standing] = {
     "TASK_UNREACHABLE": "unreachable",
@@ -17,6 +17,17 @@ STANDINGS: dict[str, Standing] = {
     "TASK_GONE_BY_OPERATOR": "gone",
 }
 ENDED = frozenset({"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED"})
+SAID: dict[str, TaskState] = {
+    "TASK_STAGING": "staging",
+    "TASK_STARTING": "starting",
+    "TASK_RUNNING": "running",
+    "TASK_KILLING": "killing",
+    "TASK_FINISHED": "finished",
+    "TASK_FAILED": "failed",
+    "TASK_KILLED": "killed",
+}
+AGENT_REMOVED = "REASON_AGENT_REMOVED"
+"""With TASK_LOST: it took leave, or its operator took it away, and ended its executors."""
 SOURCE_EXECUTOR = "SOURCE_EXECUTOR"
 STALE_OFFER = "REASON_INVALID_OFFERS"
 
@@ -27,6 +38,10 @@ def heard_of(status: Status, now: float) -> Heard:
     if status.source == SOURCE_EXECUTOR and (report := _report(status)) is not None:
         told = msgspec.structs.replace(report.status, at=min(now, report.status.at))
         return Reported(status=told, address=report.address, port=report.port)
+    if status.source == SOURCE_EXECUTOR and status.state in SAID:
+        return Said(state=SAID[status.state], at=at, message=status.message)
+    if status.state == "TASK_LOST" and status.reason == AGENT_REMOVED:
+        return Stood(standing="gone", at=at, message=_words(status))
     if status.state in STANDINGS:
         if status.unreachable_time is not None:
             at = min(now, status.unreachable_time.seconds)
