@@ -87,6 +87,18 @@ def test_what_is_reserved_goes_to_whom_it_is_reserved_for() -> None:
     assert all(one["reservations"] for each in packed.fitted if each.task_id == "own" for one in each.resources)
 
 
+def test_what_was_declined_is_counted_once_when_it_is_offered_again() -> None:
+    reservations = [{"type": "STATIC", "role": "shop"}]
+    made = book(offer(1, TASK, role="shop", reservations=reservations), offer(2, TASK, role="shop"))
+    assert made.release() == ["O1", "O2"]
+    before = made.capacity({}, FOR_EVER)
+    assert [(row.role, row.cpus) for row in before] == [("*", 0.9), ("shop", 0.9)]
+    made.offered([offer(3, TASK, role="shop", reservations=reservations)])
+    assert [(row.role, row.cpus) for row in made.capacity({}, FOR_EVER)] == [("shop", 0.9)]
+    made.offered([offer(4, TASK, role="other")])  # what is reserved for nobody comes for any role
+    assert made.capacity({}, FOR_EVER) == before
+
+
 def test_a_machine_that_its_operator_takes_away_offers_nothing_new() -> None:
     made = book(offer(1, unavailability={"start": {"nanoseconds": 100 * 10**9}}))
     assert made.capacity({}, 99.0) != []
@@ -125,13 +137,13 @@ class Mesos(RuleBasedStateMachine):
         return left.minus(EXECUTOR) if self.executor else left
 
     @precondition(lambda self: self.unallocated != NOTHING)
-    @rule(doubled=st.booleans())
-    def offer(self, doubled: bool) -> None:
+    @rule()
+    def offer(self) -> None:
         self.numbers += 1
         amounts = self.unallocated
         made = offer(self.numbers, amounts, executor_ids=[{"value": "e"}] if self.executor else [])
         self.open[made.id.value] = amounts
-        self.book.offered([made, made] if doubled else [made])
+        self.book.offered([made])
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())

@@ -95,8 +95,6 @@ class OfferBook:
 
     def offered(self, offers: Iterable[MesosOffer]) -> None:
         for one in offers:
-            if one.id.value in self._agent_of_offer:
-                continue
             agent = self._agent(one)
             role = one.allocation_info.role if one.allocation_info else ALL  # their word
             held = HeldOffer(
