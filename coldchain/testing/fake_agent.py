@@ -129,6 +129,8 @@ class FakeAgent:
         if call["type"] != "SUBSCRIBE":
             if call["type"] == "UPDATE" and not _is_uuid(call["update"]["status"]["uuid"]):
                 return web.Response(status=400, text="Not a valid UUID")
+            if self._events is None:
+                return web.Response(status=403, text="Executor is not subscribed")
             await self._note(call)
             if call["type"] == "UPDATE" and self.acknowledges:
                 self.acknowledge(call["update"]["status"])
