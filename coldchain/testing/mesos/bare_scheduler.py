@@ -13,18 +13,18 @@ from typing import Any, Self
 
 import aiohttp
 
-from coldchain.testing.mesos.lab import PROGRAMS, MesosLab
+from coldchain.testing.mesos.lab import EXECUTOR, MesosLab
 
 CAPABILITIES = ("MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE")
 PATIENCE_SECONDS = 20.0
 REFUSE_SECONDS = 0.01
-EXECUTOR = PROGRAMS / "mesos_executor.py"
 
 
 class BareScheduler:
     """Subscribed while its context lasts, to the master that leads at its beginning; torn down at its end.
 
-    `events` is everything that came, in order. Updates are acknowledged by themselves, unless told otherwise.
+    `events` is everything that came, in order, with ENDED (which is ours) for the end of the stream. Updates are
+    acknowledged by themselves, unless told otherwise.
     """
 
     def __init__(
@@ -43,6 +43,8 @@ class BareScheduler:
         self._lab = lab
         self.framework_id = framework_id
         self.events: list[dict[str, Any]] = []
+        self.times: list[float] = []
+        """When each event came, by a steady clock."""
         self.information: dict[str, Any] = {
             "user": "root",
             "name": name,
@@ -54,16 +56,19 @@ class BareScheduler:
         self._credential = credential
         if credential:
             self.information["principal"] = credential[0]
-        self._acknowledges = acknowledges
+        self.acknowledges = acknowledges
         self._leaves = leaves
         self._arrived = asyncio.Condition()
         self._spent: set[str] = set()
-        self._address = ""
+        self._url = ""
 
     async def __aenter__(self) -> Self:
-        authentication = aiohttp.BasicAuth(*self._credential) if self._credential else None
+        headers = {"Authorization": aiohttp.encode_basic_auth(*self._credential)} if self._credential else {}
         no_limit = aiohttp.ClientTimeout(total=None, sock_connect=5)
-        self._session = aiohttp.ClientSession(auth=authentication, timeout=no_limit, read_bufsize=1 << 26)
+        connector = aiohttp.TCPConnector(ssl=self._lab.trust or True)
+        self._session = aiohttp.ClientSession(
+            headers=headers, timeout=no_limit, connector=connector, read_bufsize=1 << 26
+        )
         try:
             await self.subscribe()
         except BaseException:
@@ -83,9 +88,9 @@ class BareScheduler:
             await self.leave()
             await self._session.close()
 
-    async def subscribe(self) -> None:
+    async def subscribe(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
         """Also again, with the same id, to whoever leads now. Raises aiohttp's errors, with Mesos's words."""
-        self._address = (await self._lab.leader()).address
+        self._url = f"{(await self._lab.leader()).url}/api/v1/scheduler"
         self._stream = ""
         information = dict(self.information)
         body: dict[str, Any] = {"type": "SUBSCRIBE", "subscribe": {"framework_info": information}}
@@ -100,7 +105,7 @@ class BareScheduler:
         self._stream = response.headers["Mesos-Stream-Id"]
         seen = len(self.events)
         self._reading = asyncio.create_task(self._read(response))
-        subscribed = await self.event("SUBSCRIBED", after=seen)
+        subscribed = await self.event("SUBSCRIBED", after=seen, patience_seconds=patience_seconds)
         self.framework_id = subscribed["subscribed"]["framework_id"]["value"]
 
     async def leave(self) -> None:
@@ -205,27 +210,23 @@ class BareScheduler:
     def _role(self, offer: Mapping[str, Any]) -> str:
         return str(offer.get("allocation_info", {}).get("role", "*"))  # their word
 
-    def record(self, path: Path, *, after: int = 0) -> None:
-        """The events from number `after` on as lines of JSON, each with the seconds since the first."""
-        kept = self.events[after:]
-        start = kept[0]["_at"]
-        lines = (json.dumps({"at": round(one["_at"] - start, 3), "event": _bare(one)}) for one in kept)
-        path.write_text("\n".join(lines) + "\n")
-
-    @property
-    def _url(self) -> str:
-        return f"http://{self._address}/api/v1/scheduler"
-
     async def _read(self, response: aiohttp.ClientResponse) -> None:
         async with response:
             async for event in events(response.content):
-                if self._acknowledges and event["type"] == "UPDATE" and "uuid" in event["update"]["status"]:
+                self.times.append(time.monotonic())
+                if self.acknowledges and event["type"] == "UPDATE" and "uuid" in event["update"]["status"]:
                     status = event["update"]["status"]
                     named = {key: status[key] for key in ("agent_id", "task_id", "uuid")}
-                    await self.call("ACKNOWLEDGE", acknowledge=named)
-                async with self._arrived:
-                    self.events.append(event | {"_at": time.time()})
-                    self._arrived.notify_all()
+                    with contextlib.suppress(aiohttp.ClientError):  # the stream ends next, which says more
+                        await self.call("ACKNOWLEDGE", acknowledge=named)
+                await self._arrive(event)
+        self.times.append(time.monotonic())
+        await self._arrive({"type": "ENDED"})
+
+    async def _arrive(self, event: dict[str, Any]) -> None:
+        async with self._arrived:
+            self.events.append(event)
+            self._arrived.notify_all()
 
     async def _first(self, wanted: Any, what: str, after: int, patience_seconds: float) -> dict[str, Any]:
         async def find() -> dict[str, Any]:
@@ -239,7 +240,7 @@ class BareScheduler:
         try:
             return await _within(find(), what, patience_seconds)
         except AssertionError as error:
-            came = [_bare(one) for one in self.events[after:] if one["type"] not in ("OFFERS", "HEARTBEAT")]
+            came = [one for one in self.events[after:] if one["type"] not in ("OFFERS", "HEARTBEAT")]
             raise AssertionError(f"{error}; came: {json.dumps(came)[:2000]}") from None
 
 
@@ -254,10 +255,6 @@ def scalar(name: str, value: float, role: str = "*") -> dict[str, Any]:
     """A resource of that role's share: its reservation stays what the offer says."""
     allocated = {} if role == "*" else {"allocation_info": {"role": role}}  # their word
     return {"name": name, "type": "SCALAR", "scalar": {"value": value}, **allocated}
-
-
-def _bare(event: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in event.items() if key != "_at"}
 
 
 async def _within(finding: Any, what: str, patience_seconds: float) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """MesosLab: real masters and agents of Apache Mesos, and ZooKeeper, each a process, all below one folder."""
 
+import asyncio
+import dataclasses
 import json
 import os
 import random
-import signal
+import shutil
 import socket
+import ssl
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -14,18 +17,23 @@ from typing import Any, Self
 
 import aiohttp
 
-from coldchain.model.errors import Unavailable
-from coldchain.testing.mesos import operator_api
+from coldchain.model.errors import Rejected, Unavailable
+from coldchain.testing.certificates import Authority
 from coldchain.testing.mesos.library import find_library
 from coldchain.testing.mesos.machine import PATIENCE_SECONDS, Machine
-from coldchain.testing.mesos.operator_api import Operator, first_that
+from coldchain.testing.mesos.operator_api import OneServer, Operator, first_that
+from coldchain.testing.mesos.servers import Agent, Master
 from coldchain.testing.mesos.settings import PORTS_PER_AGENT, AgentSettings, MasterSettings, as_variables, duration
 from coldchain.testing.mesos.zookeeper import ZooKeeper
 
-LIBRARY_VARIABLE = "COLDCHAIN_TEST_LIBMESOS"
-"""What tells the processes where the library lies; `native` reads it."""
-PROGRAMS = Path(__file__).parent / "programs"
-"""mesos_NAME.py stands in for mesos-NAME."""
+_FOLDER = Path(__file__).parent / "programs"
+EXECUTOR = _FOLDER / "executor.py"
+PROGRAMS = {
+    "mesos-containerizer": _FOLDER / "containerizer.py",
+    "mesos-executor": EXECUTOR,
+    "mesos-docker-executor": EXECUTOR,
+}
+"""What an agent starts, and what stands in for it."""
 ZOOKEEPER_PATH = "/mesos"
 SESSION_SECONDS = 2.0
 """ZooKeeper forgets a dead master after this, and the next one leads."""
@@ -35,61 +43,23 @@ AGENT_PORTS_FIRST = 16_000
 AGENTS_WITH_PORTS = 30
 
 
-class Server(Machine):
-    """A master or an agent: `address` is HOST:PORT, `url` where its HTTP API begins."""
-
-    address: str
-    url: str
-
-
-class Master(Server):
-    """`settings` as it was started."""
-
-    settings: MasterSettings
-
-
-class Agent(Server):
-    """One agent with a process of its own. `hostname` is what offers call it."""
-
-    settings: AgentSettings
-    hostname: str
-    work_directory: Path
-    lab: "MesosLab"
-
-    async def agent_id(self) -> str:
-        """As the leading master knows it; waits until it does."""
-        return str((await self.lab.known(self.hostname))["agent_info"]["id"]["value"])
-
-    async def restart(self) -> None:
-        """SIGKILL if it still runs, and a new process in the same folder: it recovers what it had checkpointed."""
-        await self.kill()
-        self.start()
-
-    async def shut_down(self) -> None:
-        """In order (SIGUSR1): it ends its executors and takes leave of the master, which then forgets it."""
-        self.signal(signal.SIGUSR1)
-        await self.ended()
-
-    async def read_sandbox(self, path: str) -> str:
-        """A file by its path below the work directory, as Mesos's files API gives it."""
-        return (await operator_api.read_file(self.api, path)).decode()
-
-    @property
-    def api(self) -> str:
-        """Of its own operator API."""
-        return f"{self.address}/slave(1)"  # their word
-
-
 class MesosLab:
     """A context manager; nothing of it is left afterwards, in whatever way the process ends. Any loop may use it."""
 
-    def __init__(self, *, zookeeper: bool = False) -> None:
+    def __init__(self, *, zookeeper: bool = False, tls: bool = False, log_level: int = 2) -> None:
+        """`log_level`: 0 for all that masters and agents say, 1 for warnings, 2 for errors only."""
         self.folder = Path(tempfile.mkdtemp(prefix="coldchain-mesos-"))
+        self.authority: Path | None = None
+        """The certificate that vouches for masters and agents, with TLS."""
+        self.trust: ssl.SSLContext | None = None
+        if tls:
+            self._make_certificates()
         self.zookeeper: ZooKeeper | None = None
         self.masters: list[Master] = []
         self.agents: list[Agent] = []
-        self.operator = Operator(self._leader_address)
+        self.operator = Operator(self._leader_api)
         self._with_zookeeper = zookeeper
+        self._log_level = log_level
         self._machines: list[Machine] = []
         self._ports: set[int] = set()
         self._agents_made = 0
@@ -113,8 +83,13 @@ class MesosLab:
         for machine in reversed(self._machines):
             machine.close()
         self._machines.clear()
+        shutil.rmtree(self.folder / "certificates", ignore_errors=True)
         if self.folder.exists():
             self.folder.rmdir()
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.authority else "http"
 
     @property
     def master_address(self) -> str:
@@ -138,7 +113,7 @@ class MesosLab:
         self._machines.append(master)
         port = self._port()
         master.address, master.settings = f"127.0.0.1:{port}", settings or MasterSettings()
-        master.url = f"http://{master.address}"
+        master.api = OneServer(f"{self.scheme}://{master.address}", self.trust)
         credentials = master.folder / "credentials.json"
         entries = [{"principal": key, "secret": value} for key, value in master.settings.credentials.items()]
         credentials.write_text(json.dumps({"credentials": entries}))
@@ -151,7 +126,7 @@ class MesosLab:
             str(SESSION_SECONDS),
         ]
         environment = {**flags, "MESOS_HOSTNAME": "localhost", **master.settings.environment(str(credentials))}
-        master.command(arguments, _environment(port) | environment)
+        master.command(arguments, self._environment(port) | environment)
         self.masters.append(master)
         master.start()
         await self._until_it_listens(master, master.address)
@@ -163,11 +138,11 @@ class MesosLab:
         agent = Agent(f"agent-{number}", self.folder)
         self._machines.append(agent)
         port = self._port()
-        agent.lab, agent.settings = self, settings or AgentSettings()
+        agent.known, agent.settings = self.known, settings or AgentSettings()
         agent.hostname = agent.settings.hostname or agent.name
         agent.work_directory = agent.folder / "work"
         agent.address = f"127.0.0.1:{port}"
-        agent.url = f"http://{agent.api}"
+        agent.api = OneServer(f"{self.scheme}://{agent.address}/slave(1)", self.trust)  # their word
         self._command_agents(agent, port, [self._flags(agent.settings, agent.name, agent.folder, number)])
         self.agents.append(agent)
         agent.start()
@@ -219,35 +194,43 @@ class MesosLab:
             tails = "\n".join(f"{one.name}: {one.log_tail()}" for one in self._machines)
             raise AssertionError(f"{error}\n{tails}") from None
 
-    async def _leader_address(self) -> str:
-        return (await self.leader()).address
+    async def _leader_api(self) -> OneServer:
+        return (await self.leader()).api
 
     async def _leader_now(self) -> Master | None:
-        """A standby answers with where the leader is, so only the leader itself answers a call."""
-        for master in self.masters:
-            if await self._leads(master):
-                return master
-        return None
+        """All are asked at once, for one that is frozen keeps its asker waiting."""
+        asked = [asyncio.create_task(self._if_leading(master)) for master in self.masters if master.runs]
+        try:
+            for answer in asyncio.as_completed(asked):
+                if leader := await answer:
+                    return leader
+            return None
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
 
-    async def _leads(self, master: Master) -> bool:
-        url = f"{master.url}/api/v1"
-        timeout = aiohttp.ClientTimeout(total=1.0)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            try:
-                async with session.post(url, json={"type": "GET_MASTER"}, allow_redirects=False) as response:
-                    return response.status == 200
-            except (aiohttp.ClientError, OSError):  # it does not run, or is frozen
-                return False
+    async def _if_leading(self, master: Master) -> Master | None:
+        """A standby answers with where the leader is, so only the leader itself answers a call."""
+        try:
+            async with asyncio.timeout(1.0):
+                await master.api.call("GET_MASTER")
+            return master
+        except (aiohttp.ClientError, OSError, TimeoutError, Rejected):  # frozen, or just ended, or a standby
+            return None
 
     def _flags(self, settings: AgentSettings, name: str, folder: Path, number: int) -> dict[str, str]:
         first = AGENT_PORTS_FIRST + (number - 1) % AGENTS_WITH_PORTS * PORTS_PER_AGENT
+        if self.authority:  # an agent tells its executors nothing of TLS
+            known = {"LIBPROCESS_SSL_ENABLED": "true", "LIBPROCESS_SSL_CA_FILE": str(self.authority)}
+            settings = dataclasses.replace(settings, variables={**known, **settings.variables})
         return settings.all_flags(name, str(folder), first)
 
     def _command_agents(self, machine: Machine, port: int, flags: list[dict[str, str]]) -> None:
         launcher = machine.folder / "programs"
         launcher.mkdir()
-        for program in PROGRAMS.glob("mesos_*.py"):
-            script = launcher / program.stem.replace("_", "-")
+        for name, program in PROGRAMS.items():
+            script = launcher / name
             script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -SE "{program}" "$@"\n')
             script.chmod(0o755)
         common = as_variables(
@@ -261,7 +244,7 @@ class MesosLab:
             }
         )
         arguments = [*_python("agent_process"), self.master_address, str(SESSION_SECONDS), *map(json.dumps, flags)]
-        machine.command(arguments, _environment(port) | common)
+        machine.command(arguments, self._environment(port) | common)
 
     async def _until_it_listens(self, machine: Machine, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -275,6 +258,40 @@ class MesosLab:
 
         await self._first(listens, f"{machine.name} at {address}", PATIENCE_SECONDS)
 
+    def _environment(self, port: int) -> dict[str, str]:
+        """Nothing of ours but what the processes need: a variable MESOS_… of the test's own would be a flag."""
+        kept = find_library()
+        found = {
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ.get("HOME", "/"),
+            "TMPDIR": tempfile.gettempdir(),
+            "LIBPROCESS_IP": "127.0.0.1",
+            "LIBPROCESS_PORT": str(port),
+            "LIBPROCESS_NUM_WORKER_THREADS": "8",
+            "GLOG_minloglevel": str(self._log_level),
+            "COLDCHAIN_LAB_LIBMESOS": str(kept / "libmesos.so"),
+        }
+        if self.authority:
+            pem = str(self.folder / "certificates" / "server.pem")
+            found |= {
+                "COLDCHAIN_LAB_OPENSSL": str(kept / "openssl"),
+                "LD_LIBRARY_PATH": str(kept / "openssl"),
+                "LIBPROCESS_SSL_ENABLED": "true",
+                "LIBPROCESS_SSL_CIPHERS": "ECDHE-ECDSA-AES128-GCM-SHA256",  # its own are for other keys
+                "LIBPROCESS_SSL_KEY_FILE": pem,
+                "LIBPROCESS_SSL_CERT_FILE": pem,
+                "LIBPROCESS_SSL_CA_FILE": str(self.authority),
+            }
+        return found
+
+    def _make_certificates(self) -> None:
+        certificates = self.folder / "certificates"
+        certificates.mkdir()
+        authority = Authority(certificates)
+        authority.made("server", "server", ["127.0.0.1"])
+        self.authority = authority.file
+        self.trust = ssl.create_default_context(cafile=str(authority.file))
+
     def _port(self) -> int:
         """One that nobody listens at, for servers that must keep theirs over a restart."""
         while True:
@@ -287,17 +304,3 @@ class MesosLab:
 
 def _python(module: str) -> list[str]:
     return [sys.executable, "-m", f"coldchain.testing.mesos.{module}"]
-
-
-def _environment(port: int) -> dict[str, str]:
-    """Nothing of ours but what the processes need: a variable MESOS_… of the test's own would be a flag."""
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": os.environ.get("HOME", "/"),
-        "TMPDIR": tempfile.gettempdir(),
-        "LIBPROCESS_IP": "127.0.0.1",
-        "LIBPROCESS_PORT": str(port),
-        "LIBPROCESS_NUM_WORKER_THREADS": "8",
-        "GLOG_minloglevel": "2",
-        LIBRARY_VARIABLE: str(find_library()),
-    }

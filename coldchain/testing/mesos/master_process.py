@@ -59,6 +59,7 @@ def _state(zookeeper: str, quorum: int) -> int:
     if os.environ["MESOS_REGISTRY"] == "in_memory":
         native.call("_ZN5mesos5state15InMemoryStorageC1Ev", storage)
     else:
+        os.makedirs(os.environ["MESOS_WORK_DIR"], exist_ok=True)
         servers, _, path = zookeeper.removeprefix("zk://").partition("/")
         log = native.room(8192)
         native.call(

@@ -4,6 +4,7 @@ Runs in processes of its own that become a master or agents. Nothing is freed: t
 """
 
 import ctypes
+import glob
 import os
 import signal
 import struct
@@ -11,8 +12,8 @@ from collections.abc import Mapping
 from ctypes import addressof, c_bool, c_char_p, c_int, c_void_p, create_string_buffer
 from typing import Any
 
-LIBRARY_VARIABLE = "COLDCHAIN_TEST_LIBMESOS"
-"""Where the process that becomes Mesos finds the edited library."""
+LIBRARY_VARIABLE, OPENSSL_VARIABLE = "COLDCHAIN_LAB_LIBMESOS", "COLDCHAIN_LAB_OPENSSL"
+"""Where the process that becomes Mesos finds the edited library, and for TLS the OpenSSL it was linked against."""
 
 STRING = "NSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
 """std::string in mangled names."""
@@ -24,6 +25,10 @@ _kept: list[Any] = []
 
 def _load() -> ctypes.CDLL:
     """By dlopen itself: ctypes adds RTLD_NOW, which fails, for the symbols of Python 2 are missing."""
+    if openssl := os.environ.get(OPENSSL_VARIABLE):
+        ctypes.CDLL("libcurl.so.4")  # before, so that it is bound to the OpenSSL of the machine
+        for name in ("libcrypto", "libssl"):
+            ctypes.CDLL(glob.glob(f"{openssl}/{name}-*")[0], mode=ctypes.RTLD_GLOBAL)
     libc = ctypes.CDLL(None)
     libc.dlopen.restype, libc.dlopen.argtypes = c_void_p, [c_char_p, c_int]
     libc.dlerror.restype = c_char_p

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,17 +11,53 @@ import aiohttp
 from coldchain.model.errors import Rejected
 
 RESOURCES = ("cpus", "mem", "disk")
+_ENDINGS = ("FINISHED", "FAILED", "KILLED", "ERROR", "LOST", "DROPPED", "GONE", "GONE_BY_OPERATOR")
+ENDED = frozenset(f"TASK_{state}" for state in _ENDINGS)
+
+
+class OneServer:
+    """The API of one master or agent; `url` is where it begins. Each call has a connection of its own."""
+
+    def __init__(self, url: str, trust: ssl.SSLContext | None = None) -> None:
+        self.url = url
+        self.trust = trust
+
+    async def call(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """One call by its name, such as GET_TASKS. Raises Rejected with Mesos's words, and aiohttp's errors."""
+        headers = {"Accept": "application/json"}
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5.0)) as session,
+            session.post(
+                f"{self.url}/api/v1",
+                json={"type": kind, **fields},
+                headers=headers,
+                allow_redirects=False,
+                ssl=self.trust or True,
+            ) as response,
+        ):
+            if response.status not in (200, 202):
+                raise Rejected(f"Mesos: {kind}: {response.status} {(await response.text()).strip()}")
+            return dict(await response.json()) if response.content_type == "application/json" else {}
+
+    async def read_file(self, path: str) -> str:
+        """A file of a sandbox, whole."""
+        answer = await self.call("READ_FILE", read_file={"path": path, "offset": 0})
+        return base64.b64decode(answer["read_file"].get("data", "")).decode()
+
+    async def list_files(self, path: str) -> list[str]:
+        answer = await self.call("LIST_FILES", list_files={"path": path})
+        return [one["path"] for one in answer["list_files"].get("file_infos", ())]
 
 
 class Operator:
-    """Calls go to whom `find_leader` names, each on a connection of its own, so that any loop may make them."""
+    """Of whoever leads when it is asked, as `find_leader` says."""
 
-    def __init__(self, find_leader: Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, find_leader: Callable[[], Awaitable[OneServer]]) -> None:
         self._find_leader = find_leader
 
     async def call(self, kind: str, **fields: Any) -> dict[str, Any]:
         """One call by its name, such as GET_TASKS. Raises Rejected with Mesos's words."""
-        return await call(await self._find_leader(), kind, **fields)
+        return await (await self._find_leader()).call(kind, **fields)
 
     async def agents(self) -> list[dict[str, Any]]:
         """Those that are registered, also when they do not answer at present (`active` false)."""
@@ -39,7 +76,7 @@ class Operator:
 
     async def drain(self, agent_id: str, *, grace_seconds: float = 5.0, mark_gone: bool = False) -> None:
         """Kill its tasks, each with at most this grace, and offer it no more."""
-        grace = {"nanoseconds": round(grace_seconds * 1e9)}
+        grace = {"seconds": int(grace_seconds), "nanos": round(grace_seconds % 1 * 1e9)}  # nanoseconds would mean 0
         fields = {"agent_id": {"value": agent_id}, "max_grace_period": grace, "mark_gone": mark_gone}
         await self.call("DRAIN_AGENT", drain_agent=fields)
 
@@ -74,32 +111,8 @@ class Operator:
         """
         tasks = (await self.tasks()).get("tasks", [])
         executors = (await self.call("GET_EXECUTORS"))["get_executors"].get("executors", ())
-        said: dict[str, dict[str, float]] = {}
-        for holder in (*tasks, *({**one["executor_info"], "agent_id": one["agent_id"]} for one in executors)):
-            if holder.get("state") in ENDED:
-                continue
-            sums = said.setdefault(holder["agent_id"]["value"], dict.fromkeys(RESOURCES, 0.0))
-            for name, value in scalars(holder.get("resources", ())).items():
-                sums[name] = sums.get(name, 0.0) + value
-        complaints = []
-        for agent in await self.agents():
-            identity = agent["agent_info"]["id"]["value"]
-            allocated, total = scalars(agent.get("allocated_resources", ())), scalars(agent["total_resources"])
-            offered = scalars(agent.get("offered_resources", ()))
-            for name in RESOURCES:
-                holds, has = allocated.get(name, 0.0), total.get(name, 0.0)
-                wanted = said.get(identity, {}).get(name, 0.0)
-                if holds + offered.get(name, 0.0) > has + 1e-6 or abs(holds - wanted) > 1e-6:
-                    complaints.append(
-                        f"{agent['agent_info']['hostname']}: {name}: {holds} allocated of {has}, {wanted} by tasks"
-                    )
-        return complaints
-
-
-ENDED = frozenset(
-    f"TASK_{state}"
-    for state in ("FINISHED", "FAILED", "KILLED", "ERROR", "LOST", "DROPPED", "GONE", "GONE_BY_OPERATOR")
-)
+        holders = [*tasks, *({**one["executor_info"], "agent_id": one["agent_id"]} for one in executors)]
+        return miscounted(await self.agents(), holders)
 
 
 def scalars(resources: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -111,28 +124,26 @@ def scalars(resources: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return found
 
 
-async def call(address: str, kind: str, **fields: Any) -> dict[str, Any]:
-    """Of a master, or of an agent at `HOST:PORT/slave(1)`. # their word"""
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(
-            f"http://{address}/api/v1", json={"type": kind, **fields}, headers={"Accept": "application/json"}
-        ) as response,
-    ):
-        if response.status not in (200, 202):
-            raise Rejected(f"Mesos: {kind}: {response.status} {(await response.text()).strip()}")
-        return dict(await response.json()) if response.content_type == "application/json" else {}
-
-
-async def read_file(address: str, path: str) -> bytes:
-    """A file of a sandbox, whole, by the agent's files API."""
-    answer = await call(address, "READ_FILE", read_file={"path": path, "offset": 0})
-    return base64.b64decode(answer["read_file"].get("data", ""))
-
-
-async def list_files(address: str, path: str) -> list[str]:
-    answer = await call(address, "LIST_FILES", list_files={"path": path})
-    return [one["path"] for one in answer["list_files"].get("file_infos", ())]
+def miscounted(agents: Sequence[Mapping[str, Any]], holders: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`holders`: tasks and executors. One line for each resource that does not add up."""
+    held: dict[str, dict[str, float]] = {}
+    for holder in holders:
+        if holder.get("state") not in ENDED:
+            sums = held.setdefault(holder["agent_id"]["value"], {})
+            for name, value in scalars(holder.get("resources", ())).items():
+                sums[name] = sums.get(name, 0.0) + value
+    complaints = []
+    for agent in agents:
+        info = agent["agent_info"]
+        total, given, offered = (
+            scalars(agent.get(f"{kind}_resources", ())) for kind in ("total", "allocated", "offered")
+        )
+        for name in RESOURCES:
+            has, gives = total.get(name, 0.0), given.get(name, 0.0)
+            holds = held.get(info["id"]["value"], {}).get(name, 0.0)
+            if gives + offered.get(name, 0.0) > has + 1e-6 or abs(gives - holds) > 1e-6:
+                complaints.append(f"{info['hostname']}: {name}: {gives} of {has} given away, {holds} held")
+    return complaints
 
 
 async def first_that(condition: Callable[[], Awaitable[Any]], what: str, patience_seconds: float) -> Any:
@@ -145,7 +156,7 @@ async def first_that(condition: Callable[[], Awaitable[Any]], what: str, patienc
                     if answer := await condition():
                         return answer
                     last = None
-                except (aiohttp.ClientError, OSError, Rejected) as error:
+                except (aiohttp.ClientError, OSError, TimeoutError, Rejected) as error:
                     last = error
                 await asyncio.sleep(0.02)
     except TimeoutError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from coldchain.model.errors import Unavailable
 from coldchain.testing.mesos.machine import Machine
 
-JAR = Path("/usr/share/java/zookeeper.jar")
+JAR, LOGGER = Path("/usr/share/java/zookeeper.jar"), Path("/usr/share/java/slf4j-simple.jar")
 TICK_MILLISECONDS = 200
 """Sessions last 2 to 20 ticks: a dead master is noticed within its session."""
 
@@ -25,7 +25,11 @@ class ZooKeeper(Machine):
         data = self.folder / "data"
         data.mkdir()
         options = ["-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-XX:-UsePerfData"]
-        properties = {"zookeeper.admin.enableServer": "false", "zookeeper.fsync.warningthresholdms": "60000"}
+        properties = {
+            "zookeeper.admin.enableServer": "false",
+            "zookeeper.fsync.warningthresholdms": "60000",
+            "org.slf4j.simpleLogger.defaultLogLevel": "warn",
+        }
         configuration = self.folder / "zoo.cfg"
         configuration.write_text(
             f"clientPort={port}\nclientPortAddress=127.0.0.1\ndataDir={data}\ntickTime={TICK_MILLISECONDS}\n"
@@ -38,7 +42,7 @@ class ZooKeeper(Machine):
                 *(f"-D{name}={value}" for name, value in properties.items()),
                 f"-Djava.io.tmpdir={self.folder}",
                 "-cp",
-                str(JAR),
+                f"{JAR}:{LOGGER}",
                 "org.apache.zookeeper.server.ZooKeeperServerMain",
                 str(configuration),
             ],

@@ -1,7 +1,8 @@
 """A small executor of the v1 API: runs a task's command with /bin/sh, or sleeps for ever for one that has none.
 
-Stands in for `mesos-executor` (a task with a command and no executor), and is the custom executor of `BareScheduler`,
-where the command is the task's `data`. Lives on without its agent, as one of a framework with checkpoints should.
+Stands in for `mesos-executor` (a task with a command and no executor) and, called with `--container=NAME` as the Docker
+containerizer does, for `mesos-docker-executor`. Is the custom executor of `BareScheduler`, where the command is the
+task's `data`. Lives on without its agent, as one of a framework with checkpoints should.
 """
 
 import asyncio
@@ -10,16 +11,19 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 RETRY_SECONDS = 0.1
 ENVIRONMENT = os.environ
 HOST, _, PORT = ENVIRONMENT.get("MESOS_AGENT_ENDPOINT", "").partition(":")
 PATH = f"/{ENVIRONMENT.get('MESOS_SLAVE_PID', '').partition('@')[0]}/api/v1/executor"  # their word
+ENCRYPTED = ENVIRONMENT.get("LIBPROCESS_SSL_ENABLED") in ("1", "true")
+TRUST = ssl.create_default_context(cafile=ENVIRONMENT.get("LIBPROCESS_SSL_CA_FILE")) if ENCRYPTED else None
 WHO = {
     "framework_id": {"value": ENVIRONMENT.get("MESOS_FRAMEWORK_ID", "")},
     "executor_id": {"value": ENVIRONMENT.get("MESOS_EXECUTOR_ID", "")},
@@ -27,9 +31,10 @@ WHO = {
 
 
 class Executor:
-    """What is not acknowledged is told again with each subscription."""
+    """What is not acknowledged is told again with each subscription. `carrier` carries a task out, see `process`."""
 
-    def __init__(self) -> None:
+    def __init__(self, carrier: Callable[[dict[str, Any], Callable[[], None]], Awaitable[int]]) -> None:
+        self.carrier = carrier
         self.tasks: dict[str, dict[str, Any]] = {}
         self.updates: dict[str, dict[str, Any]] = {}
         self.running: dict[str, asyncio.Task[None]] = {}
@@ -93,18 +98,10 @@ class Executor:
 
     async def _run_task(self, task: dict[str, Any]) -> None:
         name = task["task_id"]["value"]
-        command = (
-            task.get("command", {}).get("value") or base64.b64decode(task.get("data", "")).decode() or "exec sleep inf"
-        )
-        process = await asyncio.create_subprocess_exec("/bin/sh", "-c", command, start_new_session=True)
-        self._update(name, "TASK_RUNNING")
         try:
-            ended = await process.wait()
+            ended = await self.carrier(task, lambda: self._update(name, "TASK_RUNNING"))
             self._update(name, "TASK_FAILED" if ended else "TASK_FINISHED", message=f"exit status {ended}")
         except asyncio.CancelledError:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
             self._update(name, "TASK_KILLED")
         finally:
             del self.running[name]
@@ -118,8 +115,58 @@ class Executor:
         self.sending.put_nowait({"type": "UPDATE", **WHO, "update": update})
 
 
+async def process(task: dict[str, Any], started: Callable[[], None]) -> int:
+    """Run it, say when it is started, return its exit status; cancelled, end it."""
+    command = task.get("command", {}).get("value") or base64.b64decode(task.get("data", "")).decode()
+    words = ("/bin/sh", "-c", command or "exec sleep inf")
+    child = await asyncio.create_subprocess_exec(*words, start_new_session=True)
+    started()
+    try:
+        return await child.wait()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        await child.wait()
+        raise
+
+
+async def container(task: dict[str, Any], started: Callable[[], None]) -> int:
+    """The same with a container of Docker, by the flags that the containerizer gave."""
+    flags = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:] if "=" in word)
+    docker, name = ("docker", "-H", f"unix://{flags['docker_socket']}"), flags["container"]
+    asked = task["container"]["docker"]
+    network = asked.get("network", "HOST").lower()
+    if network == "user":
+        network = task["container"]["network_infos"][0]["name"]
+    variables = task.get("command", {}).get("environment", {}).get("variables", ())
+    options = [
+        f"--net={network}",
+        f"--volume={flags['sandbox_directory']}:{flags['mapped_directory']}",
+        *(f"--env={one['name']}={one['value']}" for one in variables),
+        *(f"--publish={one['host_port']}:{one['container_port']}" for one in asked.get("port_mappings", ())),
+        *(f"--{one['key']}={one['value']}" for one in asked.get("parameters", ())),
+    ]
+    command = task.get("command", {})
+    words = ["/bin/sh", "-c", command["value"]] if command.get("shell", True) and "value" in command else []
+    if await run(*docker, "run", "--detach", f"--name={name}", *options, asked["image"], *words) != 0:
+        return 125
+    started()
+    try:
+        return await run(*docker, "wait", name)
+    except asyncio.CancelledError:
+        await run(*docker, "stop", "--time", "1", name)
+        raise
+
+
+async def run(*words: str) -> int:
+    """A program of Docker's; for `wait` the number that it prints. What it says otherwise is in the sandbox."""
+    child = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+    output, _ = await child.communicate()
+    return int(output) if "wait" in words else int(child.returncode or 0)
+
+
 async def post(body: dict[str, Any]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_connection(HOST, int(PORT), limit=1 << 26)
+    reader, writer = await asyncio.open_connection(HOST, int(PORT), limit=1 << 26, ssl=TRUST)
     content = json.dumps(body).encode()
     head = (
         f"POST {PATH} HTTP/1.1\r\nHost: {HOST}:{PORT}\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
@@ -152,5 +199,5 @@ def seconds(duration: str) -> float:
 
 
 if __name__ == "__main__":
-    asyncio.run(Executor().run())
+    asyncio.run(Executor(container if any("--container=" in word for word in sys.argv) else process).run())
     sys.exit(0)
