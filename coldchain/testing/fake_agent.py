@@ -21,7 +21,8 @@ Document = dict[str, Any]
 class FakeAgent:
     """`calls` is everything the executor said, in order. Updates are acknowledged by themselves, unless told otherwise.
 
-    `refuses`: HTTP status that subscriptions get instead. `drop` ends the subscription, as an agent that restarts does.
+    `refuses`: HTTP status that subscriptions get instead, `refused` so often. `drop` ends the subscription, as an agent
+    that restarts does.
     """
 
     def __init__(self, settings: ExecutorSettings) -> None:
@@ -29,6 +30,7 @@ class FakeAgent:
         self.calls: list[Document] = []
         self.acknowledges = True
         self.refuses = 0
+        self.refused = 0
         self.capabilities = ["TASK_KILLING_STATE"]
         self._arrived = asyncio.Condition()
         self._events: asyncio.Queue[Document | None] | None = None
@@ -129,11 +131,16 @@ class FakeAgent:
         if call["type"] != "SUBSCRIBE":
             if call["type"] == "UPDATE" and not _is_uuid(call["update"]["status"]["uuid"]):
                 return web.Response(status=400, text="Not a valid UUID")
+            if self._events is None:
+                return web.Response(status=403, text="Executor is not subscribed")
             await self._note(call)
             if call["type"] == "UPDATE" and self.acknowledges:
                 self.acknowledge(call["update"]["status"])
             return web.Response(status=202)
         if self.refuses:
+            self.refused += 1
+            async with self._arrived:
+                self._arrived.notify_all()
             return web.Response(status=self.refuses, text="not now")
         self.drop()
         events = self._events = asyncio.Queue()

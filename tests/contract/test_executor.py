@@ -201,11 +201,14 @@ async def test_what_happens_while_the_agent_is_away_is_told_when_it_is_back(benc
     await bench.agent.until_state("m1", "TASK_RUNNING")
     bench.agent.refuses = 503
     bench.agent.drop()
+    await bench.agent.until(lambda agent: agent.refused)
     bench.engine.crash("shop.1", 9)
-    await asyncio.sleep(0)
+    await bench.agent.until(lambda agent: agent.refused > 2)
     bench.agent.refuses = 0
     failed = await bench.agent.until_state("m1", "TASK_FAILED")
     assert report_of(failed).status.exit_status == 9
+    bench.agent.launch("m2", description("shop.2"))
+    await bench.agent.until_state("m2", "TASK_RUNNING")
     assert bench.agent.states("m1").count("TASK_FAILED") == 1
 
 

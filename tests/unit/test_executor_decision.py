@@ -84,6 +84,17 @@ def test_a_task_is_started_once_and_its_life_is_told() -> None:
     assert told(actions) == [("m1", "starting"), ("m1", "running"), ("m1", "failed")]
 
 
+def test_a_late_report_takes_nothing_back() -> None:
+    _, actions = play(
+        launch(),
+        Observed(status=status("shop.1", "running")),
+        Observed(status=status("shop.1", "staging")),
+        KillAsked(task_id="m1"),
+        Observed(status=status("shop.1", "running", "10.0.0.9")),
+    )
+    assert told(actions) == [("m1", "starting"), ("m1", "running"), ("m1", "killing")]
+
+
 def test_a_kill_before_the_launch_means_that_it_never_starts() -> None:
     state, actions = play(KillAsked(task_id="m1"), launch())
     assert told(actions) == [("m1", "killed")]
@@ -177,7 +188,7 @@ def happenings() -> st.SearchStrategy[Happening]:
     )
 
 
-@given(st.lists(happenings(), max_size=40), st.booleans())
+@given(st.lists(happenings(), min_size=20, max_size=40), st.booleans())
 def test_in_any_order_a_task_ends_once_goes_forward_and_is_nobody_elses(
     story: list[Happening], tells_killing: bool
 ) -> None:

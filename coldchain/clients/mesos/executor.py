@@ -10,12 +10,12 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from coldchain.clients.mesos.recordio import RecordDecoder
+
 Document = dict[str, Any]
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
-BUFFER_BYTES = 4 * 1024 * 1024
-RECORD_DIGITS_MAX = 20
 
 
 class AgentUnavailable(Exception):  # noqa: N818 -- the field's word
@@ -56,8 +56,10 @@ class ExecutorClient:
         try:
             async with self._session.post(self._url, data=body, timeout=timeout) as response:
                 await _check(response)
-                async for record in _records(response.content):
-                    yield msgspec.json.decode(record)
+                decoder = RecordDecoder()
+                async for piece in response.content.iter_any():
+                    for record in decoder.feed(piece):
+                        yield msgspec.json.decode(record)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise AgentUnavailable(f"the agent at {self._url} does not answer: {_words(error)}") from error
         raise AgentUnavailable(f"the agent at {self._url} ended the subscription")
@@ -84,7 +86,7 @@ class ExecutorClient:
     @property
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
-            self._opened = aiohttp.ClientSession(headers=self._headers, read_bufsize=BUFFER_BYTES)
+            self._opened = aiohttp.ClientSession(headers=self._headers)
         return self._opened
 
 
@@ -95,18 +97,6 @@ async def _check(response: aiohttp.ClientResponse) -> None:
     if response.status in (500, 502, 503, 504):
         raise AgentUnavailable(f"the agent cannot answer yet: {message}")
     raise AgentRefused(response.status, message)
-
-
-async def _records(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
-    """RecordIO: each record behind its length in decimal digits and a line end."""
-    while line := await stream.readline():
-        digits = line.strip()
-        if not digits.isdigit() or len(digits) > RECORD_DIGITS_MAX:
-            raise ValueError(f"no length of a record: {line[:20]!r}")
-        try:
-            yield await stream.readexactly(int(digits))
-        except EOFError as error:
-            raise ValueError("the stream ended within a record") from error
 
 
 def _words(error: Exception) -> str:

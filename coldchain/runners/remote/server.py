@@ -67,7 +67,10 @@ class RunnerServer:
                 web.get("/v1/tasks/{task_id}/session", self._session),
             ]
         )
-        self._server = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_SECONDS)
+        # Who leaves gives up what he asked for, as a caller in this process would by being cancelled.
+        self._server = web.AppRunner(
+            application, access_log=None, shutdown_timeout=STOP_SECONDS, handler_cancellation=True
+        )
         await self._server.setup()
         site = web.TCPSite(self._server, self.address, self.port)
         try:
@@ -105,7 +108,6 @@ class RunnerServer:
 
     async def _kill(self, request: web.Request) -> web.StreamResponse:
         grace_seconds = (await _body(request, Kill)).grace_seconds
-        # Who asked may leave before it is over; the stop goes on.
         await self._runner.kill(request.match_info["task_id"], grace_seconds)
         return _answer(None)
 
