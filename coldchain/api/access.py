@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 
 from coldchain.api import (
     absent,
+    agents,
     apps,
     audit,
     bundle,
@@ -139,6 +140,9 @@ ACCESS: Mapping[Handler, Access] = {
     holds.resume: Access("operator", deployment),
     holds.promote: Access("operator", deployment),
     holds.release_brake: Access("operator", everything),
+    agents.list_agents: Access("viewer", filtered),
+    agents.drain_agent: Access("operator", everything),
+    agents.use_agent: Access("operator", everything),
     services.list_services: Access("viewer", filtered),
     secrets.list_secrets: Access("operator", everything),
     secrets.set_secret: Access("operator", everything),

@@ -5,6 +5,7 @@ from aiohttp.typedefs import Handler
 
 from coldchain.api import (
     absent,
+    agents,
     apps,
     audit,
     bundle,
@@ -104,6 +105,9 @@ OURS: tuple[Route, ...] = (
     ("POST", "/v1/deployments/{deployment_id}/promote", holds.promote),
     ("GET", "/v1/services", services.list_services),
     ("POST", "/v1/brake/release", holds.release_brake),
+    ("GET", "/v1/agents", agents.list_agents),
+    ("POST", "/v1/agents/{agent}/drain", agents.drain_agent),
+    ("DELETE", "/v1/agents/{agent}/drain", agents.use_agent),
     ("GET", "/v1/secrets", secrets.list_secrets),
     ("PUT", "/v1/secrets/{secret}", secrets.set_secret),
     ("DELETE", "/v1/secrets/{secret}", secrets.delete_secret),

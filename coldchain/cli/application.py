@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from coldchain.cli import (
+    agents,
     audit,
     changes,
     deploy,
@@ -25,6 +26,7 @@ from coldchain.cli import (
     token,
     validate,
     versions,
+    why,
 )
 from coldchain.cli.group import Group
 
@@ -73,6 +75,7 @@ for command in (
     deploy.deploy,
     diff.diff,
     status.status,
+    why.why,
     services.services,
     changes.scale,
     changes.restart,
@@ -89,6 +92,8 @@ for command in (
     holds.promote,
     changes.cancel,
     holds.release_brake,
+    agents.agents,
+    agents.drain,
     changes.delete,
     secret.secret,
     token.token,

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 import structlog
 
+from coldchain.control.agents import AgentOperations
 from coldchain.control.audit import AuditLog
 from coldchain.control.callers import Callers
 from coldchain.control.clock import SteadyClock
@@ -28,6 +29,7 @@ from coldchain.control.traffic import TrafficWatcher
 from coldchain.decisions.admission import Policy
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
+from coldchain.model.agent import AgentDrain
 from coldchain.model.group import GroupDeployment
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
@@ -81,6 +83,7 @@ class Controller:
         self.operations = Operations(self.state, clock, policy, self.secrets)
         self.groups = Groups(self.state, clock)
         self.reconciler.lead = self.groups.lead
+        self.agents = AgentOperations(self.operations, self.state, self.tasks, clock)
         self.group_operations = GroupOperations(self.operations, self.groups, self.state, clock)
 
     def _mark(self, app_ids: Collection[str]) -> None:
@@ -89,6 +92,8 @@ class Controller:
     def _mark_changed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
         changed = (after or before for before, after in pairs)
         marked = {app_id for record in changed if record and (app_id := app_id_of(record))}
+        if any(isinstance(record, AgentDrain) for pair in pairs for record in pair):
+            self.reconciler.mark_all()
         # A pass over any app brings all group deployments as far as they are.
         groups = [one for _, one in pairs if isinstance(one, GroupDeployment) and one.running]
         marked.update(next(iter(one.members)) for one in groups)

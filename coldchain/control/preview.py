@@ -48,5 +48,5 @@ def prepare(
     others = [
         (one, state.app_of(one)) for one in state.instances.values() if one.agent is not None and one.app_id != app.id
     ]
-    offers = tuple(controller.tasks.offers)
+    offers = tuple(controller.reconciler.offers())
     return change, lambda: preview(view, offers, others, now)

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -20,11 +20,12 @@ from coldchain.control.tasks import TaskWatcher
 from coldchain.decisions.acceptance import Observed
 from coldchain.decisions.actions import Action, ForgetTask, KillTask, LaunchTask, PrepareImage
 from coldchain.decisions.brake import Brake, judge, release
-from coldchain.decisions.placement import Refused, Waiting, place_beside
+from coldchain.decisions.placement import Held, Refused, Waiting, place_beside
 from coldchain.decisions.reconcile import reconcile
 from coldchain.decisions.view import Seen, View
 from coldchain.model.errors import ColdchainError, Rejected
 from coldchain.model.instance import Instance
+from coldchain.model.offer import Offer
 from coldchain.model.task import TaskSpec
 from coldchain.model.version import Version
 from coldchain.ports.clock import Clock
@@ -69,6 +70,7 @@ class Reconciler:
         self._dirty: set[str] = set()
         self._wake = asyncio.Event()
         self._swept_at = 0.0
+        self._drained: frozenset[str] = frozenset()
         self._alarms: dict[str, float] = {}
         self._next_alarm_at = math.inf
         self.refused: dict[str, Refused] = {}
@@ -252,8 +254,27 @@ class Reconciler:
             engine_trouble=self._tasks.trouble,
             traffic=self.observed(app_id),
             needed=state.needed(app_id) if wanted is None else frozenset(),
+            drains=self._drains(),
             quarantine_seconds=QUARANTINE_SECONDS,
         )
+
+    def held(self) -> Mapping[str, Held]:
+        """What instances have of each agent, by its name."""
+        return self._holdings.with_changes({})
+
+    def offers(self) -> Sequence[Offer]:
+        """What the engine offers, with what operators say of its agents."""
+        drains = self._state.drains
+        if not drains:
+            return self._tasks.offers
+        return [
+            msgspec.structs.replace(one, draining=True) if one.agent in drains else one for one in self._tasks.offers
+        ]
+
+    def _drains(self) -> dict[str, str]:
+        """The agents that are to be empty, by an operator's word here or at the engine, and who wants it."""
+        told = {name: f"the engine drains {name}" for name in self._tasks.drained}
+        return told | {name: str(one) for name, one in self._state.drains.items()}
 
     def _seen(self, instance: Instance) -> Seen:
         refused = self._effects.error("launch", instance.id)
@@ -313,7 +334,7 @@ class Reconciler:
         ]
         apps = {one.app.id for one in waiting}
         of_app = {app_id: _on_agents(state.instances_of.get(app_id, {}), changes) for app_id in apps}
-        placed, refused = place_beside(waiting, self._tasks.offers, self._holdings.with_changes(changes), of_app)
+        placed, refused = place_beside(waiting, self.offers(), self._holdings.with_changes(changes), of_app)
         for one in placed:
             plan.place(one)
         self.refused.update({one.instance_id: one for one in refused})
@@ -399,7 +420,8 @@ class Reconciler:
 
     def listed(self, first: bool) -> None:
         """The engine was listed: for the first time, and all can be decided on; or again, which shows who is lost."""
-        if first:
+        if first or self._tasks.drained != self._drained:
+            self._drained = self._tasks.drained
             self.mark_all()
         self._effects.forget(self._is_gone, self._tasks.listed_at)
         if not self._state.in_doubt and self._publisher().in_step():

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from coldchain.documents import keys, stored
 from coldchain.documents.keys import Record
+from coldchain.model.agent import AgentDrain
 from coldchain.model.app import App
 from coldchain.model.backoff import Backoff
 from coldchain.model.caller import Token
@@ -37,6 +38,7 @@ KINDS: dict[str, type[Record]] = {
     "external": ExternalService,
     "secret": Secret,
     "token": Token,
+    "agent-drain": AgentDrain,
 }
 
 Committed = Callable[[Sequence[tuple[Record | None, Record | None]]], None]
@@ -76,6 +78,7 @@ class State:
         self.externals: dict[str, ExternalService] = {}
         self.secrets: dict[str, Secret] = {}
         self.tokens: dict[str, Token] = {}
+        self.drains: dict[str, AgentDrain] = {}
 
     def on_commit(self, watcher: Committed) -> None:
         """From now on tell `watcher` of every commit."""
@@ -181,6 +184,8 @@ class State:
                 self.tokens[record.id] = record
             case ExternalService():
                 self.externals[record.app_id] = record
+            case AgentDrain():
+                self.drains[record.agent] = record
 
     def _drop(self, key: str) -> None:
         record = self._records.pop(key)
@@ -227,6 +232,8 @@ class State:
                 del self.tokens[record.id]
             case ExternalService():
                 del self.externals[record.app_id]
+            case AgentDrain():
+                del self.drains[record.agent]
 
     def _moved(self, group: GroupDeployment, *, gone: bool = False) -> None:
         for app_id in group.members:
@@ -288,7 +295,7 @@ def app_id_of(record: Record) -> str | None:
     match record:
         case Version():
             return record.app.id
-        case KnownGateway() | Secret() | Token() | Group() | GroupVersion() | GroupDeployment():
+        case KnownGateway() | Secret() | Token() | Group() | GroupVersion() | GroupDeployment() | AgentDrain():
             return None
         case _:
             return record.app_id

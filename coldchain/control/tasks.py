@@ -27,7 +27,8 @@ class TaskWatcher:
     """`known` is False until the first full listing. While the engine does not answer everything stays as it was
     last seen: unknown is not gone. `changed(app ids)` is called for what changed, `on_listed(first)` after each full
     listing, `on_engine(trouble, first)` when the engine does not answer any more, and without trouble when it does
-    again, or for the first time. `listed_at`: when the last listing began, on the monotonic clock."""
+    again, or for the first time. `listed_at`: when the last listing began, on the monotonic
+    clock. `drained`: the agents that are to be empty by their engine's word."""
 
     def __init__(self, engine: Engine, clock: Clock, changed: Callable[[Collection[str]], None]) -> None:
         self._engine = engine
@@ -44,6 +45,7 @@ class TaskWatcher:
         self.trouble = ""
         self.tasks: dict[str, TaskStatus] = {}
         self.offers: Sequence[Offer] = ()
+        self.drained: frozenset[str] = frozenset()
 
     async def run(self) -> None:
         """For ever."""
@@ -91,8 +93,9 @@ class TaskWatcher:
                     offers = await self._engine.offers()
             except TimeoutError as error:
                 raise Unavailable(f"no listing of tasks in {LISTING_SECONDS_MAX:g} s") from error
-            self._take_over(began, listed)
             self.offers = offers
+            self.drained = frozenset(one.agent for one in offers if one.draining)
+            self._take_over(began, listed)
 
     def _take_over(self, began: float, listed: dict[str, TaskStatus]) -> None:
         newer = {task_id for task_id, at in self._updated_at.items() if at >= began}

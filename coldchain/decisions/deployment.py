@@ -6,7 +6,7 @@ Stated over what is seen now rather than as steps, so that any interruption goes
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -15,6 +15,8 @@ from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.deployment import Deployment, Holder
 from coldchain.model.instance import Instance
+
+NOBODY: Mapping[str, str] = {}
 
 
 class Step(Noun, frozen=True, kw_only=True):
@@ -40,6 +42,7 @@ def step(
     unhealthy: Collection[str],
     condemned: Collection[str],
     replacing: bool,
+    asked: Mapping[str, str] = NOBODY,
     held: bool = False,
     new: int | None = None,
     least: int | None = None,
@@ -48,21 +51,24 @@ def step(
     """The next step towards `app.instances` instances of `config_id`.
 
     `unhealthy`: ids that do not count as capacity. `condemned`: ids to be replaced for bad health.
+    `asked`: ids that somebody wants gone, each with who, in words. Whoever asks decides himself: a pause and the brake
+    do not hold these, only the capacity does.
     `replacing`: a deployment runs that replaces instances of other configurations; without one they count as good.
     `held`: it is paused: what serves stays, and only what is missing altogether is launched.
     `new`, `least`: as in `rollout.Stage`, of a rollout that goes by steps; None: all. `begun`: False while it waits for
     other apps: then its number of instances asks nobody to leave yet.
     """
     wanted = [one for one in instances if one.wanted]
-    asked, others = _asked_to_leave(wanted)
+    going = sorted((one for one in wanted if one.id in asked), key=lambda one: (one.in_rotation, one.created_at))
+    others = [one for one in wanted if one.id not in asked]
     never_served, failed_to_start, old, good, sick = _sorted_out(others, config_id, condemned, replacing)
     minimum, maximum = capacity(app)
-    if minimum >= maximum and (old or sick or asked):
+    if minimum >= maximum and (old or sick or going):
         maximum += 1
 
     departures = _Departures(wanted, unhealthy, minimum)
-    for one in asked:
-        departures.let_go([one], one.asked_to_leave, 1)
+    for one in going:
+        departures.let_go([one], asked[one.id], 1)
     departures.leave += [(one.id, "it never became healthy") for one in failed_to_start]
     departures.leave += [(one.id, "superseded before it served") for one in old if one.id in never_served]
     served_old = [one for one in old if one.id not in never_served]
@@ -93,20 +99,10 @@ def step(
         wanted_new = 0 if held or new is None else new
         altogether = app.instances if least is None else least
         missing = max(wanted_new - len(good), altogether - len(good) - len(served_old))
-    if sick and not old and not asked:
+    if sick and not old and not going:
         busy = departures.leave or _leaving(instances) or not all(one.in_rotation for one in good)
         missing = min(missing, max(0, app.instances - len(good) - len(sick)) + (0 if busy else 1))
     return Step(launch=max(0, min(missing, room)), leave=tuple(departures.leave))
-
-
-def _asked_to_leave(wanted: Iterable[Instance]) -> tuple[list[Instance], list[Instance]]:
-    """Those that somebody wants gone, in the order in which they may leave, and the others. Whoever asks decides
-    himself: a pause and the brake do not hold these, only the capacity does."""
-    asked: list[Instance] = []
-    others: list[Instance] = []
-    for one in wanted:
-        (asked if one.asked_to_leave else others).append(one)
-    return sorted(asked, key=lambda one: (one.in_rotation, one.created_at, one.id)), others
 
 
 def _sorted_out(

@@ -45,7 +45,9 @@ def _missing(view: View, wanted: Version) -> int:
     good = [
         one
         for one in placed
-        if one.wanted and not one.asked_to_leave and (view.deployment is None or one.version_id == wanted.config_id)
+        if one.wanted
+        and not view.asked_to_leave(one)
+        and (view.deployment is None or one.version_id == wanted.config_id)
     ]
     minimum, maximum = capacity(wanted.app)
     beside = minimum >= maximum and len(good) < len(placed)

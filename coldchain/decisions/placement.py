@@ -48,6 +48,7 @@ REASONS = {
     "UnfulfilledTarget": "another target",
     "UnfulfilledRole": "offered for another role",
     "UnfulfilledConstraint": "a constraint of the app",
+    "AgentMaintenance": "is drained",
     "InsufficientCpus": "too few cpus",
     "InsufficientMemory": "too little memory",
     "InsufficientDisk": "too little disk",
@@ -60,6 +61,7 @@ FUNNEL = (
     "UnfulfilledTarget",
     "UnfulfilledRole",
     "UnfulfilledConstraint",
+    "AgentMaintenance",
     "InsufficientCpus",
     "InsufficientMemory",
     "InsufficientDisk",
@@ -268,7 +270,7 @@ class _Agents:
         for number in self._candidates(copies):
             agent = self._agents[number]
             values = values_of(one.app, agent.offer)
-            if agent.offer.role not in one.app.offered_roles:
+            if agent.offer.draining or agent.offer.role not in one.app.offered_roles:
                 continue
             if copies.neighbours.excluded_by(values) or agent.shortages(one.app):
                 continue
@@ -288,7 +290,8 @@ class _Agents:
             excluded = tuple(copies.neighbours.excluded_by(values_of(one.app, agent.offer)))
             short = agent.shortages(one.app)
             other_role = agent.offer.role not in one.app.offered_roles
-            reasons = ["UnfulfilledRole"] * other_role + ["UnfulfilledConstraint"] * bool(excluded) + [*short]
+            reasons = ["UnfulfilledRole"] * other_role + ["UnfulfilledConstraint"] * bool(excluded)
+            reasons += ["AgentMaintenance"] * agent.offer.draining + [*short]
             if not reasons and isinstance(fit := agent.fit(one), str):
                 reasons = [fit]
             yield _Unfit(unused=agent.unused(tuple(reasons)), shortages=short, constraints=excluded)

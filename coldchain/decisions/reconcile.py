@@ -205,6 +205,7 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
         return
     verdicts = {one.id: view.seen[one.id].verdict for one in instances if one.id in view.seen}
     condemned = {name for name, verdict in verdicts.items() if verdict.condemned and not view.brake}
+    asked = {one.id: words for one in instances if one.wanted and (words := view.asked_to_leave(one))}
     stage = rollouts.stage(view.deployment, wanted.app, _former(view))
     step = deployments.step(
         wanted.app,
@@ -212,6 +213,7 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
         instances,
         unhealthy=[name for name, verdict in verdicts.items() if verdict.standing == "unhealthy"],
         condemned=condemned,
+        asked=asked,
         replacing=view.deployment is not None,
         held=bool(view.brake) or (view.deployment is not None and view.deployment.paused_by is not None),
         new=stage.new if stage else None,
@@ -234,7 +236,7 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
         return
     if step.launch:
         yield CreateInstances(count=step.launch, version_id=wanted.config_id, cause=_cause(view))
-    instead_of = tuple(one.id for one in instances if one.wanted and (one.id in condemned or one.asked_to_leave))
+    instead_of = tuple(one.id for one in instances if one.wanted and (one.id in condemned or one.id in asked))
     for one in instances:
         if one.phase == "scheduled" and one.id not in leaving:
             yield Place(instance_id=one.id, instead_of=instead_of, cause=_cause(view))

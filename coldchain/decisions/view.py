@@ -37,6 +37,7 @@ class View(Noun, frozen=True, kw_only=True):
     `image_failure`: why the image cannot be had, as of the last try. `engine_trouble`: why the engine does not answer.
     `failure`: the last failed task. `brake`: why nothing may be killed or replaced, empty when it may.
     `traffic`: what the gateways counted since the running deployment began.
+    `drains`: the agents that are to be empty, and who wants that, in words.
     `needed`: the versions of the app that versions of groups need; they stay on record when it is deleted.
     `quarantine_seconds`: how long a stopped instance's address stays unused.
     """
@@ -56,4 +57,9 @@ class View(Noun, frozen=True, kw_only=True):
     engine_trouble: str = ""
     traffic: Observed = Observed()
     needed: frozenset[str] = frozenset()
+    drains: dict[str, str] = {}
     quarantine_seconds: float = 20.0
+
+    def asked_to_leave(self, one: Instance) -> str:
+        """Who wants this very instance gone, or its agent empty, in words; empty: nobody."""
+        return one.asked_to_leave or self.drains.get(one.agent or "", "")

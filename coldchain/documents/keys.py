@@ -3,6 +3,7 @@
 from functools import lru_cache
 from urllib.parse import quote
 
+from coldchain.model.agent import AgentDrain
 from coldchain.model.backoff import Backoff
 from coldchain.model.caller import Token
 from coldchain.model.catalog import CatalogCheck, CatalogRecord, CatalogService, CatalogSession, KeyValue
@@ -45,6 +46,7 @@ Record = (
     | ExternalService
     | Secret
     | Token
+    | AgentDrain
 )
 
 
@@ -77,6 +79,8 @@ def key_of(record: Record) -> str:
             return _key("token", record.id)
         case ExternalService():
             return _key("external", record.target, record.app_id)
+        case AgentDrain():
+            return _key("agent-drain", record.target, record.agent)
 
 
 def mesos_framework(target: str) -> str:

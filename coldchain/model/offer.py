@@ -9,7 +9,8 @@ class Offer(Noun, frozen=True, kw_only=True):
     `role`: for whom they are, `*` for all.
 
     `attributes`: what its operator says of the agent, for constraints to compare; numbers with at most three decimals
-    and without zeros at their end. `region`, `zone`: where it stands, None where nobody said so.
+    and without zeros at their end. `region`, `zone`: where it stands, None where nobody said so. `draining`: it is to
+    be empty, by its operator's word; nothing is placed there, and what is there leaves.
     """
 
     agent: str
@@ -25,3 +26,4 @@ class Offer(Noun, frozen=True, kw_only=True):
     zone: str | None = None
     gpus: int = 0
     role: str = "*"
+    draining: bool = False

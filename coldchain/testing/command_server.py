@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from typer.testing import CliRunner, Result
 
 from coldchain.api.settings import ApiSettings
 from coldchain.cli.application import application
+from coldchain.model.offer import Offer
+from coldchain.testing.fake_engine import ONE_AGENT
 from coldchain.testing.served_platform import ServedPlatform
 
 SHOP: dict[str, Any] = {
@@ -27,8 +29,9 @@ SHOP: dict[str, Any] = {
 class Server:
     """A served platform, and commands that are sent to it."""
 
-    def __init__(self, settings: ApiSettings | None = None) -> None:
+    def __init__(self, settings: ApiSettings | None = None, agents: Sequence[Offer] = (ONE_AGENT,)) -> None:
         self._settings = settings
+        self._agents = agents
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
@@ -36,7 +39,7 @@ class Server:
         self.do(self.platform.start())
 
     async def _made(self) -> ServedPlatform:
-        return ServedPlatform(self._settings)
+        return ServedPlatform(self._settings, agents=self._agents)
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +14,12 @@ from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
 from coldchain.control.gateway import feed_gateway
 from coldchain.decisions.admission import Policy
+from coldchain.model.offer import Offer
 from coldchain.model.task import TaskSpec
 from coldchain.ports.cipher import Cipher
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_cipher import FakeCipher
-from coldchain.testing.fake_engine import FakeEngine, Life
+from coldchain.testing.fake_engine import ONE_AGENT, FakeEngine, Life
 from coldchain.testing.fake_gateway import FakeGateway
 from coldchain.testing.fake_prober import FakeProber, answers_of
 from coldchain.testing.fake_registry import FakeRegistry
@@ -27,12 +28,17 @@ from coldchain.testing.fake_registry import FakeRegistry
 class ServedPlatform:
     """`start` and `stop` may follow each other: store, engine and gateway stay, as does the port."""
 
-    def __init__(self, settings: ApiSettings | None = None, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        settings: ApiSettings | None = None,
+        policy: Policy | None = None,
+        agents: Sequence[Offer] = (ONE_AGENT,),
+    ) -> None:
         self.policy = policy
         self.cipher: Cipher = FakeCipher()
         self.clock = SystemClock()
         self.store = MemoryStore()
-        self.engine = FakeEngine(self.clock)
+        self.engine = FakeEngine(self.clock, agents=agents)
         self.engine.life = self.life
         self.prober = FakeProber(self.clock, answers_of(self.engine))
         self.registry = FakeRegistry(self.clock)

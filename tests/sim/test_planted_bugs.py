@@ -21,13 +21,16 @@ FOUND_BY = {
     "lost compare-and-swap": 2,
     "stale gateway not waited for": 10,
     "rollback launched twice": 72,
-    "brake removed": 20,
+    "brake removed": 57,
     "paused rollout goes on": 12,
     "steps left out": 11,
     "constraints left out": 2,
     "foreign container adopted": 0,
     "layers not waited for": 2,
     "waiting app scaled down": 85,
+    "placed on a drained agent": 14,
+    "drained before others serve": 24,
+    "drain forgotten": 36,
 }
 """The seed that found it first, when the search began at 0."""
 FROM_THERE = 300

@@ -234,6 +234,8 @@ BRING_NOTHING_IN = {
     ("POST", "/v1/deployments/{id}/resume"),
     ("POST", "/v1/deployments/{id}/promote"),
     ("POST", "/v1/brake/release"),
+    ("POST", "/v1/agents/{agent}/drain"),
+    ("DELETE", "/v1/agents/{agent}/drain"),
     ("PUT", "/v1/secrets/{secret}"),
     ("DELETE", "/v1/secrets/{secret}"),
     ("POST", "/v1/secrets/rotate"),

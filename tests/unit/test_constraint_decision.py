@@ -288,14 +288,14 @@ def test_the_order_of_a_scale_down(
         msgspec.structs.replace(
             instance(n, None if phase == "scheduled" else "x", rack=rack),
             phase=phase,
-            asked_to_leave="asked" if asked else "",
         )
-        for n, (phase, rack, asked, _) in enumerate(seen)
+        for n, (phase, rack, *_) in enumerate(seen)
     ]
+    wishes = {one.id: "asked" for one, (_, _, asked, _) in zip(instances, seen, strict=True) if asked}
     unhealthy = [one.id for one, (*_, sick) in zip(instances, seen, strict=True) if sick and one.in_rotation]
     constraints = [("rack", "GROUP_BY")] if grouped else []
     one_app = app(*constraints, instances=wanted, kill_selection=selection)
-    found = step(one_app, "1", instances, unhealthy=unhealthy, condemned=[], replacing=False)
+    found = step(one_app, "1", instances, unhealthy=unhealthy, condemned=[], asked=wishes, replacing=False)
 
     age = 1 if selection == "OLDEST_FIRST" else -1
     serving = sum(one.in_rotation for one in instances)
@@ -315,9 +315,9 @@ def test_the_order_of_a_scale_down(
             gone.append(one.id)
             left -= 1
 
-    asked = [one for one in instances if one.asked_to_leave]
+    asked = [one for one in instances if one.id in wishes]
     let_go(sorted(asked, key=lambda one: (one.in_rotation, one.created_at)), len(asked))
-    good = [one for one in instances if not one.asked_to_leave]
+    good = [one for one in instances if one.id not in wishes]
     good.sort(key=lambda one: (one.in_rotation, one.id not in unhealthy, age * one.created_at))
     too_many = max(0, len(good) - wanted)
     nowhere = [one for one in good if one.agent is None]

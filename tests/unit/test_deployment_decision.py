@@ -68,6 +68,8 @@ views = st.lists(
 shares = st.floats(0, 1)
 
 
+WISH = "the user wants it gone"
+
 stages = st.one_of(st.none(), st.tuples(st.integers(0, 6), st.integers(0, 6)))
 
 
@@ -81,10 +83,8 @@ def test_whatever_is_seen_a_step_keeps_within_its_limits(
     held: bool,
     stage: tuple[int, int] | None,
 ) -> None:
-    instances = [
-        msgspec.structs.replace(instance(n, phase, version), asked_to_leave="the user wants it gone" if asked else "")
-        for n, (phase, version, _, _, asked) in enumerate(seen)
-    ]
+    instances = [instance(n, phase, version) for n, (phase, version, *_) in enumerate(seen)]
+    asked = {f"{n:03}": WISH for n, (*_, asked) in enumerate(seen) if asked}
     unhealthy = {f"{n:03}" for n, (_, _, sick, condemned, _) in enumerate(seen) if sick or condemned}
     condemned = {f"{n:03}" for n, (_, _, _, condemned, _) in enumerate(seen) if condemned}
     shop = app(wanted, minimum, over)
@@ -96,6 +96,7 @@ def test_whatever_is_seen_a_step_keeps_within_its_limits(
         instances,
         unhealthy=unhealthy,
         condemned=condemned,
+        asked=asked,
         replacing=replacing,
         held=held,
         new=new,
@@ -115,7 +116,6 @@ def test_whatever_is_seen_a_step_keeps_within_its_limits(
     assert len(sick_left) <= 1
     assert len({name for name, _ in found.leave}) == len(found.leave)
     assert {name for name, _ in found.leave} <= {one.id for one in instances if one.wanted}
-    asked = {one.id for one in instances if one.asked_to_leave}
     if not replacing and not condemned and not asked and sum(one.wanted for one in instances) <= wanted:
         assert not [one for one in instances if one.in_rotation and one.id in dict(found.leave)]
 
@@ -205,29 +205,23 @@ def test_without_a_deployment_a_mix_stays_but_nothing_superseded_is_launched() -
     assert found.launch == 1
 
 
-def asked_to_leave(one: Instance) -> Instance:
-    return msgspec.structs.replace(one, asked_to_leave="the user wants it gone")
-
-
 @pytest.mark.parametrize("held", [False, True])
 def test_who_is_asked_to_leave_does_so_once_its_replacement_serves_whatever_holds_the_deployment(held: bool) -> None:
-    asked, others = asked_to_leave(instance(1)), [instance(0), instance(2)]
-    seen = {"unhealthy": (), "condemned": (), "replacing": held, "held": held}
-    assert step(app(3), NEW, [asked, *others], **seen) == Step(launch=1)  # type: ignore[arg-type]
-    found = step(app(3), NEW, [asked, *others, instance(3)], **seen)  # type: ignore[arg-type]
-    assert found == Step(leave=(("001", "the user wants it gone"),))
+    seen = {"unhealthy": (), "condemned": (), "asked": {"001": WISH}, "replacing": held, "held": held}
+    assert step(app(3), NEW, some(3, NEW), **seen) == Step(launch=1)  # type: ignore[arg-type]
+    assert step(app(3), NEW, some(4, NEW), **seen) == Step(leave=(("001", WISH),))  # type: ignore[arg-type]
 
 
 def test_where_nothing_may_be_beside_it_who_is_asked_to_leave_goes_first() -> None:
     shop = app(2, 0.5, 0.0)
-    everyone = [asked_to_leave(instance(0)), asked_to_leave(instance(1))]
-    found = step(shop, NEW, everyone, unhealthy=(), condemned=(), replacing=False)
-    assert found == Step(leave=(("000", "the user wants it gone"),)), "one of two must stay"
+    asked = {"000": WISH, "001": WISH}
+    found = step(shop, NEW, some(2, NEW), unhealthy=(), condemned=(), asked=asked, replacing=False)
+    assert found == Step(leave=(("000", WISH),)), "one of two must stay"
 
 
 def test_a_scale_down_takes_exactly_those_that_were_asked_to_leave() -> None:
-    instances = [asked_to_leave(instance(0)), instance(1), asked_to_leave(instance(2)), instance(3)]
-    found = step(app(2, 0.0), NEW, instances, unhealthy=["001"], condemned=(), replacing=True)
+    asked = {"000": WISH, "002": WISH}
+    found = step(app(2, 0.0), NEW, some(4, NEW), unhealthy=["001"], condemned=(), asked=asked, replacing=True)
     assert found.launch == 0
     assert {name for name, _ in found.leave} == {"000", "002"}
 

@@ -29,7 +29,15 @@ APPS: dict[str, dict[str, Any]] = {
 }
 ADDRESSES = (
     *("/v2/apps", f"/v2/apps?{ALL}", "/v2/deployments", "/v2/tasks?embed=coldchain"),
-    *("/v2/queue?embed=lastUnusedOffers", "/v2/info", "/v2/leader", "/v1/status", "/v1/services", "/v1/secrets"),
+    *(
+        "/v2/queue?embed=lastUnusedOffers",
+        "/v2/info",
+        "/v2/leader",
+        "/v1/status",
+        "/v1/agents",
+        "/v1/services",
+        "/v1/secrets",
+    ),
     *("/v1/deployments/{deployment}", "/v1/instances/{instance}/story"),
 )
 OF_APPS = (

@@ -29,6 +29,8 @@ FREE: dict[str, str] = {
     "reasons": "how many agents, by reason",
     "shortages": "what lacks, by reason",
     "constraints": "how many agents, by constraint",
+    "attributes": "names and values are the operator's",
+    "instancesOf": "by apps",
     "gauges": "numbers by name",
     "counters": "numbers by name",
 }

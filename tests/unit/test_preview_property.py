@@ -95,6 +95,7 @@ OFFERS = st.lists(
         attributes=st.sampled_from([{}, {"rack": "1"}]),
         zone=st.sampled_from([None, "a"]),
         role=st.sampled_from(["*", "web"]),
+        draining=st.sampled_from([False, False, True]),
     ),
     max_size=3,
     unique_by=lambda offer: offer.agent,

@@ -111,6 +111,7 @@ PATH_PARAMETERS: Mapping[str, tuple[str, Schema]] = {
     "instance_id": ("The id of an instance, or its beginning.", STRING | {"minLength": 1}),
     "group_id": ("The group's id, with its slashes as in an app's.", STRING | {"minLength": 1}),
     "name": ("The name of a token.", STRING | {"minLength": 1}),
+    "agent": ("The name of an agent.", STRING),
     "secret": ("The name of a secret.", STRING | {"pattern": f"^{SECRET_NAME.pattern}$"}),
 }
 

@@ -184,6 +184,35 @@ OURS: tuple[Operation, ...] = (
         fails=(409,),
     ),
     Operation(
+        "listAgents",
+        "GET",
+        "/v1/agents",
+        "List the agents",
+        found(
+            "Agents",
+            "What each offers, what is taken of it, and which are drained.",
+            Link("drainAgent", {"agent": "$response.body#/agents/0/agent"}),
+            Link("useAgent", {"agent": "$response.body#/agents/0/agent"}),
+        ),
+    ),
+    Operation(
+        "drainAgent",
+        "POST",
+        "/v1/agents/{agent}/drain",
+        "Empty an agent",
+        found("AgentAnswer", "How it is.", Link("useAgent", {"agent": "$response.body#/agent"})),
+        fails=(404,),
+        more="Nothing is placed there any more, and what is there leaves once something else serves in its place.",
+    ),
+    Operation(
+        "useAgent",
+        "DELETE",
+        "/v1/agents/{agent}/drain",
+        "Use an agent again",
+        {204: Answer("It may be used again; what has begun to leave still leaves.")},
+        fails=(404,),
+    ),
+    Operation(
         "listSecrets", "GET", "/v1/secrets", "List secrets", found("Secrets", "Never their values.", *_SECRET_LINKS)
     ),
     Operation(

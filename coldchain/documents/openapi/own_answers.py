@@ -94,6 +94,60 @@ class EngineStatus(Noun, frozen=True, kw_only=True):
     agents: tuple[AgentStatus, ...]
 
 
+class ResourceUse(Noun, frozen=True, kw_only=True):
+    """How much of a resource an agent has (`whole`; null where it offers nothing), and what instances have of it."""
+
+    whole: float | None
+    used: float
+
+
+class AgentResources(Noun, frozen=True, kw_only=True):
+    """cpus in shares of a core, mem and disk in MiB."""
+
+    cpus: ResourceUse
+    mem: ResourceUse
+    disk: ResourceUse
+    gpus: ResourceUse
+
+
+class LeavingInstance(Noun, frozen=True, kw_only=True):
+    """An instance that is still on an agent which is to be empty."""
+
+    instance: str
+    app: str
+    phase: Phase
+
+
+class Draining(Noun, frozen=True, kw_only=True):
+    """Who drains an agent, since when (null: its engine does), and what is still there."""
+
+    by: str
+    since: Time | None
+    waits: tuple[LeavingInstance, ...]
+
+
+class AgentAnswer(Noun, frozen=True, kw_only=True):
+    """An agent. `instancesOf`: how many live instances of each it has, of those that the caller may see."""
+
+    agent: str
+    target: str | None
+    hostname: str | None
+    role: str | None
+    attributes: dict[str, str]
+    region: str | None
+    zone: str | None
+    resources: AgentResources
+    instances: Count
+    instances_of: dict[str, Count]
+    draining: Draining | None
+
+
+class Agents(Noun, frozen=True, kw_only=True):
+    """All agents, by name."""
+
+    agents: tuple[AgentAnswer, ...]
+
+
 class RegistryStatus(Noun, frozen=True, kw_only=True):
     """Whether the registry answers."""
 

@@ -197,7 +197,11 @@ def _requests(made: Schemas) -> Schemas:
     return {
         "AppPart": id_optional | {"description": "The fields of an app that change; null restores a default."},
         "AppAtAddress": id_optional,
-        "ToVersion": _object({"version": version}, "Nothing but a version: go back to it."),
+        "ToVersion": _object(
+            {"id": deepcopy(whole["properties"]["id"]), "version": version},
+            "Nothing but a version, and the app's id if need be: go back to it.",
+            ["id"],
+        ),
         "Rollback": _object(
             {"version": {"anyOf": [version, {"type": "null"}]}},
             "Where to; without a version to the last with another configuration.",

@@ -29,6 +29,7 @@ from coldchain.ports.store import Change
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeTask
 from coldchain.testing.simulation.coverage import GONE
+from coldchain.testing.simulation.drains import on_drained
 from coldchain.testing.simulation.groups import ALL, stuck, too_early, unasked
 from coldchain.testing.simulation.holds import broken, overdone
 from coldchain.testing.simulation.ledger import Ledger, Pair
@@ -153,7 +154,8 @@ class Checkers:
             wanted = self.ledger.wanted(after.app_id)
             if wanted is not None:
                 running, instances = self._running(after.app_id), self.ledger.instances_of(after.app_id)
-                well = [one for one in instances if one.id not in self._bad_at]
+                drains = self.ledger.drains
+                well = [one for one in instances if one.id not in self._bad_at and one.agent not in drains]
                 self._said("hold", overdone(running, wanted, well))
                 self._layers(running, wanted, well)
             self._world.stepped(after, after.phase)
@@ -174,6 +176,7 @@ class Checkers:
             self._leaves(after, after.history[-1].cause)
         if phase == "launching":
             self._launchable(after, "placed")
+            self._said("drain", on_drained(after, self.ledger.drains))
             self._place_allowed(after)
         if was == "launching":
             self._left_launching[after.id] = self._now
@@ -236,7 +239,7 @@ class Checkers:
             one
             for one in self.ledger.instances_of(instance.app_id)
             if one.id != instance.id and one.live and one.agent is not None and one.version_id == instance.version_id
-            if not one.asked_to_leave
+            if not one.asked_to_leave and one.agent not in self.ledger.drains
         ]
         failed = self._now - PROBES_SECONDS
         doubtful = [one for one in others if one.id in self._sick or self._failed_at.get(one.id, -1000.0) >= failed]

@@ -6,6 +6,7 @@ from typing import Any
 from coldchain.control.state import KINDS, app_id_of
 from coldchain.documents import stored
 from coldchain.documents.keys import Record
+from coldchain.model.agent import AgentDrain
 from coldchain.model.deployment import Deployment
 from coldchain.model.group import GroupDeployment, GroupVersion
 from coldchain.model.instance import Instance
@@ -26,6 +27,7 @@ class Ledger:
         self.deployments: dict[str, Deployment] = {}
         self.group_versions: dict[str, GroupVersion] = {}
         self.group_deployments: dict[str, GroupDeployment] = {}
+        self.drains: dict[str, AgentDrain] = {}
 
     def take(self, changes: Sequence[Change]) -> list[Pair]:
         """Take in a write; what it changed, as (before, after)."""
@@ -56,6 +58,8 @@ class Ledger:
                 _set(self.group_versions, f"{record.group_id} {record.id}", after)
             case GroupDeployment() as record:
                 _set(self.group_deployments, record.id, after)
+            case AgentDrain() as record:
+                _set(self.drains, record.agent, after)
 
     def wanted(self, app_id: str) -> Version | None:
         """The version aimed at; None for a deleted app."""

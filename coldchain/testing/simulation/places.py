@@ -36,7 +36,7 @@ def constrained(seed: int, apps: Sequence[App]) -> tuple[tuple[App, ...], tuple[
     draw = random.Random(f"places {seed}")
     if draw.random() >= CONSTRAINED:
         return tuple(apps), ()
-    return tuple(_constrained(draw, app) for app in apps), tuple(_agent(number) for number in range(AGENTS))
+    return tuple(_constrained(draw, app) for app in apps), tuple(agent(number) for number in range(AGENTS))
 
 
 def _constrained(draw: random.Random, app: App) -> App:
@@ -46,7 +46,8 @@ def _constrained(draw: random.Random, app: App) -> App:
     )
 
 
-def _agent(number: int) -> Offer:
+def agent(number: int) -> Offer:
+    """One of several agents."""
     name = f"agent-{number + 1}"
     return msgspec.structs.replace(
         ONE_AGENT,

@@ -223,6 +223,25 @@ def _waiting_app_scaled_down() -> Swaps:
     return [(deployments, "step", step)]
 
 
+def _placed_on_a_drained_agent() -> Swaps:
+    return [(reconciler.Reconciler, "offers", lambda self: self._tasks.offers)]
+
+
+def _drained_before_others_serve() -> Swaps:
+    real = deployments.step
+
+    def step(app: App, config_id: str, instances: Sequence[Instance], *, asked: dict[str, str], **given: Any) -> Step:
+        found = real(app, config_id, instances, asked=asked, **given)
+        leave = {name: words for name, words in asked.items() if "drains" in words} | dict(found.leave)
+        return msgspec.structs.replace(found, leave=tuple(leave.items()))
+
+    return [(deployments, "step", step)]
+
+
+def _drain_forgotten() -> Swaps:
+    return [(View, "asked_to_leave", lambda self, one: one.asked_to_leave)]
+
+
 PLANTED: dict[str, Callable[[], Swaps]] = {
     "stop before acknowledgement": _stop_before_acknowledgement,
     "drain skipped": _drain_skipped,
@@ -243,4 +262,7 @@ PLANTED: dict[str, Callable[[], Swaps]] = {
     "foreign container adopted": _foreign_container_adopted,
     "layers not waited for": _layers_not_waited_for,
     "waiting app scaled down": _waiting_app_scaled_down,
+    "placed on a drained agent": _placed_on_a_drained_agent,
+    "drained before others serve": _drained_before_others_serve,
+    "drain forgotten": _drain_forgotten,
 }

@@ -121,7 +121,7 @@ def restless(world: World) -> str:
         if group.running:
             return f"{group}"
     for instance in ledger.instances.values():
-        if instance.phase != "serving":
+        if instance.phase != "serving" or instance.agent in ledger.drains:
             return f"{instance}"
         known = controller.health.health.get(instance.id)
         if known is not None and any(check.failed_in_a_row for check in known.checks):

@@ -7,6 +7,7 @@ from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping
 from coldchain.model.base import Noun
 from coldchain.model.instance import Phase
 from coldchain.model.offer import Offer
+from coldchain.testing.simulation.drains import DrainKind, drained
 from coldchain.testing.simulation.faults import FAULTS
 from coldchain.testing.simulation.focus import Focus, focus
 from coldchain.testing.simulation.groups import GroupOperationKind, grouped
@@ -17,6 +18,7 @@ OperationKind = (
     Literal["create", "deploy", "scale", "change", "restart", "roll back", "cancel", "delete"]
     | HoldKind
     | GroupOperationKind
+    | DrainKind
 )
 
 GOOD = ("good", "slow", "stubborn")
@@ -34,7 +36,8 @@ OFTEN = 4
 class Operation(Noun, frozen=True, kw_only=True):
     """What the user asks for, `pause_seconds` after the operation before, and with a `phase` not until an instance is
     in it. `image` None: as it was. `back`: which earlier version, counted from the last. `images`, `before`: of a whole
-    group, by app: images, and what each depends on; `factor`: by which its numbers are multiplied."""
+    group, by app: images, and what each depends on; `factor`: by which its numbers are multiplied. `agent`: which one
+    is drained or taken back."""
 
     kind: OperationKind
     app_id: str
@@ -48,6 +51,7 @@ class Operation(Noun, frozen=True, kw_only=True):
     images: dict[str, str] = {}
     before: dict[str, tuple[str, ...]] = {}
     factor: float = 1.0
+    agent: str = ""
 
 
 class Injection(Noun, frozen=True, kw_only=True):
@@ -88,12 +92,15 @@ def generate(seed: int) -> Schedule:
     aim = focus(draw) if draw.random() < FOCUSED else None
     operations += [_operation(draw, draw.choice(apps), aim) for _ in range(draw.randint(3, 12))]
     span = sum(one.pause_seconds for one in operations) + (4.0 if patient else 1.0) * len(operations)
+    asked = grouped(seed, placed, operations if patient else held(seed, operations), GOOD, BAD)
+    if not patient:  # who leaves for a drain depends on where the faults let it be placed
+        asked, agents = drained(seed, asked, agents)
     return Schedule(
         seed=seed,
         patient=patient,
         gateways=draw.choice((1, 1, 2, 2, 3)),
         apps=placed,
-        operations=tuple(grouped(seed, placed, operations if patient else held(seed, operations), GOOD, BAD)),
+        operations=tuple(asked),
         injections=tuple(_injections(draw, span, aim)),
         agents=agents,
     )

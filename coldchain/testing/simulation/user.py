@@ -49,6 +49,11 @@ class User:
     async def mend(self) -> None:
         """Where a bad version is wanted, deploy a good one: only then can anything come to rest."""
         await self.let_go()
+        drains = self._world.checkers.ledger.drains
+        full = len(drains) == len(self._world.agents) or any(one.constraints for one in self._wanted())
+        for agent in list(drains) if full else ():  # else there may be no place to go to
+            operation = Operation(kind="end drain", app_id="", agent=agent, pause_seconds=0.0)
+            await self._until_answered(operation, f"mend {agent}")
         for app_id in list(self._world.checkers.ledger.apps):
             wanted = self._world.checkers.ledger.wanted(app_id)
             if wanted is not None and _tag(wanted.app).partition("-")[0] not in GOOD:
@@ -94,7 +99,9 @@ class User:
             raise Unavailable("the controller does not answer")
         group = controller.state.group_of(operation.app_id) if operation.kind in HOLDS else None
         order: Callable[[], Awaitable[Deployment | GroupDeployment | None]]
-        if operation.app_id == ALL or group is not None:
+        if operation.kind in ("drain", "end drain"):
+            order = self._agent_order(controller, operation, caller)
+        elif operation.app_id == ALL or group is not None:
             world.checkers.asking = ALL
             order = self._group_order(controller, operation, caller, group)
         else:
@@ -141,6 +148,19 @@ class User:
                 return lambda: operations.cancel(running[0] if running else "none", caller, force=force)
             case _:
                 return lambda: operations.change(app_id, lambda app: self._edited(operation, app), caller, force=force)
+
+    def _agent_order(self, controller: Controller, operation: Operation, caller: str) -> Callable[[], Awaitable[None]]:
+        async def order() -> None:
+            if operation.kind == "drain":
+                await controller.agents.drain(operation.agent, caller)
+            else:
+                await controller.agents.end_drain(operation.agent)
+
+        return order
+
+    def _wanted(self) -> list[App]:
+        ledger = self._world.checkers.ledger
+        return [version.app for name in ledger.apps if (version := ledger.wanted(name))]
 
     def _group_order(
         self, controller: Controller, operation: Operation, caller: str, group: GroupDeployment | None
