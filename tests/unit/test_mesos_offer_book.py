@@ -99,12 +99,14 @@ def test_what_was_declined_is_counted_once_when_it_is_offered_again() -> None:
     assert made.capacity({}, FOR_EVER) == before
 
 
-def test_a_machine_that_its_operator_takes_away_offers_nothing_new() -> None:
+def test_a_machine_that_its_operator_takes_away_is_to_be_empty_by_then() -> None:
     made = book(offer(1, unavailability={"start": {"nanoseconds": 100 * 10**9}}))
-    assert made.capacity({}, 99.0) != []
-    assert made.capacity({}, 101.0) == []
+    assert [row.draining for row in made.capacity({}, 99.0)] == [False]
+    assert [row.draining for row in made.capacity({}, 101.0)] == [True]
     made.offered([offer(2)])
-    assert made.capacity({}, 101.0) != []
+    assert [row.draining for row in made.capacity({}, 101.0)] == [False]
+    made.unavailable("id of a", 100.0)
+    assert [row.draining for row in made.capacity({}, 101.0)] == [True]
 
 
 def test_the_same_machine_with_another_id_takes_the_place_of_the_one_before() -> None:

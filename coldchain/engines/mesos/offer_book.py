@@ -176,15 +176,14 @@ class OfferBook:
 
     def capacity(self, used: Mapping[str, Mapping[str, Amounts]], leave_before: float) -> list[Offer]:
         """The whole of each agent, for each role it has something reserved for; `used`: what our own tasks have, by
-        agent and reservation. An agent whose operator takes it away before `leave_before` offers nothing.
+        agent and reservation. An agent whose operator takes it away before `leave_before` is to be empty by then.
 
         Whoever places counts what all its instances have of an agent against each of its rows, so that each row gets
         on top what our tasks have of the others.
         """
         rows: list[Offer] = []
         for agent in self.agents.values():
-            if agent.unavailable_from is not None and agent.unavailable_from < leave_before:
-                continue
+            draining = agent.unavailable_from is not None and agent.unavailable_from < leave_before
             free = {role: pool.amounts for role, pool in self._free(agent).items()}
             have = used.get(agent.name, {})
             everything = NOTHING
@@ -196,7 +195,7 @@ class OfferBook:
             for role in roles:
                 if free.get(role, NOTHING) == NOTHING and role not in have:
                     continue
-                rows.append(self._row(agent, role, free.get(role, NOTHING).plus(everything)))
+                rows.append(self._row(agent, role, free.get(role, NOTHING).plus(everything), draining=draining))
         return rows
 
     def agent_named(self, name: str) -> KnownAgent | None:
@@ -205,7 +204,7 @@ class OfferBook:
     def name_of(self, agent_id: str) -> str | None:
         return self._names.get(agent_id)
 
-    def _row(self, agent: KnownAgent, role: str, amounts: Amounts) -> Offer:
+    def _row(self, agent: KnownAgent, role: str, amounts: Amounts, *, draining: bool) -> Offer:
         return Offer(
             agent=agent.name,
             target=self._target,
@@ -219,6 +218,7 @@ class OfferBook:
             region=agent.region,
             zone=agent.zone,
             role=role,
+            draining=draining,
         )
 
     def _free(self, agent: KnownAgent) -> dict[str, Pool]:

@@ -55,4 +55,4 @@ class MesosSettings:
     """After a subscription: how long the answers to those questions may take until what was known before counts."""
 
     leave_seconds: float = 900.0
-    """An agent that its operator takes away sooner than this gets nothing new."""
+    """An agent that its operator takes away sooner than this is emptied."""
