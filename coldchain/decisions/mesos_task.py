@@ -15,7 +15,7 @@ from coldchain.model.task import TaskState, TaskStatus
 
 UNKNOWN_SECONDS = 60.0
 """How long a master may not know a task that it should know: after its start it learns of agents one by one."""
-ADOPT_SECONDS = 60.0
+ADOPT_SECONDS = 30.0
 """How long a successor may take to take over what an executor left."""
 ORDER: dict[TaskState, int] = {
     "staging": 0,

@@ -176,7 +176,7 @@ WORDS = "Mesos says lost: agent removed"
             mesos("TASK_UNREACHABLE", unreachable_time={"nanoseconds": 95 * 10**9}, message="m"),
             Stood(standing="unreachable", at=95.0, message="Mesos says unreachable: m"),
         ),
-        (mesos("TASK_LOST", reason="REASON_AGENT_REMOVED"), Stood(standing="gone", at=AT, message=WORDS)),
+        (mesos("TASK_LOST", reason="REASON_AGENT_REMOVED"), ExecutorGone(at=AT, message=WORDS)),
         (
             mesos("TASK_UNKNOWN", timestamp=None, message="m"),
             Stood(standing="unknown", at=AT, message="Mesos says unknown: m"),

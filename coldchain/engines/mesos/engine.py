@@ -246,11 +246,9 @@ class MesosEngine:
         if not self._loops:
             raise Unavailable("engine mesos is not started")
         self._check_up()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READY_SECONDS):
-                await self._reconciliation.done.wait()
+        done = await self._reconciliation.ended(READY_SECONDS)
         self._check_up()
-        if not self._reconciliation.done.is_set():
+        if not done:
             raise Unavailable("Mesos has not told yet what runs")
 
     def _check_up(self) -> None:

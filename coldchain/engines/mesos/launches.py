@@ -158,8 +158,8 @@ class Launches:
             launching = self.waiting.pop(fitted.task_id)
             self.accepted[fitted.task_id] = launching
             task = self._record(acceptance, fitted, launching)
-            self._book.put(task)
             self._book.waiting.discard(task.task_id)
+            self._book.in_flight.add(task.task_id)
             self.keep(task)
             spec = launching.spec
             infos.append(
@@ -219,3 +219,5 @@ class Launches:
                 launching = self.accepted.pop(fitted.task_id, None)
                 if launching is not None:
                     launching.failed(error)
+        finally:
+            self._book.in_flight.difference_update(fitted.task_id for fitted in acceptance.fitted)

@@ -1,6 +1,7 @@
 """reconciliation: asks the master for all that it knows: of our tasks by their ids, and of those we do not know."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 
 from coldchain.engines.mesos.link import Link
@@ -17,11 +18,12 @@ END_MARK = "coldchain-end-of-reconciliation"
 
 
 class Reconciliation:
-    """`done` once all has been answered since the subscription, or was not within the time for it: what was known
+    """It is `done` once all has been answered since the subscription, or was not within the time for it: what was known
     before counts then."""
 
     def __init__(self, settings: MesosSettings, book: TaskBook, link: Link, clock: Clock) -> None:
-        self.done = asyncio.Event()
+        self.done = False
+        self._moved = asyncio.Event()
         self._settings = settings
         self._book = book
         self._link = link
@@ -32,29 +34,48 @@ class Reconciliation:
 
     def begin(self) -> None:
         """A new subscription: everything is open."""
-        self.done.clear()
+        self.done = False
         self._began = self._clock.monotonic()
-        self._unanswered = {END_MARK, *(one.mesos_id for one in self._book.in_mesos())}
+        self._unanswered = {END_MARK, *(one.mesos_id for one in self._book.to_be_asked_for())}
 
     def disconnected(self) -> None:
-        self.done.clear()
+        self.done = False
         self._unanswered = set()
+        self._move()
 
     def heard(self, mesos_id: str) -> None:
         """A status of this task came."""
         if self._unanswered:
             self._unanswered.discard(mesos_id)
             if not self._unanswered:
-                self.done.set()
+                self._finish()
+
+    async def ended(self, patience_seconds: float) -> bool:
+        """Until it is done, or the subscription ends. False: it is not done."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                while self._link.up and not self.done:
+                    await self._moved.wait()
+        return self.done
+
+    def _finish(self) -> None:
+        self._unanswered = set()
+        self.done = True
+        self._move()
+
+    def _move(self) -> None:
+        """Whoever waits looks again."""
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     async def tick(self) -> None:
         """Ask again what was not answered, and all of it now and then."""
         now = self._clock.monotonic()
         if not self._link.up:
             return
-        if not self.done.is_set():
+        if not self.done:
             if now - self._began >= self._settings.settle_seconds:
-                self.done.set()
+                self._finish()
             elif now - self._asked_at >= ASK_AGAIN_SECONDS:
                 await self.ask()
         elif now - self._asked_at >= self._settings.reconcile_seconds:
@@ -63,7 +84,7 @@ class Reconciliation:
     async def ask(self) -> None:
         """All that should live, each by its id; then everything that the master knows; and the mark."""
         self._asked_at = self._clock.monotonic()
-        await self._explicit(self._book.in_mesos())
+        await self._explicit(self._book.to_be_asked_for())
         await self._link.try_call("RECONCILE", reconcile={"tasks": []})
         await self._link.try_call("RECONCILE", reconcile={"tasks": [{"task_id": {"value": END_MARK}}]})
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from coldchain.engines.mesos.resources import Amounts
 
-
 EXECUTOR = Amounts(cpus=0.1, mem=64.0)
 
 

@@ -26,28 +26,25 @@ SAID: dict[str, TaskState] = {
     "TASK_FAILED": "failed",
     "TASK_KILLED": "killed",
 }
-AGENT_REMOVED = "REASON_AGENT_REMOVED"
-"""With TASK_LOST: it took leave, or its operator took it away, and ended its executors."""
 SOURCE_EXECUTOR = "SOURCE_EXECUTOR"
 STALE_OFFER = "REASON_INVALID_OFFERS"
 
 
 def heard_of(status: Status, now: float) -> Heard:
-    """Times are by the clocks of others; none of them is taken to be later than `now`."""
+    """Times are by the clocks of others; none of them is taken to be later than `now`. What is waited for from then on is
+    counted from `now` itself."""
     at = min(now, status.timestamp if status.timestamp is not None else now)
     if status.source == SOURCE_EXECUTOR and (report := _report(status)) is not None:
         told = msgspec.structs.replace(report.status, at=min(now, report.status.at))
         return Reported(status=told, address=report.address, port=report.port)
     if status.source == SOURCE_EXECUTOR and status.state in SAID:
         return Said(state=SAID[status.state], at=at, message=status.message)
-    if status.state == "TASK_LOST" and status.reason == AGENT_REMOVED:
-        return Stood(standing="gone", at=at, message=_words(status))
     if status.state in STANDINGS:
         if status.unreachable_time is not None:
             at = min(now, status.unreachable_time.seconds)
         return Stood(standing=STANDINGS[status.state], at=at, message=_words(status))
     if status.state in ENDED:
-        return ExecutorGone(at=at, message=_words(status))
+        return ExecutorGone(at=now, message=_words(status))
     return Stood(standing="reachable", at=at)
 
 

@@ -10,12 +10,14 @@ from coldchain.model.task import TaskStatus
 
 class TaskBook:
     """`strangers`: live tasks of our framework that no record tells of, by Mesos's id; whoever asks for all tasks gets
-    them too, and ends them. `waiting`: those that Mesos was not told of yet, or not again."""
+    them too, and ends them. `waiting`: those that Mesos was not told of yet, or not again; `in_flight`: those that it is
+    being told of, and may not know yet."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, MesosTask] = {}
         self.strangers: dict[str, TaskStatus] = {}
         self.waiting: set[str] = set()
+        self.in_flight: set[str] = set()
         self._by_mesos_id: dict[str, str] = {}
 
     def put(self, task: MesosTask) -> None:
@@ -48,6 +50,10 @@ class TaskBook:
     def in_mesos(self) -> Iterable[MesosTask]:
         """Those that Mesos should know to be alive."""
         return (one for one in self.tasks.values() if _in_mesos(one) and one.task_id not in self.waiting)
+
+    def to_be_asked_for(self) -> list[MesosTask]:
+        """Those that Mesos must know."""
+        return [one for one in self.in_mesos() if one.task_id not in self.in_flight]
 
     def used(self) -> Mapping[str, Mapping[str, Amounts]]:
         """What Mesos has given away to our tasks, by agent and by reservation."""
