@@ -17,7 +17,7 @@ from coldchain.clients.docker import DockerClient
 from coldchain.clients.mesos.executor import ExecutorClient
 from coldchain.control.clock import SystemClock
 from coldchain.engines.executor import guard
-from coldchain.engines.executor.claims import Claims
+from coldchain.engines.executor.claims import Claims, in_thread
 from coldchain.engines.executor.environment import ExecutorEnvironment, read_environment
 from coldchain.engines.executor.executor import Executor, Machine
 from coldchain.engines.executor.sweeper import sweep_alone
@@ -74,7 +74,7 @@ async def sweep(root: Path) -> int:
 @contextlib.asynccontextmanager
 async def _open_machine(environment: ExecutorEnvironment, settings: ExecutorSettings) -> AsyncIterator[Machine]:
     root = environment.work_folder / FOLDER / settings.controller_id
-    claims = await asyncio.to_thread(Claims, root)
+    claims = await in_thread(Claims, root)
     runner = _runner(root, settings, environment.address)
     prober = CommandProber(runner.execute, NetworkProber(network_of=runner.network_namespace))
     async with contextlib.AsyncExitStack() as closing:
@@ -88,7 +88,7 @@ async def _open_machine(environment: ExecutorEnvironment, settings: ExecutorSett
             closing.push_async_callback(server.stop)
             return server
 
-        await asyncio.to_thread(_start_guard, root)
+        await in_thread(_start_guard, root)
         yield Machine(runner=runner, claims=claims, listen=listen)
 
 

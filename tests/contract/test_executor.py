@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import structlog
 
 from coldchain.clients.mesos.executor import ExecutorClient
 from coldchain.control.clock import SystemClock
 from coldchain.documents.executor_messages import encode
+from coldchain.documents.stored import UnreadableDocument
 from coldchain.engines.executor import executor as loops
 from coldchain.engines.executor import sweeper
 from coldchain.engines.executor.claims import Claims
@@ -19,6 +22,7 @@ from coldchain.engines.fake import Life
 from coldchain.model.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from coldchain.model.executor import ExecutorQuestion, ExecutorSettings, TaskDescription
 from coldchain.model.health import Probe
+from coldchain.model.secret import MASK
 from coldchain.ports.runner import Runner
 from coldchain.probes.command import CommandProber
 from coldchain.probes.prober import NetworkProber
@@ -41,13 +45,17 @@ class Bench:
         self.running: list[asyncio.Task[str]] = []
 
     async def start(self, **environment: Any) -> Executor:
-        given = self.agent.environment(self.folder, **environment)
-        client = ExecutorClient(given.url, given.framework_id, given.executor_id)
-        executor = Executor(client, given, self.clock, self._open_machine)
+        executor = Executor(*self.parts(**environment))
         self.running.append(asyncio.create_task(executor.run()))
         seen = len(self.agent.reports())
         await self.agent.until(lambda agent: len(agent.reports()) > seen)
         return executor
+
+    def parts(self, **environment: Any) -> Any:
+        """What an executor is made of."""
+        given = self.agent.environment(self.folder, **environment)
+        client = ExecutorClient(given.url, given.framework_id, given.executor_id)
+        return client, given, self.clock, self._open_machine
 
     @contextlib.asynccontextmanager
     async def _open_machine(self, settings: ExecutorSettings) -> AsyncIterator[Machine]:
@@ -309,6 +317,36 @@ async def test_the_sweeper_leaves_when_an_executor_lives(bench: Bench) -> None:
         await sweeper.sweep_alone(bench.engine, claims, SETTINGS, bench.clock)
     claims.close()
     assert bench.engine.held["shop.1"].status.state == "running"
+
+
+async def test_settings_that_it_cannot_read_end_it(bench: Bench) -> None:
+    bench.agent.settings = description("shop.1")  # type: ignore[assignment]
+    with pytest.raises(UnreadableDocument, match="TaskDescription stands where a ExecutorSettings belongs"):
+        await Executor(*bench.parts()).run()
+
+
+async def test_a_disk_that_fails_is_tried_again(bench: Bench) -> None:
+    await bench.start()
+    folder = bench.folder / "claims"
+    folder.rename(bench.folder / "gone")
+    with structlog.testing.capture_logs() as told:
+        bench.agent.launch("m1", description("shop.1"))
+        async with asyncio.timeout(5):
+            while not any(one["event"] == "tried again" for one in told):
+                await asyncio.sleep(0.01)
+    (bench.folder / "gone").rename(folder)
+    await bench.agent.until_state("m1", "TASK_RUNNING")
+    await bench.orphan_swept()
+
+
+async def test_nothing_that_mesos_shows_has_a_secret(bench: Bench) -> None:
+    await bench.start()
+    task = description("shop.1", life="rejected")
+    app = msgspec.structs.replace(task.spec.app, env={"A": "image", "B": "no"}, secret_env={"A": "a"})
+    bench.agent.launch("m1", TaskDescription(spec=msgspec.structs.replace(task.spec, app=app)))
+    failed = await bench.agent.until_state("m1", "TASK_FAILED")
+    assert failed["message"] == f"no such {MASK}, call it v404"
+    assert report_of(failed).status.message == failed["message"]
 
 
 async def test_what_it_cannot_read_and_pods_are_refused(bench: Bench) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from coldchain.testing.mesos.recording import FAULTS, play, read, summary
+from coldchain.testing.mesos.faults import FAULTS
+from coldchain.testing.mesos.recording import play, read, summary
 
 RECORDED = Path(__file__).parent / "recorded" / "mesos"
 

@@ -60,7 +60,7 @@ class ExecutorClient:
                 async for piece in response.content.iter_any():
                     for record in decoder.feed(piece):
                         yield msgspec.json.decode(record)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, msgspec.MsgspecError) as error:
             raise AgentUnavailable(f"the agent at {self._url} does not answer: {_words(error)}") from error
         raise AgentUnavailable(f"the agent at {self._url} ended the subscription")
 

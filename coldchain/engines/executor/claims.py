@@ -7,14 +7,16 @@
     ROOT/sweeper               its lock is held by the only sweeper that runs beside no executor
     ROOT/tasks/                the process runner's
 
-Everything here blocks: it is called in threads.
+Everything here blocks: it is called `in_thread`.
 """
 
+import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -22,7 +24,10 @@ import msgspec
 from coldchain.decisions.orphan import Claim, refusal
 from coldchain.documents import stored
 from coldchain.documents.stored import UnreadableDocument
+from coldchain.model.errors import Unavailable
 from coldchain.model.executor import ExecutorSettings
+
+T = TypeVar("T")
 
 LOCKED_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
@@ -130,6 +135,14 @@ class Claims:
 
     def _path(self, task_id: str) -> Path:
         return self.root / "claims" / f"{_safe(task_id)}.json"
+
+
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """What the disk fails to do is unknown, and worth trying again."""
+    try:
+        return await asyncio.to_thread(work, *arguments)
+    except OSError as error:
+        raise Unavailable(f"the disk with the executor's folder fails: {error}") from error
 
 
 def _safe(name: str) -> str:

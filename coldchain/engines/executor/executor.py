@@ -16,6 +16,7 @@ from coldchain.decisions.executor import (
     End,
     ExecutorState,
     Happening,
+    HeldTask,
     LaunchAsked,
     Listed,
     NotBegun,
@@ -27,11 +28,17 @@ from coldchain.decisions.executor import (
 )
 from coldchain.documents.executor_messages import decode, encode
 from coldchain.documents.stored import UnreadableDocument
-from coldchain.engines.executor.claims import Claims
+from coldchain.engines.executor.claims import Claims, in_thread
 from coldchain.engines.executor.environment import ExecutorEnvironment
 from coldchain.engines.executor.link import Link
 from coldchain.engines.executor.served import Served
-from coldchain.engines.executor.statuses import RUN_BYTES, happening_of, refusals_of_group, update_document
+from coldchain.engines.executor.statuses import (
+    RUN_BYTES,
+    happening_of,
+    refusals_of_group,
+    update_document,
+    without_secrets,
+)
 from coldchain.engines.executor.sweeper import Sweeper
 from coldchain.model.errors import ColdchainError, Rejected, Unavailable
 from coldchain.model.executor import ExecutorQuestion, ExecutorReport, ExecutorSettings, TaskDescription
@@ -146,8 +153,8 @@ class Executor:
         if self._open is None:
             settings = decode(subscribed["executor_info"].get("data", ""), ExecutorSettings)
             machine = await self._closing.enter_async_context(self._open_machine(settings))
-            await asyncio.to_thread(machine.claims.live_as, self._environment.life)
-            await asyncio.to_thread(machine.claims.keep_settings, settings)
+            await in_thread(machine.claims.live_as, self._environment.life)
+            await in_thread(machine.claims.keep_settings, settings)
             served = Served(machine.runner, machine.claims, self)
             self._open = Open(
                 machine=machine,
@@ -174,7 +181,7 @@ class Executor:
             executor_id=self._environment.executor_id,
             address=known.listener.address,
             port=known.listener.port,
-            tasks={name: held.told for name, held in self.state.tasks.items()},
+            tasks={name: self._shown(held.told, held) for name, held in self.state.tasks.items()},
             orphans=known.orphans,
         )
         self._link.message(encode(report))
@@ -185,8 +192,14 @@ class Executor:
         return updates, [self._descriptions[name] for name in unknown if name in self._descriptions]
 
     def _update_document(self, update: Update) -> Document:
-        listener = self._known.listener
+        listener, held = self._known.listener, self.state.tasks.get(update.task_id)
+        if held is not None:
+            update = msgspec.structs.replace(update, status=self._shown(update.status, held))
         return update_document(update, self._environment.executor_id, self._run, listener.address, listener.port)
+
+    @staticmethod
+    def _shown(status: TaskStatus, held: HeldTask) -> TaskStatus:
+        return without_secrets(status, held.description.spec.app)
 
     @property
     def _known(self) -> Open:
@@ -219,18 +232,21 @@ class Executor:
 
     async def _start(self, action: Start) -> None:
         task_id, description = action.task_id, action.description
-        claims = self._known.machine.claims
         await asyncio.sleep(0)  # until it is known as starting
         try:
             await self._patiently(lambda: self._start_once(task_id, description))
         except ColdchainError as error:
-            await asyncio.to_thread(claims.release, description.spec.task_id, self.life)
+            await self._release(description.spec.task_id)
             self.happen(NotBegun(task_id=task_id, state="lost" if description.adopts else "failed", message=str(error)))
         except asyncio.CancelledError:
-            await asyncio.to_thread(claims.release, description.spec.task_id, self.life)
+            await self._release(description.spec.task_id)
             raise
         finally:
             del self._starting[task_id]
+
+    async def _release(self, runner_id: str) -> None:
+        with contextlib.suppress(Unavailable):  # it is let go of at our end
+            await in_thread(self._known.machine.claims.release, runner_id, self.life)
 
     async def _start_once(self, task_id: str, description: TaskDescription) -> None:
         spec, machine, starting = description.spec, self._known.machine, self._starting[task_id]
@@ -252,7 +268,7 @@ class Executor:
     async def _claim(self, runner_id: str, patience_seconds: float) -> None:
         """Answer for a task of this machine. Raises Rejected where somebody else still does after that time."""
         deadline = self._clock.monotonic() + patience_seconds
-        while why := await asyncio.to_thread(self._known.machine.claims.take, runner_id, self.life):
+        while why := await in_thread(self._known.machine.claims.take, runner_id, self.life):
             if self._clock.monotonic() >= deadline:
                 raise Rejected(f"{runner_id} cannot be taken on: {why}")
             await self._clock.sleep(ADOPTION_LOOK_SECONDS)
@@ -286,14 +302,17 @@ class Executor:
     # The machine
 
     async def _follow(self) -> None:
+        delay = RETRY_SECONDS
         while True:
             try:
                 async with contextlib.aclosing(self._known.machine.runner.updates()) as updates:
                     async for status in updates:
+                        delay = RETRY_SECONDS
                         self.happen(Observed(status=status))
             except ColdchainError as error:
                 log.warning("a runner does not answer", error=str(error))
-            await self._clock.sleep(RETRY_SECONDS)
+            await self._clock.sleep(delay)
+            delay = min(2 * delay, LISTING_SECONDS)  # until then the listings tell
 
     async def _list(self) -> None:
         while True:

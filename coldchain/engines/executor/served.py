@@ -1,11 +1,10 @@
 """Served: the runner as the scheduler sees it: tasks come from the agent and from nowhere else."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 from coldchain.decisions.executor import ExecutorState, Happening, KillAsked
-from coldchain.engines.executor.claims import Claims
+from coldchain.engines.executor.claims import Claims, in_thread
 from coldchain.model.app import App
 from coldchain.model.errors import Forbidden
 from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
@@ -51,7 +50,7 @@ class Served:
     async def forget(self, task_id: str) -> None:
         await self._runner.forget(task_id)
         if self._decider.state.of_runner(task_id) is None:
-            await asyncio.to_thread(self._claims.release, task_id, self._decider.life)
+            await in_thread(self._claims.release, task_id, self._decider.life)
 
     async def tasks(self) -> Sequence[TaskStatus]:
         return await self._runner.tasks()

@@ -3,10 +3,15 @@
 import base64
 from typing import Any
 
+import msgspec
+
 from coldchain.decisions.executor import Happening, KillAsked, LaunchAsked, LaunchRefused, Update, UpdateKept
 from coldchain.documents.executor_messages import MESOS_STATE, decode, encode
 from coldchain.documents.stored import UnreadableDocument
+from coldchain.model.app import App
 from coldchain.model.executor import TaskDescription, TaskReport
+from coldchain.model.secret import without_values
+from coldchain.model.task import TaskStatus
 
 Document = dict[str, Any]
 
@@ -15,6 +20,8 @@ RUN_BYTES, NUMBER_BYTES = 6, 7
 KIND = bytes([0x40, 0, 0x80])
 """Between the two: that it is a uuid of random numbers. An agent aborts on a uuid that is of no known kind."""
 NANOSECONDS = 1e9
+LINE_CHARACTERS_MAX = 4096
+"""Of a line of output: an agent keeps updates in memory and on its disk."""
 
 
 def update_document(update: Update, executor_id: str, run: bytes, address: str, port: int) -> Document:
@@ -35,6 +42,13 @@ def update_document(update: Update, executor_id: str, run: bytes, address: str, 
         networks = [{"ip_addresses": [{"ip_address": status.address}]}]
         document["container_status"] = {"network_infos": networks}
     return document
+
+
+def without_secrets(status: TaskStatus, app: App) -> TaskStatus:
+    """What is told of a task, without the values of its secrets: Mesos shows messages to everybody who may look."""
+    values = [app.env[name] for name in app.secret_env if name in app.env]
+    tail = tuple(without_values(line, values)[:LINE_CHARACTERS_MAX] for line in status.log_tail)
+    return msgspec.structs.replace(status, message=without_values(status.message, values), log_tail=tail)
 
 
 def happening_of(event: Document, run: bytes) -> Happening | None:

@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from coldchain.decisions import orphan
-from coldchain.engines.executor.claims import Claims
+from coldchain.engines.executor.claims import Claims, in_thread
 from coldchain.model.errors import ColdchainError, Unavailable
 from coldchain.model.executor import ExecutorSettings
 from coldchain.model.task import TaskStatus
@@ -33,7 +33,7 @@ class Sweeper:
 
     async def sweep(self, found: Sequence[TaskStatus]) -> tuple[TaskStatus, ...]:
         """Begin to end what is due; the orphans that run. Raises Unavailable."""
-        claims, living = await asyncio.to_thread(self._look)
+        claims, living = await in_thread(self._look)
         now, wait = self._clock.monotonic(), self._settings.orphan_seconds
         outcome = orphan.sweep(found, claims, living, self._since, now, wait)
         self._since = outcome.since
@@ -44,7 +44,7 @@ class Sweeper:
                 ending.add_done_callback(partial(self._ended, task_id))
         for task_id in outcome.forgotten:
             await self._runner.forget(task_id)
-        await asyncio.to_thread(self._claims.clear, {one.task_id for one in found}, living)
+        await in_thread(self._claims.clear, {one.task_id for one in found}, living)
         return outcome.orphans
 
     def _ended(self, task_id: str, ending: asyncio.Task[None]) -> None:
@@ -56,12 +56,12 @@ class Sweeper:
         return claims, self._claims.living()
 
     async def _end(self, task_id: str) -> None:
-        # Who claims it in this very moment keeps it, and who comes later does not get it.
-        if why := await asyncio.to_thread(self._claims.take, task_id, orphan.SWEEPER):
-            log.info("not swept", task=task_id, reason=why)
-            return
-        log.warning("ending what no executor answers for", task=task_id)
         try:
+            # Who claims it in this very moment keeps it, and who comes later does not get it.
+            if why := await in_thread(self._claims.take, task_id, orphan.SWEEPER):
+                log.info("not swept", task=task_id, reason=why)
+                return
+            log.warning("ending what no executor answers for", task=task_id)
             await self._runner.kill(task_id, self._settings.orphan_grace_seconds)
         except ColdchainError as error:
             log.warning("cannot end it now", task=task_id, error=str(error))
@@ -69,11 +69,13 @@ class Sweeper:
 
 async def sweep_alone(runner: Runner, claims: Claims, settings: ExecutorSettings, clock: Clock) -> None:
     """Sweep until an executor lives again, or until nothing is left."""
-    if not await asyncio.to_thread(claims.sweep_alone):
+    if not await in_thread(claims.sweep_alone):
         return
     sweeper = Sweeper(runner, claims, settings, clock)
-    while not await asyncio.to_thread(claims.living):
+    while True:
         try:
+            if await in_thread(claims.living):
+                return
             found = await runner.tasks()
             await sweeper.sweep(found)
             if not found:

@@ -13,10 +13,11 @@ from typing import Any, Self
 
 import aiohttp
 
-from coldchain.testing.mesos.lab import EXECUTOR, MesosLab
+from coldchain.testing.mesos.lab import MesosLab
+from coldchain.testing.mesos.surroundings import EXECUTOR
 
 CAPABILITIES = ("MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE")
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 30.0
 REFUSE_SECONDS = 0.01
 
 

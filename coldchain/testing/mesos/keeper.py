@@ -133,8 +133,10 @@ def main() -> None:
     finally:
         keeper.end()
         shutil.rmtree(folder, ignore_errors=True)
+        lab = os.path.dirname(folder)
         with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(folder))  # goes with the last machine of the lab
+            if set(os.listdir(lab)) <= {"certificates"}:  # this was the last machine
+                shutil.rmtree(lab, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from coldchain.model.errors import ColdchainError, Unavailable
@@ -25,6 +26,8 @@ MESOS = (
     "1d376f20bca6d05ee8b90c1c123a452b28753497ccc2f1c80ea3ac94c12e8f6e",
 )
 """An archive that is no Python project: its `_scheduler.so` holds all of libmesos."""
+OLD_PIP = ("pip==24.0", "ba0d021a166865d2265246961bec0152ff124de910c5cc39f1156ce3fa7c69dc")
+"""Newer ones refuse the name of that version. A wheel of pip can be run as it is."""
 OPENSSL = (
     "psycopg2-binary==2.7.7",
     "3d72a5fdc5f00ca85160915eb9a973cf9a0ab8148f6eda40708bf672c55ac1d1",
@@ -54,10 +57,11 @@ def install(cache: Path = CACHE) -> None:
     with tempfile.TemporaryDirectory(dir=cache) as temporary:
         fresh = Path(temporary, "fresh")
         (fresh / "openssl").mkdir(parents=True)
-        content = bytearray(_fetch(Path(temporary), *MESOS, wanted="_scheduler.so").read_bytes())
+        old_pip = _fetch(Path(temporary), *OLD_PIP, wanted="pip-*.whl") / "pip"
+        content = bytearray(_fetch(Path(temporary), *MESOS, wanted="_scheduler.so", pip=(str(old_pip),)).read_bytes())
         elf.edit(content)
         (fresh / "libmesos.so").write_bytes(content)
-        _unpack_openssl(_fetch(Path(temporary), *OPENSSL, *_WHEEL, wanted="*.whl"), fresh / "openssl")
+        _unpack_openssl(_fetch(Path(temporary), *OPENSSL, *_WHEEL, wanted="psycopg2*.whl"), fresh / "openssl")
         if (found := digest(fresh)) != CONTENT_SHA256:
             raise Unavailable(
                 f"The library of Mesos came out as {found}", todo="If the edit was changed, change CONTENT_SHA256 too"
@@ -86,11 +90,13 @@ def _unpack_openssl(wheel: Path, target: Path) -> None:
                 (target / path.name).write_bytes(archive.read(member))
 
 
-def _fetch(temporary: Path, requirement: str, sha256: str, *options: str, wanted: str) -> Path:
+def _fetch(
+    temporary: Path, requirement: str, sha256: str, *options: str, wanted: str, pip: Sequence[str] = ("-m", "pip")
+) -> Path:
     """A wheel is saved as it is; another archive is unpacked, if its hash is right, and then refused: no project."""
     requirements = temporary / "requirements.txt"
     requirements.write_text(f"{requirement} --hash=sha256:{sha256}\n")
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--no-clean"]
+    command = [sys.executable, *pip, "--disable-pip-version-check", "--no-input", "download", "--no-clean"]
     outcome = subprocess.run(
         [*command, "--no-deps", "--require-hashes", "--dest", str(temporary), "-r", str(requirements), *options],
         env=os.environ | {"TMPDIR": str(temporary)},

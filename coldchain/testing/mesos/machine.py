@@ -13,7 +13,7 @@ from typing import Any
 from coldchain.model.errors import Unavailable
 
 KEEPER = Path(__file__).with_name("keeper.py")
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 30.0
 
 
 class Machine:
@@ -92,7 +92,9 @@ class Machine:
         """The last words of the server, for errors."""
         if not self.log.exists():
             return "It has written nothing"
-        return "\n".join(["Its log ends with:", *self.log.read_text(errors="replace").splitlines()[-15:]])
+        lines = self.log.read_text(errors="replace").splitlines()
+        first, last = lines[:-15][:5], lines[-15:]
+        return "\n".join(["Its log:", *first, *(["…"] if len(lines) > 20 else []), *last])
 
     def _order(self, order: dict[str, Any]) -> dict[str, Any]:
         assert self._keeper.stdin is not None

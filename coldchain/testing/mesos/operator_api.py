@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import ssl
+import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,16 @@ class OneServer:
             if response.status not in (200, 202):
                 raise Rejected(f"Mesos: {kind}: {response.status} {(await response.text()).strip()}")
             return dict(await response.json()) if response.content_type == "application/json" else {}
+
+    async def metric(self, name: str) -> float | None:
+        """One of the process's own metrics; a standby tells them too."""
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5.0)) as session,
+            session.get(urllib.parse.urljoin(self.url, "/metrics/snapshot"), ssl=self.trust or True) as response,
+        ):
+            response.raise_for_status()
+            value = (await response.json()).get(name)
+            return None if value is None else float(value)
 
     async def read_file(self, path: str) -> str:
         """A file of a sandbox, whole."""

@@ -26,6 +26,14 @@ class Master(Server):
 
     settings: MasterSettings
 
+    async def joined(self) -> None:
+        """Waits until its part of the `replicated_log` counts: until then no other master may be killed."""
+
+        async def told() -> bool:
+            return await self.api.metric("registrar/log/recovered") == 1.0
+
+        await first_that(told, f"{self.name} has joined", PATIENCE_SECONDS)
+
 
 class Agent(Server):
     """One agent with a process of its own. `hostname` is what offers call it."""
@@ -39,8 +47,7 @@ class Agent(Server):
         """Waits until the process that runs now is: the master may for a moment still know the one before it."""
 
         async def told() -> bool:
-            answer = await self.api.call("GET_METRICS", get_metrics={"timeout": {"nanoseconds": 10**9}})
-            return {"name": "slave/registered", "value": 1.0} in answer["get_metrics"]["metrics"]  # their word
+            return await self.api.metric("slave/registered") == 1.0  # their word
 
         await first_that(told, f"{self.name} is registered", PATIENCE_SECONDS)
 

@@ -1,5 +1,6 @@
 """ZooKeeper as Debian packs it: one server on loopback, without its service."""
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -9,6 +10,8 @@ from coldchain.model.errors import Unavailable
 from coldchain.testing.mesos.machine import Machine
 
 JAR, LOGGER = Path("/usr/share/java/zookeeper.jar"), Path("/usr/share/java/slf4j-simple.jar")
+BEGINS = "org.apache.zookeeper.server.PrepRequestProcessor"
+"""The part of it that says a word once the data are there."""
 TICK_MILLISECONDS = 200
 """Sessions last 2 to 20 ticks: a dead master is noticed within its session."""
 
@@ -29,11 +32,12 @@ class ZooKeeper(Machine):
             "zookeeper.admin.enableServer": "false",
             "zookeeper.fsync.warningthresholdms": "60000",
             "org.slf4j.simpleLogger.defaultLogLevel": "warn",
+            f"org.slf4j.simpleLogger.log.{BEGINS}": "info",
         }
         configuration = self.folder / "zoo.cfg"
         configuration.write_text(
             f"clientPort={port}\nclientPortAddress=127.0.0.1\ndataDir={data}\ntickTime={TICK_MILLISECONDS}\n"
-            "maxClientCnxns=0\n4lw.commands.whitelist=ruok\n"
+            "maxClientCnxns=0\n4lw.commands.whitelist=srvr\n"
         )
         self.command(
             [
@@ -48,3 +52,15 @@ class ZooKeeper(Machine):
             ],
             {"PATH": os.environ["PATH"]},
         )
+
+    async def serves(self) -> bool:
+        """It listens before it has its data, and a connection that comes in between can end it: its log says when."""
+        if BEGINS not in self.log.read_text():
+            return False
+        host, _, port = self.address.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write(b"srvr")
+            return b"Mode:" in await reader.read()
+        finally:
+            writer.close()

@@ -1,0 +1,99 @@
+"""What the processes of a lab are started with: environment, ports, certificates, programs."""
+
+import dataclasses
+import os
+import random
+import socket
+import ssl
+import sys
+import tempfile
+from pathlib import Path
+
+from coldchain.testing.certificates import Authority
+from coldchain.testing.mesos.library import find_library
+from coldchain.testing.mesos.settings import PORTS_PER_AGENT, AgentSettings
+
+_FOLDER = Path(__file__).parent / "programs"
+EXECUTOR = _FOLDER / "executor.py"
+PROGRAMS = {
+    "mesos-containerizer": _FOLDER / "containerizer.py",
+    "mesos-executor": EXECUTOR,
+    "mesos-docker-executor": EXECUTOR,
+}
+"""What an agent starts, and what stands in for it."""
+SERVER_PORTS = range(10_000, 16_000)
+"""Of masters, agents and ZooKeeper: below those that the kernel gives to whoever asks, and apart from agents' ports."""
+AGENT_PORTS_FIRST = 16_000
+AGENTS_WITH_PORTS = 30
+
+
+class Surroundings:
+    """Of one lab. `authority`: the certificate that vouches for its servers, with TLS; `trust`: what a client needs."""
+
+    def __init__(self, folder: Path, *, tls: bool, log_level: int) -> None:
+        self.authority: Path | None = None
+        self.trust: ssl.SSLContext | None = None
+        self._certificates = folder / "certificates"
+        self._log_level = log_level
+        self._ports: set[int] = set()
+        if tls:
+            self._certificates.mkdir()
+            authority = Authority(self._certificates)
+            authority.made("server", "server", ["127.0.0.1"])
+            self.authority = authority.file
+            self.trust = ssl.create_default_context(cafile=str(authority.file))
+
+    def environment(self, port: int) -> dict[str, str]:
+        """Nothing of ours but what the processes need: a variable MESOS_… of the test's own would be a flag."""
+        kept = find_library()
+        found = {
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ.get("HOME", "/"),
+            "TMPDIR": tempfile.gettempdir(),
+            "LIBPROCESS_IP": "127.0.0.1",
+            "LIBPROCESS_PORT": str(port),
+            "LIBPROCESS_NUM_WORKER_THREADS": "8",
+            "LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT": "",
+            "GLOG_minloglevel": str(self._log_level),
+            "COLDCHAIN_LAB_LIBMESOS": str(kept / "libmesos.so"),
+        }
+        if self.authority:
+            pem = str(self._certificates / "server.pem")
+            found |= {
+                "COLDCHAIN_LAB_OPENSSL": str(kept / "openssl"),
+                "LD_LIBRARY_PATH": str(kept / "openssl"),
+                "LIBPROCESS_SSL_ENABLED": "true",
+                "LIBPROCESS_SSL_CIPHERS": "ECDHE-ECDSA-AES128-GCM-SHA256",  # its own are for other keys
+                "LIBPROCESS_SSL_KEY_FILE": pem,
+                "LIBPROCESS_SSL_CERT_FILE": pem,
+                "LIBPROCESS_SSL_CA_FILE": str(self.authority),
+            }
+        return found
+
+    def flags(self, settings: AgentSettings, name: str, folder: Path, number: int) -> dict[str, str]:
+        """Of the agent of that number."""
+        first = AGENT_PORTS_FIRST + (number - 1) % AGENTS_WITH_PORTS * PORTS_PER_AGENT
+        if self.authority:  # an agent tells its executors nothing of TLS
+            known = {"LIBPROCESS_SSL_ENABLED": "true", "LIBPROCESS_SSL_CA_FILE": str(self.authority)}
+            settings = dataclasses.replace(settings, variables={**known, **settings.variables})
+        return settings.all_flags(name, str(folder), first)
+
+    def port(self) -> int:
+        """One that nobody listens at, for servers that must keep theirs over a restart."""
+        while True:
+            port = random.choice(SERVER_PORTS)
+            with socket.socket() as probe:
+                if port not in self._ports and probe.connect_ex(("127.0.0.1", port)) != 0:
+                    self._ports.add(port)
+                    return port
+
+
+def place_programs(folder: Path) -> Path:
+    """A folder below this one where an agent finds what it starts."""
+    found = folder / "programs"
+    found.mkdir()
+    for name, program in PROGRAMS.items():
+        script = found / name
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -SE "{program}" "$@"\n')
+        script.chmod(0o755)
+    return found
