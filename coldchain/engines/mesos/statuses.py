@@ -31,8 +31,8 @@ STALE_OFFER = "REASON_INVALID_OFFERS"
 
 
 def heard_of(status: Status, now: float) -> Heard:
-    """Times are by the clocks of others; none of them is taken to be later than `now`. What is waited for from then on is
-    counted from `now` itself."""
+    """Times are by the clocks of others, and none of them is taken to be later than `now`. What is waited for from then
+    on is counted from `now` itself."""
     at = min(now, status.timestamp if status.timestamp is not None else now)
     if status.source == SOURCE_EXECUTOR and (report := _report(status)) is not None:
         told = msgspec.structs.replace(report.status, at=min(now, report.status.at))

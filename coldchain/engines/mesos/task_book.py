@@ -10,8 +10,8 @@ from coldchain.model.task import TaskStatus
 
 class TaskBook:
     """`strangers`: live tasks of our framework that no record tells of, by Mesos's id; whoever asks for all tasks gets
-    them too, and ends them. `waiting`: those that Mesos was not told of yet, or not again; `in_flight`: those that it is
-    being told of, and may not know yet."""
+    them too, and ends them. `waiting`: those that Mesos was not told of yet, or not again; `in_flight`: those that it
+    is being told of, and may not know yet."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, MesosTask] = {}
