@@ -23,6 +23,9 @@ CONTROLLER_TERM = "controller/term"
 CONTROLLER_ID = "controller/id"
 """By it the tasks of this store are known: a controller adopts its own and only its own."""
 
+STORE_MOVE = "store/move"
+"""The mark of a store whose content is somewhere else: nobody may start with it."""
+
 CATALOG = "catalog/"
 """What the embedded registry keeps, under keys of its own: it has nothing to do with apps and instances."""
 
