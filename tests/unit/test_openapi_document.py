@@ -24,6 +24,7 @@ FREE: dict[str, str] = {
     "secrets": "by names that the app's env uses",
     "secretEnv": "as env, in what a bundle keeps",
     "versions": "in a bundle: by their ids",
+    "drains": "in a bundle: by agents",
     "seen": "in a bundle: by the ids of instances",
     "constraintValues": "in a bundle: by fields of constraints",
     "reasons": "how many agents, by reason",

@@ -139,8 +139,10 @@ def _become(
     os.chdir(here)  # entering a mount namespace leads to its root
     os.setpgid(0, 0)
     terminal.give_to(os.getpgrp())
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)  # Python ignores them; the command shall not inherit that
+    # Python ignores two of them, and a shell the others in what it starts in the background; the command shall not
+    # inherit that.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
     try:
