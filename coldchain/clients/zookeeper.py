@@ -3,14 +3,14 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 from kazoo.client import KazooClient  # type: ignore[import-untyped]
 from kazoo.exceptions import KazooException, NoNodeError  # type: ignore[import-untyped]
 from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
 from kazoo.protocol.states import KazooState  # type: ignore[import-untyped]
+
+from coldchain.clients.zookeeper_address import ZooKeeperAddress
 
 SESSION_SECONDS = 10.0
 MASTER_PREFIX = "json.info_"
@@ -20,28 +20,6 @@ LOOK_AGAIN_SECONDS = 1.0
 
 class ZooKeeperUnavailable(Exception):  # noqa: N818 -- the field's word
     """ZooKeeper does not answer, or names no leader."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZooKeeperAddress:
-    """`hosts` as HOST:PORT,HOST:PORT; `credential` for the scheme `digest`, NAME:PASSWORD."""
-
-    hosts: str
-    path: str
-    credential: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> "ZooKeeperAddress":
-        """Of `zk://[NAME:PASSWORD@]HOST:PORT[,HOST:PORT…]/PATH`. Raises ValueError."""
-        if not text.startswith("zk://"):
-            raise ValueError(f"{text!r} does not begin with zk://")
-        credential, _, rest = text.removeprefix("zk://").rpartition("@")
-        hosts, _, path = rest.partition("/")
-        if not hosts or not path.strip("/") or not all(hosts.split(",")):
-            raise ValueError("it is not zk://HOST:PORT[,HOST:PORT...]/PATH")
-        if credential and ":" not in credential:
-            raise ValueError("what stands before @ is not NAME:PASSWORD")
-        return cls(hosts=hosts, path=f"/{path.strip('/')}", credential=unquote(credential))
 
 
 class LeadingMaster:

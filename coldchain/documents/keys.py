@@ -26,6 +26,9 @@ CONTROLLER_ID = "controller/id"
 STORE_MOVE = "store/move"
 """The mark of a store whose content is somewhere else: nobody may start with it."""
 
+MESOS_KEY = "mesos/key"
+"""From which the tokens of executors are made, sealed as secrets are."""
+
 CATALOG = "catalog/"
 """What the embedded registry keeps, under keys of its own: it has nothing to do with apps and instances."""
 

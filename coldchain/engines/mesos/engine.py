@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 import structlog
 
@@ -24,11 +24,13 @@ from coldchain.engines.mesos.task_book import TaskBook
 from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Unavailable
 from coldchain.model.executor import ExecutorSettings
+from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.mesos import MesosFramework, MesosTask
 from coldchain.model.offer import Offer
 from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Progress
+from coldchain.ports.prober import Prober
 from coldchain.ports.runner import Runner
 from coldchain.ports.session import Session, TerminalSize
 from coldchain.ports.store import Store
@@ -40,9 +42,13 @@ FIRST_TRY_SECONDS = 5.0
 READY_SECONDS = 20.0
 """How long a question waits for a subscription that has just begun."""
 
-Reach = Callable[[str, str], Runner]
-"""The runner of an executor, by the address of its server and its token."""
-T = TypeVar("T")
+
+class Machine(Runner, Prober, Protocol):
+    """That of an executor."""
+
+
+Reach = Callable[[str, str], Machine]
+"""It, by the address of the executor's server and by its token."""
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +79,7 @@ class MesosEngine:
         self._book = TaskBook()
         self._offers = OfferBook(target, settings.executor)
         self._keeper = Keeper(store, clock)
-        self._runners: dict[tuple[str, int, str], Runner] = {}
+        self._runners: dict[tuple[str, int, str], Machine] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
 
@@ -239,6 +245,15 @@ class MesosEngine:
         await self._ready()
         return await self._runner(self._running(task_id)).open_session(task_id, command, size)
 
+    async def probe(self, probe: Probe) -> ProbeResult | None:
+        """As port Prober, from the machine of the task; None for one that is not here."""
+        task = self._book.tasks.get(probe.task_id)
+        if task is None:
+            return None
+        if not task.port:
+            return ProbeResult(outcome="unknown", detail="its executor has not said yet where it listens")
+        return await self._runner(task).probe(probe)
+
     # Parts
 
     async def _ready(self) -> None:
@@ -272,7 +287,7 @@ class MesosEngine:
             raise NotFound(f"task {task_id} does not run", todo="`coldchain status APP` shows what does")
         return task
 
-    def _runner(self, task: MesosTask) -> Runner:
+    def _runner(self, task: MesosTask) -> Machine:
         """Of its executor."""
         place = task.address, task.port, task.executor_id
         if place not in self._runners:
