@@ -53,7 +53,9 @@ class SchedulerClient:
     ) -> None:
         self.master = ""
         self._find_master = find_master
-        self._authentication = aiohttp.BasicAuth(*credential) if credential else None
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if credential:
+            self._headers["Authorization"] = aiohttp.encode_basic_auth(*credential)
         self._tls = tls
         self._scheme = "https" if tls else "http"
         self._stream_id = ""
@@ -147,9 +149,8 @@ class SchedulerClient:
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
             self._opened = aiohttp.ClientSession(
-                auth=self._authentication,
                 connector=aiohttp.TCPConnector(limit=32, ssl=self._tls if self._tls is not None else True),
-                headers={"Content-Type": "application/json", "Accept": "application/json"},
+                headers=self._headers,
                 read_bufsize=PIECE_BYTES,
             )
         return self._opened

@@ -88,7 +88,7 @@ class Launches:
         return launching
 
     def again(self, task_id: str) -> bool:
-        """An offer was gone when it was accepted: nothing of it was carried out. False: not one of ours."""
+        """Mesos dropped it: nothing of it was carried out. False: nobody waits for it to begin."""
         launching = self.accepted.pop(task_id, None)
         if launching is None:
             return False

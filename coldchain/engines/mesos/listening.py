@@ -19,7 +19,7 @@ from coldchain.engines.mesos.launches import Launches
 from coldchain.engines.mesos.link import Link
 from coldchain.engines.mesos.offer_book import OfferBook
 from coldchain.engines.mesos.reconciliation import Reconciliation
-from coldchain.engines.mesos.statuses import STALE_OFFER, heard_of, stranger
+from coldchain.engines.mesos.statuses import DROPPED, heard_of, stranger
 from coldchain.engines.mesos.task_book import TaskBook
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.executor import ExecutorReport
@@ -117,8 +117,8 @@ class Listening:
         now = self._clock.now()
         if task is None:
             self._heard_of_stranger(status, now)
-        elif status.reason == STALE_OFFER and self._launches.again(task.task_id):
-            log.info("launched again, for its offer was gone", task=task.task_id)
+        elif status.state == DROPPED and self._launches.again(task.task_id):
+            log.info("launched again", task=task.task_id, reason=status.message)
         elif task.task_id not in self._book.waiting:
             self._note(task, hear(task, heard_of(status, now)))
         if status.uuid and status.agent_id is not None:

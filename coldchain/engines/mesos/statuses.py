@@ -27,7 +27,8 @@ SAID: dict[str, TaskState] = {
     "TASK_KILLED": "killed",
 }
 SOURCE_EXECUTOR = "SOURCE_EXECUTOR"
-STALE_OFFER = "REASON_INVALID_OFFERS"
+DROPPED = "TASK_DROPPED"
+"""It never came to its agent: the offer was gone, say, or the agent was just restarting."""
 
 
 def heard_of(status: Status, now: float) -> Heard:
