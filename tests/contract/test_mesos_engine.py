@@ -353,6 +353,7 @@ EXPECTED = {
     "offer_used_twice": Expected("running"),
     "subscribed_twice": Expected(""),
     "task_unknown": Expected("lost"),
+    "zookeeper_away_and_back": Expected("running"),
 }
 
 
