@@ -118,15 +118,17 @@ def succeed(task: MesosTask, mesos_id: str, agent_id: str, executor_id: str, now
         standing_message="",
         executor_gone_at=None,
         executor_gone_message="",
-        adopting_since=now,
+        adopting_since=now if task.adopting_since is None else task.adopting_since,
         address="",
         port=0,
     )
 
 
 def wants_successor(task: MesosTask) -> bool:
-    """Its executor is gone, what it started may run, and nobody answers for it."""
-    return task.executor_gone_at is not None and task.begun and not task.told.terminal
+    """Its executor is gone, or the successor never came to its agent; what was started may run, and nobody answers for
+    it."""
+    never_came = task.adopting_since is not None and task.standing == "gone"
+    return (task.executor_gone_at is not None or never_came) and task.begun and not task.told.terminal
 
 
 def seen(task: MesosTask, now: float) -> TaskStatus:
@@ -149,7 +151,7 @@ def lost_at(task: MesosTask) -> float | None:
     times: list[float] = []
     if task.told.terminal:
         return None
-    if task.standing == "gone":
+    if task.standing == "gone" and task.adopting_since is None:
         times.append(task.standing_at)
     elif task.standing == "unknown":
         times.append(task.standing_at + UNKNOWN_SECONDS)

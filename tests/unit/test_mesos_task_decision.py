@@ -153,6 +153,17 @@ def test_what_ran_is_taken_over_and_what_never_began_has_failed() -> None:
     assert not wants_successor(ended)
 
 
+def test_a_successor_that_never_came_has_a_successor_within_the_same_time() -> None:
+    left = hear(running(), ExecutorGone(at=AT, message="m"))
+    next_one = succeed(left, "t.2", "S0", "f", AT + 1)
+    lost = hear(next_one, Stood(standing="gone", at=AT + 2))
+    assert wants_successor(lost)
+    assert seen(lost, AT + 3).state == "running"
+    again = succeed(lost, "t.3", "S0", "f", AT + 20)
+    assert not wants_successor(again)
+    assert seen(again, AT + 1 + ADOPT_SECONDS).state == "lost"
+
+
 def mesos(state: str, **more: object) -> Status:
     return msgspec.convert({"task_id": {"value": "t.1"}, "state": state, "timestamp": AT, **more}, Status)
 
