@@ -48,6 +48,15 @@ class Bench:
         )
 
     async def launch(self, task_id: str, spec: TaskSpec, *, adopts: bool = False) -> None:
+        """Until the executor has it: an offer may be taken back in the moment when it is taken."""
+        state = "TASK_DROPPED"
+        while state == "TASK_DROPPED":
+            seen = len(self.scheduler.events)
+            await self._launch_once(task_id, spec, adopts=adopts)
+            heard = ("TASK_DROPPED", "TASK_STARTING", "TASK_RUNNING", "TASK_FAILED")
+            state = (await self.scheduler.update(task_id, *heard, after=seen))["state"]
+
+    async def _launch_once(self, task_id: str, spec: TaskSpec, *, adopts: bool) -> None:
         offer = await self.scheduler.offer()
         agent_id = offer["agent_id"]["value"]
         info = {
