@@ -19,6 +19,7 @@ from coldchain.engines.executor import sweeper
 from coldchain.engines.executor.claims import Claims
 from coldchain.engines.executor.executor import Executor, Machine
 from coldchain.engines.fake import Life
+from coldchain.model.app import App
 from coldchain.model.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from coldchain.model.executor import ExecutorQuestion, ExecutorSettings, TaskDescription
 from coldchain.model.health import Probe
@@ -172,6 +173,38 @@ async def test_a_kill_before_the_launch_and_one_while_it_waits_for_docker(bench:
     await bench.agent.until_state("m2", "TASK_KILLED")
     bench.engine.available = True
     assert bench.engine.held == {}
+
+
+@pytest.mark.parametrize("started", [True, False])
+async def test_a_kill_between_two_tries_of_a_start_is_not_undone_by_the_next(bench: Bench, started: bool) -> None:
+    await bench.start()
+
+    def lose(operation: str) -> bool:
+        bench.engine.available = operation != "launch"
+        return operation == "launch"
+
+    def image(app: App) -> str:
+        bench.engine.available = False
+        return "sha256:1"
+
+    if started:
+        bench.engine.loses_reply = lose  # it runs, and nobody knows
+    else:
+        bench.engine.image = image  # it does not run
+    with structlog.testing.capture_logs() as told:
+        bench.agent.launch("m1", description("shop.1"))
+        async with asyncio.timeout(5):
+            while not any(one["event"] == "tried again" for one in told):
+                await asyncio.sleep(0.01)
+    bench.agent.kill("m1", 0.0)
+    await bench.agent.until_state("m1", "TASK_KILLING")
+    bench.engine.loses_reply = lambda operation: False
+    bench.engine.image = lambda app: "sha256:1"
+    bench.engine.available = True
+    await bench.agent.until_state("m1", "TASK_KILLED")
+    await bench.orphan_swept()
+    assert not any(one.status.state == "running" for one in bench.engine.held.values())
+    assert bench.engine.created.total() == 1 + started  # the orphan is one
 
 
 async def test_what_docker_does_not_answer_to_is_tried_again(bench: Bench) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,15 @@ class Bench:
         )
 
     async def launch(self, task_id: str, spec: TaskSpec, *, adopts: bool = False) -> None:
+        """Until the executor has it: an offer may be taken back in the moment when it is taken."""
+        state = "TASK_DROPPED"
+        while state == "TASK_DROPPED":
+            seen = len(self.scheduler.events)
+            await self._launch_once(task_id, spec, adopts=adopts)
+            heard = ("TASK_DROPPED", "TASK_STARTING", "TASK_RUNNING", "TASK_FAILED")
+            state = (await self.scheduler.update(task_id, *heard, after=seen))["state"]
+
+    async def _launch_once(self, task_id: str, spec: TaskSpec, *, adopts: bool) -> None:
         offer = await self.scheduler.offer()
         agent_id = offer["agent_id"]["value"]
         info = {
@@ -108,13 +118,14 @@ def is_executor(pid: int) -> bool:
 
 
 @pytest.fixture
-async def bench(docker_daemon: Path) -> AsyncIterator[Bench]:
+async def bench(docker_daemon: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """With the usual agent, or one of other settings."""
     await ensure_image(str(docker_daemon))
     docker = DockerClient(docker_daemon)
     async with MesosLab() as lab:
         lab.folder.chmod(0o711)
         await lab.start_master()
-        agent = await lab.start_agent(SETTINGS)
+        agent = await lab.start_agent(getattr(request, "param", SETTINGS))
         async with BareScheduler(lab) as scheduler:
             bench = Bench(lab, scheduler, agent, docker)
             yield bench
@@ -206,6 +217,21 @@ async def test_an_agent_that_restarts_keeps_the_task_and_hears_what_it_missed(be
     assert {one["state"] for one in later if one["task_id"]["value"] == "m1"} <= {"TASK_RUNNING"}
     await bench.started("m3", container(3))
     assert bench.executor_pids() == [executor]
+
+
+@pytest.mark.parametrize("bench", [replace(SETTINGS, recovery_timeout_seconds=1.0)], indirect=True)
+async def test_an_agent_that_is_away_too_long_loses_the_executor_and_not_what_runs(bench: Bench) -> None:
+    await bench.started("m1", container())
+    before = await bench.containers()
+    await bench.agent.kill()
+    async with asyncio.timeout(40):
+        while bench.executor_pids():
+            await asyncio.sleep(0.05)
+    assert await bench.containers() == before
+    bench.agent.start()
+    await bench.scheduler.update("m1", "TASK_FAILED", "TASK_GONE", "TASK_LOST")
+    await bench.started("m1.2", container(), adopts=True)
+    assert await bench.containers() == before
 
 
 async def test_another_version_takes_over_from_the_one_before(bench: Bench) -> None:

@@ -241,6 +241,9 @@ class Executor:
         except asyncio.CancelledError:
             await self._release(description.spec.task_id)
             raise
+        except Exception as error:
+            self.happen(NotBegun(task_id=task_id, state="failed", message=f"a fault of ours: {type(error).__name__}"))
+            raise
         finally:
             del self._starting[task_id]
 
@@ -250,6 +253,9 @@ class Executor:
 
     async def _start_once(self, task_id: str, description: TaskDescription) -> None:
         spec, machine, starting = description.spec, self._known.machine, self._starting[task_id]
+        if self.state.tasks[task_id].killed and not description.adopts:
+            # An earlier try may have started it and its reply was lost: what ends it looks for that.
+            raise Rejected("it was stopped before it was started")
         # What runs already can only be ended, and not be left alone.
         starting.cancellable = not description.adopts
         await self._claim(spec.task_id, ADOPTION_SECONDS if description.adopts else 0.0)
