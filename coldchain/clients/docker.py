@@ -93,6 +93,11 @@ class DockerClient:
         query = {"v": "1", "force": "1" if force else "0"}
         await self._call("DELETE", f"/containers/{quote(name)}", query=query)
 
+    async def container_statistics(self, name: str) -> Document:
+        """What it uses, by one look; empty in parts when it does not run."""
+        query = {"stream": "0", "one-shot": "1"}
+        return dict(await self._call("GET", f"/containers/{quote(name)}/stats", query=query))
+
     async def logs(
         self, name: str, *, follow: bool, tail: int | None, since: float | None = None, terminal: bool = False
     ) -> AsyncGenerator[bytes, None]:

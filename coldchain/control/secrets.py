@@ -7,7 +7,7 @@ import msgspec
 from coldchain.control.state import State
 from coldchain.model.app import App
 from coldchain.model.errors import ColdchainError, Conflict, NotFound, Problem, Rejected
-from coldchain.model.secret import MASK, Secret
+from coldchain.model.secret import Secret, without_values
 from coldchain.model.task import TaskStatus
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
@@ -100,8 +100,8 @@ class Secrets:
             _, values = self.filled(app)
         except Rejected:
             return msgspec.structs.replace(status, log_tail=())
-        tail = tuple(_masked(line, values) for line in status.log_tail)
-        return msgspec.structs.replace(status, message=_masked(status.message, values), log_tail=tail)
+        tail = tuple(without_values(line, values) for line in status.log_tail)
+        return msgspec.structs.replace(status, message=without_values(status.message, values), log_tail=tail)
 
     def _known(self) -> Cipher:
         if self._cipher is None:
@@ -111,11 +111,5 @@ class Secrets:
 
 def masked(error: ColdchainError, values: tuple[str, ...]) -> None:
     """Take the values out of what an engine or a runner says."""
-    error.message, error.todo = _masked(error.message, values), _masked(error.todo, values)
+    error.message, error.todo = without_values(error.message, values), without_values(error.todo, values)
     error.args = (error.message,)
-
-
-def _masked(text: str, values: tuple[str, ...]) -> str:
-    for value in sorted(filter(None, values), key=len, reverse=True):
-        text = text.replace(value, MASK)
-    return text

@@ -11,6 +11,7 @@ from coldchain.model.deployment import Deployment
 from coldchain.model.gateway import KnownGateway
 from coldchain.model.group import Group, GroupDeployment, GroupVersion
 from coldchain.model.instance import Instance
+from coldchain.model.mesos import MesosTask
 from coldchain.model.registration import ExternalService
 from coldchain.model.secret import Secret
 from coldchain.model.task import TaskFailure
@@ -24,6 +25,9 @@ CONTROLLER_ID = "controller/id"
 
 STORE_MOVE = "store/move"
 """The mark of a store whose content is somewhere else: nobody may start with it."""
+
+MESOS_KEY = "mesos/key"
+"""From which the tokens of executors are made, sealed as secrets are."""
 
 CATALOG = "catalog/"
 """What the embedded registry keeps, under keys of its own: it has nothing to do with apps and instances."""
@@ -83,6 +87,21 @@ def key_of(record: Record) -> str:
             return _key("external", record.target, record.app_id)
         case AgentDrain():
             return _key("agent-drain", record.target, record.agent)
+
+
+def mesos_framework(target: str) -> str:
+    """The key of what engine mesos is known by to Mesos."""
+    return _key("mesos-framework", target)
+
+
+def mesos_tasks(target: str) -> str:
+    """Below it the tasks of engine mesos."""
+    return _key("mesos-task", target) + "/"
+
+
+def mesos_task(task: MesosTask) -> str:
+    """The key of one of them."""
+    return mesos_tasks(task.target) + _escaped(task.task_id)
 
 
 def catalog_key_of(record: CatalogRecord) -> str:

@@ -27,17 +27,18 @@ def encode(noun: Noun) -> bytes:
     return msgspec.json.encode(document)
 
 
-def decode(stored: bytes, kind: type[N]) -> N:
-    """The noun of this kind. Raises UnreadableDocument for a newer schema, another kind, or damage."""
+def decode(stored: bytes, kind: type[N], origin: str = "stored") -> N:
+    """The noun of this kind. Raises UnreadableDocument for a newer schema, another kind, or damage. `origin`: how it
+    came here."""
     try:
         document = msgspec.json.decode(stored, type=_Document)
         if document.schema > SCHEMA:
             raise UnreadableDocument(
-                f"a stored {document.kind} has schema {document.schema}; this version knows up to {SCHEMA}",
+                f"a {origin} {document.kind} has schema {document.schema}; this version knows up to {SCHEMA}",
                 todo="Start the newer version of Coldchain that wrote it.",
             )
         if document.kind != kind.__name__:
-            raise UnreadableDocument(f"a stored {document.kind} stands where a {kind.__name__} belongs")
+            raise UnreadableDocument(f"a {origin} {document.kind} stands where a {kind.__name__} belongs")
         return msgspec.json.decode(document.value, type=kind)
     except msgspec.MsgspecError as error:
-        raise UnreadableDocument(f"a stored {kind.__name__} is damaged: {error}") from error
+        raise UnreadableDocument(f"a {origin} {kind.__name__} is damaged: {error}") from error

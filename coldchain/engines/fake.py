@@ -15,7 +15,7 @@ from coldchain.decisions.address import task_ports
 from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.model.offer import Offer
-from coldchain.model.task import Execution, TaskSpec, TaskState, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskState, TaskStatistics, TaskStatus
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
@@ -158,6 +158,12 @@ class FakeAgents:
     async def network_namespace(self, task_id: str) -> str | None:
         self._check_runs(task_id)
         return None
+
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        """It runs nothing, so it uses nothing."""
+        self._check_runs(task_id)
+        now = self._clock.now()
+        return TaskStatistics(task_id=task_id, at=now, cpu_seconds=0.0, memory_bytes=0, processes=0)
 
     def healthy(self, instance_id: str) -> bool | None:
         """Whether the task of an instance runs and is healthy; None for one that is not here."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Problem, Rejected, Unavailable
 from coldchain.model.offer import Offer
-from coldchain.model.task import Execution, TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.engine import Progress
 from coldchain.ports.runner import Runner
 from coldchain.ports.session import Session, TerminalSize
@@ -132,6 +132,12 @@ class LocalEngine:
         for runner in self._runners.values():
             with suppress(NotFound):
                 return await runner.network_namespace(task_id)
+        raise NotFound(f"task {task_id} does not run")
+
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        for runner in self._runners.values():
+            with suppress(NotFound):
+                return await runner.statistics(task_id)
         raise NotFound(f"task {task_id} does not run")
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:

@@ -2,7 +2,6 @@
 
 import asyncio
 import ipaddress
-import os
 import socket
 import sys
 from collections.abc import Coroutine
@@ -17,6 +16,16 @@ from coldchain.cli.options import Json
 from coldchain.decisions.address import is_loopback
 from coldchain.engines.fake import AGENTS_MAX
 from coldchain.main.going_down import ask_to_go_down
+from coldchain.main.mesos_access import COMMAND
+from coldchain.main.mesos_options import (
+    MesosAuthority,
+    MesosCredentials,
+    MesosExecutor,
+    MesosMaster,
+    MesosRoles,
+    mesos_cluster,
+    read_credentials,
+)
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
 from coldchain.main.stores import EtcdAccess
 from coldchain.model.caller import Role
@@ -75,12 +84,13 @@ class EngineKind(StrEnum):
     """Where tasks run."""
 
     LOCAL = "local"
+    MESOS = "mesos"
     FAKE = "fake"
 
 
 Engines = Annotated[
     list[EngineKind] | None,
-    typer.Option("--engine", help="Where tasks run: here, or on fake agents that run nothing; may be repeated."),
+    typer.Option("--engine", help="Where tasks run: here, on Mesos, or on agents that run nothing; may be repeated."),
 ]
 FakeCount = Annotated[int, typer.Option("--fake-agents", min=1, max=AGENTS_MAX, help="How many agents are fake.")]
 FakeCpus = Annotated[float, typer.Option("--fake-cpus", min=0.01, help="cpus of each fake agent.")]
@@ -128,6 +138,23 @@ class Fake(TypedDict):
     fake_agents: int
     fake_cpus: float
     fake_mem: float
+
+
+class Entry(TypedDict):
+    """Where consumers come in, as PlatformSettings takes it."""
+
+    gateway: tuple[str, ...]
+    gateway_status: str
+    gateway_status_open: bool
+
+
+class Known(TypedDict):
+    """The registry, as PlatformSettings takes it."""
+
+    registry: str
+    dns: str
+    dns_open: bool
+    consul: str | None
 
 
 class Offered(TypedDict):
@@ -203,6 +230,11 @@ def up(
     dns_open: DnsOpen = False,
     consul: Consul = None,
     engine: Engines = None,
+    mesos_master: MesosMaster = None,
+    mesos_role: MesosRoles = None,
+    mesos_credentials_file: MesosCredentials = None,
+    mesos_authority: MesosAuthority = None,
+    mesos_executor: MesosExecutor = COMMAND,
     fake_agents: FakeCount = 200,
     fake_cpus: FakeCpus = 64.0,
     fake_mem: FakeMem = 262144.0,
@@ -217,9 +249,7 @@ def up(
         **_etcd(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         **_address(api),
         **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
-        gateway=tuple(gateway or ("0.0.0.0:80",)),
-        gateway_status=gateway_status,
-        gateway_status_open=gateway_status_open,
+        **_gateway(gateway, gateway_status, gateway_status_open),
         docker_socket=docker_socket,
         **_offered(agent, cpu_factor, attribute, region, zone),
         publish_address=publish_address,
@@ -227,11 +257,9 @@ def up(
         cgroup_parent=cgroup_parent,
         **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
         secret_keys=secret_keys,
-        registry=registry,
-        dns=dns,
-        dns_open=dns_open,
-        consul=consul,
+        **_registry(registry, dns, dns_open, consul),
         **_engines(engine, fake_agents, fake_cpus, fake_mem),
+        **mesos_cluster(engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor),
     )
     open_log()
     _run(run(settings))
@@ -308,6 +336,20 @@ def doctor(
     examine(settings, as_json=as_json)
 
 
+@application.command(hidden=True)
+def executor(
+    sweep: Annotated[
+        Path | None, typer.Option(help="Look after this folder of executors that have gone, until none of it runs.")
+    ] = None,
+) -> None:
+    """Run the tasks of a Mesos agent. Agents start it by themselves."""
+    from coldchain.main import executor as program
+    from coldchain.main.log import open_log
+
+    open_log()
+    _run(program.executor() if sweep is None else program.sweep(sweep))
+
+
 @application.command()
 def store(
     action: Annotated[StoreAction, typer.Argument(metavar="ACTION", help="migrate.")],
@@ -334,7 +376,7 @@ def store(
 
 
 def _etcd(authority: Path | None, certificate: Path | None, key: Path | None, credentials: Path | None) -> Etcd:
-    given = _credentials(credentials, ETCD_CREDENTIALS, "--etcd-credentials-file")
+    given = read_credentials(credentials, ETCD_CREDENTIALS, "--etcd-credentials-file")
     return Etcd(etcd=EtcdAccess(authority=authority, certificate=certificate, key=key, credentials=given))
 
 
@@ -351,7 +393,7 @@ def _shown(
     credentials: Path | None, certificate: Path | None, key: Path | None, authority: Path | None, role: Role
 ) -> Shown:
     return Shown(
-        http_credentials=_credentials(credentials),
+        http_credentials=read_credentials(credentials, CREDENTIALS, "--http-credentials-file"),
         api_certificate=certificate,
         api_key=key,
         api_client_authority=authority,
@@ -396,23 +438,20 @@ def _admitted(
     )
 
 
+def _gateway(listen: Gateway, status: str, status_open: bool) -> Entry:
+    return Entry(gateway=tuple(listen or ("0.0.0.0:80",)), gateway_status=status, gateway_status_open=status_open)
+
+
+def _registry(registry: str, dns: str, dns_open: bool, consul: str | None) -> Known:
+    return Known(registry=registry, dns=dns, dns_open=dns_open, consul=consul)
+
+
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
         return False
     return True
-
-
-def _credentials(file: Path | None, variable: str = CREDENTIALS, option: str = "--http-credentials-file") -> str | None:
-    """Never from the command line, which every user can read. The variable goes: no child inherits it."""
-    given = os.environ.pop(variable, None)
-    if file is None:
-        return given
-    try:
-        return file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint=option) from error
 
 
 def _run(program: Coroutine[Any, Any, int]) -> NoReturn:

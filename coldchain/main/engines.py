@@ -8,20 +8,26 @@ from typing import NamedTuple
 from coldchain.clients.docker import DockerClient
 from coldchain.engines.fake import FakeAgents, fake_offers
 from coldchain.engines.local import LocalEngine, merged
+from coldchain.engines.mesos import MesosEngine
+from coldchain.main.mesos import open_mesos
 from coldchain.main.settings import PlatformSettings
 from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.model.offer import Offer
-from coldchain.model.task import Execution, TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
+from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine, Progress
 from coldchain.ports.runner import Runner
 from coldchain.ports.session import Session, TerminalSize
+from coldchain.ports.store import Store
 from coldchain.runners.docker.runner import DockerRunner
 from coldchain.runners.process import ProcessRunner
 
 CLUSTER = "cluster"
 """The target of apps that name none."""
+MESOS = "mesos"
+"""That of a cluster of Mesos beside this machine."""
 FAKE = "fake"
 """That of fake agents beside this machine."""
 
@@ -77,6 +83,12 @@ class Targets:
                 return await one.network_namespace(task_id)
         raise _not_running(task_id)
 
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        for one in self._engines.values():
+            with contextlib.suppress(NotFound):
+                return await one.statistics(task_id)
+        raise _not_running(task_id)
+
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         for one in self._engines.values():
             with contextlib.suppress(NotFound):
@@ -97,30 +109,40 @@ def _not_running(task_id: str) -> NotFound:
 
 
 class Engines(NamedTuple):
-    """Where tasks run: all of it as one engine; `fake`: the part that runs nothing, if there is one."""
+    """Where tasks run: all of it as one engine; `fake`: the part that runs nothing, and `mesos`: the part on other
+    machines, if there is one."""
 
     engine: Engine
     fake: FakeAgents | None
+    mesos: MesosEngine | None
 
 
 @contextlib.asynccontextmanager
-async def open_engines(settings: PlatformSettings, controller_id: str, clock: Clock) -> AsyncIterator[Engines]:
+async def open_engines(
+    settings: PlatformSettings, controller_id: str, clock: Clock, store: Store, cipher: Cipher
+) -> AsyncIterator[Engines]:
     """Raises Rejected where no Docker Engine answers though this machine is to run tasks."""
     engines: list[Engine] = []
-    fake = None
+    fake = mesos = None
     async with contextlib.AsyncExitStack() as closing:
         if settings.local:
             local = _local(settings, controller_id)
             closing.push_async_callback(local.close)
             await _check_docker(local, settings)
             engines.append(local)
+        if settings.mesos is not None:
+            target = MESOS if engines else CLUSTER
+            executor = settings.executor_settings(controller_id)
+            opening = open_mesos(settings.mesos, executor, store, cipher, clock, target)
+            mesos = await closing.enter_async_context(opening)
+            engines.append(mesos)
         if settings.fake_agents:
             target = FAKE if engines else CLUSTER
             offers = fake_offers(settings.fake_agents, target=target, cpus=settings.fake_cpus, mem=settings.fake_mem)
             fake = FakeAgents(clock, target=target, agents=offers)
             closing.push_async_callback(fake.close)
             engines.append(fake)
-        yield Engines(engines[0] if len(engines) == 1 else Targets(engines), fake)
+        yield Engines(engines[0] if len(engines) == 1 else Targets(engines), fake, mesos)
 
 
 def _local(settings: PlatformSettings, controller_id: str) -> LocalEngine:

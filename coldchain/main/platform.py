@@ -26,6 +26,7 @@ from coldchain.ports.store import ABSENT, Change, Store
 from coldchain.probes.command import CommandProber
 from coldchain.probes.fake import FakeAgentsProber
 from coldchain.probes.prober import NetworkProber
+from coldchain.probes.remote import BesideProber
 from coldchain.registry.consul import ConsulRegistry
 from coldchain.registry.server.embedded import EmbeddedRegistry, local_node
 from coldchain.store.cipher import KeyFileCipher
@@ -81,14 +82,17 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
         clock = SystemClock()
         cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys_file)
         controller_id = await _controller_id(store, clock)
-        engine, fake = await closing.enter_async_context(open_engines(settings, controller_id, clock))
-        network = NetworkProber(gateway_settings.status_address, engine.network_namespace)
+        opening = open_engines(settings, controller_id, clock, store, cipher)
+        engine, fake, mesos = await closing.enter_async_context(opening)
+        network: Prober = NetworkProber(gateway_settings.status_address, engine.network_namespace)
+        if mesos is not None:
+            network = BesideProber(mesos.probe, network)
         prober: Prober = CommandProber(engine.execute, network)
         if fake is not None:
             prober = FakeAgentsProber(fake.healthy, prober)
         closing.push_async_callback(prober.close)
         gateway = None
-        if settings.local:
+        if settings.serves:
             gateway = Gateway(
                 process=NginxProcess(gateway_settings), plane=NginxGateway(settings.agent, gateway_settings)
             )

@@ -12,9 +12,11 @@ from coldchain.decisions.admission import Policy
 from coldchain.decisions.constraint import HOSTNAME, scalar_text
 from coldchain.engines.local import LocalEngineSettings
 from coldchain.gateway.settings import GatewaySettings
+from coldchain.main.mesos_access import MesosAccess
 from coldchain.main.stores import EtcdAccess, check_address
 from coldchain.model.caller import Role
 from coldchain.model.errors import InvalidDocument, Problem
+from coldchain.model.executor import ExecutorSettings
 from coldchain.runners.docker.settings import DockerSettings
 from coldchain.runners.process.settings import FetchSettings, ProcessSettings
 
@@ -127,6 +129,9 @@ class PlatformSettings:
     local: bool = True
     """Whether this machine runs tasks, in Docker and as processes; without it there is no gateway either."""
 
+    mesos: MesosAccess | None = None
+    """A cluster of Mesos to run tasks on. It is the target `cluster` where this machine runs no tasks, else `mesos`."""
+
     fake_agents: int = 0
     """How many agents are offered that run nothing, to try the platform out. They are the target `cluster` where this
     machine runs no tasks, else `fake`."""
@@ -205,8 +210,27 @@ class PlatformSettings:
             zone=self.zone,
         )
 
+    @property
+    def serves(self) -> bool:
+        """Whether there is anything that requests could go to, and so a gateway."""
+        return self.local or self.mesos is not None
+
+    def executor_settings(self, controller_id: str) -> ExecutorSettings:
+        """What executors on the agents of Mesos are told: paths are those of their machines."""
+        return ExecutorSettings(
+            controller_id=controller_id,
+            version="",
+            docker_socket=self.docker_socket,
+            docker_credentials=str(self.docker_credentials) if self.docker_credentials else None,
+            cgroup_parent=self.cgroup_parent,
+            root_tasks=self.root_tasks,
+            fetch_folders=tuple(map(str, self.fetch_folders)),
+        )
+
     def check(self) -> None:
         """Raises InvalidDocument for what is wrong of the settings of engines and store."""
+        if self.mesos is not None:
+            self.mesos.check()
         if self.store is not None:
             check_address(self.store, "--store")
         self.etcd.context()

@@ -67,7 +67,7 @@ async def up(settings: PlatformSettings) -> int:
                 await serving
     if settings.fake_agents:
         _say("the tasks of fake agents ended with it")
-    if settings.local:
+    if settings.serves:
         _say("stopped; apps and gateway serve on. `coldchain up` takes them over again, `coldchain down` stops them")
     return 0
 

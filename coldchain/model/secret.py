@@ -1,5 +1,7 @@
 """secret: a value that no document, diff or log shows."""
 
+from collections.abc import Iterable
+
 from coldchain.model.base import Noun
 
 MASK = "•••"
@@ -17,3 +19,10 @@ class Secret(Noun, frozen=True, kw_only=True):
     sealed: str
     changed_at: float
     cause: str
+
+
+def without_values(text: str, values: Iterable[str]) -> str:
+    """The text with a mask for each of the values; the longest first, for one may be a part of another."""
+    for value in sorted(filter(None, values), key=len, reverse=True):
+        text = text.replace(value, MASK)
+    return text

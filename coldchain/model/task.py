@@ -57,6 +57,17 @@ class Execution(Noun, frozen=True, kw_only=True):
     output: str = ""
 
 
+class TaskStatistics(Noun, frozen=True, kw_only=True):
+    """What a task uses. `cpu_seconds`: of all its processes since its start, as far as the machine counts them;
+    `memory_bytes`: without the file cache that goes first when memory is short."""
+
+    task_id: str
+    at: float
+    cpu_seconds: float
+    memory_bytes: int
+    processes: int
+
+
 class TaskFailure(Noun, frozen=True, kw_only=True):
     """The last failed task of an app, kept for its users. `at` in seconds since the epoch."""
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from coldchain.model.app import App
 from coldchain.model.offer import Offer
-from coldchain.model.task import Execution, TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.session import Session, TerminalSize
 
 Progress = Callable[[str], None]
@@ -66,6 +66,10 @@ class Engine(Protocol):
     async def network_namespace(self, task_id: str) -> str | None:
         """Path of the network namespace in which the task talks, for who may enter it; None: the controller's own.
         Raises `NotFound` unless the task runs."""
+        ...
+
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        """What the task uses now, each task by itself. Raises `NotFound` unless it runs."""
         ...
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 from coldchain.model.app import App
-from coldchain.model.task import Execution, TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
 
@@ -31,6 +31,8 @@ class Runner(Protocol):
     async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution: ...
 
     async def network_namespace(self, task_id: str) -> str | None: ...
+
+    async def statistics(self, task_id: str) -> TaskStatistics: ...
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session: ...
 

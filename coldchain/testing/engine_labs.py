@@ -1,10 +1,12 @@
-"""Labs for the contract of port Engine: the same tasks on the fake, on Docker, and as processes of this machine."""
+"""Labs for the contract of port Engine: the same tasks on the fake, on Docker, and as processes of this machine; and
+each of them through HTTP, as engines reach other machines."""
 
 import os
 import shutil
 import tempfile
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,10 +16,15 @@ from coldchain.clients.docker import DockerClient
 from coldchain.control.clock import SystemClock
 from coldchain.engines.local import LocalEngine, LocalEngineSettings
 from coldchain.model.app import App, Container, Docker, Network, PortMapping
+from coldchain.model.errors import Unavailable
+from coldchain.model.offer import Offer
 from coldchain.model.task import Execution, TaskSpec
 from coldchain.ports.engine import Engine
+from coldchain.probes.command import CommandProber
+from coldchain.probes.prober import NetworkProber
 from coldchain.runners.docker import DockerRunner, DockerSettings
 from coldchain.runners.process import ProcessRunner, ProcessSettings
+from coldchain.runners.remote import RemoteRunner, RunnerServer
 from coldchain.testing.fake_engine import FakeEngine, Life
 
 
@@ -40,6 +47,7 @@ KINDS: dict[str, tuple[str, Life]] = {
     "fails": ("echo one; echo two; exit 3", Life(output=b"one\ntwo\n", ends_after_seconds=0.0, exit_status=3)),
     "finishes": ("exit 0", Life(ends_after_seconds=0.0, exit_status=0)),
     "ignores": ("trap '' TERM; echo begun; while :; do sleep 1; done", Life(output=b"begun\n", ignores_sigterm=True)),
+    "computes": ("echo begun; while :; do :; done", Life(output=b"begun\n")),
     "cannot": ("", Life(rejected="cannot start: no such image, call it v404")),
 }
 
@@ -113,12 +121,16 @@ class Uncontained(LocalEngine):
     """Runs the specs of this suite as processes: their command lines, on the ports of this machine."""
 
     async def launch(self, spec: TaskSpec) -> None:
-        kind = spec.app.labels["kind"]
-        command: dict[str, Any] = {"cmd": spec.app.cmd or "echo begun; exec sleep 1000"}
-        if kind == "cannot":
-            command = {"cmd": None, "args": ("/no/such/program-v404",)}
-        app = msgspec.structs.replace(spec.app, container=None, networks=(), **command)
-        await super().launch(msgspec.structs.replace(spec, app=app, host_ports=(8080, 9090)))
+        await super().launch(uncontained(spec, (8080, 9090)))
+
+
+def uncontained(spec: TaskSpec, host_ports: tuple[int, ...]) -> TaskSpec:
+    """The same task as a process."""
+    command: dict[str, Any] = {"cmd": spec.app.cmd or "echo begun; exec sleep 1000"}
+    if spec.app.labels["kind"] == "cannot":
+        command = {"cmd": None, "args": ("/no/such/program-v404",)}
+    app = msgspec.structs.replace(spec.app, container=None, networks=(), **command)
+    return msgspec.structs.replace(spec, app=app, host_ports=host_ports)
 
 
 class ProcessLab(LocalLab):
@@ -138,6 +150,55 @@ class ProcessLab(LocalLab):
         await super().close()
         assert list((self._root / "tasks").iterdir()) == []
         shutil.rmtree(self._root)
+
+
+TOKEN = "token"  # of the servers below
+
+
+class RemoteEngine(RemoteRunner):
+    """The runner of another machine as an engine; `behind` tells what that machine offers."""
+
+    target = "cluster"
+
+    def __init__(self, url: str, token: str, behind: Engine | None = None) -> None:
+        super().__init__(url, token)
+        self.behind = behind
+
+    async def offers(self) -> Sequence[Offer]:
+        if self.behind is None:
+            raise Unavailable("nobody says what there is")
+        return await self.behind.offers()
+
+
+class RemoteLab:
+    """Another lab's engine through HTTP. `start` it."""
+
+    engine: Engine
+
+    def __init__(self, behind: Lab) -> None:
+        self.behind = behind
+
+    async def start(self) -> None:
+        await self._serve(self.behind.engine)
+
+    async def _serve(self, engine: Engine) -> None:
+        prober = CommandProber(engine.execute, NetworkProber(network_of=engine.network_namespace))
+        self.server = RunnerServer(engine, prober, TOKEN, "127.0.0.1")
+        await self.server.start()
+        self.engine = RemoteEngine(f"http://127.0.0.1:{self.server.port}", TOKEN, engine)
+
+    async def restarted(self) -> Engine:
+        await self._stop()
+        await self._serve(await self.behind.restarted())
+        return self.engine
+
+    async def _stop(self) -> None:
+        await self.engine.close()
+        await self.server.stop()
+
+    async def close(self) -> None:
+        await self._stop()
+        await self.behind.close()
 
 
 def make_spec(kind: str, **changes: Any) -> TaskSpec:

@@ -12,7 +12,7 @@ from coldchain.engines.fake import SIGKILL_STATUS, FakeAgents, FakeTask, Life
 from coldchain.model.app import App
 from coldchain.model.errors import Unavailable
 from coldchain.model.offer import Offer
-from coldchain.model.task import Execution, TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
@@ -144,6 +144,10 @@ class FakeEngine(FakeAgents):
     async def network_namespace(self, task_id: str) -> str | None:
         self._answer()
         return await super().network_namespace(task_id)
+
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        self._answer()
+        return await super().statistics(task_id)
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         self._answer()

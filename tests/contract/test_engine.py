@@ -1,13 +1,14 @@
-"""The contract of `ports.engine.Engine` (and so of `ports.runner.Runner`), for the fake, and for local with Docker and
-with processes."""
+"""The contract of `ports.engine.Engine` (and so of `ports.runner.Runner`), for the fake, for local with Docker and with
+processes, and for each of them through HTTP."""
 
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from coldchain.clients.docker import DockerClient
@@ -27,25 +28,48 @@ from coldchain.testing.engine_labs import (
     FakeLab,
     Lab,
     ProcessLab,
+    RemoteEngine,
+    RemoteLab,
     make_spec,
 )
 from coldchain.testing.fake_engine import FakeEngine
+from coldchain.testing.mesos_engine_lab import Cluster, MesosLabOfEngine
 
 PATIENCE_SECONDS = 30.0
 
 
-@pytest.fixture(params=["fake", "docker", "process"])
+@pytest.fixture(scope="module")
+def cluster(docker_daemon: Path) -> Iterator[Cluster]:
+    """One for all tests: engines come and go, Mesos and the executor stay."""
+    cluster = Cluster(str(docker_daemon))
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(params=["fake", "docker", "process", "remote fake", "remote docker", "remote process", "mesos"])
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
-    if request.param == "fake":
+    kind = request.param.removeprefix("remote ")
+    if kind == "fake":
         lab: Lab = FakeLab()
-    elif request.param == "process":
+    elif kind == "process":
         lab = ProcessLab()
+    elif kind == "mesos":
+        lab = MesosLabOfEngine(request.getfixturevalue("cluster"))
+        await lab.start()
     else:
         daemon = str(request.getfixturevalue("docker_daemon"))
         await ensure_image(daemon)
         lab = DockerLab(daemon)
+    if kind != request.param:
+        lab = RemoteLab(lab)
+        await lab.start()
     yield lab
     await lab.close()
+
+
+def behind(lab: Lab) -> Lab:
+    """The lab itself, or the one that it reaches through HTTP."""
+    return lab.behind if isinstance(lab, RemoteLab) else lab
 
 
 @pytest.fixture
@@ -56,7 +80,7 @@ def engine(lab: Lab) -> Engine:
 @pytest.fixture
 def contained(lab: Lab) -> None:
     """For what only containers have: images, and addresses of their own."""
-    if isinstance(lab, ProcessLab):
+    if isinstance(behind(lab), ProcessLab | MesosLabOfEngine):
         pytest.skip("a process has neither image nor address of its own")
 
 
@@ -278,12 +302,12 @@ async def test_forgotten_when_ended_and_only_then(engine: Engine, watch: Watch) 
     assert last == "killed"
 
 
-async def test_logs_whole_and_tail(engine: Engine, watch: Watch) -> None:
+async def test_logs_whole_and_tail(lab: Lab, engine: Engine, watch: Watch) -> None:
     spec = make_spec("fails")
     await engine.launch(spec)
     ended = await watch.until(spec.task_id, lambda status: status.terminal)
     for follow in (False, True):
-        if follow and isinstance(engine, FakeEngine):
+        if follow and isinstance(behind(lab), FakeLab):
             continue
         whole = b"".join([piece async for piece in engine.logs(spec.task_id, follow=follow, tail=None)])
         assert whole == b"one\ntwo\n"
@@ -326,6 +350,33 @@ async def test_the_network_of_a_task_can_be_entered_or_is_ours(engine: Engine, w
     await watch.until_state(spec.task_id, "killed")
     with pytest.raises(NotFound):
         await engine.network_namespace(spec.task_id)
+
+
+async def test_each_task_tells_what_it_uses_by_itself(lab: Lab, engine: Engine, watch: Watch) -> None:
+    idle, busy = make_spec(SERVES), make_spec("computes")
+    with pytest.raises(NotFound):
+        await engine.statistics(idle.task_id)
+    for spec in (idle, busy):
+        if spec is busy and isinstance(behind(lab), ProcessLab):
+            spec = msgspec.structs.replace(spec, host_ports=(8081, 9091))
+        await engine.launch(spec)
+        await watch.until_state(spec.task_id, "running")
+        await begun(engine, spec.task_id)
+    used = await engine.statistics(busy.task_id)
+    assert used.task_id == busy.task_id
+    assert abs(used.at - time.time()) < 60
+    if isinstance(behind(lab), FakeLab):
+        return
+    assert 100_000 < used.memory_bytes < 32 * 1024 * 1024
+    assert used.processes >= 1
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (await engine.statistics(busy.task_id)).cpu_seconds < used.cpu_seconds + 0.3:
+            await asyncio.sleep(0.1)
+    assert (await engine.statistics(idle.task_id)).cpu_seconds < 0.3
+    await engine.kill(busy.task_id, 0.0)
+    await watch.until_state(busy.task_id, "killed")
+    with pytest.raises(NotFound):
+        await engine.statistics(busy.task_id)
 
 
 async def test_what_runs_is_adopted_after_a_restart(lab: Lab, watch: Watch) -> None:
@@ -415,6 +466,12 @@ def gone_docker(folder: Path) -> Engine:
     return LocalEngine("agent-1", {"docker": runner}, LocalEngineSettings(), subnet=runner.subnet)
 
 
+def gone_remote(folder: Path) -> Engine:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return RemoteEngine(f"http://127.0.0.1:{probe.getsockname()[1]}", "token")
+
+
 CALLS: dict[str, Callable[[Engine, TaskSpec], Awaitable[object]]] = {
     "tasks": lambda engine, spec: engine.tasks(),
     "offers": lambda engine, spec: engine.offers(),
@@ -424,13 +481,14 @@ CALLS: dict[str, Callable[[Engine, TaskSpec], Awaitable[object]]] = {
     "prepare": lambda engine, spec: engine.prepare(spec.app, None, lambda _: None),
     "updates": lambda engine, spec: anext(engine.updates()),
     "open_session": lambda engine, spec: engine.open_session(spec.task_id, ["echo"], None),
+    "statistics": lambda engine, spec: engine.statistics(spec.task_id),
     "execute": lambda engine, spec: engine.execute(spec.task_id, "true", 1.0),
     "logs": lambda engine, spec: anext(engine.logs(spec.task_id, follow=False, tail=None)),
 }
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("make", [gone_fake, gone_docker])
+@pytest.mark.parametrize("make", [gone_fake, gone_docker, gone_remote])
 async def test_an_engine_that_is_gone_is_unknown_and_not_empty(
     make: Callable[[Path], Engine], call: str, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from coldchain.clients.docker import DockerClient, DockerRefused, DockerUnavailable
 from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Rejected, Unavailable
-from coldchain.model.task import Execution, TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
 from coldchain.runners.docker import status
@@ -22,6 +22,7 @@ from coldchain.runners.docker.network import Bridge
 from coldchain.runners.docker.session import DockerSession
 from coldchain.runners.docker.settings import DockerSettings
 from coldchain.runners.docker.specification import ADDRESS, CONTROLLER, TASK, container_document, container_name
+from coldchain.runners.docker.statistics import of_account
 
 Document = Mapping[str, Any]
 
@@ -311,6 +312,17 @@ class DockerRunner:
         with _unavailable():
             found = await self._running(task_id)
         return f"/proc/{found['State']['Pid']}/ns/net"
+
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        with _unavailable():
+            found = await self._running(task_id)
+            try:
+                account = await self._client.container_statistics(found["Id"])
+            except DockerRefused as error:
+                if error.status in (404, 409):
+                    raise NotFound(f"task {task_id} does not run") from error
+                raise
+        return of_account(account, task_id, time.time())
 
     async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution:
         with _unavailable():

@@ -17,7 +17,7 @@ import structlog
 
 from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Rejected, Unavailable
-from coldchain.model.task import Execution, TaskSpec, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
 from coldchain.runners.process import cgroups, shim, status
@@ -36,6 +36,7 @@ from coldchain.runners.process.output import Cursor, pieces, tail
 from coldchain.runners.process.session import open_process_session
 from coldchain.runners.process.settings import ProcessSettings
 from coldchain.runners.process.specification import command_of, task_document
+from coldchain.runners.process.statistics import measure
 from coldchain.runners.process.users import find_user
 
 EXECUTIONS_AT_ONCE = 8
@@ -292,6 +293,13 @@ class ProcessRunner:
     async def network_namespace(self, task_id: str) -> str | None:
         await self._running(task_id)
         return None
+
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        folder = await self._running(task_id)
+        task = await _in_thread(folder.read, "task")
+        if task is None:
+            raise NotFound(f"task {task_id} does not run")
+        return await _in_thread(measure, task, time.time())
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         folder = await self._running(task_id)

@@ -15,7 +15,7 @@ from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.offer import Offer
 from coldchain.model.rotation import GatewayReport, RotationUpdate, ServiceRotation
-from coldchain.model.task import Execution, TaskSpec, TaskState, TaskStatus
+from coldchain.model.task import Execution, TaskSpec, TaskState, TaskStatistics, TaskStatus
 from coldchain.model.traffic import TrafficNews
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
@@ -186,6 +186,10 @@ class EngineHandle(Handle):
     async def network_namespace(self, task_id: str) -> str | None:
         await self._ask()
         return await self._world.engine.network_namespace(task_id)
+
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        await self._ask()
+        return await self._world.engine.statistics(task_id)
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         return await self._world.engine.open_session(task_id, command, size)

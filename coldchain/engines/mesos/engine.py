@@ -1,0 +1,302 @@
+"""MesosEngine: a cluster of Apache Mesos as an engine."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from coldchain.clients.mesos.scheduler import SchedulerClient
+from coldchain.decisions.mesos_task import seen
+from coldchain.documents import keys, stored
+from coldchain.documents.executor_messages import executor_token
+from coldchain.engines.mesos.idling import Idling
+from coldchain.engines.mesos.infos import kill_policy
+from coldchain.engines.mesos.keeper import Keeper
+from coldchain.engines.mesos.launches import Launches
+from coldchain.engines.mesos.link import Link
+from coldchain.engines.mesos.listening import Listening
+from coldchain.engines.mesos.offer_book import OfferBook
+from coldchain.engines.mesos.reconciliation import Reconciliation
+from coldchain.engines.mesos.settings import MesosSettings
+from coldchain.engines.mesos.task_book import TaskBook
+from coldchain.model.app import App
+from coldchain.model.errors import NotFound, Unavailable
+from coldchain.model.executor import ExecutorSettings
+from coldchain.model.health import Probe, ProbeResult
+from coldchain.model.mesos import MesosFramework, MesosTask
+from coldchain.model.offer import Offer
+from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
+from coldchain.ports.clock import Clock
+from coldchain.ports.engine import Progress
+from coldchain.ports.prober import Prober
+from coldchain.ports.runner import Runner
+from coldchain.ports.session import Session, TerminalSize
+from coldchain.ports.store import Store
+
+TICK_SECONDS = 0.5
+FIRST_OFFERS_SECONDS = 2.0
+"""After a subscription offers come within one round of the master; until then nobody is told that there are none."""
+FIRST_TRY_SECONDS = 5.0
+READY_SECONDS = 20.0
+"""How long a question waits for a subscription that has just begun."""
+
+
+class Machine(Runner, Prober, Protocol):
+    """That of an executor."""
+
+
+Reach = Callable[[str, str], Machine]
+"""It, by the address of the executor's server and by its token."""
+
+log = structlog.get_logger(__name__)
+
+
+class MesosEngine:
+    """`key`: from which the tokens of executors are made; the same for all controllers of a store. To be started."""
+
+    def __init__(
+        self,
+        client: SchedulerClient,
+        store: Store,
+        clock: Clock,
+        settings: MesosSettings,
+        executor: ExecutorSettings,
+        *,
+        key: bytes,
+        reach: Reach,
+        target: str = "cluster",
+    ) -> None:
+        self.target = target
+        self._client = client
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._executor = executor
+        self._key = key
+        self._reach = reach
+        self._book = TaskBook()
+        self._offers = OfferBook(target, settings.executor)
+        self._keeper = Keeper(store, clock)
+        self._runners: dict[tuple[str, int, str], Machine] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._failure: BaseException | None = None
+
+    async def start(self) -> None:
+        """Read what the controller before has left, and try to subscribe. Raises what the store raises."""
+        entry = await self._store.get(keys.mesos_framework(self.target))
+        framework_id = stored.decode(entry.value, MesosFramework).id if entry is not None else ""
+        entries = (await self._store.list(keys.mesos_tasks(self.target))).entries
+        tasks = [stored.decode(one.value, MesosTask) for one in entries]
+        for task in sorted(tasks, key=lambda one: one.launched_at):
+            self._book.put(task)
+        listening = self._listening = Listening(
+            self.target, framework_id, self._book, self._offers, self._keeper, self._clock
+        )
+        self._link = Link(self._client, self._settings, self._clock, framework_id, listening)
+        self._launches = Launches(
+            self._settings, self._executor, self._key, self._book, self._offers, self._link, self._clock
+        )
+        self._reconciliation = Reconciliation(self._settings, self._book, self._link, self._clock)
+        self._idling = Idling(self._settings, self._offers, self._link, self._clock)
+        listening.connect(self._link, self._launches, self._reconciliation, self._idling)
+        self._launches.keep = listening.keep
+        self._loops = [
+            asyncio.create_task(self._loop(work), name=f"mesos {work.__name__}")
+            for work in (self._link.run, self._keeper.run, self._dispatch, self._tick, listening.acknowledge)
+        ]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_TRY_SECONDS):
+                await self._link.tried.wait()
+
+    async def close(self) -> None:
+        """Tasks and executors go on."""
+        for one in self._loops:
+            one.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._loops:
+            self._launches.disconnected("closed")
+            self._listening.disconnected("closed")
+            await self._listening.close()
+        for runner in self._runners.values():
+            await runner.close()
+        await self._client.close()
+
+    async def _loop(self, work: Callable[[], Any]) -> None:
+        try:
+            await work()
+        except Exception as error:
+            log.exception("a bug of ours: engine mesos has ended", loop=work.__name__)
+            self._failure = error
+            self._listening.disconnected(f"a bug of ours: {error}")
+
+    async def _dispatch(self) -> None:
+        while True:
+            await self._launches.wake.wait()
+            self._launches.wake.clear()
+            if self._link.up:
+                await self._launches.dispatch(self._keeper.kept)
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(TICK_SECONDS)
+            self._launches.give_up()
+            self._listening.look_at_doubtful()
+            await self._reconciliation.tick()
+            await self._idling.tick(waiting=bool(self._launches.waiting))
+
+    # Port Engine: the cluster
+
+    async def offers(self) -> Sequence[Offer]:
+        await self._ready()
+        await self._idling.first_offers(FIRST_OFFERS_SECONDS)
+        self._check_up()
+        return self._offers.capacity(self._book.used(), self._clock.now() + self._settings.leave_seconds)
+
+    async def launch(self, spec: TaskSpec) -> None:
+        await self._ready()
+        known = self._book.tasks.get(spec.task_id)
+        if known is None or spec.task_id in self._launches.accepted:
+            launching = self._launches.add(spec)
+            await self._idling.need()
+            await asyncio.shield(launching.outcome)
+
+    async def kill(self, task_id: str, grace_seconds: float) -> None:
+        await self._ready()
+        waiting = self._launches.waiting.get(task_id)
+        if waiting is not None and not waiting.adopts:
+            self._launches.drop(task_id)
+            self._listening.never_launched(waiting.spec, "it was stopped before it was started")
+            waiting.begun()
+            return
+        task = self._book.tasks.get(task_id)
+        if task is not None and not task.told.terminal:
+            task = self._listening.to_be_killed(task, grace_seconds)
+            if task.executor_gone_at is None:
+                await self._kill(task.mesos_id, task.agent_id, task.kill_grace_seconds or 0.0)
+        elif task is None and task_id in self._book.strangers:
+            await self._kill(task_id, "", grace_seconds)
+
+    async def _kill(self, mesos_id: str, agent_id: str, grace_seconds: float) -> None:
+        named: dict[str, Any] = {"task_id": {"value": mesos_id}, "kill_policy": kill_policy(grace_seconds)}
+        if agent_id:
+            named["agent_id"] = {"value": agent_id}
+        await self._link.call("KILL", kill=named)
+
+    async def forget(self, task_id: str) -> None:
+        await self._ready()
+        task = self._book.tasks.get(task_id)
+        if task is None or not seen(task, self._clock.now()).terminal:
+            return
+        if task.told.terminal and task.port and self._offers.name_of(task.agent_id) is not None:
+            await self._runner(task).forget(task_id)
+        self._launches.drop(task_id)
+        self._listening.remove(task_id)
+
+    async def tasks(self) -> Sequence[TaskStatus]:
+        await self._ready()
+        now = self._clock.now()
+        return [*(seen(one, now) for one in self._book.tasks.values()), *self._book.strangers.values()]
+
+    def updates(self) -> AsyncGenerator[TaskStatus, None]:
+        trouble = "" if self._loops and self._link.up else self._trouble()
+        return self._listening.updates(trouble) if self._loops else _unavailable(trouble)
+
+    # Port Engine: the machine of a task
+
+    async def prepare(self, app: App, image: str | None, progress: Progress) -> str | None:
+        """Executors fetch images at the start of a task. Which one a name stands for is asked of one of them, and where
+        there is none yet the name goes as it is."""
+        await self._ready()
+        if app.container is None:
+            return None
+        for task in self._book.in_mesos():
+            if task.port and task.standing == "reachable":
+                try:
+                    return await self._runner(task).prepare(app, image, progress)
+                except Unavailable as error:
+                    log.info("an executor does not answer", agent=task.spec.agent, error=str(error))
+        return image or app.container.docker.image
+
+    async def logs(
+        self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None
+    ) -> AsyncIterator[bytes]:
+        await self._ready()
+        runner = self._runner(self._reachable(task_id, f"no output of task {task_id} is kept"))
+        async for piece in runner.logs(task_id, follow=follow, tail=tail, since=since):
+            yield piece
+
+    async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution:
+        await self._ready()
+        return await self._runner(self._running(task_id)).execute(task_id, command, timeout_seconds)
+
+    async def network_namespace(self, task_id: str) -> str | None:
+        """It is on another machine, where nobody can enter it from here."""
+        await self._ready()
+        self._running(task_id)
+        return None
+
+    async def statistics(self, task_id: str) -> TaskStatistics:
+        await self._ready()
+        return await self._runner(self._running(task_id)).statistics(task_id)
+
+    async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
+        await self._ready()
+        return await self._runner(self._running(task_id)).open_session(task_id, command, size)
+
+    async def probe(self, probe: Probe) -> ProbeResult | None:
+        """As port Prober, from the machine of the task; None for one that is not here."""
+        task = self._book.tasks.get(probe.task_id)
+        if task is None:
+            return None
+        if not task.port:
+            return ProbeResult(outcome="unknown", detail="its executor has not said yet where it listens")
+        return await self._runner(task).probe(probe)
+
+    # Parts
+
+    async def _ready(self) -> None:
+        """Raises Unavailable until all that lives is known."""
+        if not self._loops:
+            raise Unavailable("engine mesos is not started")
+        self._check_up()
+        done = await self._reconciliation.ended(READY_SECONDS)
+        self._check_up()
+        if not done:
+            raise Unavailable("Mesos has not told yet what runs")
+
+    def _check_up(self) -> None:
+        if not self._link.up or self._failure is not None:
+            raise Unavailable(f"Mesos does not answer: {self._trouble()}")
+
+    def _trouble(self) -> str:
+        if self._failure is not None:
+            return f"a bug of ours: {self._failure}"
+        return self._link.trouble if self._loops else "not started"
+
+    def _reachable(self, task_id: str, words: str) -> MesosTask:
+        task = self._book.tasks.get(task_id)
+        if task is None or not task.port:
+            raise NotFound(words, todo="See the app's last failure")
+        return task
+
+    def _running(self, task_id: str) -> MesosTask:
+        task = self._reachable(task_id, f"task {task_id} does not run")
+        if task.told.state not in ("running", "killing"):
+            raise NotFound(f"task {task_id} does not run", todo="`coldchain status APP` shows what does")
+        return task
+
+    def _runner(self, task: MesosTask) -> Machine:
+        """Of its executor."""
+        place = task.address, task.port, task.executor_id
+        if place not in self._runners:
+            host = f"[{task.address}]" if ":" in task.address else task.address
+            token = executor_token(self._key, task.executor_id, task.agent_id)
+            self._runners[place] = self._reach(f"http://{host}:{task.port}", token)
+        return self._runners[place]
+
+
+async def _unavailable(trouble: str) -> AsyncGenerator[TaskStatus, None]:
+    raise Unavailable(f"Mesos does not answer: {trouble}")
+    yield

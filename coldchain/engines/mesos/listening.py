@@ -1,0 +1,300 @@
+"""listening: what the master tells, taken into the books, stored, acknowledged and told to the controller."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+import structlog
+
+from coldchain.clients.mesos.events import Event, Message, Status
+from coldchain.decisions.mesos_task import ExecutorGone, Reported, hear, lost_at, seen, wants_successor
+from coldchain.documents import keys, stored
+from coldchain.documents.executor_messages import decode
+from coldchain.documents.stored import UnreadableDocument
+from coldchain.engines.mesos.idling import Idling
+from coldchain.engines.mesos.infos import kept_spec, kill_policy
+from coldchain.engines.mesos.keeper import Keeper
+from coldchain.engines.mesos.launches import Launches
+from coldchain.engines.mesos.link import Link
+from coldchain.engines.mesos.offer_book import OfferBook
+from coldchain.engines.mesos.reconciliation import Reconciliation
+from coldchain.engines.mesos.statuses import DROPPED, heard_of, stranger
+from coldchain.engines.mesos.task_book import TaskBook
+from coldchain.model.errors import Rejected, Unavailable
+from coldchain.model.executor import ExecutorReport
+from coldchain.model.mesos import MesosFramework, MesosTask
+from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.ports.clock import Clock
+
+ACKNOWLEDGEMENTS_MAX = 32
+"""On their way at once."""
+
+log = structlog.get_logger(__name__)
+
+
+class Listening:
+    """An acknowledgement goes out only after what it acknowledges is stored; until then the agent tells it again."""
+
+    def __init__(
+        self, target: str, framework_id: str, book: TaskBook, offers: OfferBook, keeper: Keeper, clock: Clock
+    ) -> None:
+        self._target = target
+        self._framework_id = framework_id
+        self._book = book
+        self._offers = offers
+        self._keeper = keeper
+        self._clock = clock
+        self._told: dict[str, TaskStatus] = {}
+        self._doubtful: set[str] = set()
+        self._listeners: list[asyncio.Queue[TaskStatus | Unavailable]] = []
+        self._acknowledgements: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def connect(self, link: Link, launches: Launches, reconciliation: Reconciliation, idling: Idling) -> None:
+        """To whom it passes things on."""
+        self._link, self._launches = link, launches
+        self._reconciliation, self._idling = reconciliation, idling
+
+    # The subscription
+
+    async def subscribed(self, framework_id: str) -> None:
+        """What was offered before is void; what runs is asked for."""
+        self._offers.reset()
+        if framework_id != self._framework_id:
+            self._renewed(framework_id)
+        self._idling.subscribed()
+        self._reconciliation.begin()
+        self._begin(self._reconciliation.ask())
+        for task in list(self._book.tasks.values()):
+            self._succeed(task)
+            if task.kill_grace_seconds is not None and not task.told.terminal:
+                self._kill_again(task)
+
+    def _renewed(self, framework_id: str) -> None:
+        """Mesos has forgotten the framework of before, and ended its executors: what they started may run."""
+        self._framework_id = framework_id
+        record = MesosFramework(target=self._target, id=framework_id)
+        self._keeper.keep(keys.mesos_framework(self._target), stored.encode(record))
+        gone = ExecutorGone(at=self._clock.now(), message="Mesos has forgotten this framework")
+        for task in list(self._book.tasks.values()):
+            self._note(task, hear(task, gone))
+
+    def disconnected(self, trouble: str) -> None:
+        self._reconciliation.disconnected()
+        self._launches.disconnected(trouble)
+        for listener in self._listeners:
+            listener.put_nowait(Unavailable(f"Mesos does not answer: {trouble}"))
+
+    async def happened(self, event: Event) -> None:
+        if event.update is not None:
+            self._heard(event.update.status)
+        elif event.offers is not None:
+            self._offers.offered(event.offers.offers)
+            self._idling.came()
+            if self._launches.waiting:
+                self._launches.wake.set()
+        elif event.rescind is not None:
+            self._offers.rescinded(event.rescind.offer_id.value)
+        elif event.inverse_offers is not None:
+            for one in event.inverse_offers.inverse_offers:
+                if one.agent_id is not None:
+                    self._offers.unavailable(one.agent_id.value, one.unavailability.start.seconds)
+        elif event.message is not None:
+            self._report(event.message)
+        elif event.failure is not None and event.failure.agent_id is not None:
+            if event.failure.executor_id is not None:
+                self._offers.executor_lost(event.failure.agent_id.value, event.failure.executor_id.value)
+            else:
+                self._offers.agent_lost(event.failure.agent_id.value)
+
+    # Tasks
+
+    def _heard(self, status: Status) -> None:
+        mesos_id = status.task_id.value
+        self._reconciliation.heard(mesos_id)
+        task = self._book.of_mesos(mesos_id)
+        now = self._clock.now()
+        if task is None:
+            self._heard_of_stranger(status, now)
+        elif status.state == DROPPED and self._launches.again(task.task_id):
+            log.info("launched again", task=task.task_id, reason=status.message)
+        elif task.task_id not in self._book.waiting:
+            self._note(task, hear(task, heard_of(status, now)))
+        if status.uuid and status.agent_id is not None:
+            named = {
+                "agent_id": {"value": status.agent_id.value},
+                "task_id": {"value": mesos_id},
+                "uuid": status.uuid,
+            }
+            self._keeper.after(lambda: self._acknowledgements.put_nowait(named))
+
+    def _heard_of_stranger(self, status: Status, now: float) -> None:
+        mesos_id = status.task_id.value
+        if self._book.is_older(mesos_id):
+            return
+        agent_id = status.agent_id.value if status.agent_id else ""
+        known = stranger(status, self._target, self._offers.name_of(agent_id) or agent_id, now)
+        if known is not None:
+            self._book.strangers[mesos_id] = known
+            self._tell(known)
+        elif (gone := self._book.strangers.pop(mesos_id, None)) is not None:
+            self._tell(msgspec.structs.replace(gone, state="killed", at=now))
+
+    def _note(self, before: MesosTask, after: MesosTask) -> None:
+        """Keep what changed, pass it on, and do what follows from it."""
+        if after == before:
+            return
+        if after.executor_gone_at is not None and before.executor_gone_at is None:
+            self._offers.executor_lost(after.agent_id, after.executor_id)
+        now = self._clock.now()
+        status = seen(after, now)
+        launching = self._launches.accepted.get(after.task_id)
+        if launching is not None and not launching.adopts and (after.begun or status.terminal):
+            self._launches.accepted.pop(after.task_id)
+            if status.state == "failed" and not after.begun:
+                # It never was: whoever launches it hears why, and nothing of it is kept.
+                self.remove(after.task_id)
+                launching.failed(Rejected(status.message, todo="Correct the app's definition, or its agent"))
+                return
+            launching.begun()
+        self.keep(after)
+        if launching is not None and launching.adopts and after.adopting_since is None:
+            self._launches.accepted.pop(after.task_id, None)
+            if after.kill_grace_seconds is not None:
+                self._kill_again(after)
+        self._succeed(after)
+        self.tell(after)
+
+    def _succeed(self, task: MesosTask) -> None:
+        if wants_successor(task) and task.task_id not in self._launches.waiting:
+            log.warning("its executor is gone; another one is to take it over", task=task.task_id)
+            self._launches.add(task.spec, adopts=True)
+            self._begin(self._idling.need())
+
+    def keep(self, task: MesosTask) -> None:
+        """Into book and store."""
+        self._book.put(task)
+        self._keeper.keep(keys.mesos_task(task), stored.encode(task))
+        if lost_at(task) is not None:
+            self._doubtful.add(task.task_id)
+
+    def remove(self, task_id: str) -> None:
+        task = self._book.remove(task_id)
+        self._told.pop(task_id, None)
+        self._doubtful.discard(task_id)
+        if task is not None:
+            self._keeper.keep(keys.mesos_task(task), None)
+
+    def to_be_killed(self, task: MesosTask, grace_seconds: float) -> MesosTask:
+        """With the shorter of two graces."""
+        grace = min(grace_seconds, task.kill_grace_seconds if task.kill_grace_seconds is not None else grace_seconds)
+        if grace != task.kill_grace_seconds:
+            task = msgspec.structs.replace(task, kill_grace_seconds=grace)
+            self.keep(task)
+        return task
+
+    def never_launched(self, spec: TaskSpec, message: str) -> None:
+        """It waited for an offer, and does so no more."""
+        now = self._clock.now()
+        told = TaskStatus(
+            task_id=spec.task_id,
+            instance_id=spec.instance_id,
+            app_id=spec.app_id,
+            target=spec.target,
+            agent=spec.agent,
+            state="killed",
+            at=now,
+            message=message,
+        )
+        task = MesosTask(
+            target=spec.target,
+            task_id=spec.task_id,
+            mesos_id=spec.task_id,
+            agent_id="",
+            executor_id="",
+            role="",
+            reserved_for="",
+            spec=kept_spec(spec),
+            told=told,
+            launched_at=now,
+        )
+        self.keep(task)
+        self.tell(task)
+
+    def look_at_doubtful(self) -> None:
+        """Time passes: who is lost by now?"""
+        for task_id in tuple(self._doubtful):
+            task = self._book.tasks.get(task_id)
+            if task is None or lost_at(task) is None:
+                self._doubtful.discard(task_id)
+            if task is not None:
+                self.tell(task)
+
+    def _kill_again(self, task: MesosTask) -> None:
+        policy = kill_policy(task.kill_grace_seconds or 0.0)
+        named = {"task_id": {"value": task.mesos_id}, "agent_id": {"value": task.agent_id}, "kill_policy": policy}
+        self._begin(self._link.try_call("KILL", kill=named))
+
+    def _report(self, message: Message) -> None:
+        """An executor tells all that it knows."""
+        try:
+            report = decode(message.data, ExecutorReport)
+        except UnreadableDocument as error:
+            log.warning("an executor says what means nothing", error=str(error))
+            return
+        for mesos_id, status in report.tasks.items():
+            task = self._book.of_mesos(mesos_id)
+            if task is not None and task.executor_id == report.executor_id and task.task_id not in self._book.waiting:
+                self._note(task, hear(task, Reported(status=status, address=report.address, port=report.port)))
+
+    # The controller
+
+    def tell(self, task: MesosTask) -> None:
+        """What is new for the controller."""
+        self._tell(seen(task, self._clock.now()))
+
+    def _tell(self, status: TaskStatus) -> None:
+        if self._told.get(status.task_id) == status:
+            return
+        self._told[status.task_id] = status
+        for listener in self._listeners:
+            listener.put_nowait(status)
+
+    def updates(self, trouble: str) -> AsyncGenerator[TaskStatus, None]:
+        """From this call on."""
+        listener: asyncio.Queue[TaskStatus | Unavailable] = asyncio.Queue()
+        if trouble:
+            listener.put_nowait(Unavailable(f"Mesos does not answer: {trouble}"))
+        self._listeners.append(listener)
+        return self._updates(listener)
+
+    async def _updates(self, listener: asyncio.Queue[TaskStatus | Unavailable]) -> AsyncGenerator[TaskStatus, None]:
+        try:
+            while True:
+                item = await listener.get()
+                if isinstance(item, Unavailable):
+                    raise item
+                yield item
+        finally:
+            self._listeners.remove(listener)
+
+    # Calls that nobody waits for
+
+    async def acknowledge(self) -> None:
+        """For ever. One that is lost is asked for again by the agent."""
+        while True:
+            batch = [await self._acknowledgements.get()]
+            while not self._acknowledgements.empty() and len(batch) < ACKNOWLEDGEMENTS_MAX:
+                batch.append(self._acknowledgements.get_nowait())
+            await asyncio.gather(*(self._link.try_call("ACKNOWLEDGE", acknowledge=one) for one in batch))
+
+    def _begin(self, work: Any) -> None:
+        call = asyncio.create_task(work)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+    async def close(self) -> None:
+        for call in tuple(self._calls):
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)

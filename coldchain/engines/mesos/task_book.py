@@ -1,0 +1,68 @@
+"""task book: the tasks of engine mesos by their ids, and what they have of their agents. No clock and no wire."""
+
+from collections.abc import Iterable, Mapping
+
+from coldchain.engines.mesos.infos import amounts_of
+from coldchain.engines.mesos.resources import NOTHING, Amounts
+from coldchain.model.mesos import MesosTask
+from coldchain.model.task import TaskStatus
+
+
+class TaskBook:
+    """`strangers`: live tasks of our framework that no record tells of, by Mesos's id; whoever asks for all tasks gets
+    them too, and ends them. `waiting`: those that Mesos was not told of yet, or not again; `in_flight`: those that it
+    is being told of, and may not know yet."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, MesosTask] = {}
+        self.strangers: dict[str, TaskStatus] = {}
+        self.waiting: set[str] = set()
+        self.in_flight: set[str] = set()
+        self._by_mesos_id: dict[str, str] = {}
+
+    def put(self, task: MesosTask) -> None:
+        known = self.tasks.get(task.task_id)
+        if known is not None and known.mesos_id != task.mesos_id:
+            self._by_mesos_id.pop(known.mesos_id, None)
+        self.tasks[task.task_id] = task
+        self._by_mesos_id[task.mesos_id] = task.task_id
+        self.strangers.pop(task.mesos_id, None)
+
+    def remove(self, task_id: str) -> MesosTask | None:
+        task = self.tasks.pop(task_id, None)
+        self.waiting.discard(task_id)
+        if task is not None:
+            self._by_mesos_id.pop(task.mesos_id, None)
+        return task
+
+    def of_mesos(self, mesos_id: str) -> MesosTask | None:
+        task_id = self._by_mesos_id.get(mesos_id)
+        return self.tasks[task_id] if task_id is not None else None
+
+    def is_older(self, mesos_id: str) -> bool:
+        """Whether it is of a task of Mesos that another one has taken over from."""
+        head, _, number = mesos_id.rpartition(".")
+        for task in (self.tasks.get(mesos_id), self.tasks.get(f"{head}.1")):
+            if task is not None and task.mesos_id != mesos_id:
+                return number.isdigit() or task.task_id == mesos_id
+        return False
+
+    def in_mesos(self) -> Iterable[MesosTask]:
+        """Those that Mesos should know to be alive."""
+        return (one for one in self.tasks.values() if _in_mesos(one) and one.task_id not in self.waiting)
+
+    def to_be_asked_for(self) -> list[MesosTask]:
+        """Those that Mesos must know."""
+        return [one for one in self.in_mesos() if one.task_id not in self.in_flight]
+
+    def used(self) -> Mapping[str, Mapping[str, Amounts]]:
+        """What Mesos has given away to our tasks, by agent and by reservation."""
+        found: dict[str, dict[str, Amounts]] = {}
+        for task in self.in_mesos():
+            of_agent = found.setdefault(task.spec.agent, {})
+            of_agent[task.reserved_for] = of_agent.get(task.reserved_for, NOTHING).plus(amounts_of(task.spec))
+        return found
+
+
+def _in_mesos(task: MesosTask) -> bool:
+    return not task.told.terminal and task.executor_gone_at is None and task.standing != "gone"

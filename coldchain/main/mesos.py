@@ -1,0 +1,100 @@
+"""mesos: engine mesos made of what `up` was told."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import msgspec
+import structlog
+
+from coldchain import __version__
+from coldchain.clients.mesos.scheduler import MesosUnavailable, SchedulerClient
+from coldchain.clients.zookeeper import LeadingMaster, ZooKeeperUnavailable
+from coldchain.clients.zookeeper_address import ZooKeeperAddress
+from coldchain.documents import keys, stored
+from coldchain.engines.mesos import MesosEngine, MesosSettings
+from coldchain.main.mesos_access import MesosAccess, masters_of
+from coldchain.model.errors import Rejected
+from coldchain.model.executor import ExecutorSettings
+from coldchain.model.secret import Secret
+from coldchain.ports.cipher import Cipher
+from coldchain.ports.clock import Clock
+from coldchain.ports.store import ABSENT, Change, Store
+from coldchain.runners.remote import RemoteRunner
+
+KEY_NAME = "key of Mesos's executors"
+
+log = structlog.get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def open_mesos(
+    access: MesosAccess, executor: ExecutorSettings, store: Store, cipher: Cipher, clock: Clock, target: str
+) -> AsyncIterator[MesosEngine]:
+    """Subscribed, if a master answers; else it tries on, and is Unavailable meanwhile. `executor` without a version."""
+    async with contextlib.AsyncExitStack() as closing:
+        principal, _, secret = (access.credentials or "").partition(":")
+        engine = MesosEngine(
+            SchedulerClient(
+                _finder(access.master, closing),
+                credential=(principal, secret) if principal else None,
+                tls=ssl.create_default_context(cafile=str(access.authority)) if access.authority else None,
+            ),
+            store,
+            clock,
+            MesosSettings(roles=access.roles, principal=principal, executor_command=tuple(access.executor.split())),
+            msgspec.structs.replace(executor, version=__version__),
+            key=await executor_key(store, cipher, clock),
+            reach=RemoteRunner,
+            target=target,
+        )
+        closing.push_async_callback(engine.close)
+        await engine.start()
+        yield engine
+
+
+async def executor_key(store: Store, cipher: Cipher, clock: Clock) -> bytes:
+    """Made once for a store, and sealed as secrets are. One that cannot be opened any more, because the keys were
+    changed, gives way to another: executors of before run on, but cannot be asked for logs."""
+    entry = await store.get(keys.MESOS_KEY)
+    if entry is not None:
+        kept = stored.decode(entry.value, Secret)
+        try:
+            return cipher.open(KEY_NAME, kept.key_id, kept.sealed).encode()
+        except Rejected as error:
+            log.warning("the key of executors is made anew", reason=str(error))
+    value = clock.unique() + clock.unique()
+    sealed = Secret(
+        name=KEY_NAME,
+        key_id=cipher.key_id,
+        sealed=cipher.seal(KEY_NAME, value),
+        changed_at=clock.now(),
+        cause="made for engine mesos",
+    )
+    expected = entry.revision if entry is not None else ABSENT
+    await store.write([Change(key=keys.MESOS_KEY, value=stored.encode(sealed), expected=expected)])
+    return value.encode()
+
+
+def _finder(text: str, closing: contextlib.AsyncExitStack) -> Callable[[], Awaitable[str]]:
+    masters = masters_of(text)
+    if isinstance(masters, ZooKeeperAddress):
+        leading = LeadingMaster(masters)
+        closing.push_async_callback(leading.close)
+
+        async def of_zookeeper() -> str:
+            try:
+                return await leading.leader()
+            except ZooKeeperUnavailable as error:
+                raise MesosUnavailable(str(error)) from error
+
+        return of_zookeeper
+    turn = -1
+
+    async def next_one() -> str:
+        """Each in turn: a standby says who leads, and one that is away says nothing."""
+        nonlocal turn
+        turn = (turn + 1) % len(masters)
+        return masters[turn]
+
+    return next_one

@@ -1,0 +1,209 @@
+"""The book of offers: none is used twice, and nothing of an agent is counted twice, whatever comes."""
+
+from typing import Any
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from coldchain.clients.mesos.events import Offer
+from coldchain.engines.mesos.offer_book import OfferBook, Wanted
+from coldchain.engines.mesos.resources import NOTHING, Amounts, Document, documents
+
+EXECUTOR = Amounts(cpus=0.1, mem=32.0)
+WHOLE = Amounts(cpus=4.0, mem=1024.0, ports=((1000, 1099),))
+TASK = Amounts(cpus=1.0, mem=100.0)
+FOR_EVER = -1e9
+
+
+def make_executor(agent_id: str, resources: list[Document]) -> Document:
+    return {"executor_id": {"value": "e"}, "resources": resources}
+
+
+def offer(number: int, amounts: Amounts = WHOLE, *, agent: str = "a", role: str = "*", **more: Any) -> Offer:
+    document = {
+        "id": {"value": f"O{number}"},
+        "agent_id": {"value": f"id of {agent}"},
+        "hostname": agent,
+        "resources": documents(amounts, role, more.pop("reservations", ())),
+        "allocation_info": {"role": role},  # their word
+        **more,
+    }
+    return msgspec.convert(document, Offer)
+
+
+def wanted(name: str, agent: str = "a", amounts: Amounts = TASK, reserved_for: tuple[str, ...] = ("*",)) -> Wanted:
+    return Wanted(task_id=name, agent=agent, reserved_for=reserved_for, amounts=amounts)
+
+
+def book(*offers: Offer) -> OfferBook:
+    made = OfferBook("cluster", EXECUTOR)
+    made.offered(offers)
+    return made
+
+
+def test_an_agent_is_packed_full_in_one_call() -> None:
+    made = book(offer(1), offer(2, agent="b"))
+    packed = made.pack([wanted(f"t{number}") for number in range(6)], make_executor)
+    assert [(one.agent, one.offer_ids, [each.task_id for each in one.fitted]) for one in packed] == [
+        ("a", ("O1",), ["t0", "t1", "t2"])  # the fourth has no room beside the executor
+    ]
+    assert made.pack([wanted("t3")], make_executor) == []
+
+
+def test_several_offers_of_an_agent_are_taken_together() -> None:
+    half = Amounts(cpus=1.0, mem=100.0)
+    made = book(offer(1, half), offer(2, half))
+    (packed,) = made.pack([wanted("t", amounts=Amounts(cpus=1.5, mem=150.0))], make_executor)
+    assert packed.offer_ids == ("O1", "O2")
+
+
+def test_an_executor_takes_its_share_once() -> None:
+    made = book(offer(1))
+    (row,) = made.capacity({}, FOR_EVER)
+    assert (row.cpus, row.mem) == (3.9, 992.0)
+    made.pack([wanted("t")], make_executor)
+    (row,) = made.capacity({"a": {"*": TASK}}, FOR_EVER)
+    assert (row.cpus, row.mem) == (3.9, 992.0)
+    made.offered([offer(2, Amounts(cpus=2.9, mem=892.0), executor_ids=[{"value": "e"}])])
+    (row,) = made.capacity({"a": {"*": TASK}}, FOR_EVER)
+    assert (row.cpus, row.mem) == (3.9, 992.0)
+    (packed,) = made.pack([wanted("u", amounts=Amounts(cpus=2.9, mem=892.0))], make_executor)
+    assert packed.offer_ids == ("O2",)
+
+
+def test_what_is_reserved_goes_to_whom_it_is_reserved_for() -> None:
+    reserved = offer(1, TASK, role="shop", reservations=[{"type": "STATIC", "role": "shop"}])
+    unreserved = offer(2, Amounts(cpus=1.5, mem=200.0), role="shop")
+    made = book(reserved, unreserved)
+    rows = {one.role: (one.cpus, one.mem) for one in made.capacity({"a": {"shop": TASK}}, FOR_EVER)}
+    # Each row with what our task has of it or of the other, and without an executor, wherever that may stand.
+    assert rows == {"*": (2.4, 268.0), "shop": (1.9, 168.0)}
+    (packed,) = made.pack(
+        [wanted("own", reserved_for=("shop", "*")), wanted("all", reserved_for=("*",))], make_executor
+    )
+    assert {one.task_id: one.reserved_for for one in packed.fitted} == {"own": "shop", "all": "*"}
+    assert all(one["reservations"] for each in packed.fitted if each.task_id == "own" for one in each.resources)
+
+
+def test_what_was_declined_is_counted_once_when_it_is_offered_again() -> None:
+    reservations = [{"type": "STATIC", "role": "shop"}]
+    made = book(offer(1, TASK, role="shop", reservations=reservations), offer(2, TASK, role="shop"))
+    assert made.release() == ["O1", "O2"]
+    before = made.capacity({}, FOR_EVER)
+    assert [(row.role, row.cpus) for row in before] == [("*", 0.9), ("shop", 0.9)]
+    made.offered([offer(3, TASK, role="shop", reservations=reservations)])
+    assert [(row.role, row.cpus) for row in made.capacity({}, FOR_EVER)] == [("shop", 0.9)]
+    made.offered([offer(4, TASK, role="other")])  # what is reserved for nobody comes for any role
+    assert made.capacity({}, FOR_EVER) == before
+
+
+def test_a_machine_that_its_operator_takes_away_is_to_be_empty_by_then() -> None:
+    made = book(offer(1, unavailability={"start": {"nanoseconds": 100 * 10**9}}))
+    assert [row.draining for row in made.capacity({}, 99.0)] == [False]
+    assert [row.draining for row in made.capacity({}, 101.0)] == [True]
+    made.offered([offer(2)])
+    assert [row.draining for row in made.capacity({}, 101.0)] == [False]
+    made.unavailable("id of a", 100.0)
+    assert [row.draining for row in made.capacity({}, 101.0)] == [True]
+
+
+def test_the_same_machine_with_another_id_takes_the_place_of_the_one_before() -> None:
+    made = book(offer(1))
+    made.offered([msgspec.structs.replace(offer(2), agent_id=msgspec.structs.replace(offer(2).agent_id, value="new"))])
+    (packed,) = made.pack([wanted("t")], make_executor)
+    assert (packed.agent_id, packed.offer_ids) == ("new", ("O2",))
+    made.agent_lost("id of a")
+    assert made.agent_named("a") is not None
+
+
+class Mesos(RuleBasedStateMachine):
+    """One agent, shared with another framework; offers come and go as a master may have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.book = OfferBook("cluster", EXECUTOR)
+        self.numbers = 0
+        self.tasks: dict[str, Amounts] = {}
+        self.executor = False
+        self.foreign = NOTHING
+        self.open: dict[str, Amounts] = {}
+        self.spent: set[str] = set()
+
+    @property
+    def unallocated(self) -> Amounts:
+        left = WHOLE.minus(self.foreign)
+        for amounts in (*self.tasks.values(), *self.open.values()):
+            left = left.minus(amounts)
+        return left.minus(EXECUTOR) if self.executor else left
+
+    @precondition(lambda self: self.unallocated != NOTHING)
+    @rule()
+    def offer(self) -> None:
+        self.numbers += 1
+        amounts = self.unallocated
+        made = offer(self.numbers, amounts, executor_ids=[{"value": "e"}] if self.executor else [])
+        self.open[made.id.value] = amounts
+        self.book.offered([made])
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def rescind(self, data: st.DataObject) -> None:
+        taken = data.draw(st.sampled_from(sorted(self.open)))
+        self.foreign = self.foreign.plus(self.open.pop(taken))
+        self.book.rescinded(taken)
+
+    @rule()
+    def other_framework_leaves(self) -> None:
+        self.foreign = NOTHING
+
+    @rule(cpus=st.lists(st.integers(1, 20), min_size=1, max_size=5))
+    def launch(self, cpus: list[int]) -> None:
+        some = {f"t{self.numbers}.{index}": Amounts(cpus=one / 10, mem=one) for index, one in enumerate(cpus)}
+        self.numbers += 1
+        for packed in self.book.pack([wanted(name, amounts=one) for name, one in some.items()], make_executor):
+            assert not self.spent & set(packed.offer_ids), "an offer was used twice"
+            assert set(packed.offer_ids) <= self.open.keys(), "an offer was used that is gone"
+            room = NOTHING
+            for offer_id in packed.offer_ids:
+                room = room.plus(self.open.pop(offer_id))
+                self.spent.add(offer_id)
+            asked = NOTHING if self.executor else EXECUTOR
+            self.executor = True
+            for fitted in packed.fitted:
+                asked = asked.plus(some[fitted.task_id])
+                self.tasks[fitted.task_id] = some[fitted.task_id]
+            assert room.covers(asked), "more was launched than was offered"
+
+    @precondition(lambda self: self.tasks)
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        del self.tasks[data.draw(st.sampled_from(sorted(self.tasks)))]
+
+    @rule()
+    def decline(self) -> None:
+        released = self.book.release()
+        assert sorted(released) == sorted(self.open), "what is held is what Mesos has offered"
+        assert not self.spent & set(released)
+        self.spent |= set(released)
+        self.open.clear()
+        assert not self.book.holds_any
+
+    @rule()
+    def subscribe_again(self) -> None:
+        self.open.clear()
+        self.book.reset()
+
+    @invariant()
+    def nothing_is_counted_twice(self) -> None:
+        used = NOTHING
+        for amounts in self.tasks.values():
+            used = used.plus(amounts)
+        for row in self.book.capacity({"a": {"*": used}} if self.tasks else {}, FOR_EVER):
+            counted = Amounts(cpus=row.cpus, mem=row.mem, ports=row.port_ranges)
+            assert WHOLE.minus(EXECUTOR).covers(counted), f"{counted} of {WHOLE}"
+
+
+Mesos.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestMesos = Mesos.TestCase
