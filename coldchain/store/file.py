@@ -12,11 +12,13 @@ APPLICATION_ID = 0x436F6C64
 SCHEMA_VERSION = 1
 WAL_BYTES_MAX = 16 * 1024 * 1024
 
+LEASED = "CREATE TABLE IF NOT EXISTS leased (key TEXT NOT NULL PRIMARY KEY, lease TEXT NOT NULL)"
 SCHEMA = (
     "BEGIN IMMEDIATE",
     "CREATE TABLE entry (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL)",
     "CREATE TABLE meta (revision INTEGER NOT NULL)",
     "INSERT INTO meta VALUES (0)",
+    LEASED,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
     "COMMIT",
@@ -97,6 +99,8 @@ def _make_or_check(connection: sqlite3.Connection, path: Path) -> None:
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise _unusable(path, found)
+    # Files of before there were leases; whoever knows of none can go on with the file.
+    connection.execute(LEASED)
 
 
 def full_or_broken(path: Path, error: sqlite3.Error, *, opening: bool = False) -> ColdchainError:

@@ -1,8 +1,8 @@
 """What every store says in the same words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from coldchain.ports.store import ABSENT, Change, LostUpdate
+from coldchain.ports.store import ABSENT, Change, Guard, LeaseExpired, LostUpdate
 
 
 def check_distinct(changes: Sequence[Change]) -> None:
@@ -13,10 +13,22 @@ def check_distinct(changes: Sequence[Change]) -> None:
         raise ValueError(f"one write names these keys twice: {', '.join(twice)}")
 
 
-def lost_update(change: Change, found: int) -> LostUpdate:
-    """The error of a change whose key has revision `found` instead of the expected one."""
-    return LostUpdate(f"{change.key}: expected {_state(change.expected)}, but it is {_state(found)}")
+def conditions(changes: Sequence[Change], guards: Sequence[Guard]) -> Iterator[Guard]:
+    """Everything that a write takes for granted."""
+    yield from guards
+    for change in changes:
+        if change.expected is not None:
+            yield Guard(key=change.key, revision=change.expected)
 
 
-def _state(revision: int | None) -> str:
+def lost_update(condition: Guard, found: int) -> LostUpdate:
+    """The error of a key that has revision `found` instead of the expected one."""
+    return LostUpdate(f"{condition.key}: expected {_state(condition.revision)}, but it is {_state(found)}")
+
+
+def lease_expired(lease_id: str) -> LeaseExpired:
+    return LeaseExpired(f"lease {lease_id} has ended, and its keys with it", todo="ask for a new one")
+
+
+def _state(revision: int) -> str:
     return "absent" if revision == ABSENT else f"at revision {revision}"

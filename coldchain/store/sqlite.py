@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from coldchain.model.errors import ColdchainError
-from coldchain.ports.store import ABSENT, Change, Changed, Entry, Listing
+from coldchain.ports.store import ABSENT, Change, Changed, Entry, Guard, Lease, Listing
 from coldchain.store.file import FileLock, connect, full_or_broken
+from coldchain.store.leases import Leases
 from coldchain.store.log import KEPT_CHANGES, ChangeLog, closed
-from coldchain.store.rules import check_distinct, lost_update
+from coldchain.store.rules import check_distinct, conditions, lost_update
 
 GROUP_WRITES_MAX = 1000
 """How many writes share a commit at most, so that the first of them does not wait for ever."""
@@ -29,7 +30,11 @@ Result = TypeVar("Result")
 
 
 class _Write(NamedTuple):
+    """`ended`: the lease whose keys are to be deleted, instead of changes."""
+
     changes: Sequence[Change]
+    guards: Sequence[Guard]
+    ended: str | None
     done: asyncio.Future[int]
 
 
@@ -57,12 +62,14 @@ class SQLiteStore:
             self._writing = connect(self.path)
             undo.callback(self._writing.close)
             self._reading = connect(self.path)
+            undo.callback(self._reading.close)
+            self._end_all_leases()
             undo.pop_all()
-        self._revision = _revision(self._writing)
         self._log = ChangeLog(self._revision, kept_changes)
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_groups, name="store-writer", daemon=True)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
+        self._leases = Leases(lambda lease_id: self._ask((), (), lease_id))
         self._closed = False
         self._writer.start()
 
@@ -78,23 +85,27 @@ class SQLiteStore:
         await self._log.reached(listing.revision)
         return listing
 
-    async def write(self, changes: Sequence[Change]) -> int:
+    async def write(self, changes: Sequence[Change], guards: Sequence[Guard] = ()) -> int:
         self._check_open()
         check_distinct(changes)
-        if not changes:
+        if not changes and not guards:
             return self._log.revision
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._writes.put(_Write(changes, done))
-        return await done
+        self._leases.check(changes)
+        return await self._ask(changes, guards, None)
 
     def watch(self, prefix: str, after: int) -> AsyncIterator[Changed]:
         return self._log.watch(prefix, after)
+
+    async def lease(self, seconds: float) -> Lease:
+        self._check_open()
+        return self._leases.grant(seconds)
 
     async def close(self) -> None:
         """Finishes what waits, then closes the file. Closing twice is closing once."""
         if self._closed:
             return
         self._closed = True
+        self._leases.close()
         self._writes.put(None)
         await asyncio.to_thread(self._writer.join)
         await asyncio.to_thread(self._reader.shutdown)
@@ -106,6 +117,23 @@ class SQLiteStore:
     def _check_open(self) -> None:
         if self._closed:
             raise closed()
+
+    def _ask(self, changes: Sequence[Change], guards: Sequence[Guard], ended: str | None) -> asyncio.Future[int]:
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._writes.put(_Write(changes, guards, ended, done))
+        return done
+
+    def _end_all_leases(self) -> None:
+        """Whoever held one lived in a process that is gone."""
+        try:
+            self._revision = _revision(self._writing)
+            self._writing.execute("BEGIN IMMEDIATE")
+            if _end_leases(self._writing, None, self._revision + 1):
+                self._revision += 1
+                self._writing.execute("UPDATE meta SET revision = ?", (self._revision,))
+            self._writing.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise full_or_broken(self.path, error, opening=True) from error
 
     async def _read(self, question: Callable[[], Result]) -> Result:
         self._check_open()
@@ -136,7 +164,7 @@ class SQLiteStore:
         before = self._revision
         try:
             self._writing.execute("BEGIN IMMEDIATE")
-            outcomes = [self._carry_out(write.changes) for write in group]
+            outcomes = [self._carry_out(write) for write in group]
             self._writing.execute("UPDATE meta SET revision = ?", (self._revision,))
             self._writing.execute("COMMIT")
             return outcomes
@@ -146,23 +174,28 @@ class SQLiteStore:
             why = full_or_broken(self.path, error) if isinstance(error, sqlite3.Error) else error
             return [_Outcome(error=why)] * len(group)
 
-    def _carry_out(self, changes: Sequence[Change]) -> _Outcome:
+    def _carry_out(self, write: _Write) -> _Outcome:
         """One write, all or nothing. Raises only what spoils the whole group."""
         revision = self._revision + 1
         self._writing.execute("SAVEPOINT one")
         try:
+            for condition in conditions(write.changes, write.guards):
+                _check(self._writing, condition)
             changed = [
                 Changed(key=change.key, value=change.value, revision=revision)
-                for change in changes
+                for change in write.changes
                 if _apply(self._writing, change, revision)
             ]
+            if write.ended is not None:
+                changed = _end_leases(self._writing, write.ended, revision)
         except (ColdchainError, sqlite3.DataError, OverflowError, UnicodeEncodeError) as error:
             self._writing.execute("ROLLBACK TO one")
             self._writing.execute("RELEASE one")
             return _Outcome(error=error)
         self._writing.execute("RELEASE one")
-        self._revision = revision
-        return _Outcome(revision, tuple(changed))
+        if changed or write.changes:
+            self._revision = revision
+        return _Outcome(self._revision, tuple(changed))
 
     def _roll_back(self) -> None:
         """After a full disk SQLite has often rolled back by itself."""
@@ -177,7 +210,7 @@ class SQLiteStore:
 
     def _finish(self, group: Sequence[_Write], outcomes: Sequence[_Outcome]) -> None:
         for write, outcome in zip(group, outcomes, strict=True):
-            if outcome.error is None:
+            if outcome.error is None and outcome.revision > self._log.revision:
                 self._log.publish(outcome.revision, outcome.changed)
             if write.done.done():
                 continue  # The caller was cancelled; the write is done all the same.
@@ -212,14 +245,30 @@ def _list(connection: sqlite3.Connection, prefix: str) -> Listing:
     return Listing(entries=tuple(entries), revision=revision)
 
 
+def _check(connection: sqlite3.Connection, condition: Guard) -> None:
+    """Raises LostUpdate."""
+    row = connection.execute("SELECT revision FROM entry WHERE key = ?", (condition.key,)).fetchone()
+    found = row[0] if row else ABSENT
+    if found != condition.revision:
+        raise lost_update(condition, found)
+
+
 def _apply(connection: sqlite3.Connection, change: Change, revision: int) -> bool:
-    """Returns whether there was anything to change. Raises LostUpdate."""
-    if change.expected is not None:
-        row = connection.execute("SELECT revision FROM entry WHERE key = ?", (change.key,)).fetchone()
-        found = row[0] if row else ABSENT
-        if found != change.expected:
-            raise lost_update(change, found)
+    """Returns whether there was anything to change."""
+    if change.lease is not None and change.value is not None:
+        connection.execute("INSERT OR REPLACE INTO leased VALUES (?, ?)", (change.key, change.lease))
+    else:
+        connection.execute("DELETE FROM leased WHERE key = ?", (change.key,))
     if change.value is None:
         return connection.execute("DELETE FROM entry WHERE key = ?", (change.key,)).rowcount > 0
     connection.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", (change.key, change.value, revision))
     return True
+
+
+def _end_leases(connection: sqlite3.Connection, lease_id: str | None, revision: int) -> list[Changed]:
+    """Deletes the keys that are attached to the lease; None: to any."""
+    which = "SELECT key FROM leased WHERE ?1 IS NULL OR lease = ?1 ORDER BY key"
+    keys = [key for (key,) in connection.execute(which, (lease_id,)).fetchall()]
+    for key in keys:
+        _apply(connection, Change(key=key, value=None), revision)
+    return [Changed(key=key, value=None, revision=revision) for key in keys]

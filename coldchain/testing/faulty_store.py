@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal
 
 from coldchain.model.errors import Unavailable
-from coldchain.ports.store import Change, Changed, Entry, Listing, LostUpdate, Store
+from coldchain.ports.store import Change, Changed, Entry, Guard, Lease, Listing, LostUpdate, Store
 
 Fault = Literal["unavailable", "lost reply", "lost update"]
 
@@ -21,22 +21,22 @@ class FaultyStore:
         self.writes = 0
 
     async def get(self, key: str) -> Entry | None:
-        self._answer()
+        self.answer()
         return await self._store.get(key)
 
     async def list(self, prefix: str) -> Listing:
-        self._answer()
+        self.answer()
         return await self._store.list(prefix)
 
-    async def write(self, changes: Sequence[Change]) -> int:
-        self._answer()
+    async def write(self, changes: Sequence[Change], guards: Sequence[Guard] = ()) -> int:
+        self.answer()
         self.writes += 1
         fault = self.fault(self.writes, changes)
         if fault == "unavailable":
             raise Unavailable("the store does not answer")
         if fault == "lost update":
             raise LostUpdate("somebody else wrote the key")
-        revision = await self._store.write(changes)
+        revision = await self._store.write(changes, guards)
         if fault == "lost reply":
             raise Unavailable("the store's reply was lost")
         return revision
@@ -44,9 +44,31 @@ class FaultyStore:
     def watch(self, prefix: str, after: int) -> AsyncIterator[Changed]:
         return self._store.watch(prefix, after)
 
+    async def lease(self, seconds: float) -> Lease:
+        self.answer()
+        return FaultyLease(self, await self._store.lease(seconds))
+
     async def close(self) -> None:
         await self._store.close()
 
-    def _answer(self) -> None:
+    def answer(self) -> None:
         if self.silent:
             raise Unavailable("the store does not answer")
+
+
+class FaultyLease:
+    """Implements ports.store.Lease: as silent as its store."""
+
+    def __init__(self, store: FaultyStore, lease: Lease) -> None:
+        self._store = store
+        self._lease = lease
+        self.id = lease.id
+        self.seconds = lease.seconds
+
+    async def keep_alive(self) -> float:
+        self._store.answer()
+        return await self._lease.keep_alive()
+
+    async def revoke(self) -> None:
+        self._store.answer()
+        await self._lease.revoke()

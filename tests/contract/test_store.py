@@ -1,6 +1,7 @@
 """The contract of `ports.store.Store`, for every adapter."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from coldchain.model.errors import Unavailable
-from coldchain.ports.store import ABSENT, Change, Changed, Compacted, LostUpdate, Store
+from coldchain.ports.store import ABSENT, Change, Changed, Compacted, Guard, LeaseExpired, LostUpdate, Store
 from coldchain.store.memory import MemoryStore
 from coldchain.store.sqlite import SQLiteStore
 
 MakeStore = Callable[..., Store]
+SHORT_SECONDS = 0.3
+"""etcd gives a second at least; the others wait no longer than they must."""
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -97,6 +100,92 @@ async def test_a_write_is_all_or_nothing(store: Store) -> None:
     assert entry.value == b"old"
     listing = await store.list("")
     assert ([entry.key for entry in listing.entries], listing.revision) == (["a"], before)
+
+
+async def test_a_guard_holds_a_write_to_a_key_that_it_leaves_alone(store: Store) -> None:
+    held = await store.write([put("held", b"mine")])
+    await store.write([put("k", b"1")], [Guard(key="held", revision=held), Guard(key="nobody", revision=ABSENT)])
+    entry = await store.get("held")
+    assert entry is not None
+    assert (entry.value, entry.revision) == (b"mine", held)
+    taken = await store.write([put("held", b"another's")])
+    for guard in (
+        Guard(key="held", revision=held),
+        Guard(key="held", revision=ABSENT),
+        Guard(key="k", revision=ABSENT),
+    ):
+        with pytest.raises(LostUpdate, match=f"{guard.key}: expected .*, but it is at revision"):
+            await store.write([put("k", b"2")], [guard])
+    with pytest.raises(LostUpdate, match="nobody: expected at revision 1, but it is absent"):
+        await store.write([put("k", b"2")], [Guard(key="nobody", revision=1)])
+    entry = await store.get("k")
+    assert entry is not None
+    assert entry.value == b"1"
+    # A key that is written can be guarded as well, and a write of nothing only asks.
+    await store.write([put("held", b"mine again")], [Guard(key="held", revision=taken)])
+    with pytest.raises(LostUpdate):
+        await store.write([], [Guard(key="held", revision=taken)])
+    assert await store.write([], [Guard(key="nobody", revision=ABSENT)]) == (await store.list("")).revision
+
+
+async def test_a_lease_that_is_not_kept_alive_takes_its_keys_with_it(store: Store) -> None:
+    lease = await store.lease(SHORT_SECONDS)
+    asked = time.monotonic()
+    assert lease.seconds >= SHORT_SECONDS
+    attached = [Change(key=key, value=b"v", lease=lease.id) for key in ("a", "b", "written again", "deleted", "moved")]
+    await store.write([*attached, put("other")])
+    longer = await store.lease(60)
+    await store.write(
+        [put("written again"), Change(key="deleted", value=None), Change(key="moved", value=b"v", lease=longer.id)]
+    )
+    start = await store.write([put("deleted")])
+    async with asyncio.timeout(30):
+        gone = await take(store.watch("", start), 2)
+    assert time.monotonic() - asked >= SHORT_SECONDS * 0.9
+    assert sorted((change.key, change.value) for change in gone) == [("a", None), ("b", None)]
+    assert gone[0].revision == gone[1].revision > start
+    kept = ["deleted", "moved", "other", "written again"]
+    assert [entry.key for entry in (await store.list("")).entries] == kept
+    with pytest.raises(LeaseExpired, match=f"lease {lease.id} has ended"):
+        await lease.keep_alive()
+    with pytest.raises(LeaseExpired, match=f"lease {lease.id} has ended"):
+        await store.write([put("c"), Change(key="d", value=b"v", lease=lease.id)])
+    assert await store.get("c") is None
+    await lease.revoke()
+    await longer.revoke()
+    assert [entry.key for entry in (await store.list("")).entries] == ["deleted", "other", "written again"]
+
+
+async def test_a_lease_kept_alive_does_not_end(store: Store) -> None:
+    lease = await store.lease(SHORT_SECONDS)
+    revision = await store.write([Change(key="k", value=b"v", lease=lease.id)])
+    begun = time.monotonic()
+    while time.monotonic() < begun + 2.5 * lease.seconds:
+        assert await lease.keep_alive() == lease.seconds
+        await asyncio.sleep(lease.seconds / 5)
+    entry = await store.get("k")
+    assert entry is not None
+    assert entry.revision == revision
+    await lease.revoke()
+    assert await store.get("k") is None
+    with pytest.raises(LeaseExpired):
+        await lease.keep_alive()
+
+
+async def test_each_lease_has_an_id_and_keys_of_its_own(store: Store) -> None:
+    first, second = await store.lease(60), await store.lease(60)
+    assert first.id != second.id
+    await store.write([Change(key="1", value=b"", lease=first.id), Change(key="2", value=b"", lease=second.id)])
+    start = (await store.list("")).revision
+    await first.revoke()
+    assert await store.get("1") is None
+    assert await store.get("2") is not None
+    async with asyncio.timeout(10):
+        assert (await anext(store.watch("", start))).key == "1"
+    with pytest.raises(LostUpdate):
+        await store.write([put("2")], [Guard(key="1", revision=start)])
+    await second.keep_alive()
+    await second.revoke()
 
 
 async def test_a_write_that_names_a_key_twice_is_refused(store: Store) -> None:

@@ -228,6 +228,41 @@ async def test_old_revisions_are_compacted_over_a_restart(tmp_path: Path) -> Non
     await store.close()
 
 
+async def test_a_lease_ends_with_the_process_that_had_the_file_open(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "store.db")
+    lease = await store.lease(600)
+    attached = [Change(key=key, value=b"v", lease=lease.id) for key in ("leader", "kept", "leader/2")]
+    await store.write([*attached, put("other")])
+    last = await store.write([put("kept")])
+    await store.close()
+    store = SQLiteStore(tmp_path / "store.db")
+    listing = await store.list("")
+    assert ([entry.key for entry in listing.entries], listing.revision) == (["kept", "other"], last + 1)
+    lease = await store.lease(600)
+    await store.write([Change(key="leader", value=b"v", lease=lease.id)])
+    await store.close()
+    store = SQLiteStore(tmp_path / "store.db")
+    assert (await store.list("")).revision == last + 3
+    await store.close()
+    store = SQLiteStore(tmp_path / "store.db")
+    assert (await store.list("")).revision == last + 3
+    await store.close()
+
+
+async def test_a_file_of_before_there_were_leases(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "store.db")
+    await store.write([put("k")])
+    await store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        connection.execute("DROP TABLE leased")
+    store = SQLiteStore(tmp_path / "store.db")
+    lease = await store.lease(600)
+    await store.write([Change(key="leader", value=b"v", lease=lease.id)])
+    await lease.revoke()
+    assert [entry.key for entry in (await store.list("")).entries] == ["k"]
+    await store.close()
+
+
 def refusal(path: Path) -> Rejected:
     before = path.read_bytes()
     with pytest.raises(Rejected) as caught:

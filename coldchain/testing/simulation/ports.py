@@ -19,7 +19,7 @@ from coldchain.model.task import Execution, TaskSpec, TaskState, TaskStatus
 from coldchain.model.traffic import TrafficNews
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
-from coldchain.ports.store import Change, Changed, Entry, Listing, LostUpdate
+from coldchain.ports.store import Change, Changed, Entry, Guard, Lease, Listing, LostUpdate
 from coldchain.testing.fake_engine import FakeEngine, FakeTask, Life
 from coldchain.testing.fake_gateway import FakeGateway
 from coldchain.testing.simulation.traffic import counted
@@ -66,26 +66,26 @@ class StoreHandle(Handle):
     """Implements ports.store.Store."""
 
     async def get(self, key: str) -> Entry | None:
-        await self._ask()
+        await self.ask()
         return await self._world.store.get(key)
 
     async def list(self, prefix: str) -> Listing:
-        await self._ask()
+        await self.ask()
         return await self._world.store.list(prefix)
 
-    async def write(self, changes: Sequence[Change]) -> int:
+    async def write(self, changes: Sequence[Change], guards: Sequence[Guard] = ()) -> int:
         asked_at = self._world.clock.monotonic()
         ready = {one.name for one in self._world.gateways if one.ready}
         if self._world.on_its_way(changes):
             await asyncio.sleep(AIMED_WRITE_SECONDS)
-        await self._ask()
+        await self.ask()
         if self._world.hits("write refused"):
             raise Unavailable("the store does not answer")
         if self._world.hits("write conflicts"):
             raise LostUpdate("somebody else wrote the key")
         if self._world.dies_at_write(committed=False):
             await self._existence.reach()
-        revision = await self._world.write(changes, asked_at, ready)
+        revision = await self._world.write(changes, guards, asked_at, ready)
         if self._world.dies_at_write(committed=True):
             await self._existence.reach()
         if self._world.hits("write reply lost"):
@@ -95,13 +95,35 @@ class StoreHandle(Handle):
     def watch(self, prefix: str, after: int) -> AsyncIterator[Changed]:
         return self._world.store.watch(prefix, after)
 
+    async def lease(self, seconds: float) -> Lease:
+        await self.ask()
+        return LeaseHandle(self, await self._world.store.lease(seconds))
+
     async def close(self) -> None:
         """Others use it too."""
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
         await self._wait("store slow")
         if self._world.hits("store silent"):
             raise Unavailable("the store does not answer")
+
+
+class LeaseHandle:
+    """Implements ports.store.Lease: as far away as its store."""
+
+    def __init__(self, store: StoreHandle, lease: Lease) -> None:
+        self._store = store
+        self._lease = lease
+        self.id = lease.id
+        self.seconds = lease.seconds
+
+    async def keep_alive(self) -> float:
+        await self._store.ask()
+        return await self._lease.keep_alive()
+
+    async def revoke(self) -> None:
+        await self._store.ask()
+        await self._lease.revoke()
 
 
 class EngineHandle(Handle):

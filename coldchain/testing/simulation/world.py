@@ -12,7 +12,7 @@ from coldchain.model.errors import ColdchainError
 from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.instance import Instance, Phase
 from coldchain.model.task import TaskSpec, TaskStatus
-from coldchain.ports.store import Change
+from coldchain.ports.store import Change, Guard
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import ONE_AGENT, Life
 from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop
@@ -175,9 +175,9 @@ class World:
 
     # Store
 
-    async def write(self, changes: Sequence[Change], asked_at: float, ready: set[str]) -> int:
+    async def write(self, changes: Sequence[Change], guards: Sequence[Guard], asked_at: float, ready: set[str]) -> int:
         """A write that takes place, with what `Checkers.written` wants to know."""
-        revision = await self.store.write(changes)
+        revision = await self.store.write(changes, guards)
         self.writes += 1
         self.checkers.written(changes, asked_at, ready)
         if len(self._snapshots) < SNAPSHOTS_KEPT and self.draw("snapshot").random() < 0.2:
