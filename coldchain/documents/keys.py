@@ -21,6 +21,12 @@ CONTROLLER_TERM = "controller/term"
 CONTROLLER_ID = "controller/id"
 """By it the tasks of this store are known: a controller adopts its own and only its own."""
 
+LEADER = "controller/leader"
+"""Who leads. It ends with the leader's lease, and its revision is by what the leader's writes are known."""
+
+STANDBY = "standby/"
+"""Below it what standbys write to hear how far they follow."""
+
 CATALOG = "catalog/"
 """What the embedded registry keeps, under keys of its own: it has nothing to do with apps and instances."""
 
