@@ -5,11 +5,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 
+import msgspec
+
 from coldchain.control.controller import Controller
 from coldchain.control.fence import Authority, FencedFeed, FencedStore
 from coldchain.control.leadership import Leadership
 from coldchain.control.rotation import LEASE_SECONDS
-from coldchain.control.standby import Follower
+from coldchain.control.standby import Follower, ReadStore
 from coldchain.decisions.leadership import Timing
 from coldchain.model.errors import Unavailable
 from coldchain.model.leader import Leader
@@ -31,7 +33,7 @@ class Candidate:
         clock: Clock,
         me: Leader,
         opening: Opening,
-        standing_by: Callable[[], Controller],
+        standing_by: Callable[[Store], Controller],
         timing: Timing | None = None,
     ) -> None:
         self._store = store
@@ -47,10 +49,14 @@ class Candidate:
 
     def _stand_by(self) -> None:
         self._feed = None
-        self.controller = self._standing_by()
+        self.controller = self._standing_by(ReadStore(self._store))
         self.controller.stand_by()
         self.follower = Follower(self._store, self.controller.state, self._clock, self.me.name)
         self.on_controller(self.controller)
+
+    def reached_at(self, url: str) -> None:
+        """Where its API is, for the other controllers; to be said before it runs."""
+        self.me = self.leadership.me = msgspec.structs.replace(self.me, url=url)
 
     @property
     def leads(self) -> bool:

@@ -34,7 +34,7 @@ from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine
 from coldchain.ports.prober import Prober
 from coldchain.ports.registry import Registry
-from coldchain.ports.store import ABSENT, Change, Store
+from coldchain.ports.store import ABSENT, Change, Guard, Store
 
 log = structlog.get_logger(__name__)
 
@@ -145,7 +145,9 @@ class Controller:
         entry = await self._store.get(keys.CONTROLLER_TERM)
         term = int(entry.value) + 1 if entry else 1
         expected = entry.revision if entry else ABSENT
-        await self._store.write([Change(key=keys.CONTROLLER_TERM, value=str(term).encode(), expected=expected)])
+        # Not in a store that somebody empties into another one at this moment.
+        here = [Guard(key=keys.STORE_MOVE, revision=ABSENT)]
+        await self._store.write([Change(key=keys.CONTROLLER_TERM, value=str(term).encode(), expected=expected)], here)
         return term
 
     async def _begin_waits_anew(self) -> None:

@@ -63,6 +63,17 @@ class Leadership:
         """The store refused a write because somebody else leads."""
         self._note(msgspec.structs.replace(self._seen, why="the store refused its write"))
 
+    def rest(self, seconds: float) -> None:
+        """Let others go first for so long."""
+        rests_until = self._clock.monotonic() + seconds
+        self._note(msgspec.structs.replace(self._seen, rests_until=rests_until))
+
+    def forsake(self) -> None:
+        """Keep the lease alive no more and do not give it up: it ends by itself, as that of a process that is gone."""
+        self._lease = None
+        if self.authority is not None:
+            self.authority.end("it is gone")
+
     async def run(self) -> None:
         """Until cancelled; then it gives up the lead in order."""
         watching = asyncio.create_task(self._watch())

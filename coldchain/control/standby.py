@@ -16,7 +16,7 @@ from coldchain.model.task import Execution, TaskSpec, TaskStatus
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Progress
 from coldchain.ports.session import Session, TerminalSize
-from coldchain.ports.store import Change, Compacted, Store
+from coldchain.ports.store import Change, Changed, Compacted, Entry, Guard, Lease, Listing, Store
 
 RETRY_SECONDS = 0.2
 SOUND_SECONDS_MAX = 2.0
@@ -54,6 +54,11 @@ class Follower:
             except ColdchainError as error:
                 log.warning("the store is not followed", error=str(error))
                 await self._clock.sleep(RETRY_SECONDS)
+
+    @property
+    def knows(self) -> bool:
+        """Whether the records were ever read."""
+        return self._known_at is not None
 
     async def catch_up(self) -> float:
         """Wait until all is known that was written before this was asked: what a caller wrote he then reads. Returns
@@ -95,7 +100,32 @@ class Follower:
 
 
 def _refuse() -> NoReturn:
-    raise Unavailable("This controller does not lead: it knows nothing of tasks", todo="Ask the leader.")
+    raise Unavailable("This controller does not lead: it changes nothing", todo="Ask again; the leader answers.")
+
+
+class ReadStore:
+    """Implements ports.store.Store for who must not write."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self, key: str) -> Entry | None:
+        return await self._store.get(key)
+
+    async def list(self, prefix: str) -> Listing:
+        return await self._store.list(prefix)
+
+    async def write(self, changes: Sequence[Change], guards: Sequence[Guard] = ()) -> int:
+        _refuse()
+
+    def watch(self, prefix: str, after: int) -> AsyncIterator[Changed]:
+        return self._store.watch(prefix, after)
+
+    async def lease(self, seconds: float) -> Lease:
+        _refuse()
+
+    async def close(self) -> None:
+        """It is not this one's alone."""
 
 
 class NoEngine:

@@ -27,6 +27,9 @@ LEADER = "controller/leader"
 STANDBY = "standby/"
 """Below it what standbys write to hear how far they follow."""
 
+STORE_MOVE = "store/move"
+"""The mark of a store whose content is somewhere else: nobody may start with it."""
+
 CATALOG = "catalog/"
 """What the embedded registry keeps, under keys of its own: it has nothing to do with apps and instances."""
 

@@ -18,10 +18,24 @@ from coldchain.decisions.address import is_loopback
 from coldchain.engines.fake import AGENTS_MAX
 from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
+from coldchain.main.stores import EtcdAccess
 from coldchain.model.caller import Role
 from coldchain.model.errors import ColdchainError
 
 Data = Annotated[Path, typer.Option(envvar="COLDCHAIN_DATA", help="Folder of the store and the gateway.")]
+Store = Annotated[
+    str | None,
+    typer.Option(help="etcd://HOST:PORT[,HOST:PORT…][/NAME] to keep the state in, instead of in the folder."),
+]
+EtcdAuthority = Annotated[
+    Path | None, typer.Option(help="PEM file of who vouches for the members of etcd: they are talked to over TLS.")
+]
+EtcdCertificate = Annotated[Path | None, typer.Option(help="PEM file of the certificate that is shown to them.")]
+EtcdKey = Annotated[Path | None, typer.Option(help="PEM file of its private key, if that is not in the same file.")]
+EtcdCredentials = Annotated[
+    Path | None,
+    typer.Option(help="File with NAME:PASSWORD of a user of etcd; or the variable COLDCHAIN_ETCD_CREDENTIALS has it."),
+]
 Api = Annotated[str, typer.Option(help="IP:PORT of the API; beyond loopback only when an admin is known.")]
 Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
 Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells whether it is ready.")]
@@ -116,12 +130,50 @@ class Fake(TypedDict):
     fake_mem: float
 
 
+class Offered(TypedDict):
+    """What this machine is to those who place instances, as PlatformSettings takes it."""
+
+    agent: str
+    cpu_factor: float
+    attributes: tuple[str, ...]
+    region: str | None
+    zone: str | None
+
+
+class Admitted(TypedDict):
+    """What may be deployed, as PlatformSettings takes it."""
+
+    root_tasks: bool
+    fetch_folders: tuple[Path, ...]
+    restricted_groups: tuple[str, ...]
+    restricted_volumes: tuple[Path, ...]
+    overrides: bool
+
+
+class Etcd(TypedDict):
+    """How etcd is talked to, as PlatformSettings takes it."""
+
+    etcd: EtcdAccess
+
+
+class StoreAction(StrEnum):
+    """What to do with a store."""
+
+    MIGRATE = "migrate"
+
+
 CREDENTIALS = "COLDCHAIN_HTTP_CREDENTIALS"
+ETCD_CREDENTIALS = "COLDCHAIN_ETCD_CREDENTIALS"
 
 
 @application.command()
 def up(
     data: Data = DEFAULT_DATA,
+    store: Store = None,
+    etcd_authority: EtcdAuthority = None,
+    etcd_certificate: EtcdCertificate = None,
+    etcd_key: EtcdKey = None,
+    etcd_credentials_file: EtcdCredentials = None,
     api: Api = "127.0.0.1:8080",
     http_credentials_file: HttpCredentials = None,
     api_certificate: Certificate = None,
@@ -161,31 +213,25 @@ def up(
 
     settings = PlatformSettings(
         data=data,
+        store=store,
+        **_etcd(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         **_address(api),
         **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
         gateway=tuple(gateway or ("0.0.0.0:80",)),
         gateway_status=gateway_status,
         gateway_status_open=gateway_status_open,
         docker_socket=docker_socket,
-        cpu_factor=cpu_factor,
-        attributes=tuple(attribute or ()),
-        region=region,
-        zone=zone,
+        **_offered(agent, cpu_factor, attribute, region, zone),
         publish_address=publish_address,
         docker_credentials=docker_credentials,
         cgroup_parent=cgroup_parent,
-        root_tasks=allow_root_tasks,
-        fetch_folders=tuple(fetch_folder or ()),
-        restricted_groups=tuple(restrict or ()),
-        restricted_volumes=tuple(restricted_volume or ()),
-        overrides=not no_overrides,
+        **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
         secret_keys=secret_keys,
         registry=registry,
         dns=dns,
         dns_open=dns_open,
         consul=consul,
         **_engines(engine, fake_agents, fake_cpus, fake_mem),
-        agent=agent or socket.gethostname(),
     )
     open_log()
     _run(run(settings))
@@ -194,6 +240,11 @@ def up(
 @application.command()
 def down(
     data: Data = DEFAULT_DATA,
+    store: Store = None,
+    etcd_authority: EtcdAuthority = None,
+    etcd_certificate: EtcdCertificate = None,
+    etcd_key: EtcdKey = None,
+    etcd_credentials_file: EtcdCredentials = None,
     api: Api = "127.0.0.1:8080",
     gateway: Gateway = None,
     gateway_status: Status = "127.0.0.1:8081",
@@ -216,6 +267,8 @@ def down(
         _fail(error)
     settings = PlatformSettings(
         data=data,
+        store=store,
+        **_etcd(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         **address,
         gateway=tuple(gateway or ("0.0.0.0:80",)),
         gateway_status=gateway_status,
@@ -255,6 +308,36 @@ def doctor(
     examine(settings, as_json=as_json)
 
 
+@application.command()
+def store(
+    action: Annotated[StoreAction, typer.Argument(metavar="ACTION", help="migrate.")],
+    source: Annotated[str, typer.Argument(metavar="FROM", help="A file store.sqlite, or etcd://…")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Where it goes: an empty one of the same kinds.")],
+    etcd_authority: EtcdAuthority = None,
+    etcd_certificate: EtcdCertificate = None,
+    etcd_key: EtcdKey = None,
+    etcd_credentials_file: EtcdCredentials = None,
+    as_json: Json = False,
+) -> None:
+    """Bring the whole state of a platform from one store into another: from a file to etcd, or back.
+
+    No controller may use either; apps and gateways serve on. The first store is of no use afterwards. What was cut
+    short is done again in the same words: it goes on where it ended.
+
+    Exit status: 0 everything is in TO; 1 not; 2 usage.
+    """
+    from coldchain.cli.output import run
+    from coldchain.main.migrate_store import migrate_store
+
+    access = _etcd(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file)["etcd"]
+    run(migrate_store(source, target, access, as_json=as_json))
+
+
+def _etcd(authority: Path | None, certificate: Path | None, key: Path | None, credentials: Path | None) -> Etcd:
+    given = _credentials(credentials, ETCD_CREDENTIALS, "--etcd-credentials-file")
+    return Etcd(etcd=EtcdAccess(authority=authority, certificate=certificate, key=key, credentials=given))
+
+
 def _address(text: str) -> Address:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
@@ -268,7 +351,7 @@ def _shown(
     credentials: Path | None, certificate: Path | None, key: Path | None, authority: Path | None, role: Role
 ) -> Shown:
     return Shown(
-        http_credentials=_credentials(credentials),
+        http_credentials=_credentials(credentials, CREDENTIALS, "--http-credentials-file"),
         api_certificate=certificate,
         api_key=key,
         api_client_authority=authority,
@@ -285,6 +368,34 @@ def _engines(engines: Engines, agents: int, cpus: float, mem: float) -> Fake:
     )
 
 
+def _offered(
+    agent: str | None, cpu_factor: float, attributes: list[str] | None, region: str | None, zone: str | None
+) -> Offered:
+    return Offered(
+        agent=agent or socket.gethostname(),
+        cpu_factor=cpu_factor,
+        attributes=tuple(attributes or ()),
+        region=region,
+        zone=zone,
+    )
+
+
+def _admitted(
+    root_tasks: bool,
+    fetch_folders: list[Path] | None,
+    restrict: list[str] | None,
+    volumes: list[Path] | None,
+    no_overrides: bool,
+) -> Admitted:
+    return Admitted(
+        root_tasks=root_tasks,
+        fetch_folders=tuple(fetch_folders or ()),
+        restricted_groups=tuple(restrict or ()),
+        restricted_volumes=tuple(volumes or ()),
+        overrides=not no_overrides,
+    )
+
+
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
@@ -293,15 +404,15 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _credentials(file: Path | None) -> str | None:
+def _credentials(file: Path | None, variable: str, option: str) -> str | None:
     """Never from the command line, which every user can read. The variable goes: no child inherits it."""
-    given = os.environ.pop(CREDENTIALS, None)
+    given = os.environ.pop(variable, None)
     if file is None:
         return given
     try:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint="--http-credentials-file") from error
+        raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint=option) from error
 
 
 def _run(program: Coroutine[Any, Any, int]) -> NoReturn:

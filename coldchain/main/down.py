@@ -13,7 +13,7 @@ async def down(settings: PlatformSettings) -> int:
 
     Raises ColdchainError when the store is in use (an `up` runs after all) or Docker does not answer.
     """
-    if not settings.store_file.exists():
+    if settings.store is None and not settings.store_file.exists():
         print(f"coldchain: nothing to stop: there is no platform in {settings.data}", file=sys.stderr)  # noqa: T201
         return 0
     async with open_platform(settings) as platform:

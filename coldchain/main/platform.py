@@ -12,12 +12,14 @@ from coldchain.clients.consul import ConsulClient
 from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
 from coldchain.control.gateway import feed_gateway
+from coldchain.control.store_move import check_usable
 from coldchain.documents import keys
 from coldchain.gateway.process import NginxProcess
 from coldchain.gateway.push import NginxGateway
 from coldchain.main.engines import open_engines
 from coldchain.main.listeners import Known
 from coldchain.main.settings import PlatformSettings
+from coldchain.main.stores import open_etcd
 from coldchain.model.errors import ColdchainError, Rejected
 from coldchain.ports.prober import Prober
 from coldchain.ports.store import ABSENT, Change, Store
@@ -27,6 +29,7 @@ from coldchain.probes.prober import NetworkProber
 from coldchain.registry.consul import ConsulRegistry
 from coldchain.registry.server.embedded import EmbeddedRegistry, local_node
 from coldchain.store.cipher import KeyFileCipher
+from coldchain.store.file import FileLock
 from coldchain.store.sqlite import SQLiteStore
 
 log = structlog.get_logger(__name__)
@@ -73,9 +76,8 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
     """Open the store and read it; only the registry listens yet, and an error leaves nothing behind."""
     gateway_settings = settings.gateway_settings()
     settings.check()
-    store = await asyncio.to_thread(_open_store, settings)
     async with contextlib.AsyncExitStack() as closing:
-        closing.push_async_callback(store.close)
+        store = await _open_store(settings, closing)
         clock = SystemClock()
         cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys_file)
         controller_id = await _controller_id(store, clock)
@@ -108,7 +110,24 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
         yield Platform(controller=controller, gateway=gateway, clock=clock, registry=embedded)
 
 
-def _open_store(settings: PlatformSettings) -> SQLiteStore:
+async def _open_store(settings: PlatformSettings, closing: contextlib.AsyncExitStack) -> Store:
+    await asyncio.to_thread(_make_data_folder, settings)
+    store: Store
+    if settings.store is None:
+        store = await asyncio.to_thread(SQLiteStore, settings.store_file)
+        closing.push_async_callback(store.close)
+    else:
+        # Also without the file: one controller at a time uses a folder.
+        lock = await asyncio.to_thread(FileLock, settings.store_file)
+        closing.callback(lock.release)
+        store = cluster = open_etcd(settings.store, settings.etcd)
+        closing.push_async_callback(store.close)
+        await cluster.check_limits()
+    await check_usable(store)
+    return store
+
+
+def _make_data_folder(settings: PlatformSettings) -> None:
     try:
         # Workers of nginx pass through; what is secret has its own rights.
         settings.data.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -117,7 +136,6 @@ def _open_store(settings: PlatformSettings) -> SQLiteStore:
             f"cannot make the data folder {settings.data}: {error.strerror}",
             todo="Run as root, or name another folder with --data.",
         ) from error
-    return SQLiteStore(settings.store_file)
 
 
 async def _controller_id(store: Store, clock: SystemClock) -> str:

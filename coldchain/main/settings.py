@@ -12,6 +12,7 @@ from coldchain.decisions.admission import Policy
 from coldchain.decisions.constraint import HOSTNAME, scalar_text
 from coldchain.engines.local import LocalEngineSettings
 from coldchain.gateway.settings import GatewaySettings
+from coldchain.main.stores import EtcdAccess, check_address
 from coldchain.model.caller import Role
 from coldchain.model.errors import InvalidDocument, Problem
 from coldchain.runners.docker.settings import DockerSettings
@@ -29,6 +30,13 @@ class PlatformSettings:
 
     data: Path = DEFAULT_DATA
     """Folder of all that must survive: the store, and nginx with its logs. One controller at a time uses it."""
+
+    store: str | None = None
+    """Address of an etcd, `etcd://HOST:PORT[,HOST:PORT…][/NAME]`, for controllers on several machines. None: a file in
+    the data folder."""
+
+    etcd: EtcdAccess = field(default_factory=EtcdAccess)
+    """How that etcd is talked to."""
 
     api_host: str = "127.0.0.1"
     """Where the API listens. Beyond loopback only when somebody is known who may ask it."""
@@ -175,7 +183,8 @@ class PlatformSettings:
 
     def admission_policy(self) -> Policy:
         """What may be deployed here. What lies where the platform keeps its own is protected under every name."""
-        own = [self.data, self.secret_keys_file, *([self.docker_credentials] if self.docker_credentials else [])]
+        kept = (self.docker_credentials, self.etcd.certificate, self.etcd.key)
+        own = [self.data, self.secret_keys_file, *(one for one in kept if one is not None)]
         return Policy(
             protected=_names(own),
             sockets=_names([Path(self.docker_socket)]),
@@ -197,7 +206,10 @@ class PlatformSettings:
         )
 
     def check(self) -> None:
-        """Raises InvalidDocument for what is wrong of the settings of engines."""
+        """Raises InvalidDocument for what is wrong of the settings of engines and store."""
+        if self.store is not None:
+            check_address(self.store, "--store")
+        self.etcd.context()
         self.docker_settings()
         self.engine_settings()
 

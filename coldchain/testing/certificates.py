@@ -11,7 +11,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-USES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+Use = Literal["server", "client", "both"]
+USES: dict[Use, list[x509.ObjectIdentifier]] = {
+    "server": [ExtendedKeyUsageOID.SERVER_AUTH],
+    "client": [ExtendedKeyUsageOID.CLIENT_AUTH],
+    "both": [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH],
+}
 SIGNS = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,
@@ -33,22 +38,25 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.file = self._written("authority", self._key, None, [])
 
-    def made(self, name: str, use: Literal["server", "client"], addresses: Sequence[str] = ()) -> Path:
+    def made(self, name: str, use: Use, addresses: Sequence[str] = (), *, common_name: bool = True) -> Path:
         """A certificate with its key, in one file: of a client of that name, or of a server on localhost."""
         names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(one)) for one in addresses]
-        return self._written(name, ec.generate_private_key(ec.SECP256R1()), use, [x509.DNSName("localhost"), *names])
+        names.insert(0, x509.DNSName("localhost"))
+        return self._written(name, ec.generate_private_key(ec.SECP256R1()), use, names, common_name=common_name)
 
     def _written(
         self,
         name: str,
         key: ec.EllipticCurvePrivateKey,
-        use: Literal["server", "client"] | None,
+        use: Use | None,
         names: Sequence[x509.GeneralName],
+        *,
+        common_name: bool = True,
     ) -> Path:
         now, pem = datetime.now(UTC), serialization.Encoding.PEM
         built = (
             x509.CertificateBuilder()
-            .subject_name(_name(name))
+            .subject_name(_name(name) if common_name else x509.Name([]))
             .issuer_name(_name("authority"))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
@@ -61,8 +69,8 @@ class Authority:
         if use is None:
             built = built.add_extension(SIGNS, critical=True)
         else:
-            built = built.add_extension(x509.ExtendedKeyUsage([USES[use]]), critical=False)
-            built = built.add_extension(x509.SubjectAlternativeName(names), critical=False)
+            built = built.add_extension(x509.ExtendedKeyUsage(USES[use]), critical=False)
+            built = built.add_extension(x509.SubjectAlternativeName(names), critical=not common_name)
         path = self._folder / f"{name}.pem"
         secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         path.write_bytes(built.sign(self._key, hashes.SHA256()).public_bytes(pem) + secret)

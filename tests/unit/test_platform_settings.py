@@ -7,7 +7,8 @@ import pytest
 from coldchain.decisions.admission import judge
 from coldchain.documents.application import decode_app
 from coldchain.main.settings import PlatformSettings
-from coldchain.model.errors import InvalidDocument
+from coldchain.main.stores import EtcdAccess, open_etcd, open_source
+from coldchain.model.errors import InvalidDocument, Rejected
 from coldchain.testing.inadmissible import container, mount
 
 
@@ -26,9 +27,10 @@ def test_what_is_the_platforms_own_is_not_mounted(tmp_path: Path) -> None:
         docker_socket=str(tmp_path / "engine"),
         secret_keys=tmp_path / "keys",
         docker_credentials=tmp_path / "config.json",
+        etcd=EtcdAccess(certificate=tmp_path / "client.pem", key=tmp_path / "client.key"),
     )
     policy = settings.admission_policy()
-    for path in ("link/store.sqlite", "true", "keys", "config.json", "."):
+    for path in ("link/store.sqlite", "true", "keys", "config.json", "client.pem", "client.key", "."):
         assert [one.rule for one in judge(decode_app(mount(f"{tmp_path / path}")), policy)] == ["host-path"], path
     assert [one.rule for one in judge(decode_app(mount(f"{tmp_path}/engine")), policy)] == ["docker-socket"]
     assert judge(decode_app(mount(f"{tmp_path}/other")), policy) == ()
@@ -58,3 +60,44 @@ def test_what_is_wrong_with_the_gateway_is_said_of_the_options() -> None:
     with pytest.raises(InvalidDocument) as caught:
         settings.gateway_settings()
     assert [one.path for one in caught.value.problems] == ["--data", "--gateway", "--gateway-status"]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("/var/lib/store", "is not etcd://HOST:PORT"),
+        ("etcd://", "'': is not HOST:PORT"),
+        ("etcd://host", "'host': is not HOST:PORT"),
+        ("etcd://a:2379,,b:2379", "'': is not HOST:PORT"),
+        ("etcd://a:0", "'a:0': is not HOST:PORT"),
+        ("etcd://a:2379,a:2379", "names an endpoint twice"),
+        ("etcd://a:2379/one/two", "'one/two' is not a name"),
+        ("etcd://a:2379/.", "is not a name"),
+        ("etcd://me:secret@a:2379", "'a:2379': credentials belong into --etcd-credentials-file"),
+    ],
+)
+def test_what_is_wrong_with_the_address_of_an_etcd_is_said(address: str, said: str) -> None:
+    with pytest.raises(InvalidDocument, match="--store") as caught:
+        PlatformSettings(store=address).check()
+    assert said in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+async def test_an_etcd_has_endpoints_a_name_and_a_user(tmp_path: Path) -> None:
+    for address in ("etcd://a:2379", "etcd://10.0.0.1:2379,[::1]:2379,host-3.example:22/shop.staging"):
+        PlatformSettings(store=address).check()
+        await open_etcd(address, EtcdAccess(credentials="shop:with:colons")).close()
+    for access, said in (
+        (EtcdAccess(credentials="nobody"), "--etcd-credentials-file: has no NAME:PASSWORD"),
+        (EtcdAccess(certificate=tmp_path / "c"), "--etcd-certificate: is shown over TLS only"),
+        (EtcdAccess(authority=tmp_path / "absent"), "--etcd-authority: .*cannot be read"),
+    ):
+        with pytest.raises(InvalidDocument, match=said):
+            open_etcd("etcd://a:2379", access)
+    assert "colons" not in repr(EtcdAccess(credentials="shop:with:colons"))
+
+
+def test_a_file_to_migrate_from_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match="there is no store"):
+        open_source(str(tmp_path / "store.sqlite"), EtcdAccess(), "FROM")
+    assert list(tmp_path.iterdir()) == []

@@ -93,11 +93,10 @@ class Machine:
                 fenced, FencedEngine(handle, authority), own, self.clock, FencedRegistry(registry, authority)
             )
 
-        def standing_by() -> Controller:
-            return Controller(store, NoEngine(), prober, self.clock)
+        def standing_by(readable: Store) -> Controller:
+            return Controller(readable, NoEngine(), prober, self.clock)
 
         self.candidate = Candidate(store, self.clock, me, opening, standing_by)
-        self.candidate.on_controller = lambda controller: controller.state.on_commit(self.election.committed)
         await self.candidate.run()
 
     def pause(self, seconds: float) -> None:

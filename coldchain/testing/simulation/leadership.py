@@ -15,7 +15,6 @@ from coldchain.control.leadership import Leadership
 from coldchain.control.state import KINDS
 from coldchain.decisions.leadership import Timing
 from coldchain.documents import keys, stored
-from coldchain.documents.keys import Record
 from coldchain.model.base import Noun
 from coldchain.model.errors import ColdchainError, Unavailable
 from coldchain.model.leader import Leader
@@ -140,9 +139,6 @@ class Election:
         if task is not None and self.gateway.routes_to(task.spec.instance_id):
             self.violated(f"{task_id} killed while the gateway routes to it")
         await self.engine.kill(task_id, grace_seconds)
-
-    def committed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
-        """Somebody's state changed."""
 
     def leading(self) -> Controller | None:
         """The controller of a machine that leads."""
