@@ -6,6 +6,7 @@ otherwise (by its socket, by a certificate, or because nobody is asked) the stan
 secret under the leader's key that it is a controller of the same store.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
@@ -31,8 +32,10 @@ from coldchain.api import (
 from coldchain.api.context import Context, context_of
 from coldchain.api.exchange import ASKED, CALLER, answer
 from coldchain.api.passed import SECRET, WHO, Passed
+from coldchain.control.candidate import Candidate
 from coldchain.model.errors import ColdchainError, Unavailable
 from coldchain.model.leader import Leader
+from coldchain.ports.clock import Clock
 
 OF_ITSELF = frozenset(
     {
@@ -82,6 +85,8 @@ NOT_PASSED = frozenset(
     }
 )
 NOT_PASSED_BEGINNINGS = ("proxy-", "sec-fetch-", "coldchain-c")
+LOOK_SECONDS = 0.02
+"""While nobody leads: how soon a request that waits is passed on once somebody does."""
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 55.0
 READ_WHOLE_BYTES = 2**20
@@ -133,10 +138,10 @@ async def pass_on(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     if found.handler in OF_ITSELF or found.handler in BY_RECORDS:
         return await handler(request)
-    known = context.candidate.leadership.leader
-    if known is None or known == context.candidate.me:
-        raise leader.nobody_leads()
     if found.handler in REDIRECTED:
+        known = context.candidate.leadership.leader
+        if known is None:
+            raise leader.nobody_leads()
         place = known.url + request.path_qs
         return answer(
             {"message": f"The leader has this stream: {place}"}, HTTPStatus.TEMPORARY_REDIRECT, {"Location": place}
@@ -144,7 +149,33 @@ async def pass_on(request: web.Request, handler: Handler) -> web.StreamResponse:
     via = [*request.headers.getall(VIA, ()), context.candidate.me.url]
     if context.candidate.me.url in via[:-1]:
         raise Loop(f"This request goes round: it came by {', '.join(via)}", todo="Ask again in a moment.")
-    return await _answer_of(known, request, context, via)
+    until = context.settings.clock.monotonic() + context.settings.leader_wait_seconds
+    while True:
+        known = await _leader(context.candidate, context.settings.clock, until)
+        if known is None:
+            return await handler(request)  # it leads itself by now
+        try:
+            return await _answer_of(known, request, context, via)
+        except Untouched:
+            if context.settings.clock.monotonic() >= until:
+                raise
+            await context.settings.clock.sleep(LOOK_SECONDS)
+
+
+async def _leader(candidate: Candidate, clock: Clock, until: float) -> Leader | None:
+    """Who leads; None when it is this one. A change of leaders is waited for. Raises Unavailable when it lasts."""
+    while not candidate.leads:
+        known = candidate.leadership.leader
+        if known is not None and known != candidate.me:
+            return known
+        if clock.monotonic() >= until:
+            raise leader.nobody_leads()
+        await clock.sleep(LOOK_SECONDS)
+    return None
+
+
+class Untouched(Unavailable):
+    """The leader does not answer, and nothing was done: it can be asked again."""
 
 
 class Loop(ColdchainError):  # noqa: N818
@@ -160,24 +191,51 @@ async def _answer_of(known: Leader, request: web.Request, context: Context, via:
     if "Authorization" not in request.headers or not request[ASKED]:
         who = Passed(caller=request[CALLER], asked=request[ASKED])
         headers += [(SECRET, known.secret), (WHO, msgspec.json.encode(who).decode())]
-    body = await request.read()
-    trust = context.settings.leader_trust
+    asked = await _asked(known, request, context, headers)
     try:
-        async with request.app[PASSING].request(
+        return await _relayed(request, asked)
+    finally:
+        asked.close()
+
+
+async def _asked(
+    known: Leader, request: web.Request, context: Context, headers: list[tuple[str, str]]
+) -> aiohttp.ClientResponse:
+    """The leader's answer, as far as its head. One who stops to lead before that answers no more."""
+    candidate, trust = context.candidate, context.settings.leader_trust
+    assert candidate is not None
+    body = await request.read()
+
+    async def ask() -> aiohttp.ClientResponse:
+        return await request.app[PASSING].request(
             request.method,
             known.url + request.path_qs,
             headers=headers,
             data=body or None,
             allow_redirects=False,
             ssl=trust if trust is not None else True,
-        ) as answered:
-            return await _relayed(request, answered)
+        )
+
+    asking = asyncio.create_task(ask())
+    try:
+        while not asking.done() and candidate.leadership.leader == known:
+            await asyncio.wait({asking}, timeout=LOOK_SECONDS)
+        if asking.done():
+            return await asking
+    except aiohttp.ClientConnectorError as error:
+        raise Untouched(f"The leader at {known.address} does not answer: {error}") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        doubt = "" if request.method in ("GET", "HEAD") else " Whether it was done nobody knows: look before."
-        raise Unavailable(
-            f"The leader at {known.address} does not answer: {error or type(error).__name__}",
-            todo=f"Ask again in a moment; if it is gone another one takes over.{doubt}",
-        ) from error
+        raise _lost(known, request) from error
+    finally:
+        asking.cancel()
+    raise _lost(known, request)
+
+
+def _lost(known: Leader, request: web.Request) -> Unavailable:
+    words = f"The leader at {known.address} did not answer to the end"
+    if request.method in ("GET", "HEAD"):
+        return Untouched(words, todo="Ask again in a moment; if it is gone another one takes over.")
+    return Unavailable(words, todo="Whether it was done nobody knows: look, and ask again in a moment.")
 
 
 async def _relayed(request: web.Request, answered: aiohttp.ClientResponse) -> web.StreamResponse:

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 import msgspec
 
 from coldchain.control.controller import Controller
+from coldchain.control.credentials import Credentials
 from coldchain.control.fence import Authority, FencedFeed, FencedStore
 from coldchain.control.leadership import Leadership
 from coldchain.control.rotation import LEASE_SECONDS
@@ -42,6 +43,7 @@ class Candidate:
         self._standing_by = standing_by
         self._following: asyncio.Task[None] | None = None
         self._feed: FencedFeed | None = None
+        self._credentials: Credentials | None = None
         self.me = me
         self.leadership = Leadership(store, clock, me, self._lead, timing)
         self.on_controller: Callable[[Controller], None] = lambda controller: None
@@ -51,12 +53,22 @@ class Candidate:
         self._feed = None
         self.controller = self._standing_by(ReadStore(self._store))
         self.controller.stand_by()
+        self.controller.callers.credentials = self._credentials
         self.follower = Follower(self._store, self.controller.state, self._clock, self.me.name)
         self.on_controller(self.controller)
 
     def reached_at(self, url: str) -> None:
         """Where its API is, for the other controllers; to be said before it runs."""
         self.me = self.leadership.me = msgspec.structs.replace(self.me, url=url)
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """By which an admin is known to every controller of this process."""
+        return self._credentials
+
+    @credentials.setter
+    def credentials(self, credentials: Credentials | None) -> None:
+        self._credentials = self.controller.callers.credentials = credentials
 
     @property
     def leads(self) -> bool:
@@ -84,6 +96,7 @@ class Candidate:
     async def _lead(self, authority: Authority) -> None:
         store = FencedStore(self._store, authority, self.leadership.deposed)
         async with self._opening(store, authority) as controller:
+            controller.callers.credentials = self._credentials
             await controller.start()
             await self._unfollow()
             self.controller, self._feed = controller, FencedFeed(controller.publisher, authority)

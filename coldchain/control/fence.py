@@ -19,7 +19,7 @@ from coldchain.ports.engine import Engine, Progress
 from coldchain.ports.registry import Registry
 from coldchain.ports.rotation_feed import RotationFeed
 from coldchain.ports.session import Session, TerminalSize
-from coldchain.ports.store import Change, Changed, Entry, Guard, Lease, Listing, LostUpdate, Store
+from coldchain.ports.store import ABSENT, Change, Changed, Entry, Guard, Lease, Listing, LostUpdate, Store
 
 
 class Deposed(Unavailable):
@@ -88,7 +88,7 @@ class FencedStore:
             return await self._store.write(changes, (*guards, guard))
         except LostUpdate:
             entry = await self._store.get(guard.key)
-            if entry is None or entry.revision != guard.revision:
+            if (entry.revision if entry else ABSENT) != guard.revision:
                 self._authority.end("the store has another leader" if entry else "its lease has ended")
                 self._on_deposed()
                 self._authority.check()

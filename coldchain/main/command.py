@@ -37,6 +37,9 @@ EtcdCredentials = Annotated[
     typer.Option(help="File with NAME:PASSWORD of a user of etcd; or the variable COLDCHAIN_ETCD_CREDENTIALS has it."),
 ]
 Api = Annotated[str, typer.Option(help="IP:PORT of the API; beyond loopback only when an admin is known.")]
+ReachedAt = Annotated[
+    str | None, typer.Option(help="http://HOST:PORT where other controllers of the store reach the API; else as --api.")
+]
 Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
 Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells whether it is ready.")]
 Socket = Annotated[str, typer.Option(envvar="COLDCHAIN_DOCKER_SOCKET", help="Unix socket of the Docker Engine.")]
@@ -175,6 +178,7 @@ def up(
     etcd_key: EtcdKey = None,
     etcd_credentials_file: EtcdCredentials = None,
     api: Api = "127.0.0.1:8080",
+    reached_at: ReachedAt = None,
     http_credentials_file: HttpCredentials = None,
     api_certificate: Certificate = None,
     api_key: Key = None,
@@ -216,6 +220,7 @@ def up(
         store=store,
         **_etcd(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         **_address(api),
+        reached_at=reached_at,
         **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
         gateway=tuple(gateway or ("0.0.0.0:80",)),
         gateway_status=gateway_status,

@@ -44,7 +44,7 @@ class Served:
 class ServedCandidates:
     """`start` starts one more. Store, engine, registry and gateway are common to all."""
 
-    def __init__(self) -> None:
+    def __init__(self, leader_wait_seconds: float) -> None:
         self.clock = SystemClock()
         self.store = MemoryStore()
         self.engine = FakeEngine(self.clock)
@@ -52,13 +52,14 @@ class ServedCandidates:
         self.prober = FakeProber(self.clock, answers_of(self.engine))
         self.registry = FakeRegistry(self.clock)
         self.gateway = FakeGateway("gateway-0", self.clock)
+        self.settings = ApiSettings(clock=self.clock, leader_wait_seconds=leader_wait_seconds)
         self.all: list[Served] = []
 
     def life(self, spec: TaskSpec) -> Life:
         """Tasks start and end at once."""
         return Life(start_seconds=0.01, stop_seconds=0.01)
 
-    async def start(self, settings: ApiSettings | None = None) -> Served:
+    async def start(self) -> Served:
         """One more, which stands by until it is its turn."""
 
         @contextlib.asynccontextmanager
@@ -73,7 +74,7 @@ class ServedCandidates:
         name = f"candidate-{number}"
         me = Leader(name=name, url="", secret=f"secret of {name}")
         candidate = Candidate(self.store, self.clock, me, opening, standing_by, TIMING)
-        server = ApiServer(candidate, "127.0.0.1", 0, settings or ApiSettings(clock=self.clock, stalled_seconds=1.0))
+        server = ApiServer(candidate, "127.0.0.1", 0, self.settings)
         await server.start()
         candidate.reached_at(f"http://{server.address}")
         self.all.append(Served(candidate, server))
@@ -112,9 +113,9 @@ class ServedCandidates:
 
 
 @contextlib.asynccontextmanager
-async def served_candidates(count: int = 2) -> AsyncIterator[ServedCandidates]:
+async def served_candidates(count: int = 2, leader_wait_seconds: float = 6.0) -> AsyncIterator[ServedCandidates]:
     """So many, of which one leads; stopped at the end."""
-    served = ServedCandidates()
+    served = ServedCandidates(leader_wait_seconds)
     feeding = asyncio.create_task(feed_gateway(served.gateway, served, served.clock))
     try:
         for _ in range(count):

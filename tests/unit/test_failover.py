@@ -88,8 +88,16 @@ async def test_who_abdicates_is_followed_by_another() -> None:
         assert found == {"leader": standby.candidate.me.address}
 
 
-async def test_while_nobody_leads_that_is_said() -> None:
+async def test_a_write_while_nobody_leads_waits_for_who_takes_over() -> None:
     async with served_candidates() as served, ClientSession() as session:
+        leader, standby = await standby_of(served)
+        await served.kill(leader)
+        status, _, headers = await ask(session, "POST", f"{standby.url}/v2/apps", json=SHOP)
+        assert (status, headers["X-Marathon-Leader"]) == (201, standby.url)
+
+
+async def test_while_nobody_leads_for_long_that_is_said() -> None:
+    async with served_candidates(leader_wait_seconds=0.02) as served, ClientSession() as session:
         leader, standby = await standby_of(served)
         standby.candidate.leadership.rest(1000.0)
         await served.kill(leader)
