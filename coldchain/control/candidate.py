@@ -3,7 +3,8 @@ the platform meanwhile."""
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import msgspec
 
@@ -89,12 +90,11 @@ class Candidate:
     async def _unfollow(self) -> None:
         if self._following is not None:
             self._following.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.gather(self._following, return_exceptions=True)
+            await asyncio.gather(self._following, return_exceptions=True)
             self._following = None
 
     async def _lead(self, authority: Authority) -> None:
-        store = FencedStore(self._store, authority, self.leadership.deposed)
+        store = FencedStore(self._store, authority, partial(self.leadership.deposed, authority))
         async with self._opening(store, authority) as controller:
             controller.callers.credentials = self._credentials
             await controller.start()

@@ -59,9 +59,10 @@ class Leadership:
             raise Conflict("This controller does not lead", todo="Ask the leader: GET /v2/leader names it.")
         self._note(msgspec.structs.replace(self._seen, why="it was asked to abdicate"))
 
-    def deposed(self) -> None:
-        """The store refused a write because somebody else leads."""
-        self._note(msgspec.structs.replace(self._seen, why="the store refused its write"))
+    def deposed(self, authority: Authority) -> None:
+        """The store refused a write of that lead. What was on its way when it ended may come back after that."""
+        if self.authority is authority:
+            self._note(msgspec.structs.replace(self._seen, why="the store refused its write"))
 
     def rest(self, seconds: float) -> None:
         """Let others go first for so long."""
