@@ -153,26 +153,27 @@ class EtcdClient:
             except EtcdCompacted:  # while it was read, so slowly; the next reading begins at a later revision
                 continue
 
-    async def revision(self) -> int:
-        """The present one of the cluster, not only of a member."""
-        nothing = {"key": encoded(b"\0"), "keys_only": True}
-        return revision_of(await self.call("/v3/kv/range", nothing, repeatable=True))
+    async def revision(self, key: bytes) -> int:
+        """The present one of the cluster, not only of a member, by a key that the user may read."""
+        question = {"key": encoded(key), "keys_only": True}
+        return revision_of(await self.call("/v3/kv/range", question, repeatable=True))
 
     async def transaction(self, held: Sequence[tuple[bytes, int]], changes: Sequence[Put | Delete]) -> Outcome:
-        """Carries out the changes if each key of `held` is at that revision (0: absent); else says where they are."""
+        """Carries out the changes if each key of `held` is at that revision (0: absent); else says where they are. One
+        of the two is not empty."""
         if not changes:
             return await self._compared(held)
         return await self._transaction(held, [change.document() for change in changes], repeatable=False)
 
-    async def try_limits(self, operations: int, operation_bytes: int) -> None:
+    async def try_limits(self, prefix: bytes, operations: int, operation_bytes: int) -> None:
         """Reads nothing by so many operations of that size, in one transaction. Raises EtcdRefused where a member takes
         less."""
-        nothing = {"request_range": {"key": encoded(bytes(operation_bytes)), "limit": 1, "keys_only": True}}
+        nothing = {"request_range": {"key": encoded(prefix.ljust(operation_bytes, b"\0")), "keys_only": True}}
         await self._transaction([], [nothing] * operations, repeatable=True)
 
     async def _compared(self, held: Sequence[tuple[bytes, int]]) -> Outcome:
         # Something must be read, or a member answers from what it happens to know.
-        read = [{"request_range": {"key": encoded(b"\0"), "keys_only": True}}]
+        read = [{"request_range": {"key": encoded(held[0][0]), "keys_only": True}}]
         return await self._transaction(held, read, repeatable=True)
 
     async def _transaction(
@@ -247,10 +248,11 @@ class EtcdClient:
         while True:
             for endpoint in self.in_turn():
                 left = max(until - asyncio.get_running_loop().time(), PAUSE_SECONDS)
-                silent = ATTEMPT_SECONDS + more_seconds
-                if len(self.endpoints) > 1 and repeatable:
-                    silent = min(silent, left / 2)  # there must be time for another
-                timeout = aiohttp.ClientTimeout(total=left, sock_connect=ATTEMPT_SECONDS, sock_read=silent)
+                # Where another may be asked there must be time for it.
+                share = left / 2 if len(self.endpoints) > 1 else left
+                connect, silent = min(ATTEMPT_SECONDS, share), ATTEMPT_SECONDS + more_seconds
+                silent = min(silent, share) if repeatable else silent
+                timeout = aiohttp.ClientTimeout(total=left, sock_connect=connect, sock_read=silent)
                 try:
                     return await self._ask(endpoint, path, content, timeout)
                 except EndpointTrouble as trouble:

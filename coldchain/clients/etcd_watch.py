@@ -120,7 +120,7 @@ async def _batches(
         if not created.get("created"):
             raise EndpointTrouble(f"the watch began with {created}", heard=False)
         if start > revision_of(created) + 1:
-            await _check_not_ahead(client, start)
+            await _check_not_ahead(client, prefix, start)
         yield []
         while True:
             try:
@@ -147,9 +147,9 @@ async def _result(endpoint: str, lines: AsyncGenerator[Document, None]) -> Docum
     return result
 
 
-async def _check_not_ahead(client: EtcdClient, start: int) -> None:
+async def _check_not_ahead(client: EtcdClient, key: bytes, start: int) -> None:
     """The member may be behind the others; if all of them are behind what the watcher knows, it is another history."""
-    present = await client.revision()
+    present = await client.revision(key)
     if start > present + 1:
         raise EtcdCompacted(present)
 

@@ -96,7 +96,8 @@ class Store(Protocol):
         ...
 
     def watch(self, prefix: str, after: int) -> AsyncIterator[Changed]:
-        """Every change below `prefix` with a revision above `after`, in order, for ever. Raises Compacted."""
+        """Every change below `prefix` with a revision above `after`, in order, for ever. Raises Compacted, Unavailable:
+        whoever goes on watching does so after the last revision that he was told wholly, or lists again."""
         ...
 
     async def lease(self, seconds: float) -> Lease:

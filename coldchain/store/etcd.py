@@ -70,6 +70,8 @@ class EtcdStore:
         self._check_open()
         check_distinct(changes)
         held = list(conditions(changes, guards))
+        if not changes and not held:
+            return await self._revision()
         transaction = self._client.transaction(
             [(self._name(one.key), one.revision) for one in held], [self._operation(one) for one in changes]
         )
@@ -83,6 +85,12 @@ class EtcdStore:
         if not outcome.succeeded:
             raise _lost_update(held, outcome)
         return outcome.revision
+
+    async def _revision(self) -> int:
+        try:
+            return await self._client.revision(self._prefix)
+        except (EtcdUnavailable, EtcdRefused) as error:
+            raise self.error(error) from error
 
     async def watch(self, prefix: str, after: int) -> AsyncIterator[Changed]:
         self._check_open()
@@ -110,7 +118,7 @@ class EtcdStore:
     async def check_limits(self) -> None:
         """Raises Rejected where etcd would one day refuse a write that must be."""
         try:
-            await self._client.try_limits(OPERATIONS_NEEDED, OPERATION_BYTES)
+            await self._client.try_limits(self._prefix, OPERATIONS_NEEDED, OPERATION_BYTES)
         except EtcdUnavailable as error:
             raise self.error(error) from error
         except EtcdRefused as error:

@@ -111,7 +111,7 @@ class EtcdCluster:
         """Once there is a leader. Fails with what the members said."""
         async with closing(self.client(timeout_seconds=PATIENCE_SECONDS, **options)) as client:
             try:
-                await client.revision()
+                await client.revision(b"/")
             except EtcdUnavailable as error:
                 logs = [path.read_text()[-2000:] for path in sorted(self.folder.glob("*.log"))]
                 raise AssertionError(f"etcd does not become ready: {error}; {logs}") from error
@@ -119,14 +119,17 @@ class EtcdCluster:
     async def compact(self) -> None:
         """Forget everything that was before."""
         async with closing(self.client()) as client:
-            body = {"revision": str(await client.revision()), "physical": True}
+            body = {"revision": str(await client.revision(b"/")), "physical": True}
             await client.call("/v3/kv/compaction", body, repeatable=True)
 
     async def leader(self) -> EtcdMember:
         """Once all members that run agree on one."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
-                statuses = [(one, await _status(one)) for one in self.members if one.running]
+                try:
+                    statuses = [(one, await _status(one)) for one in self.members if one.running]
+                except EtcdUnavailable:
+                    continue  # one has only been started
                 leaders = {status["leader"] for _, status in statuses}
                 if len(leaders) == 1:
                     for member, status in statuses:
@@ -144,7 +147,7 @@ async def closing(client: EtcdClient) -> AsyncIterator[EtcdClient]:
 
 
 async def _status(member: EtcdMember) -> Document:
-    async with closing(EtcdClient([member.url])) as client:
+    async with closing(EtcdClient([member.url], timeout_seconds=1.0)) as client:
         return {"leader": "", **await client.call("/v3/maintenance/status", {}, repeatable=True)}
 
 

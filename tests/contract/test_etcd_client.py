@@ -3,8 +3,9 @@
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -127,6 +128,22 @@ async def test_a_question_is_repeated_until_somebody_answers(broken: Answer) -> 
     async with client_of(first, second) as client:
         assert await client.get(b"k") is None
         assert (len(first.asked), len(second.asked)) == (2, 2)
+
+
+async def test_a_member_whose_packets_are_lost_leaves_time_for_another() -> None:
+    """A full queue of connections: whoever comes hears nothing at all."""
+    with ExitStack() as held:
+        deaf = held.enter_context(socket.socket())
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(3):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(deaf.getsockname())
+        async with running(Member(WRITTEN)) as [url]:
+            client = EtcdClient([f"http://127.0.0.1:{deaf.getsockname()[1]}", url], timeout_seconds=1.0)
+            assert (await client.transaction([], [Put(b"k", b"v")])).succeeded
+            await client.close()
 
 
 async def test_what_is_refused_is_asked_of_nobody_else() -> None:

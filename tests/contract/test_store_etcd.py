@@ -10,7 +10,7 @@ import pytest
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.ports.store import ABSENT, Change, Changed, Compacted, Guard, LostUpdate, Store
 from coldchain.store.etcd import EtcdStore
-from coldchain.testing.etcd import EtcdCluster, closing, etcd_cluster, require_users
+from coldchain.testing.etcd import LIMITS, EtcdCluster, closing, etcd_cluster, require_users
 
 SILENCE_SECONDS = 1.0
 """Shorter than in earnest, so that a hung member is left sooner."""
@@ -18,8 +18,8 @@ SILENCE_SECONDS = 1.0
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[EtcdCluster]:
-    """One member that nothing happens to."""
-    with etcd_cluster(options=["--auth-token-ttl=1"]) as etcd:
+    """One member that nothing happens to, with the limits that etcd comes with."""
+    with etcd_cluster(options=[]) as etcd:
         asyncio.run(etcd.ready())
         yield etcd
 
@@ -261,7 +261,7 @@ async def test_everything_is_there_after_all_members_were_killed(etcd: EtcdClust
 
 
 async def test_a_user_who_may_and_one_who_may_not() -> None:
-    with etcd_cluster(options=["--auth-token-ttl=1"]) as etcd:
+    with etcd_cluster(options=[*LIMITS, "--auth-token-ttl=1"]) as etcd:
         await etcd.ready()
         await require_users(etcd, "shop", "secret", "/shop/")
         known = {"user": "shop", "password": "secret"}
@@ -271,6 +271,10 @@ async def test_a_user_who_may_and_one_who_may_not() -> None:
         await store.write([Change(key="leased", value=b"", lease=lease.id)])
         watching = asyncio.ensure_future(numbers(store.watch("k", revision), 2))
         await store.write([put("k", b"1")])
+        assert await store.write([]) == await store.write([], [Guard(key="absent", revision=ABSENT)])
+        await store.check_limits()
+        with pytest.raises(Compacted):
+            await anext(store.watch("k", 1_000_000))
         etcd.members[0].kill()  # with its tokens
         etcd.members[0].start()
         await written(store, put("k", b"2"))

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 
 import pytest
 
+from coldchain.control.controller import Controller
 from coldchain.control.store_move import Moved, check_usable, move
 from coldchain.documents import keys
 from coldchain.model.errors import ColdchainError, Conflict, Unavailable
 from coldchain.ports.store import ABSENT, Change, Guard, LostUpdate
 from coldchain.store.memory import MemoryStore
+from coldchain.testing.fake_engine import FakeEngine
+from coldchain.testing.fake_prober import FakeProber
 from coldchain.testing.faulty_store import Fault, FaultyStore
-from coldchain.testing.simulated_loop import SimulatedLoop, simulate
+from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop, simulate
 
 CONTENT = {f"app/{number:03}": bytes(10 * number) for number in range(250)} | {"large": bytes(600_000)}
 WRITES = 7
@@ -171,3 +174,38 @@ def test_a_source_that_is_written_meanwhile_is_seen() -> None:
             await check_usable(bench.target)
 
     simulate(program(), SimulatedLoop(1))
+
+
+def test_who_was_cut_short_and_still_runs_is_shut_out_by_who_does_it_again() -> None:
+    async def program() -> None:
+        bench = Bench()
+        await bench.fill()
+
+        class TakenOver(FaultyStore):
+            async def write(self, changes: Sequence[Change], guards: Sequence[Guard] = ()) -> int:
+                if self.writes == 2:
+                    mark = await super().get(keys.STORE_MOVE)
+                    assert mark is not None
+                    await super().write([Change(key=keys.STORE_MOVE, value=mark.value)])
+                return await super().write(changes, guards)
+
+        bench.target = TakenOver(MemoryStore())
+        with pytest.raises(LostUpdate, match="store/move"):
+            await bench.move()
+        assert len((await bench.target.list("app/")).entries) == 100
+
+    simulate(program(), SimulatedLoop(1))
+
+
+def test_no_controller_begins_while_a_store_is_emptied_into_another() -> None:
+    async def program() -> None:
+        store = MemoryStore()
+        clock = SimulatedClock(loop)
+        controller = Controller(store, FakeEngine(clock), FakeProber(clock), clock)
+        await store.write([Change(key=keys.STORE_MOVE, value=b"whatever")])
+        with pytest.raises(LostUpdate, match="store/move"):
+            await controller.start()
+        assert await store.get(keys.CONTROLLER_TERM) is None
+
+    loop = SimulatedLoop(1)
+    simulate(program(), loop)
