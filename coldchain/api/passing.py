@@ -29,6 +29,7 @@ from coldchain.api import (
     secrets,
     session,
 )
+from coldchain.api.authentication import by_socket
 from coldchain.api.context import Context, context_of
 from coldchain.api.exchange import ASKED, CALLER, answer
 from coldchain.api.passed import SECRET, WHO, Passed
@@ -138,7 +139,7 @@ async def pass_on(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     if found.handler in OF_ITSELF or found.handler in BY_RECORDS:
         return await handler(request)
-    if found.handler in REDIRECTED:
+    if found.handler in REDIRECTED and not (by_socket(request) and found.handler == events.follow_events):
         known = context.candidate.leadership.leader
         if known is None:
             raise leader.nobody_leads()

@@ -15,7 +15,7 @@ FOUND_BY = {
     "no guard": 39,
     "acts until it is told to stop": 0,
     "counts its lease from too late": 6,
-    "loops go on after stepping down": 14,
+    "loops go on after stepping down": 47,
 }
 """The seed that found it first, when the search began at 0."""
 FROM_THERE = 100

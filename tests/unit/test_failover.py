@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import ClientSession
 
+from coldchain.cli.client import Client
 from coldchain.testing.served_candidates import Served, ServedCandidates, served_candidates
 
 SHOP = {
@@ -165,3 +166,17 @@ async def test_the_leader_dies_in_the_middle_of_a_rollout_which_goes_on() -> Non
         assert new <= shop
         assert len(shop) == 3
         assert served.engine.created == {"/shop": 6, "/still": 3}
+
+
+async def test_a_command_finds_the_one_that_is_left_and_the_stream_of_the_leader() -> None:
+    async with served_candidates() as served:
+        leader, standby = await standby_of(served)
+        async with Client(f"{standby.url},{leader.url}") as client:
+            lines = client.lines("/v2/events", headers=[("Accept", "text/event-stream")])
+            assert await anext(lines) == ": events follow"
+            await lines.aclose()  # type: ignore[attr-defined]
+        async with Client(f"{leader.url},{standby.url}") as client:
+            assert (await client.get("/v2/leader"))["leader"] == leader.candidate.me.address
+            await served.kill(leader)
+            await served.led()
+            assert (await client.get("/v2/leader"))["leader"] == standby.candidate.me.address
