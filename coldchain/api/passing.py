@@ -140,9 +140,9 @@ async def pass_on(request: web.Request, handler: Handler) -> web.StreamResponse:
     if found.handler in OF_ITSELF or found.handler in BY_RECORDS:
         return await handler(request)
     if found.handler in REDIRECTED and not (by_socket(request) and found.handler == events.follow_events):
-        known = context.candidate.leadership.leader
+        known = await _leader(context.candidate, context.settings.clock, context.settings.clock.monotonic())
         if known is None:
-            raise leader.nobody_leads()
+            return await handler(request)
         place = known.url + request.path_qs
         return answer(
             {"message": f"The leader has this stream: {place}"}, HTTPStatus.TEMPORARY_REDIRECT, {"Location": place}
@@ -167,7 +167,8 @@ async def _leader(candidate: Candidate, clock: Clock, until: float) -> Leader | 
     """Who leads; None when it is this one. A change of leaders is waited for. Raises Unavailable when it lasts."""
     while not candidate.leads:
         known = candidate.leadership.leader
-        if known is not None and known != candidate.me:
+        # One at its own address is the process before this one: it is gone, and only its lease is still there.
+        if known is not None and known.url != candidate.me.url:
             return known
         if clock.monotonic() >= until:
             raise leader.nobody_leads()
