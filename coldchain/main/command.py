@@ -356,7 +356,7 @@ def _shown(
     credentials: Path | None, certificate: Path | None, key: Path | None, authority: Path | None, role: Role
 ) -> Shown:
     return Shown(
-        http_credentials=_credentials(credentials, CREDENTIALS, "--http-credentials-file"),
+        http_credentials=_credentials(credentials),
         api_certificate=certificate,
         api_key=key,
         api_client_authority=authority,
@@ -409,7 +409,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _credentials(file: Path | None, variable: str, option: str) -> str | None:
+def _credentials(file: Path | None, variable: str = CREDENTIALS, option: str = "--http-credentials-file") -> str | None:
     """Never from the command line, which every user can read. The variable goes: no child inherits it."""
     given = os.environ.pop(variable, None)
     if file is None:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import typer
 
 from coldchain.decisions.admission import judge
 from coldchain.documents.application import decode_app
+from coldchain.main import command
 from coldchain.main.settings import PlatformSettings
 from coldchain.main.stores import EtcdAccess, open_etcd, open_source
 from coldchain.model.errors import InvalidDocument, Rejected
@@ -95,6 +97,19 @@ async def test_an_etcd_has_endpoints_a_name_and_a_user(tmp_path: Path) -> None:
         with pytest.raises(InvalidDocument, match=said):
             open_etcd("etcd://a:2379", access)
     assert "colons" not in repr(EtcdAccess(credentials="shop:with:colons"))
+
+
+def test_the_password_of_etcd_comes_from_a_file_or_a_variable_that_no_child_inherits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "credentials").write_text("file:password\n")
+    monkeypatch.setenv(command.ETCD_CREDENTIALS, "variable:password")
+    assert command._etcd(None, None, None, None)["etcd"].credentials == "variable:password"
+    assert command._etcd(None, None, None, None)["etcd"].credentials is None
+    assert command._etcd(None, None, None, tmp_path / "credentials")["etcd"].credentials == "file:password"
+    with pytest.raises(typer.BadParameter) as caught:
+        command._etcd(None, None, None, tmp_path / "absent")
+    assert caught.value.param_hint == "--etcd-credentials-file"
 
 
 def test_a_file_to_migrate_from_is_not_made(tmp_path: Path) -> None:
