@@ -6,7 +6,7 @@ from typing import NoReturn
 from aiohttp import web
 
 from coldchain.api.exchange import answer
-from coldchain.model.errors import Conflict, NotFound
+from coldchain.model.errors import NotFound
 
 
 async def pods(request: web.Request) -> NoReturn:
@@ -18,9 +18,3 @@ async def event_subscriptions(request: web.Request) -> web.Response:
     """As a Marathon whose callbacks by HTTP are off, which the last ones did not have any more."""
     words = "Events are not sent to addresses. Follow the stream of /v2/events."
     return answer({"message": words}, HTTPStatus.BAD_REQUEST)
-
-
-async def abdicate(request: web.Request) -> NoReturn:
-    """Where there is one controller, its abdication would be nothing but a time without any."""
-    words = "This controller is the only one: there is none that could lead in its place"
-    raise Conflict(words, todo="Start its process again where you want it to begin anew; the apps go on meanwhile.")

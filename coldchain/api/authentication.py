@@ -8,13 +8,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from coldchain.api.context import Context, context_of
-from coldchain.api.exchange import CALLER, caller_of
+from coldchain.api.exchange import ASKED, CALLER, caller_of
+from coldchain.api.passed import passed_caller
 from coldchain.control.callers import NAME, PREFIX
 from coldchain.model.caller import LOCAL, Caller
 from coldchain.model.errors import TooManyAttempts, Unauthenticated
-
-ASKED = web.RequestKey("asked", bool)
-"""Whether the caller was asked who he is; false for who came when nobody was."""
 
 BEARER, BASIC = 'Bearer realm="coldchain"', 'Basic realm="coldchain", charset="UTF-8"'
 
@@ -23,7 +21,9 @@ BEARER, BASIC = 'Bearer realm="coldchain"', 'Basic realm="coldchain", charset="U
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Puts the caller into the request. Raises Unauthenticated, TooManyAttempts, Unavailable."""
     context = context_of(request)
-    if by_socket(request):
+    if (passed := passed_caller(request, context)) is not None:
+        request[CALLER], request[ASKED] = passed.caller, passed.asked
+    elif by_socket(request):
         request[CALLER], request[ASKED] = LOCAL, True
     elif not _asks(context):
         request[CALLER], request[ASKED] = LOCAL, False

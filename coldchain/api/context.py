@@ -8,6 +8,7 @@ from aiohttp import web
 
 from coldchain.api.settings import ApiSettings
 from coldchain.control.attempts import Attempts
+from coldchain.control.candidate import Candidate
 from coldchain.control.controller import Controller
 from coldchain.documents.answers import InstanceView, app_answer, task_answer
 from coldchain.model.deployment import Deployment
@@ -21,12 +22,30 @@ class Context:
     """One for each server. `stopping` is set when streams must end; `address` is where the server listens; `exposed`:
     others than this machine reach it, so that everybody is asked who he is."""
 
-    def __init__(self, controller: Controller, settings: ApiSettings, *, exposed: bool = False) -> None:
-        self.controller = controller
+    def __init__(self, served: Controller | Candidate, settings: ApiSettings, *, exposed: bool = False) -> None:
+        self.candidate = served if isinstance(served, Candidate) else None
+        self._controller = served.controller if isinstance(served, Candidate) else served
         self.settings = settings
         self.address = ""
         self.exposed = exposed
         self.attempts = Attempts()
+        self.stopping = asyncio.Event()
+
+    @property
+    def controller(self) -> Controller:
+        """The one there is; of a candidate the one that leads or stands by at this moment."""
+        return self._controller
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether another controller leads, or none."""
+        return self.candidate is not None and not self.candidate.leads
+
+    def change_over(self, controller: Controller) -> None:
+        """From now on this controller is asked. The streams of the one before end: whoever follows asks again."""
+        before, self._controller = self._controller, controller
+        self.stopping.set()
+        before.events.wake()
         self.stopping = asyncio.Event()
 
     def instances(self, app_id: str) -> list[Instance]:

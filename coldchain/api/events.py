@@ -102,10 +102,11 @@ async def _send(
     """Until the server stops, or the client is gone or may not go on. What he is too slow to take stays in the log, and
     is marked as missed when it has gone from there. Raises TimeoutError when he takes nothing at all."""
     context, leaving = context_of(request), asyncio.ensure_future(dismissed(request))
-    leaving.add_done_callback(lambda _: context.controller.events.wake())
+    events, stopping = context.controller.events, context.stopping
+    leaving.add_done_callback(lambda _: events.wake())
     idle_seconds, stalled_seconds = context.settings.keep_alive_seconds, context.settings.stalled_seconds
     try:
-        while not (context.stopping.is_set() or leaving.done() or _has_gone(request)):
+        while not (stopping.is_set() or leaving.done() or _has_gone(request)):
             taken = follower.take()
             text = b"".join([text_of(event) for event in taken if chosen(event)])
             if not taken and not await follower.wait(idle_seconds):

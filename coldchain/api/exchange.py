@@ -27,6 +27,9 @@ from coldchain.model.version import Override
 CALLER = web.RequestKey("caller", Caller)
 """Where a request keeps who asks: a Caller, put there before any handler is asked."""
 
+ASKED = web.RequestKey("asked", bool)
+"""Whether the caller was asked who he is; false for who came when nobody was."""
+
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 

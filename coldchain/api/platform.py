@@ -1,4 +1,4 @@
-"""platform: what the controller says of itself: `/ping`, `/v2/info`, `/v2/leader` …; and the order to stop it all."""
+"""platform: what the controller says of itself: `/ping`, `/v2/info` …; and the order to stop it all."""
 
 from http import HTTPStatus
 
@@ -7,6 +7,7 @@ from aiohttp import web
 from coldchain._version import __version__
 from coldchain.api.context import context_of
 from coldchain.api.exchange import answer, text
+from coldchain.api.leader import leader_address
 from coldchain.decisions.service_port import FIRST, LAST
 from coldchain.model.errors import Conflict
 
@@ -24,12 +25,12 @@ async def show_info(request: web.Request) -> web.Response:
             "name": "coldchain",
             "version": __version__,
             "buildref": __version__,
-            "elected": True,
-            "leader": context.address,
+            "elected": not context.stands_by,
+            "leader": leader_address(context),
             "frameworkId": None,
             "marathon_config": {
                 "features": [],
-                "ha": False,
+                "ha": context.candidate is not None,
                 "hostname": host,
                 "local_port_min": FIRST,
                 "local_port_max": LAST,
@@ -41,10 +42,6 @@ async def show_info(request: web.Request) -> web.Response:
             "event_subscriber": None,
         }
     )
-
-
-async def show_leader(request: web.Request) -> web.Response:
-    return answer({"leader": context_of(request).address})
 
 
 async def list_plugins(request: web.Request) -> web.Response:

@@ -15,9 +15,10 @@ REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_RE
 
 @web.middleware
 async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Around all others, so that what is answered is on record. What was invalid changed nothing, and is not."""
+    """Around all others, so that what is answered is on record. What was invalid changed nothing, and is not. What a
+    standby passes on is put on record by who leads."""
     access = access_of(request)
-    if access is None or not _audited(request, access):
+    if access is None or not _audited(request, access) or context_of(request).stands_by:
         return await handler(request)
     audit, concerned = context_of(request).controller.audit, access.concerned(request)
     with audit.watched() as changes:

@@ -14,9 +14,11 @@ from coldchain.api.context import CONTEXT, Context
 from coldchain.api.events import WHOLE_PLANS, WholePlans
 from coldchain.api.guard import answer_errors, turn_away
 from coldchain.api.metrics import COUNTERS, Counters
+from coldchain.api.passing import catch_up, name_leader, pass_on, passing
 from coldchain.api.record import record
 from coldchain.api.routes import add_routes
 from coldchain.api.settings import ApiSettings
+from coldchain.control.candidate import Candidate
 from coldchain.control.controller import Controller
 from coldchain.decisions.address import is_loopback
 from coldchain.documents.text import DOCUMENT_BYTES_MAX
@@ -28,7 +30,7 @@ ADDRESS_ERRORS = {
     errno.EADDRNOTAVAIL: ("this machine has no such address", "Choose one of its own addresses, such as 127.0.0.1"),
 }
 
-MIDDLEWARES = (record, answer_errors, turn_away, authenticate, check_access)
+MIDDLEWARES = (record, answer_errors, turn_away, catch_up, authenticate, pass_on, check_access)
 """Each around all that follow: nothing is done for anybody before he is known and allowed."""
 SOCKET_PATH_BYTES_MAX = 107
 
@@ -36,13 +38,16 @@ log = structlog.get_logger(__name__)
 
 
 class ApiServer:
-    """Serves a controller that was started. Port 0: any free one; `port` says which."""
+    """Serves a controller that was started, or one of several, which stands by or leads. Port 0: any free one; `port`
+    says which."""
 
-    def __init__(self, controller: Controller, host: str, port: int, settings: ApiSettings | None = None) -> None:
+    def __init__(
+        self, served: Controller | Candidate, host: str, port: int, settings: ApiSettings | None = None
+    ) -> None:
         self._host = host
         self.port = port
         self._settings = settings or ApiSettings()
-        self._context = Context(controller, self._settings, exposed=not is_loopback(host))
+        self._context = Context(served, self._settings, exposed=not is_loopback(host))
         self.application = self._application()
         self._runner = web.AppRunner(
             self.application, access_log=None, shutdown_timeout=self._settings.shutdown_seconds
@@ -53,11 +58,19 @@ class ApiServer:
         application[CONTEXT] = self._context
         application[COUNTERS] = counters = Counters()
         self._context.controller.state.on_commit(counters.committed)
-        application[WHOLE_PLANS] = WholePlans(self._context.controller.state.version_of)
+        application[WHOLE_PLANS] = WholePlans(lambda *named: self._context.controller.state.version_of(*named))
+        if self._context.candidate is not None:
+            self._context.candidate.on_controller = self._change_over
+            application.on_response_prepare.append(name_leader)
+            application.cleanup_ctx.append(passing)
         add_routes(application.router)
         check_table(application.router)
         application.on_shutdown.append(self._end_streams)
         return application
+
+    def _change_over(self, controller: Controller) -> None:
+        controller.state.on_commit(self.application[COUNTERS].committed)
+        self._context.change_over(controller)
 
     @property
     def address(self) -> str:

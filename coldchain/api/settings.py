@@ -40,6 +40,12 @@ class ApiSettings:
     socket: Path | None = None
     """Where who may open it (root alone) is never asked who he is. None: nowhere."""
 
+    leader_wait_seconds: float = 6.0
+    """How long a request waits while no controller leads, before it is refused: longer than a change of leaders."""
+
+    leader_trust: SSLContext | None = None
+    """Whom the certificate of another controller's API must be from. None: whom this machine trusts."""
+
     keep_alive_seconds: float = 15.0
     """Silence on an event stream after which a comment is sent, so that nothing between takes it for dead."""
 

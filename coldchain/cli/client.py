@@ -1,7 +1,7 @@
 """client: the API's addresses as calls. Heavy modules are imported when the first call is made."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,6 +19,8 @@ PATIENCE_SECONDS = 30.0
 """How long a lost connection is tried again: a controller that restarts is back before that."""
 RETRY_SECONDS = 0.3
 ANSWER_SECONDS = 60.0
+LISTENING_SECONDS = 2.0
+"""How long one of several addresses may take before the next one is tried."""
 
 Query = Mapping[str, str] | Sequence[tuple[str, str]]
 
@@ -32,8 +34,9 @@ class Client:
     """Calls raise Unreachable where nobody answers, Refused where the answer is no."""
 
     def __init__(self, url: str, *, token: str = "") -> None:
-        """`url`: empty for the platform of this machine. `token`: to show this one, whatever is kept."""
-        self._given, self._token = url, token
+        """`url`: empty for the platform of this machine; several, with commas between, are tried one after the other.
+        `token`: to show this one, whatever is kept."""
+        self._given, self._token = url.split(","), token
         self._way: Way | None = None
         self._session: aiohttp.ClientSession | None = None
 
@@ -48,7 +51,7 @@ class Client:
 
     def _found(self) -> Way:
         if self._way is None:
-            self._way = way_to(self._given)
+            self._way = way_to(self._given[0].strip())
         return self._way
 
     async def __aexit__(
@@ -67,6 +70,7 @@ class Client:
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=10)
+        await self._turn()
         try:
             async with self._open().request(
                 method, self._found().url + path, json=body, data=data, params=query, timeout=timeout
@@ -94,10 +98,18 @@ class Client:
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=None)
+        await self._turn()
         try:
-            async with self._open().get(
-                self._found().url + path, params=query, headers=headers, timeout=timeout
-            ) as response:
+            async with AsyncExitStack() as closing:
+                place, given = self._found().url + path, query
+                while True:
+                    request = self._open().get(
+                        place, params=given, headers=headers, timeout=timeout, allow_redirects=False
+                    )
+                    response = await closing.enter_async_context(request)
+                    if response.status != 307:
+                        break
+                    place, given = self._sent_to(response.headers), None
                 if response.status != 200:
                     await self._read(response)
                 kept = b""
@@ -115,8 +127,18 @@ class Client:
         """A connection both ways."""
         import aiohttp
 
+        await self._turn()
         try:
-            async with self._open().ws_connect(self._found().url + path, params=query, max_msg_size=0) as socket:
+            async with AsyncExitStack() as closing:
+                place = self._found().url + path
+                try:
+                    connecting = self._open().ws_connect(place, params=query, max_msg_size=0)
+                    socket = await closing.enter_async_context(connecting)
+                except aiohttp.WSServerHandshakeError as error:
+                    if error.status != 307:
+                        raise
+                    connecting = self._open().ws_connect(self._sent_to(error.headers), max_msg_size=0)
+                    socket = await closing.enter_async_context(connecting)
                 yield socket
         except aiohttp.WSServerHandshakeError as error:
             if error.status in (401, 403, 429):
@@ -127,6 +149,34 @@ class Client:
             ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(error) from error
+
+    def _sent_to(self, headers: Mapping[str, str] | None) -> str:
+        """Where a standby says that the leader is. The same is shown there, so never by a way that others can read."""
+        place = (headers or {}).get("Location", "")
+        if not place.startswith(("http://", "https://")) or (self.url.startswith("https:") and place[:5] != "https"):
+            raise Unreachable(_("{url} sends on to {place}, where nothing is shown", url=self.url, place=place))
+        return place
+
+    async def _turn(self) -> None:
+        """Of several addresses take one where somebody listens, beginning with the last that was of use."""
+        import asyncio
+        from urllib.parse import urlsplit
+
+        for _place in self._given[1:]:
+            way = self._found()
+            parts = urlsplit(way.url)
+            try:
+                async with asyncio.timeout(LISTENING_SECONDS):
+                    _, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
+            except (OSError, TimeoutError, ValueError):
+                self._given.append(self._given.pop(0))
+                self._way = None
+                if self._session is not None:
+                    await self._session.close()
+                    self._session = None
+            else:
+                writer.close()
+                return
 
     def _open(self) -> "aiohttp.ClientSession":
         import aiohttp

@@ -31,7 +31,10 @@ def complete_app(context: typer.Context, incomplete: str) -> list[str]:
 Url = Annotated[
     str,
     typer.Option(
-        "--url", envvar="COLDCHAIN_URL", help="Address of the API; if not given, this machine's.", show_default=False
+        "--url",
+        envvar="COLDCHAIN_URL",
+        help="Address of the API, or several with commas; if not given, this machine's.",
+        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]

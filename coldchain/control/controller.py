@@ -141,6 +141,11 @@ class Controller:
         self.health.start()
         log.info("controller started", term=term, apps=len(self.state.apps), instances=len(self.state.instances))
 
+    def stand_by(self) -> None:
+        """Instead of `start`: its state is followed, and nothing is watched, probed or published."""
+        self.events = EventLog(self._clock, 0)
+        self.publisher = Publisher(self.state, self._clock, 0, self.reconciler.mark)
+
     async def _next_term(self) -> int:
         entry = await self._store.get(keys.CONTROLLER_TERM)
         term = int(entry.value) + 1 if entry else 1

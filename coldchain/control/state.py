@@ -22,7 +22,7 @@ from coldchain.model.registration import ExternalService
 from coldchain.model.secret import Secret
 from coldchain.model.task import TaskFailure
 from coldchain.model.version import AppRecord, Version
-from coldchain.ports.store import ABSENT, Change, LostUpdate, Store
+from coldchain.ports.store import ABSENT, Change, Changed, LostUpdate, Store
 
 KINDS: dict[str, type[Record]] = {
     "app": AppRecord,
@@ -54,6 +54,7 @@ class State:
         self._records: dict[str, Record] = {}
         self._watchers: list[Committed] = []
         self._stale = True
+        self.revision = 0
         self.lock = asyncio.Lock()
         self._clear()
 
@@ -95,8 +96,23 @@ class State:
             if kind is not None:
                 self._keep(entry.key, stored.decode(entry.value, kind), entry.revision)
         self._stale = False
+        self.revision = listing.revision
         keys_changed = [key for key in before | self._records if before.get(key) != self._records.get(key)]
         self._tell([(before.get(key), self._records.get(key)) for key in keys_changed])
+
+    def follow(self, changed: Changed) -> None:
+        """Take over what somebody else wrote. The changes of one write come together: whoever reads sees all of them or
+        none."""
+        self.revision = changed.revision
+        kind = KINDS.get(changed.key.partition("/")[0])
+        before = self._records.get(changed.key)
+        if kind is None or (before is None and changed.value is None):
+            return
+        if changed.value is None:
+            self._drop(changed.key)
+        else:
+            self._keep(changed.key, stored.decode(changed.value, kind), changed.revision)
+        self._tell([(before, self._records.get(changed.key))])
 
     @property
     def in_doubt(self) -> bool:

@@ -23,6 +23,15 @@ CONTROLLER_TERM = "controller/term"
 CONTROLLER_ID = "controller/id"
 """By it the tasks of this store are known: a controller adopts its own and only its own."""
 
+CONTROLLER_MACHINE = "controller/machine"
+"""Where a store that controllers share has tasks of the engine `local`: the machine on which all of them run."""
+
+LEADER = "controller/leader"
+"""Who leads. It ends with the leader's lease, and its revision is by what the leader's writes are known."""
+
+STANDBY = "standby/"
+"""Below it what standbys write to hear how far they follow."""
+
 STORE_MOVE = "store/move"
 """The mark of a store whose content is somewhere else: nobody may start with it."""
 

@@ -46,6 +46,9 @@ EtcdCredentials = Annotated[
     typer.Option(help="File with NAME:PASSWORD of a user of etcd; or the variable COLDCHAIN_ETCD_CREDENTIALS has it."),
 ]
 Api = Annotated[str, typer.Option(help="IP:PORT of the API; beyond loopback only when an admin is known.")]
+ReachedAt = Annotated[
+    str | None, typer.Option(help="http://HOST:PORT where other controllers of the store reach the API; else as --api.")
+]
 Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
 Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells whether it is ready.")]
 Socket = Annotated[str, typer.Option(envvar="COLDCHAIN_DOCKER_SOCKET", help="Unix socket of the Docker Engine.")]
@@ -119,6 +122,7 @@ class Address(TypedDict):
 
     api_host: str
     api_port: int
+    reached_at: str | None
 
 
 class Shown(TypedDict):
@@ -202,6 +206,7 @@ def up(
     etcd_key: EtcdKey = None,
     etcd_credentials_file: EtcdCredentials = None,
     api: Api = "127.0.0.1:8080",
+    reached_at: ReachedAt = None,
     http_credentials_file: HttpCredentials = None,
     api_certificate: Certificate = None,
     api_key: Key = None,
@@ -247,7 +252,7 @@ def up(
         data=data,
         store=store,
         **_etcd(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
-        **_address(api),
+        **_address(api, reached_at),
         **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
         **_gateway(gateway, gateway_status, gateway_status_open),
         docker_socket=docker_socket,
@@ -380,13 +385,13 @@ def _etcd(authority: Path | None, certificate: Path | None, key: Path | None, cr
     return Etcd(etcd=EtcdAccess(authority=authority, certificate=certificate, key=key, credentials=given))
 
 
-def _address(text: str) -> Address:
+def _address(text: str, reached_at: str | None = None) -> Address:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint="--api")
     if not is_loopback(host) and not _is_address(host):
         raise typer.BadParameter(f"{host!r} is a name; give the address to listen on", param_hint="--api")
-    return Address(api_host=host.strip("[]"), api_port=int(port))
+    return Address(api_host=host.strip("[]"), api_port=int(port), reached_at=reached_at)
 
 
 def _shown(

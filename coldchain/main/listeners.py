@@ -76,6 +76,19 @@ def tls_context(settings: PlatformSettings) -> ssl.SSLContext | None:
     return context
 
 
+def leader_trust(settings: PlatformSettings) -> ssl.SSLContext | None:
+    """Whom the certificates of the other controllers must be from: who vouches for this one's own. None: whom this
+    machine trusts. Raises InvalidDocument. Blocking."""
+    if settings.store is None or settings.api_certificate is None:
+        return None
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(settings.api_certificate)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidDocument([Problem(path="--api-certificate", reason=f"cannot be used: {error}")]) from error
+    return context
+
+
 async def admit_callers(settings: PlatformSettings, callers: Callers) -> None:
     """Before the API listens. Raises Rejected where others would reach it, and nobody is known who may."""
     if settings.http_credentials is not None:

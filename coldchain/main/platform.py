@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 import structlog
 
 from coldchain.clients.consul import ConsulClient
+from coldchain.control.candidate import Candidate
 from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
+from coldchain.control.fence import Authority, FencedEngine, FencedRegistry, FencedStore
 from coldchain.control.gateway import feed_gateway
 from coldchain.control.store_move import check_usable
 from coldchain.documents import keys
@@ -21,8 +24,10 @@ from coldchain.main.listeners import Known
 from coldchain.main.settings import PlatformSettings
 from coldchain.main.stores import open_etcd
 from coldchain.model.errors import ColdchainError, Rejected
+from coldchain.ports.cipher import Cipher
 from coldchain.ports.prober import Prober
-from coldchain.ports.store import ABSENT, Change, Store
+from coldchain.ports.registry import Registry
+from coldchain.ports.store import ABSENT, Change, LostUpdate, Store
 from coldchain.probes.command import CommandProber
 from coldchain.probes.fake import FakeAgentsProber
 from coldchain.probes.prober import NetworkProber
@@ -60,61 +65,111 @@ class Platform:
     registry: EmbeddedRegistry | None
     """None where a Consul is used."""
 
+    candidate: Candidate | None = None
+    """Where several controllers share the store: the one of this process, which starts what it needs when it leads."""
+
     async def serve(self, *, keep_gateway: bool = True) -> None:
         """All loops, until cancelled. Apps and nginx go on afterwards. `keep_gateway`: start nginx when it is gone."""
-        gateway, publisher = self.gateway, self.controller.publisher
+        gateway, feed = self.gateway, self.candidate or self.controller.publisher
         async with asyncio.TaskGroup() as group:
             if self.registry is not None:
                 group.create_task(self.registry.run())
-            group.create_task(self.controller.run())
+            group.create_task((self.candidate or self.controller).run())
             if gateway is not None:
                 revive = gateway.revive if keep_gateway else None
-                group.create_task(feed_gateway(gateway.plane, publisher, self.clock, revive))
+                group.create_task(feed_gateway(gateway.plane, feed, self.clock, revive))
 
 
 @contextlib.asynccontextmanager
 async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
-    """Open the store and read it; only the registry listens yet, and an error leaves nothing behind."""
-    gateway_settings = settings.gateway_settings()
+    """Open the store and read it; only the registry listens yet, and an error leaves nothing behind. In a store that
+    several controllers share, not while one of them leads."""
     settings.check()
     async with contextlib.AsyncExitStack() as closing:
-        store = await _open_store(settings, closing)
+        store = await open_store(settings, closing)
         clock = SystemClock()
+        if settings.store is not None:
+            await check_nobody_leads(store)
+            store = FencedStore(store, Authority(clock, keys.LEADER, ABSENT, math.inf))
         cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys_file)
-        controller_id = await _controller_id(store, clock)
-        opening = open_engines(settings, controller_id, clock, store, cipher)
+        name = await controller_id(store, clock)
+        opened = await closing.enter_async_context(open_controller(settings, store, clock, name, cipher))
+        gateway = await open_gateway(settings, closing)
+        await opened.controller.start()
+        await opened.start_registry(closing)
+        yield Platform(controller=opened.controller, gateway=gateway, clock=clock, registry=opened.registry)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A controller that is not started, and the registry that is to run beside it, if any."""
+
+    controller: Controller
+    registry: EmbeddedRegistry | None
+    own_token: str
+
+    async def start_registry(self, closing: contextlib.AsyncExitStack) -> None:
+        """Have it listen."""
+        if self.registry is not None:
+            self.registry.server.known = Known(self.own_token, self.controller.callers).caller
+            await self.registry.start()
+            closing.push_async_callback(self.registry.stop)
+
+
+@contextlib.asynccontextmanager
+async def open_controller(
+    settings: PlatformSettings,
+    store: Store,
+    clock: SystemClock,
+    name: str,
+    cipher: Cipher,
+    authority: Authority | None = None,
+) -> AsyncIterator[Opened]:
+    """With engines, prober and registry, which are closed at the end. `authority`: of the leader that it is for."""
+    async with contextlib.AsyncExitStack() as closing:
+        opening = open_engines(settings, name, clock, store, cipher)
         engine, fake, mesos = await closing.enter_async_context(opening)
-        network: Prober = NetworkProber(gateway_settings.status_address, engine.network_namespace)
+        status_address = settings.gateway_settings().status_address
+        network: Prober = NetworkProber(status_address, engine.network_namespace)
         if mesos is not None:
             network = BesideProber(mesos.probe, network)
         prober: Prober = CommandProber(engine.execute, network)
         if fake is not None:
             prober = FakeAgentsProber(fake.healthy, prober)
         closing.push_async_callback(prober.close)
-        gateway = None
-        if settings.serves:
-            gateway = Gateway(
-                process=NginxProcess(gateway_settings), plane=NginxGateway(settings.agent, gateway_settings)
-            )
-            closing.push_async_callback(gateway.plane.close)
         embedded = None
         if settings.consul is None:
-            node = local_node(settings.agent, controller_id, settings.registry_addresses()[0][0])
+            node = local_node(settings.agent, name, settings.registry_addresses()[0][0])
             embedded = EmbeddedRegistry(store, prober, clock, node, *settings.registry_addresses())
         own_token = secrets.token_urlsafe(32) if embedded is not None and embedded.server.exposed else ""
         consul = ConsulClient(settings.consul or (embedded.server.reached_at if embedded else ""), token=own_token)
-        registry = ConsulRegistry(consul, controller_id)
+        registry: Registry = ConsulRegistry(consul, name)
         closing.push_async_callback(registry.close)
+        if authority is not None:
+            engine, registry = FencedEngine(engine, authority), FencedRegistry(registry, authority)
         controller = Controller(store, engine, prober, clock, registry, settings.admission_policy(), cipher)
-        await controller.start()
-        if embedded is not None:
-            embedded.server.known = Known(own_token, controller.callers).caller
-            await embedded.start()
-            closing.push_async_callback(embedded.stop)
-        yield Platform(controller=controller, gateway=gateway, clock=clock, registry=embedded)
+        yield Opened(controller=controller, registry=embedded, own_token=own_token)
 
 
-async def _open_store(settings: PlatformSettings, closing: contextlib.AsyncExitStack) -> Store:
+async def open_gateway(settings: PlatformSettings, closing: contextlib.AsyncExitStack) -> Gateway | None:
+    """None where there is nothing that requests could go to."""
+    if not settings.serves:
+        return None
+    prefix = settings.gateway_settings()
+    gateway = Gateway(process=NginxProcess(prefix), plane=NginxGateway(settings.agent, prefix))
+    closing.push_async_callback(gateway.plane.close)
+    return gateway
+
+
+async def check_nobody_leads(store: Store) -> None:
+    """Raises Rejected where a controller of the store runs."""
+    if await store.get(keys.LEADER) is not None:
+        raise Rejected(
+            "another controller of this store leads", todo="End the `coldchain up` of all controllers first."
+        )
+
+
+async def open_store(settings: PlatformSettings, closing: contextlib.AsyncExitStack) -> Store:
     await asyncio.to_thread(_make_data_folder, settings)
     store: Store
     if settings.store is None:
@@ -142,13 +197,16 @@ def _make_data_folder(settings: PlatformSettings) -> None:
         ) from error
 
 
-async def _controller_id(store: Store, clock: SystemClock) -> str:
+async def controller_id(store: Store, clock: SystemClock) -> str:
     """The id by which tasks know whose they are: made once for a store."""
     entry = await store.get(keys.CONTROLLER_ID)
     if entry is not None:
         return entry.value.decode()
     name = clock.unique()
-    await store.write([Change(key=keys.CONTROLLER_ID, value=name.encode(), expected=ABSENT)])
+    try:
+        await store.write([Change(key=keys.CONTROLLER_ID, value=name.encode(), expected=ABSENT)])
+    except LostUpdate:
+        return await controller_id(store, clock)  # another controller began at this moment
     return name
 
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from coldchain.decisions.admission import Policy
 from coldchain.decisions.constraint import HOSTNAME, scalar_text
@@ -45,6 +46,10 @@ class PlatformSettings:
 
     api_port: int = 8080
     """Marathon's."""
+
+    reached_at: str | None = None
+    """Where other controllers of the same store, and whom they send here, reach the API: `https://HOST:PORT`. None: by
+    the address where it listens."""
 
     http_credentials: str | None = field(default=None, repr=False)
     """NAME:PASSWORD of an admin, for clients that know nothing but basic authentication."""
@@ -157,6 +162,29 @@ class PlatformSettings:
     def secret_keys_file(self) -> Path:
         return self.secret_keys or self.data / "secret.keys"
 
+    def own_url(self) -> str:
+        """Where others reach the API. Raises InvalidDocument for what they could not reach."""
+        if self.reached_at is not None:
+            parts = urlsplit(self.reached_at)
+            if (
+                parts.scheme not in ("http", "https")
+                or not parts.hostname
+                or parts.path.strip("/")
+                or "@" in parts.netloc
+            ):
+                reason = f"{self.reached_at!r} is not http://HOST:PORT"
+                raise InvalidDocument([Problem(path="--reached-at", reason=reason)])
+            return f"{parts.scheme}://{parts.netloc}"
+        try:
+            everywhere = ipaddress.ip_address(self.api_host).is_unspecified
+        except ValueError:
+            everywhere = False
+        if everywhere:
+            reason = f"other controllers cannot reach {self.api_host}: say where they find this one"
+            raise InvalidDocument([Problem(path="--reached-at", reason=reason)])
+        host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
+        return f"{'http' if self.api_certificate is None else 'https'}://{host}:{self.api_port}"
+
     def registry_addresses(self) -> tuple[tuple[str, int], tuple[str, int]]:
         """Where the embedded registry listens, for HTTP and for DNS. Raises InvalidDocument."""
         return _address(self.registry, "registry"), _address(self.dns, "dns")
@@ -233,6 +261,10 @@ class PlatformSettings:
             self.mesos.check()
         if self.store is not None:
             check_address(self.store, "--store")
+            self.own_url()
+        elif self.reached_at is not None:
+            reason = "is for controllers that share a store: --store"
+            raise InvalidDocument([Problem(path="--reached-at", reason=reason)])
         self.etcd.context()
         self.docker_settings()
         self.engine_settings()

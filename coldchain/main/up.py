@@ -10,8 +10,9 @@ import structlog
 from coldchain.api.server import ApiServer
 from coldchain.api.settings import ApiSettings
 from coldchain.engines.local import not_offered
+from coldchain.main.candidate import open_candidate
 from coldchain.main.down import take_down
-from coldchain.main.listeners import admit_callers, check_listeners, tls_context
+from coldchain.main.listeners import admit_callers, check_listeners, leader_trust, tls_context
 from coldchain.main.memory import return_large_blocks
 from coldchain.main.platform import Platform, open_platform
 from coldchain.main.settings import PlatformSettings
@@ -35,17 +36,22 @@ async def up(settings: PlatformSettings) -> int:
         loop.add_signal_handler(number, left.set)
     check_listeners(settings)
     tls = await asyncio.to_thread(tls_context, settings)
-    async with open_platform(settings) as platform:
+    opening = open_platform if settings.store is None else open_candidate
+    async with opening(settings) as platform:
         await admit_callers(settings, platform.controller.callers)
+        if platform.candidate is not None:
+            platform.candidate.credentials = platform.controller.callers.credentials
         offered = ApiSettings(
             check=_impossible,
-            down=down.set,
+            down=down.set if platform.candidate is None else None,
             clock=platform.clock,
             tls=tls,
             certificate_role=settings.api_client_role if settings.api_client_authority else None,
             socket=settings.api_socket,
+            leader_trust=await asyncio.to_thread(leader_trust, settings),
         )
-        server = ApiServer(platform.controller, settings.api_host, settings.api_port, offered)
+        served = platform.candidate or platform.controller
+        server = ApiServer(served, settings.api_host, settings.api_port, offered)
         await _open(platform, server)
         serving = asyncio.create_task(platform.serve())
         entry = f"gateway on {', '.join(settings.gateway)}" if platform.gateway else "no gateway: all agents are fake"

@@ -297,7 +297,7 @@ MARATHON: tuple[Operation, ...] = (
         "Have another controller lead",
         {},
         fails=(409,),
-        more="This controller is the only one.",
+        more="The leader of several controllers lets another one lead; 409 where there is one alone.",
     ),
     Operation("listPlugins", "GET", "/v2/plugins", "List plugins", found("Plugins", "There are none.")),
     *(

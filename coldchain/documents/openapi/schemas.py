@@ -10,7 +10,7 @@ import msgspec
 from coldchain.decisions.actions import Action
 from coldchain.documents.answers import OWN_FIELDS
 from coldchain.documents.bundle import Bundle
-from coldchain.documents.deprecated import EXECUTORS, MODES
+from coldchain.documents.deprecated import ANSWERED, EXECUTORS, MODES
 from coldchain.documents.openapi import answers, caller_shapes, group_shapes, own_answers
 from coldchain.documents.rules import ID_CHARACTERS_MAX, ID_SEGMENT
 from coldchain.model.app import App
@@ -190,6 +190,9 @@ def _requests(made: Schemas) -> Schemas:
     """The bodies that are read."""
     whole = made["AppRequest"]
     whole["description"] += " What answers have beside the definition is passed over, so that one can be sent back."
+    anything = {"type": ["array", "boolean", "integer", "null", "number", "object", "string"]}
+    for name in sorted(ANSWERED):
+        whole["properties"][name] = anything | {"description": "Passed over: answers have it."}
     id_optional = deepcopy(whole)
     id_optional["required"] = []
     id_optional["description"] += " The id may be left out: the address has it."

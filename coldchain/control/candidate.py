@@ -1,0 +1,118 @@
+"""candidate: one of several controllers of a store: it stands by and follows the records, or leads; and what it has of
+the platform meanwhile."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+import msgspec
+
+from coldchain.control.controller import Controller
+from coldchain.control.credentials import Credentials
+from coldchain.control.fence import Authority, FencedFeed, FencedStore
+from coldchain.control.leadership import Leadership
+from coldchain.control.rotation import LEASE_SECONDS
+from coldchain.control.standby import Follower, ReadStore
+from coldchain.decisions.leadership import Timing
+from coldchain.model.errors import Unavailable
+from coldchain.model.leader import Leader
+from coldchain.model.rotation import GatewayReport, RotationUpdate
+from coldchain.ports.clock import Clock
+from coldchain.ports.store import Store
+
+Opening = Callable[[Store, Authority], AbstractAsyncContextManager[Controller]]
+"""Makes the controller of one lead, not started, with all that it needs; at the end of it lets go of that."""
+
+
+class Candidate:
+    """`controller`: the one that leads here, or one that stands by. `on_controller` is told of each other one.
+    Implements ports.rotation_feed.RotationFeed, for gateways that this process feeds."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        me: Leader,
+        opening: Opening,
+        standing_by: Callable[[Store], Controller],
+        timing: Timing | None = None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._opening = opening
+        self._standing_by = standing_by
+        self._following: asyncio.Task[None] | None = None
+        self._feed: FencedFeed | None = None
+        self._credentials: Credentials | None = None
+        self.me = me
+        self.leadership = Leadership(store, clock, me, self._lead, timing)
+        self.on_controller: Callable[[Controller], None] = lambda controller: None
+        self._stand_by()
+
+    def _stand_by(self) -> None:
+        self._feed = None
+        self.controller = self._standing_by(ReadStore(self._store))
+        self.controller.stand_by()
+        self.controller.callers.credentials = self._credentials
+        self.follower = Follower(self._store, self.controller.state, self._clock, self.me.name)
+        self.on_controller(self.controller)
+
+    def reached_at(self, url: str) -> None:
+        """Where its API is, for the other controllers; to be said before it runs."""
+        self.me = self.leadership.me = msgspec.structs.replace(self.me, url=url)
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """By which an admin is known to every controller of this process."""
+        return self._credentials
+
+    @credentials.setter
+    def credentials(self, credentials: Credentials | None) -> None:
+        self._credentials = self.controller.callers.credentials = credentials
+
+    @property
+    def leads(self) -> bool:
+        """Whether it leads and has taken that up."""
+        return self._feed is not None and self.leadership.leads
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            self._follow()
+            await self.leadership.run()
+        finally:
+            await self._unfollow()
+
+    def _follow(self) -> None:
+        self._following = asyncio.create_task(self.follower.run())
+
+    async def _unfollow(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+            self._following = None
+
+    async def _lead(self, authority: Authority) -> None:
+        store = FencedStore(self._store, authority, partial(self.leadership.deposed, authority))
+        async with self._opening(store, authority) as controller:
+            controller.callers.credentials = self._credentials
+            await controller.start()
+            await self._unfollow()
+            self.controller, self._feed = controller, FencedFeed(controller.publisher, authority)
+            self.on_controller(controller)
+            try:
+                await controller.run()
+            finally:
+                self._stand_by()
+                self._follow()
+
+    @property
+    def lease_seconds(self) -> float:
+        return LEASE_SECONDS
+
+    async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
+        feed = self._feed
+        if feed is None:
+            raise Unavailable("This controller does not lead: the gateway goes on with what it has")
+        return await feed.exchange(report, wait_seconds)
