@@ -182,7 +182,7 @@ def happenings() -> st.SearchStrategy[Happening]:
         st.builds(Observed, status=statuses),
         st.builds(
             Listed,
-            statuses=st.lists(statuses, max_size=2).map(tuple),
+            statuses=st.lists(statuses, max_size=2, unique_by=lambda one: one.task_id).map(tuple),
             begun_before=st.frozensets(task_id),
         ),
     )
