@@ -15,6 +15,7 @@ from coldchain.cli.application import application
 from coldchain.cli.options import Json
 from coldchain.decisions.address import is_loopback
 from coldchain.engines.fake import AGENTS_MAX
+from coldchain.main.credentials import read_credentials
 from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.mesos_access import COMMAND
 from coldchain.main.mesos_options import (
@@ -24,7 +25,6 @@ from coldchain.main.mesos_options import (
     MesosMaster,
     MesosRoles,
     mesos_cluster,
-    read_credentials,
 )
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
 from coldchain.main.stores import EtcdAccess

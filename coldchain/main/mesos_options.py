@@ -1,12 +1,12 @@
 """mesos options: those of `up` about Mesos."""
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, TypedDict
 
 import typer
 
+from coldchain.main.credentials import read_credentials
 from coldchain.main.mesos_access import MesosAccess
 
 MESOS_CREDENTIALS = "COLDCHAIN_MESOS_CREDENTIALS"
@@ -51,14 +51,3 @@ def mesos_cluster(
         master=master, roles=tuple(roles or ("*",)), credentials=given, authority=authority, executor=executor
     )
     return Cluster(mesos=access)
-
-
-def read_credentials(file: Path | None, variable: str, option: str) -> str | None:
-    """Never from the command line, which every user can read. The variable goes: no child inherits it."""
-    given = os.environ.pop(variable, None)
-    if file is None:
-        return given
-    try:
-        return file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint=option) from error

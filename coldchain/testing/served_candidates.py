@@ -24,8 +24,8 @@ from coldchain.testing.fake_gateway import FakeGateway
 from coldchain.testing.fake_prober import FakeProber, answers_of
 from coldchain.testing.fake_registry import FakeRegistry
 
-TIMING = Timing(lease_seconds=0.5, renew_seconds=0.1, margin_seconds=0.1, rest_seconds=0.3)
-"""A lease so short that no test waits long for the end of one."""
+TIMING = Timing(lease_seconds=2.0, renew_seconds=0.2, margin_seconds=0.2, rest_seconds=1.0)
+"""A lease so short that no test waits long for the end of one, and so long that no busy machine ends it."""
 
 
 class Served:

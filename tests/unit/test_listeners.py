@@ -21,6 +21,7 @@ from coldchain.control.clock import SystemClock
 from coldchain.control.state import State
 from coldchain.decisions.address import is_loopback
 from coldchain.main import command
+from coldchain.main.credentials import read_credentials
 from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.listeners import Known, admit_callers, check_listeners, tls_context
 from coldchain.main.settings import PlatformSettings
@@ -70,12 +71,13 @@ def test_the_password_comes_from_a_file_or_a_variable_that_no_child_inherits(
 ) -> None:
     (tmp_path / "credentials").write_text("file:password\n")
     monkeypatch.setenv(command.CREDENTIALS, "variable:password")
-    assert command._credentials(None) == "variable:password"
+    option = (command.CREDENTIALS, "--http-credentials-file")
+    assert read_credentials(None, *option) == "variable:password"
     assert command.CREDENTIALS not in os.environ
-    assert command._credentials(None) is None
-    assert command._credentials(tmp_path / "credentials") == "file:password"
+    assert read_credentials(None, *option) is None
+    assert read_credentials(tmp_path / "credentials", *option) == "file:password"
     with pytest.raises(typer.BadParameter, match="cannot be read"):
-        command._credentials(tmp_path / "none")
+        read_credentials(tmp_path / "none", *option)
     options = {option for one in typer.main.get_group(application).commands["up"].params for option in one.opts}
     assert "--http-credentials" not in options
 
