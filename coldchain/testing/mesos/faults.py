@@ -4,9 +4,11 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from coldchain.testing.mesos.bare_scheduler import BareScheduler
@@ -17,6 +19,8 @@ from coldchain.testing.mesos.servers import Agent
 from coldchain.testing.mesos.settings import AgentSettings, MasterSettings
 
 Play = Callable[[MesosLab, BareScheduler], Awaitable[None]]
+LENGTH_BYTES = 4
+UPDATE_AND_ACKNOWLEDGEMENT = 2
 QUICK_MASTER = MasterSettings(agent_ping_timeout_seconds=1.0, agent_pings_missed_max=2)
 QUICK_AGENT = AgentSettings(executor_reregistration_timeout_seconds=0.5, executor_shutdown_grace_seconds=0.5)
 
@@ -25,10 +29,31 @@ async def _nothing_runs_on(agent: Agent, but: int = 0) -> bool:
     return len(agent.processes) <= but
 
 
-async def _task_runs(scheduler: BareScheduler) -> dict[str, Any]:
+async def _task_runs(lab: MesosLab, scheduler: BareScheduler) -> dict[str, Any]:
+    """It does, and its agent has on disk that the scheduler knows: else it would say so again after its restart."""
     offer = await scheduler.offer()
     await scheduler.launch(offer, scheduler.task("task", offer))
-    return await scheduler.update("task", "TASK_RUNNING")
+    status = await scheduler.update("task", "TASK_RUNNING")
+
+    async def kept() -> bool:
+        return any(_records(path) >= UPDATE_AND_ACKNOWLEDGEMENT for path in _streams(lab))
+
+    if scheduler.acknowledges:
+        await first_that(kept, "the agent keeps the acknowledgement", PATIENCE_SECONDS)
+    return status
+
+
+def _streams(lab: MesosLab) -> list[Path]:
+    """Where agents keep what was told of the task, and what of that was acknowledged."""
+    return [path for agent in lab.agents for path in agent.work_directory.glob("meta/**/tasks/task/task.updates")]
+
+
+def _records(path: Path) -> int:
+    """How many records a file has, each after its length in four bytes."""
+    data, found = path.read_bytes(), 0
+    while len(data) >= LENGTH_BYTES:
+        data, found = data[LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], sys.byteorder) :], found + 1
+    return found
 
 
 async def _reconciled(scheduler: BareScheduler) -> None:
@@ -39,7 +64,7 @@ async def _reconciled(scheduler: BareScheduler) -> None:
 
 async def agent_killed_and_back(lab: MesosLab, scheduler: BareScheduler) -> None:
     """In time: nothing is said of it, and the task goes on."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     await lab.agents[0].restart()
     await lab.agents[0].registered()
     await _reconciled(scheduler)
@@ -48,7 +73,7 @@ async def agent_killed_and_back(lab: MesosLab, scheduler: BareScheduler) -> None
 async def agent_killed_with_an_update_unacknowledged(lab: MesosLab, scheduler: BareScheduler) -> None:
     """The update comes a second time, with the same uuid."""
     scheduler.acknowledges = False
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     before = len(scheduler.events)
     await lab.agents[0].restart()
     scheduler.acknowledges = True
@@ -57,7 +82,7 @@ async def agent_killed_with_an_update_unacknowledged(lab: MesosLab, scheduler: B
 
 async def agent_unreachable_and_back(lab: MesosLab, scheduler: BareScheduler) -> None:
     """Longer than the master waits; its executor and task have gone on meanwhile."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     await lab.agents[0].kill()
     await scheduler.update("task", "TASK_UNREACHABLE")
     before = len(scheduler.events)
@@ -67,7 +92,7 @@ async def agent_unreachable_and_back(lab: MesosLab, scheduler: BareScheduler) ->
 
 async def machine_frozen_and_back(lab: MesosLab, scheduler: BareScheduler) -> None:
     """As behind a cut cable: no connection is closed."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     lab.agents[0].freeze(whole=True)
     await scheduler.update("task", "TASK_UNREACHABLE")
     before = len(scheduler.events)
@@ -77,7 +102,7 @@ async def machine_frozen_and_back(lab: MesosLab, scheduler: BareScheduler) -> No
 
 async def machine_killed_and_back(lab: MesosLab, scheduler: BareScheduler) -> None:
     """The agent, the executor and the task are gone; the agent comes back without the other two."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     await lab.agents[0].kill(whole=True)
     lab.agents[0].start()
     await scheduler.update("task", "TASK_FAILED")
@@ -85,7 +110,7 @@ async def machine_killed_and_back(lab: MesosLab, scheduler: BareScheduler) -> No
 
 async def agent_back_after_its_recovery_time(lab: MesosLab, scheduler: BareScheduler) -> None:
     """Its executor gave up waiting for it, and ended with the task."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     agent = lab.agents[0]
     await agent.kill()
     await first_that(lambda: _nothing_runs_on(agent), "the end of the executor", PATIENCE_SECONDS)
@@ -95,7 +120,7 @@ async def agent_back_after_its_recovery_time(lab: MesosLab, scheduler: BareSched
 
 async def agent_back_with_another_id(lab: MesosLab, scheduler: BareScheduler) -> None:
     """As after its disk was lost: a new agent at the same address; the executor of the old one lives on, unknown."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     agent = lab.agents[0]
     await agent.kill()
     shutil.rmtree(agent.work_directory / "meta")
@@ -105,26 +130,26 @@ async def agent_back_with_another_id(lab: MesosLab, scheduler: BareScheduler) ->
 
 async def agent_shut_down(lab: MesosLab, scheduler: BareScheduler) -> None:
     """In order, with its tasks."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     await lab.agents[0].shut_down()
     await scheduler.update("task", "TASK_LOST")
 
 
 async def agent_marked_gone(lab: MesosLab, scheduler: BareScheduler) -> None:
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     await lab.operator.mark_gone(await lab.agents[0].agent_id())
     await scheduler.update("task", "TASK_GONE_BY_OPERATOR")
 
 
 async def agent_drained(lab: MesosLab, scheduler: BareScheduler) -> None:
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     await lab.operator.drain(await lab.agents[0].agent_id(), grace_seconds=1)
     await scheduler.update("task", "TASK_KILLED")
 
 
 async def maintenance_planned_and_cancelled(lab: MesosLab, scheduler: BareScheduler) -> None:
     """Only who has something on the agent is asked to leave it."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     await lab.operator.schedule_maintenance(["agent-1"], time.time() + 3600, 600)
     await scheduler.event("INVERSE_OFFERS")
     await lab.operator.schedule_maintenance([], 0, 0)
@@ -133,7 +158,7 @@ async def maintenance_planned_and_cancelled(lab: MesosLab, scheduler: BareSchedu
 
 async def maintenance_begun(lab: MesosLab, scheduler: BareScheduler) -> None:
     """Who did not leave in time is put out: the agent's process ends."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     await lab.operator.schedule_maintenance(["agent-1"], time.time(), 600)
     await scheduler.event("INVERSE_OFFERS")
     machine = {"hostname": "agent-1", "ip": "127.0.0.1"}
@@ -142,7 +167,7 @@ async def maintenance_begun(lab: MesosLab, scheduler: BareScheduler) -> None:
 
 
 async def executor_killed(lab: MesosLab, scheduler: BareScheduler) -> None:
-    running = await _task_runs(scheduler)
+    running = await _task_runs(lab, scheduler)
     os.kill(running["container_status"]["executor_pid"], signal.SIGKILL)
     await scheduler.update("task", "TASK_FAILED")
     await scheduler.event("FAILURE")
@@ -150,7 +175,7 @@ async def executor_killed(lab: MesosLab, scheduler: BareScheduler) -> None:
 
 async def executor_changed(lab: MesosLab, scheduler: BareScheduler) -> None:
     """A second task with the same executor id and another ExecutorInfo is refused while the first lives."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     offer = await scheduler.offer()
     task = scheduler.task("other", offer)
     task["executor"]["command"]["environment"] = {"variables": [{"name": "VERSION", "value": "2"}]}
@@ -184,7 +209,7 @@ async def task_unknown(lab: MesosLab, scheduler: BareScheduler) -> None:
 
 async def subscribed_twice(lab: MesosLab, scheduler: BareScheduler) -> None:
     """Somebody else goes on with the same framework id."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     async with BareScheduler(lab, framework_id=scheduler.framework_id, leaves=True):
         await scheduler.event("ERROR")
         await scheduler.event("ENDED")
@@ -192,7 +217,7 @@ async def subscribed_twice(lab: MesosLab, scheduler: BareScheduler) -> None:
 
 async def framework_torn_down(lab: MesosLab, scheduler: BareScheduler) -> None:
     """By an operator, and it comes back all the same."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     await lab.operator.teardown(scheduler.framework_id)
     await scheduler.event("ENDED")
     before = len(scheduler.events)
@@ -203,7 +228,7 @@ async def framework_torn_down(lab: MesosLab, scheduler: BareScheduler) -> None:
 
 async def framework_away_for_too_long(lab: MesosLab, scheduler: BareScheduler) -> None:
     """Its tasks are killed meanwhile, and it is told to go away for ever."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     await scheduler.leave()
     agent = lab.agents[0]
     await first_that(lambda: _nothing_runs_on(agent, but=1), "the end of the executor", PATIENCE_SECONDS)
@@ -214,7 +239,7 @@ async def framework_away_for_too_long(lab: MesosLab, scheduler: BareScheduler) -
 
 async def master_killed_and_another_leads(lab: MesosLab, scheduler: BareScheduler) -> None:
     """The stream ends; the framework subscribes with its id to who leads now, before the agent does; asks what runs."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     before = len(scheduler.events)
     lab.agents[0].freeze()
     await (await lab.leader()).kill()
@@ -227,7 +252,7 @@ async def master_killed_and_another_leads(lab: MesosLab, scheduler: BareSchedule
 
 async def zookeeper_away_and_back(lab: MesosLab, scheduler: BareScheduler) -> None:
     """For longer than a session: the master that led ends by itself, and nobody leads until ZooKeeper is back."""
-    await _task_runs(scheduler)
+    await _task_runs(lab, scheduler)
     assert lab.zookeeper is not None
     await lab.zookeeper.kill()
     await scheduler.event("ENDED")
