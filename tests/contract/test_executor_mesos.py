@@ -26,6 +26,7 @@ from coldchain.testing.mesos.bare_scheduler import BareScheduler, scalar
 from coldchain.testing.mesos.lab import Agent, MesosLab
 from coldchain.testing.mesos.settings import AgentSettings
 
+pytestmark = pytest.mark.long
 KEY = b"key of the scheduler"
 SETTINGS = AgentSettings(executor_reregistration_timeout_seconds=5.0, executor_shutdown_grace_seconds=2.0)
 SECRET = "the value of a secret that lies on no disk of Mesos"

@@ -10,6 +10,7 @@ from coldchain.testing.mesos.recording import play, read, summary
 RECORDED = Path(__file__).parent / "recorded" / "mesos"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_fault_is_told_as_it_was_recorded(fault: str) -> None:
     assert summary(await play(fault)) == summary(read(RECORDED / f"{fault}.jsonl"))
