@@ -50,12 +50,13 @@ class Bench:
         )
 
     async def launch(self, task_id: str, spec: TaskSpec, *, adopts: bool = False) -> None:
-        """Until the executor has it: an offer may be taken back in the moment when it is taken."""
+        """Until the executor has it: an offer may be taken back in the moment when it is taken, or be only what a task
+        just gave back, which is too little for an executor beside it."""
         state = "TASK_DROPPED"
-        while state == "TASK_DROPPED":
+        while state in ("TASK_DROPPED", "TASK_ERROR"):
             seen = len(self.scheduler.events)
             await self._launch_once(task_id, spec, adopts=adopts)
-            heard = ("TASK_DROPPED", "TASK_STARTING", "TASK_RUNNING", "TASK_FAILED")
+            heard = ("TASK_DROPPED", "TASK_ERROR", "TASK_STARTING", "TASK_RUNNING", "TASK_FAILED")
             state = (await self.scheduler.update(task_id, *heard, after=seen))["state"]
 
     async def _launch_once(self, task_id: str, spec: TaskSpec, *, adopts: bool) -> None:

@@ -18,7 +18,7 @@ from coldchain.testing.mesos.faults import FAULTS, QUICK_MASTER
 from coldchain.testing.mesos.lab import MesosLab
 from coldchain.testing.mesos.surroundings import EXECUTOR
 
-UNTOLD = ("OFFERS", "HEARTBEAT", "RESCIND", "FAILURE")
+UNTOLD = ("OFFERS", "HEARTBEAT", "RESCIND", "RESCIND_INVERSE_OFFER", "FAILURE")
 """Events whose number is chance; that of FAILURE is so when a machine was killed."""
 
 
