@@ -17,6 +17,7 @@ from coldchain.clients.etcd import (
     ATTEMPT_SECONDS,
     PAUSE_SECONDS,
     PERMISSION_DENIED,
+    STALE_TOKEN,
     Document,
     EndpointTrouble,
     EtcdClient,
@@ -82,11 +83,13 @@ async def watch(
                             yield event
         except EndpointTrouble as trouble:
             said = f"{endpoint}: {trouble}"
-        except EtcdRefused:
-            # A watch is refused in the same words whether the token has ended or the user may not.
-            if renewed or not client.has_token:
+        except EtcdRefused as refused:
+            # A watch may be refused in the same words whether the token has ended or the user may not. Where it is said
+            # that the token is not known, a newer one may be as short-lived, or of a member that has started again.
+            stale = any(words in refused.message for words in STALE_TOKEN)
+            if not client.has_token or (renewed and not stale):
                 raise
-            renewed = True
+            renewed, said = True, f"{endpoint}: {refused}"
             client.forget_token()
         if client.closed:
             raise EtcdUnavailable("the client is closed", heard=False)
