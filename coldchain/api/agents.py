@@ -7,7 +7,7 @@ from aiohttp import web
 from coldchain.api.context import Context, context_of
 from coldchain.api.exchange import answer, caller_of
 from coldchain.decisions.caller import sees
-from coldchain.decisions.placement import NOTHING
+from coldchain.decisions.placement import NOTHING, Held
 from coldchain.documents.answers import timestamp
 from coldchain.model.caller import Caller
 from coldchain.model.instance import Instance
@@ -17,15 +17,17 @@ from coldchain.model.offer import Offer
 async def list_agents(request: web.Request) -> web.Response:
     """All that offer something, have an instance, or are drained."""
     context, caller = context_of(request), caller_of(request)
-    known = context.controller.agents.known()
-    return answer({"agents": [_agent(context, caller, name, offer) for name, offer in sorted(known.items())]})
+    known, held = context.controller.agents.known(), context.controller.reconciler.held()
+    shown = [_agent(context, caller, name, offer, held.get(name, NOTHING)) for name, offer in sorted(known.items())]
+    return answer({"agents": shown})
 
 
 async def drain_agent(request: web.Request) -> web.Response:
     """Nothing is placed on it any more, and what is there leaves once something else serves in its place."""
-    context, name = context_of(request), request.match_info["agent"]
-    await context.controller.agents.drain(name, caller_of(request).name)
-    return answer(_agent(context, caller_of(request), name, context.controller.agents.known()[name]))
+    context, caller, name = context_of(request), caller_of(request), request.match_info["agent"]
+    await context.controller.agents.drain(name, caller.name)
+    known, held = context.controller.agents.known(), context.controller.reconciler.held()
+    return answer(_agent(context, caller, name, known[name], held.get(name, NOTHING)))
 
 
 async def use_agent(request: web.Request) -> web.Response:
@@ -34,10 +36,8 @@ async def use_agent(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-def _agent(context: Context, caller: Caller, name: str, offer: Offer | None) -> dict[str, Any]:
-    controller = context.controller
-    held = controller.reconciler.held().get(name, NOTHING)
-    there = [one for one in controller.state.instances_on.get(name, {}).values() if one.live]
+def _agent(context: Context, caller: Caller, name: str, offer: Offer | None, held: Held) -> dict[str, Any]:
+    there = [one for one in context.controller.state.instances_on.get(name, {}).values() if one.live]
     apps: dict[str, int] = {}
     for one in there:
         if sees(caller, [one.app_id]):

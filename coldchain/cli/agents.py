@@ -8,24 +8,15 @@ import typer
 from coldchain.cli.client import Client
 from coldchain.cli.errors import CommandError, TimedOut
 from coldchain.cli.language import _
-from coldchain.cli.options import DEFAULT_URL, LOOK_SECONDS, Json, Timeout, Url
+from coldchain.cli.options import DEFAULT_URL, Json, Timeout, Url, names_of
 from coldchain.cli.output import run, say, show, table, write_json
 
 POLL_SECONDS = 0.5
 
 
 def complete_agent(context: typer.Context, incomplete: str) -> list[str]:
-    """Names of the agents there are, for the shell; nothing when no platform answers."""
-
-    async def ask() -> list[str]:
-        async with asyncio.timeout(LOOK_SECONDS), Client(str(context.params.get("url") or DEFAULT_URL)) as client:
-            return [str(one["agent"]) for one in (await client.get("/v1/agents"))["agents"]]
-
-    try:
-        found = asyncio.run(ask())
-    except (CommandError, TimeoutError, LookupError, TypeError):
-        return []
-    return [name for name in found if name.startswith(incomplete)]
+    """Names of the agents there are, for the shell."""
+    return [name for name in names_of(context, "/v1/agents", "agents", "agent") if name.startswith(incomplete)]
 
 
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="Its name.", autocompletion=complete_agent)]

@@ -11,7 +11,13 @@ LOOK_SECONDS = 2.0
 
 
 def complete_app(context: typer.Context, incomplete: str) -> list[str]:
-    """Ids of the apps there are, for the shell; nothing when no platform answers."""
+    """Ids of the apps there are, for the shell."""
+    found = names_of(context, "/v2/apps", "apps", "id")
+    return [app_id for app_id in found if app_id.lstrip("/").startswith(incomplete.lstrip("/"))]
+
+
+def names_of(context: typer.Context, path: str, things: str, name: str) -> list[str]:
+    """What the things of an answer are called, for the shell; nothing when no platform answers."""
     import asyncio
 
     from coldchain.cli.client import Client
@@ -19,13 +25,12 @@ def complete_app(context: typer.Context, incomplete: str) -> list[str]:
 
     async def ask() -> list[str]:
         async with asyncio.timeout(LOOK_SECONDS), Client(str(context.params.get("url") or DEFAULT_URL)) as client:
-            return [str(app["id"]) for app in (await client.get("/v2/apps"))["apps"]]
+            return [str(one[name]) for one in (await client.get(path))[things]]
 
     try:
-        found = asyncio.run(ask())
+        return asyncio.run(ask())
     except (CommandError, TimeoutError, LookupError, TypeError):
         return []
-    return [app_id for app_id in found if app_id.lstrip("/").startswith(incomplete.lstrip("/"))]
 
 
 Url = Annotated[

@@ -11,21 +11,10 @@ import msgspec
 
 from coldchain.model.base import Noun
 from coldchain.model.executor import TaskDescription
-from coldchain.model.task import TERMINAL, TaskSpec, TaskState, TaskStatus
+from coldchain.model.task import ORDER, TERMINAL, TaskSpec, TaskState, TaskStatus
 
 EARLY_KILLS_MAX = 1000
 """Tasks to be killed of which no launch was heard: such a launch comes soon or never."""
-ORDER: dict[TaskState, int] = {
-    "staging": 0,
-    "starting": 1,
-    "running": 2,
-    "killing": 3,
-    "finished": 4,
-    "failed": 4,
-    "killed": 4,
-    "lost": 4,
-}
-"""A task goes only forward in it, whatever order reports come in."""
 
 
 # What an executor knows

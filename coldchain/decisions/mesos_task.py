@@ -11,22 +11,12 @@ import msgspec
 
 from coldchain.model.base import Noun
 from coldchain.model.mesos import MesosTask, Standing
-from coldchain.model.task import TaskState, TaskStatus
+from coldchain.model.task import ORDER, TaskState, TaskStatus
 
 UNKNOWN_SECONDS = 60.0
 """How long a master may not know a task that it should know: after its start it learns of agents one by one."""
 ADOPT_SECONDS = 30.0
 """How long a successor may take to take over what an executor left."""
-ORDER: dict[TaskState, int] = {
-    "staging": 0,
-    "starting": 1,
-    "running": 2,
-    "killing": 3,
-    "finished": 4,
-    "failed": 4,
-    "killed": 4,
-    "lost": 4,
-}
 
 
 class Reported(Noun, frozen=True, kw_only=True):

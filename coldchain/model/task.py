@@ -7,6 +7,17 @@ from coldchain.model.base import Noun
 
 TaskState = Literal["staging", "starting", "running", "killing", "finished", "failed", "killed", "lost"]
 TERMINAL: frozenset[str] = frozenset({"finished", "failed", "killed", "lost"})
+ORDER: dict[TaskState, int] = {
+    "staging": 0,
+    "starting": 1,
+    "running": 2,
+    "killing": 3,
+    "finished": 4,
+    "failed": 4,
+    "killed": 4,
+    "lost": 4,
+}
+"""A task goes only forward in it, whatever order reports come in."""
 
 
 class TaskSpec(Noun, frozen=True, kw_only=True):

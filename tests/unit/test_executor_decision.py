@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coldchain.decisions.executor import (
-    ORDER,
     Begun,
     End,
     ExecutorState,
@@ -25,7 +24,7 @@ from coldchain.decisions.executor import (
 )
 from coldchain.decisions.orphan import SWEEPER, Claim, refusal, sweep
 from coldchain.model.executor import TaskDescription
-from coldchain.model.task import TaskState, TaskStatus
+from coldchain.model.task import ORDER, TaskState, TaskStatus
 from coldchain.testing.engine_labs import make_spec
 
 NOW = 1_700_000_000.0
