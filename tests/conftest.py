@@ -6,13 +6,13 @@ and on every real adapter), compat (other people's programs), e2e (the whole pla
 
 import os
 import secrets
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from coldchain.testing import ports
 from coldchain.testing.sandbox import DockerDaemon, inside
 from coldchain.testing.simulation.coverage import Coverage
 from coldchain.testing.simulation.faults import FAULTS
@@ -126,12 +126,5 @@ def docker_daemon(docker_engine: DockerDaemon) -> Path:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """Gives a TCP port of 127.0.0.1 that was free a moment ago."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            return port
-
-    return find
+    """Gives a TCP port of 127.0.0.1 that nobody else is given."""
+    return ports.free_port

@@ -14,7 +14,7 @@ from typing import Any
 from coldchain.clients.etcd import Document, EtcdClient, EtcdUnavailable, encoded, end_of
 from coldchain.store.etcd import OPERATIONS_ADVISED, REQUEST_BYTES_ADVISED
 from coldchain.testing.certificates import Authority
-from coldchain.testing.gateway_lab import free_ports
+from coldchain.testing.ports import free_ports
 
 HEARTBEAT_MILLISECONDS, ELECTION_MILLISECONDS = 50, 250
 """So that a leader is found in half a second, and a lease of one second is granted."""

@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import json
 import shutil
-import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from coldchain.gateway.process import NginxProcess
 from coldchain.gateway.push import NginxGateway
 from coldchain.gateway.settings import GatewaySettings
 from coldchain.model.rotation import Endpoint, RotationUpdate, RouteRule, ServiceRotation
+from coldchain.testing.ports import free_ports
 
 PATIENCE_SECONDS = 10.0
 
@@ -120,15 +120,6 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 
 def endpoint(instance_id: str, port: int, weight: int = 1, address: str = "127.0.0.1") -> Endpoint:
     return Endpoint(instance_id=instance_id, address=address, port=port, weight=weight)
-
-
-def free_ports(count: int) -> Sequence[int]:
-    """Ports of 127.0.0.1 that were free a moment ago."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 @contextlib.contextmanager

@@ -1,11 +1,9 @@
 """stage: the platform as a user runs it: `coldchain up` in a process of its own, reached by its API."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from coldchain.documents import keys
 from coldchain.model.errors import ColdchainError
 from coldchain.store.sqlite import SQLiteStore
 from coldchain.testing.load.accounting import Kill
+from coldchain.testing.ports import free_ports
 
 START_SECONDS = 30.0
 
@@ -251,10 +250,7 @@ def make_stage(docker_socket: Path | str) -> Stage:
     """A stage in a new folder with free ports, not started yet; nginx's workers can pass through the folder."""
     data = Path(tempfile.mkdtemp(prefix="coldchain-stage-"))
     data.chmod(0o755)
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(5)]
-        ports = [one.getsockname()[1] for one in sockets]
-    return Stage(data, Path(docker_socket), *ports)
+    return Stage(data, Path(docker_socket), *free_ports(5))
 
 
 def _ended(pid: int) -> bool:

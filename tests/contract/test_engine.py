@@ -34,6 +34,7 @@ from coldchain.testing.engine_labs import (
 )
 from coldchain.testing.fake_engine import FakeEngine
 from coldchain.testing.mesos_engine_lab import Cluster, MesosLabOfEngine
+from coldchain.testing.ports import free_port
 
 PATIENCE_SECONDS = 30.0
 
@@ -467,9 +468,7 @@ def gone_docker(folder: Path) -> Engine:
 
 
 def gone_remote(folder: Path) -> Engine:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return RemoteEngine(f"http://127.0.0.1:{probe.getsockname()[1]}", "token")
+    return RemoteEngine(f"http://127.0.0.1:{free_port()}", "token")
 
 
 CALLS: dict[str, Callable[[Engine, TaskSpec], Awaitable[object]]] = {

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from coldchain.model.rotation import RouteRule, ServiceRotation
-from coldchain.testing.gateway_lab import GatewayLab, endpoint, free_ports, running_gateway
+from coldchain.testing.gateway_lab import GatewayLab, endpoint, running_gateway
+from coldchain.testing.ports import free_ports
 from coldchain.testing.raw_application import (
     RawApplication,
     answers,

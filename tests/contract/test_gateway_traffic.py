@@ -11,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from coldchain.model.rotation import RouteRule, ServiceRotation
 from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS, Traffic
-from coldchain.testing.gateway_lab import GatewayLab, endpoint, free_ports, running_gateway
+from coldchain.testing.gateway_lab import GatewayLab, endpoint, running_gateway
+from coldchain.testing.ports import free_ports
 from coldchain.testing.raw_application import (
     RawApplication,
     Script,

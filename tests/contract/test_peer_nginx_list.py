@@ -6,8 +6,9 @@ import aiohttp
 import pytest
 
 from coldchain.testing.application.process import running_application
-from coldchain.testing.gateway_lab import PATIENCE_SECONDS, free_ports, reachable_directory
+from coldchain.testing.gateway_lab import PATIENCE_SECONDS, reachable_directory
 from coldchain.testing.peers.nginx_list import NginxList
+from coldchain.testing.ports import free_ports
 
 
 async def answered(port: int) -> tuple[int, str]:

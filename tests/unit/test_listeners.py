@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import ssl
 import tempfile
 from pathlib import Path
@@ -30,6 +29,7 @@ from coldchain.registry.server.embedded import EmbeddedRegistry, local_node
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.certificates import Authority
 from coldchain.testing.fake_prober import FakeProber
+from coldchain.testing.ports import free_port
 from coldchain.testing.served_platform import ServedPlatform, served_platform
 
 
@@ -259,7 +259,9 @@ def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Auth
 
 
 async def test_down_is_asked_for_by_the_socket_and_never_without_a_token_elsewhere(tmp_path: Path) -> None:
-    assert not await asyncio.to_thread(ask_to_go_down, tmp_path, "127.0.0.1", closed_port())
+    assert not await asyncio.to_thread(ask_to_go_down, tmp_path, "127.0.0.1", free_port())
+    async with served_platform(ApiSettings(down=None)) as not_asked:
+        assert not await asyncio.to_thread(ask_to_go_down, tmp_path, "127.0.0.1", not_asked.port)
     asked = asyncio.Event()
     with tempfile.TemporaryDirectory() as short:
         await _down_is_asked_for(Path(short), tmp_path / "elsewhere", asked)
@@ -276,9 +278,3 @@ async def _down_is_asked_for(folder: Path, elsewhere: Path, asked: asyncio.Event
         await asked.wait()
         await platform.server.stop()
         assert await asking
-
-
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port: int = held.getsockname()[1]
-    return port

@@ -21,7 +21,8 @@ from coldchain.gateway.push import NginxGateway
 from coldchain.gateway.settings import GatewaySettings
 from coldchain.model.rotation import Endpoint, RotationUpdate, RouteRule, ServiceRotation
 from coldchain.testing.bench import Bar, report
-from coldchain.testing.gateway_lab import free_ports, reachable_directory
+from coldchain.testing.gateway_lab import reachable_directory
+from coldchain.testing.ports import free_ports
 
 UPSTREAMS = 3
 LIMITS = {"round_robin": 1.35, "least_connections": 1.5}

@@ -24,12 +24,13 @@ import aiohttp
 from coldchain.clients.docker import DockerClient
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.bench import Bar, report
-from coldchain.testing.gateway_lab import free_ports, reachable_directory
+from coldchain.testing.gateway_lab import reachable_directory
 from coldchain.testing.load.accounting import reconcile_records
 from coldchain.testing.load.generator import Generator
 from coldchain.testing.load.plan import LoadPlan, Target
 from coldchain.testing.peers.nginx_list import NginxList
 from coldchain.testing.peers.swarm import SECOND, ListKeeper, Swarm
+from coldchain.testing.ports import free_ports
 from coldchain.testing.sandbox import DockerDaemon
 from coldchain.testing.stage import Stage, make_stage
 

@@ -20,6 +20,7 @@ from coldchain.testing.mesos.servers import Agent, Master
 from coldchain.testing.mesos.settings import AgentSettings, MasterSettings, as_variables, duration
 from coldchain.testing.mesos.surroundings import Surroundings, place_programs
 from coldchain.testing.mesos.zookeeper import ZooKeeper
+from coldchain.testing.ports import free_port
 
 ZOOKEEPER_PATH = "/mesos"
 SESSION_SECONDS = 2.0
@@ -80,7 +81,7 @@ class MesosLab:
         return self.masters[0].address
 
     async def start_zookeeper(self) -> ZooKeeper:
-        self.zookeeper = ZooKeeper(self.folder, self._surroundings.port())
+        self.zookeeper = ZooKeeper(self.folder, free_port())
         self._machines.append(self.zookeeper)
         self.zookeeper.start()
         await self._first(self.zookeeper.serves, "ZooKeeper serves", PATIENCE_SECONDS)
@@ -92,7 +93,7 @@ class MesosLab:
             raise Unavailable("Several masters need ZooKeeper", todo="Say MesosLab(zookeeper=True)")
         master = Master(f"master-{len(self.masters) + 1}", self.folder)
         self._machines.append(master)
-        port = self._surroundings.port()
+        port = free_port()
         master.address, master.settings = f"127.0.0.1:{port}", settings or MasterSettings()
         master.api = self._api(master.address)
         credentials = master.folder / "credentials.json"
@@ -124,7 +125,7 @@ class MesosLab:
         number = self._agents_made = self._agents_made + 1
         agent = Agent(f"agent-{number}", self.folder)
         self._machines.append(agent)
-        port = self._surroundings.port()
+        port = free_port()
         agent.known, agent.settings = self.known, settings or AgentSettings()
         agent.hostname = agent.settings.hostname or agent.name
         agent.work_directory = agent.folder / "work"
@@ -143,7 +144,7 @@ class MesosLab:
             self._surroundings.flags(settings or AgentSettings(), f"simulated-{one}", machine.folder / str(one), one)
             for one in range(1, number + 1)
         ]
-        self._command_agents(machine, self._surroundings.port(), flags)
+        self._command_agents(machine, free_port(), flags)
         machine.start()
         return machine
 

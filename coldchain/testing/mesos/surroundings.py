@@ -2,8 +2,6 @@
 
 import dataclasses
 import os
-import random
-import socket
 import ssl
 import sys
 import tempfile
@@ -12,6 +10,7 @@ from pathlib import Path
 from coldchain.testing.certificates import Authority
 from coldchain.testing.mesos.library import find_library
 from coldchain.testing.mesos.settings import PORTS_PER_AGENT, AgentSettings
+from coldchain.testing.ports import RANGE
 
 _FOLDER = Path(__file__).parent / "programs"
 EXECUTOR = _FOLDER / "executor.py"
@@ -21,9 +20,7 @@ PROGRAMS = {
     "mesos-docker-executor": EXECUTOR,
 }
 """What an agent starts, and what stands in for it."""
-SERVER_PORTS = range(10_000, 16_000)
-"""Of masters, agents and ZooKeeper: below those that the kernel gives to whoever asks, and apart from agents' ports."""
-AGENT_PORTS_FIRST = 16_000
+AGENT_PORTS_FIRST = RANGE.stop
 AGENTS_WITH_PORTS = 30
 
 
@@ -35,7 +32,6 @@ class Surroundings:
         self.trust: ssl.SSLContext | None = None
         self._certificates = folder / "certificates"
         self._log_level = log_level
-        self._ports: set[int] = set()
         if tls:
             self._certificates.mkdir()
             authority = Authority(self._certificates)
@@ -77,15 +73,6 @@ class Surroundings:
             known = {"LIBPROCESS_SSL_ENABLED": "true", "LIBPROCESS_SSL_CA_FILE": str(self.authority)}
             settings = dataclasses.replace(settings, variables={**known, **settings.variables})
         return settings.all_flags(name, str(folder), first)
-
-    def port(self) -> int:
-        """One that nobody listens at, for servers that must keep theirs over a restart."""
-        while True:
-            port = random.choice(SERVER_PORTS)
-            with socket.socket() as probe:
-                if port not in self._ports and probe.connect_ex(("127.0.0.1", port)) != 0:
-                    self._ports.add(port)
-                    return port
 
 
 def place_programs(folder: Path) -> Path:
