@@ -53,6 +53,15 @@ async def open_mesos(
         yield engine
 
 
+async def check_no_framework(store: Store) -> None:
+    """Without the engine its tasks would be taken for lost, and be started somewhere else. Raises Rejected."""
+    if (await store.list(keys.MESOS_FRAMEWORKS)).entries:
+        raise Rejected(
+            "the tasks of this store run on a cluster of Mesos",
+            todo="Say --engine mesos and --mesos-master; `coldchain down` with them stops all that runs there.",
+        )
+
+
 async def executor_key(store: Store, cipher: Cipher, clock: Clock) -> bytes:
     """Made once for a store, and sealed as secrets are. One that cannot be opened any more, because the keys were
     changed, gives way to another: executors of before run on, but cannot be asked for logs."""

@@ -22,7 +22,7 @@ from coldchain.engines.mesos.reconciliation import Reconciliation
 from coldchain.engines.mesos.settings import MesosSettings
 from coldchain.engines.mesos.task_book import TaskBook
 from coldchain.model.app import App
-from coldchain.model.errors import NotFound, Unavailable
+from coldchain.model.errors import ColdchainError, NotFound, Unavailable
 from coldchain.model.executor import ExecutorSettings
 from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.mesos import MesosFramework, MesosTask
@@ -122,6 +122,23 @@ class MesosEngine:
         for runner in self._runners.values():
             await runner.close()
         await self._client.close()
+
+    async def tear_down(self) -> None:
+        """Take leave of Mesos for good, once nothing runs any more: it ends executors, and forgets the framework.
+        Where Mesos does not answer all stays as it is, for the next time."""
+        try:
+            await self._ready()
+            for task_id in tuple(self._book.tasks):
+                with contextlib.suppress(ColdchainError):  # what is left on its agent is swept there
+                    await self.forget(task_id)
+            await self._link.leave()
+        except ColdchainError as error:
+            log.warning("Mesos keeps the framework until its failover time is over", reason=str(error))
+            return
+        for task_id in tuple(self._book.tasks):
+            self._listening.remove(task_id)
+        self._keeper.keep(keys.mesos_framework(self.target), None)
+        await self._keeper.kept()
 
     async def _loop(self, work: Callable[[], Any]) -> None:
         try:
