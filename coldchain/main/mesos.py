@@ -1,5 +1,6 @@
 """mesos: engine mesos made of what `up` was told."""
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,7 @@ from coldchain.clients.mesos.scheduler import MesosUnavailable, SchedulerClient
 from coldchain.clients.zookeeper import LeadingMaster, ZooKeeperUnavailable
 from coldchain.clients.zookeeper_address import ZooKeeperAddress
 from coldchain.documents import keys, stored
+from coldchain.engines.executor.environment import AUTHORITY
 from coldchain.engines.mesos import MesosEngine, MesosSettings
 from coldchain.main.mesos_access import MesosAccess, masters_of
 from coldchain.model.errors import Rejected
@@ -42,7 +44,12 @@ async def open_mesos(
             ),
             store,
             clock,
-            MesosSettings(roles=access.roles, principal=principal, executor_command=tuple(access.executor.split())),
+            MesosSettings(
+                roles=access.roles,
+                principal=principal,
+                executor_command=tuple(access.executor.split()),
+                executor_environment=await asyncio.to_thread(executor_environment, access),
+            ),
             msgspec.structs.replace(executor, version=__version__),
             key=await executor_key(store, cipher, clock),
             reach=RemoteRunner,
@@ -51,6 +58,13 @@ async def open_mesos(
         closing.push_async_callback(engine.close)
         await engine.start()
         yield engine
+
+
+def executor_environment(access: MesosAccess) -> dict[str, str]:
+    """What executors are told of TLS, which their agents do not tell them: where masters speak it, agents do."""
+    if access.authority is None:
+        return {}
+    return {"LIBPROCESS_SSL_ENABLED": "true", AUTHORITY: access.authority.read_text()}
 
 
 async def check_no_framework(store: Store) -> None:
