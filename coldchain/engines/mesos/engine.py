@@ -17,6 +17,7 @@ from coldchain.engines.mesos.keeper import Keeper
 from coldchain.engines.mesos.launches import Launches
 from coldchain.engines.mesos.link import Link
 from coldchain.engines.mesos.listening import Listening
+from coldchain.engines.mesos.maintenance import Maintenance
 from coldchain.engines.mesos.offer_book import OfferBook
 from coldchain.engines.mesos.reconciliation import Reconciliation
 from coldchain.engines.mesos.settings import MesosSettings
@@ -100,7 +101,8 @@ class MesosEngine:
         )
         self._reconciliation = Reconciliation(self._settings, self._book, self._link, self._clock)
         self._idling = Idling(self._settings, self._offers, self._link, self._clock)
-        listening.connect(self._link, self._launches, self._reconciliation, self._idling)
+        self._maintenance = Maintenance(self._settings, self._book, self._offers, self._link, self._clock)
+        listening.connect(self._link, self._launches, self._reconciliation, self._idling, self._maintenance)
         self._launches.keep = listening.keep
         self._loops = [
             asyncio.create_task(self._loop(work), name=f"mesos {work.__name__}")
@@ -161,6 +163,7 @@ class MesosEngine:
             self._launches.give_up()
             self._listening.look_at_doubtful()
             await self._reconciliation.tick()
+            await self._maintenance.tick()
             await self._idling.tick(waiting=bool(self._launches.waiting))
 
     # Port Engine: the cluster

@@ -17,9 +17,10 @@ from coldchain.engines.mesos.infos import kept_spec, kill_policy
 from coldchain.engines.mesos.keeper import Keeper
 from coldchain.engines.mesos.launches import Launches
 from coldchain.engines.mesos.link import Link
+from coldchain.engines.mesos.maintenance import Maintenance
 from coldchain.engines.mesos.offer_book import OfferBook
 from coldchain.engines.mesos.reconciliation import Reconciliation
-from coldchain.engines.mesos.statuses import DROPPED, heard_of, stranger
+from coldchain.engines.mesos.statuses import DRAINING, DROPPED, heard_of, stranger
 from coldchain.engines.mesos.task_book import TaskBook
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.executor import ExecutorReport
@@ -51,16 +52,24 @@ class Listening:
         self._acknowledgements: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._calls: set[asyncio.Task[None]] = set()
 
-    def connect(self, link: Link, launches: Launches, reconciliation: Reconciliation, idling: Idling) -> None:
+    def connect(
+        self,
+        link: Link,
+        launches: Launches,
+        reconciliation: Reconciliation,
+        idling: Idling,
+        maintenance: Maintenance,
+    ) -> None:
         """To whom it passes things on."""
         self._link, self._launches = link, launches
-        self._reconciliation, self._idling = reconciliation, idling
+        self._reconciliation, self._idling, self._maintenance = reconciliation, idling, maintenance
 
     # The subscription
 
     async def subscribed(self, framework_id: str) -> None:
         """What was offered before is void; what runs is asked for."""
         self._offers.reset()
+        self._maintenance.wishes.reset()
         if framework_id != self._framework_id:
             self._renewed(framework_id)
         self._idling.subscribed()
@@ -100,6 +109,11 @@ class Listening:
             for one in event.inverse_offers.inverse_offers:
                 if one.agent_id is not None:
                     self._offers.unavailable(one.agent_id.value, one.unavailability.start.seconds)
+            self._maintenance.wishes.came(event.inverse_offers.inverse_offers, self._clock.now())
+        elif event.rescind_inverse_offer is not None:
+            agent_id = self._maintenance.wishes.rescinded(event.rescind_inverse_offer.inverse_offer_id.value)
+            if agent_id is not None:  # where only the time has changed the next one says so at once
+                self._offers.unavailable(agent_id, None)
         elif event.message is not None:
             self._report(event.message)
         elif event.failure is not None and event.failure.agent_id is not None:
@@ -115,6 +129,9 @@ class Listening:
         self._reconciliation.heard(mesos_id)
         task = self._book.of_mesos(mesos_id)
         now = self._clock.now()
+        if status.reason == DRAINING and status.agent_id is not None:
+            self._offers.drained(status.agent_id.value)
+            self._begin(self._maintenance.send_away(status.agent_id.value))
         if task is None:
             self._heard_of_stranger(status, now)
         elif status.state == DROPPED and self._launches.again(task.task_id):

@@ -55,6 +55,8 @@ class Acceptance(Noun, frozen=True, kw_only=True):
     fitted: tuple[Fitted, ...]
 
 
+ALREADY = 0.0
+"""Since when an agent is away that Mesos drains."""
 MakeExecutor = Callable[[str, list[Document]], Document]
 """The ExecutorInfo for an agent (its id) with these resources."""
 
@@ -129,10 +131,24 @@ class OfferBook:
         if name := self._names.get(agent_id):
             self.agents[name].executors.discard(executor_id)
 
-    def unavailable(self, agent_id: str, start: float) -> None:
-        """Its operator says so."""
+    def unavailable(self, agent_id: str, start: float | None) -> None:
+        """Its operator says so, or takes it back."""
         if name := self._names.get(agent_id):
             self.agents[name].unavailable_from = start
+
+    def drained(self, agent_id: str) -> None:
+        """Mesos ends what runs there, and offers it no more until its operator lets it; the next offer says so."""
+        if name := self._names.get(agent_id):
+            self.agents[name].unavailable_from = ALREADY
+
+    def drained_agents(self) -> list[str]:
+        """By Mesos's ids."""
+        return [one.id for one in self.agents.values() if one.unavailable_from == ALREADY]
+
+    def executors_on(self, agent_id: str) -> list[str]:
+        """Ours, as far as we know."""
+        name = self._names.get(agent_id)
+        return sorted(self.agents[name].executors) if name is not None else []
 
     # What is answered
 
@@ -189,11 +205,12 @@ class OfferBook:
             everything = NOTHING
             for amounts in have.values():
                 everything = everything.plus(amounts)
-            roles = sorted(free.keys() | have.keys())
+            drained = agent.unavailable_from == ALREADY  # shown even with nothing on it, until it is offered again
+            roles = sorted(free.keys() | have.keys()) or [ALL] * drained
             if not agent.executors:
                 free = _set_apart(free, roles, self._executor)
             for role in roles:
-                if free.get(role, NOTHING) == NOTHING and role not in have:
+                if free.get(role, NOTHING) == NOTHING and role not in have and not drained:
                     continue
                 rows.append(self._row(agent, role, free.get(role, NOTHING).plus(everything), draining=draining))
         return rows
