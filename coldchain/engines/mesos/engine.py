@@ -12,7 +12,7 @@ from coldchain.decisions.mesos_task import seen
 from coldchain.documents import keys, stored
 from coldchain.documents.executor_messages import executor_token
 from coldchain.engines.mesos.idling import Idling
-from coldchain.engines.mesos.infos import kill_policy
+from coldchain.engines.mesos.infos import kill_policy, roles_for
 from coldchain.engines.mesos.keeper import Keeper
 from coldchain.engines.mesos.launches import Launches
 from coldchain.engines.mesos.link import Link
@@ -55,7 +55,8 @@ log = structlog.get_logger(__name__)
 
 
 class MesosEngine:
-    """`key`: from which the tokens of executors are made; the same for all controllers of a store. To be started."""
+    """`key`: from which the tokens of executors are made; the same for all controllers of a store. `lacks_room`:
+    whether instances find no agent in what is offered. To be started."""
 
     def __init__(
         self,
@@ -83,6 +84,7 @@ class MesosEngine:
         self._runners: dict[tuple[str, int, str], Machine] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
+        self.lacks_room: Callable[[], bool] = lambda: False
 
     async def start(self) -> None:
         """Read what the controller before has left, and try to subscribe. Raises what the store raises."""
@@ -164,7 +166,7 @@ class MesosEngine:
             self._listening.look_at_doubtful()
             await self._reconciliation.tick()
             await self._maintenance.tick()
-            await self._idling.tick(waiting=bool(self._launches.waiting))
+            await self._idling.tick(self._launches.demand(lacking=self.lacks_room()))
 
     # Port Engine: the cluster
 
@@ -179,7 +181,7 @@ class MesosEngine:
         known = self._book.tasks.get(spec.task_id)
         if known is None or spec.task_id in self._launches.accepted:
             launching = self._launches.add(spec)
-            await self._idling.need()
+            await self._idling.need(roles_for(spec.app, self._settings.roles))
             await asyncio.shield(launching.outcome)
 
     async def kill(self, task_id: str, grace_seconds: float) -> None:

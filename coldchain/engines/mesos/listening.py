@@ -187,7 +187,7 @@ class Listening:
         if wants_successor(task) and task.task_id not in self._launches.waiting:
             log.warning("its executor is gone; another one is to take it over", task=task.task_id)
             self._launches.add(task.spec, adopts=True)
-            self._begin(self._idling.need())
+            self._begin(self._idling.need(self._launches.demand(lacking=False).roles))
 
     def keep(self, task: MesosTask) -> None:
         """Into book and store."""

@@ -28,10 +28,11 @@ class HeldOffer(Noun, frozen=True, kw_only=True):
 
 class Wanted(Noun, frozen=True, kw_only=True):
     """A launch that waits for room on its agent, out of what is reserved for one of `reserved_for`, the first that has
-    enough. Any role of the framework will do: one that waited for offers to its own would keep those to others."""
+    enough. `roles`: for which of the framework the offer may be, so that quota and fair shares of roles are kept."""
 
     task_id: str
     agent: str
+    roles: tuple[str, ...]
     reserved_for: tuple[str, ...]
     amounts: Amounts
 
@@ -164,18 +165,20 @@ class OfferBook:
                 continue
             waiting = list(some)
             for role in dict.fromkeys(offer.role for offer in agent.offers.values()):
-                acceptance = self._pack_agent(agent, role, waiting, make_executor)
+                allowed = [one for one in waiting if role in one.roles]
+                acceptance = self._pack_agent(agent, role, allowed, make_executor) if allowed else None
                 if acceptance is not None:
                     found.append(acceptance)
                     done = {one.task_id for one in acceptance.fitted}
                     waiting = [one for one in waiting if one.task_id not in done]
         return found
 
-    def release(self) -> list[str]:
-        """All that is held, to be declined; what it was is believed."""
-        released = list(self._agent_of_offer)
+    def release(self, chosen: Callable[[KnownAgent, HeldOffer], bool]) -> list[HeldOffer]:
+        """Offers to be declined, with all others of their agent for their role; what they were is believed."""
+        released: list[HeldOffer] = []
         for agent in self.agents.values():
-            for role in {offer.role for offer in agent.offers.values()}:
+            for role in {offer.role for offer in agent.offers.values() if chosen(agent, offer)}:
+                released += [offer for offer in agent.offers.values() if offer.role == role]
                 self._spend(agent, role, {})
         return released
 
@@ -185,8 +188,9 @@ class OfferBook:
             self.agents[agent].believed.clear()
 
     @property
-    def holds_any(self) -> bool:
-        return bool(self._agent_of_offer)
+    def held(self) -> list[str]:
+        """The ids of all offers that are."""
+        return list(self._agent_of_offer)
 
     # What there is
 
