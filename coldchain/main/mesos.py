@@ -38,7 +38,7 @@ async def open_mesos(
         principal, _, secret = (access.credentials or "").partition(":")
         engine = MesosEngine(
             SchedulerClient(
-                _finder(access.master, closing),
+                _finder(access, closing),
                 credential=(principal, secret) if principal else None,
                 tls=ssl.create_default_context(cafile=str(access.authority)) if access.authority else None,
             ),
@@ -99,10 +99,10 @@ async def executor_key(store: Store, cipher: Cipher, clock: Clock) -> bytes:
     return value.encode()
 
 
-def _finder(text: str, closing: contextlib.AsyncExitStack) -> Callable[[], Awaitable[str]]:
-    masters = masters_of(text)
+def _finder(access: MesosAccess, closing: contextlib.AsyncExitStack) -> Callable[[], Awaitable[str]]:
+    masters = masters_of(access.master)
     if isinstance(masters, ZooKeeperAddress):
-        leading = LeadingMaster(masters)
+        leading = LeadingMaster(masters, by_name=access.authority is not None)
         closing.push_async_callback(leading.close)
 
         async def of_zookeeper() -> str:
