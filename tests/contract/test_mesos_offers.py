@@ -1,14 +1,15 @@
 """How engine mesos treats offers, against a master that tells what a test lets it tell."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from coldchain.engines.mesos import MesosEngine, MesosSettings
-from coldchain.testing.fake_master import offers, subscribed
+from coldchain.testing.fake_master import knows, offers, subscribed
 from coldchain.testing.mesos_bench import Bench, report, spec_of
 
 
@@ -94,3 +95,15 @@ async def test_a_look_is_taken_now_and_then(bench: Bench) -> None:
     bench.master.say(offers("O2", agent="agent-2"))
     assert await agents(engine, 2) == ["agent-1", "agent-2"]
     await bench.master.until("SUPPRESS", 2)
+
+
+async def test_an_offer_whose_return_was_not_heard_is_given_back_again(bench: Bench) -> None:
+    def answers(call: dict[str, Any]) -> Iterable[dict[str, Any]]:
+        if call["type"] == "DECLINE" and len(bench.master.of("DECLINE")) == 1:
+            raise web.HTTPServiceUnavailable
+        return knows(call)
+
+    bench.master.answers = answers
+    await bench.engine(MesosSettings(hold_seconds=0.1, look_seconds=60.0))
+    again = await bench.master.until("DECLINE", 2)
+    assert again["decline"] == {"offer_ids": [{"value": "O1"}], "filters": {"refuse_seconds": 0.0}}

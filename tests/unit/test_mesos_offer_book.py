@@ -38,7 +38,7 @@ def wanted(
     agent: str = "a",
     amounts: Amounts = TASK,
     reserved_for: tuple[str, ...] = ("*",),
-    roles: tuple[str, ...] = ("*", "shop", "other"),
+    roles: tuple[str, ...] = (),
 ) -> Wanted:
     return Wanted(task_id=name, agent=agent, roles=roles, reserved_for=reserved_for, amounts=amounts)
 

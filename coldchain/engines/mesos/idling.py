@@ -56,6 +56,7 @@ class Idling:
         self._link = link
         self._clock = clock
         self._came = asyncio.Event()
+        self._unsettled: list[str] = []
         self._suppressed: set[str] = set()
         self._declined: set[str] = set()
         self._hold_until: dict[str, float] = {}
@@ -67,6 +68,7 @@ class Idling:
     def subscribed(self) -> None:
         """A new subscription gets all offers."""
         now = self._clock.monotonic()
+        self._unsettled.clear()
         self._suppressed.clear()
         self._declined.clear()
         self._held_since.clear()
@@ -89,8 +91,14 @@ class Idling:
         except TimeoutError:
             self._came.set()
 
-    async def need(self, roles: Collection[str]) -> None:
-        """Something waits for offers for these, also for those that were given back."""
+    def unsettled(self, offer_ids: Collection[str]) -> None:
+        """Of the answer to these offers nobody knows whether it arrived. One that did not keeps them from everybody, us
+        included: they are declined, which does nothing where it did."""
+        self._unsettled += offer_ids
+
+    async def need(self, roles: Collection[str] | None = None) -> None:
+        """Something waits for offers for these, or for any, also for those that were given back."""
+        roles = self._settings.roles if roles is None else roles
         self._hold_until |= dict.fromkeys(roles, self._clock.monotonic() + self._settings.hold_seconds)
         await self._revive(self._declined & set(roles) | self._suppressed & set(roles))
 
@@ -98,6 +106,9 @@ class Idling:
         now = self._clock.monotonic()
         if not self._link.up:
             return
+        if self._unsettled:
+            unsettled, self._unsettled = self._unsettled, []
+            await self._decline(unsettled, 0.0)
         self._hold_until |= dict.fromkeys(demand.roles, now + self._settings.hold_seconds)
         if now >= self._look_at:
             self._look_at = now + self._settings.look_seconds
@@ -128,10 +139,14 @@ class Idling:
             self._declined |= {one.role for one in released}
             await self._decline([one.id for one in released], seconds)
 
-    async def _decline(self, names: Collection[str], seconds: float) -> None:
-        if names:
-            ids = [{"value": one} for one in names]
-            await self._link.try_call("DECLINE", decline={"offer_ids": ids, "filters": {"refuse_seconds": seconds}})
+    async def _decline(self, offer_ids: Collection[str], seconds: float) -> None:
+        if not offer_ids:
+            return
+        ids = [{"value": one} for one in offer_ids]
+        try:
+            await self._link.call("DECLINE", decline={"offer_ids": ids, "filters": {"refuse_seconds": seconds}})
+        except ColdchainError:
+            self.unsettled(offer_ids)
 
     async def _suppress(self, roles: Collection[str]) -> None:
         new = sorted(set(roles) - self._suppressed)

@@ -28,13 +28,14 @@ class HeldOffer(Noun, frozen=True, kw_only=True):
 
 class Wanted(Noun, frozen=True, kw_only=True):
     """A launch that waits for room on its agent, out of what is reserved for one of `reserved_for`, the first that has
-    enough. `roles`: for which of the framework the offer may be, so that quota and fair shares of roles are kept."""
+    enough. `roles`: for which of the framework the offer may be, so that quota and fair shares of roles are kept;
+    none named: for any."""
 
     task_id: str
     agent: str
-    roles: tuple[str, ...]
     reserved_for: tuple[str, ...]
     amounts: Amounts
+    roles: tuple[str, ...] = ()
 
 
 class Fitted(Noun, frozen=True, kw_only=True):
@@ -165,7 +166,7 @@ class OfferBook:
                 continue
             waiting = list(some)
             for role in dict.fromkeys(offer.role for offer in agent.offers.values()):
-                allowed = [one for one in waiting if role in one.roles]
+                allowed = [one for one in waiting if not one.roles or role in one.roles]
                 acceptance = self._pack_agent(agent, role, allowed, make_executor) if allowed else None
                 if acceptance is not None:
                     found.append(acceptance)
