@@ -26,7 +26,11 @@ class LeadingMaster:
     """Follows which Mesos master leads. `leader` waits until one is known; while ZooKeeper is silent it stays the one
     that was known last."""
 
-    def __init__(self, address: ZooKeeperAddress, *, session_seconds: float = SESSION_SECONDS) -> None:
+    def __init__(
+        self, address: ZooKeeperAddress, *, session_seconds: float = SESSION_SECONDS, by_name: bool = False
+    ) -> None:
+        """`by_name`: masters are told by their host names, which certificates are of, instead of by their addresses."""
+        self._by_name = by_name
         self._path = address.path
         credentials = [("digest", address.credential)] if address.credential else None
         self._client = KazooClient(address.hosts, timeout=session_seconds, auth_data=credentials)
@@ -75,7 +79,8 @@ class LeadingMaster:
         try:
             names = self._client.get_children(self._path, watch=self._look)
             candidates = sorted(name for name in names if name.startswith(MASTER_PREFIX))
-            address = _address(self._client.get(f"{self._path}/{candidates[0]}")[0]) if candidates else ""
+            found = self._client.get(f"{self._path}/{candidates[0]}")[0] if candidates else b""
+            address = _address(found, by_name=self._by_name) if found else ""
         except NoNodeError:
             self._wait_for_path()
             return
@@ -113,10 +118,11 @@ class LeadingMaster:
         self._trouble = words
 
 
-def _address(data: bytes) -> str:
+def _address(data: bytes, *, by_name: bool) -> str:
     """Of a master's own description (MasterInfo)."""
     said = json.loads(data)
     address = said.get("address", {})
-    host = address.get("ip") or address.get("hostname") or said["hostname"]
+    name = address.get("hostname") or said.get("hostname")
+    host = (name if by_name else None) or address.get("ip") or name or said["hostname"]
     port = address.get("port") or said["port"]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -83,6 +83,9 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
         yield from _gone(view, one, seen.task, app, now)
     elif one.phase == "launching":
         yield from _launching(view, one, seen, app, now)
+    elif one.wanted and seen.task is not None and seen.task.state == "killing":
+        # Nobody here asked for it: for as long as its grace lasts it can be taken out of rotation, and be replaced.
+        yield Move(instance_id=one.id, phase=lives.leave(one), cause="its engine ends the task")
     elif one.phase == "starting":
         if seen.verdict.standing == "healthy" and seen.verdict.ready:
             yield Move(instance_id=one.id, phase="entering", cause="running" if not app.health_checks else "healthy")

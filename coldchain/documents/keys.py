@@ -38,6 +38,9 @@ STORE_MOVE = "store/move"
 MESOS_KEY = "mesos/key"
 """From which the tokens of executors are made, sealed as secrets are."""
 
+MESOS_FRAMEWORKS = "mesos-framework/"
+"""Below it what engines mesos are known by to Mesos, each by its target."""
+
 CATALOG = "catalog/"
 """What the embedded registry keeps, under keys of its own: it has nothing to do with apps and instances."""
 

@@ -287,6 +287,12 @@ def down(
     registry: Registry = "127.0.0.1:8500",
     dns: Dns = "127.0.0.1:8600",
     consul: Consul = None,
+    engine: Engines = None,
+    mesos_master: MesosMaster = None,
+    mesos_role: MesosRoles = None,
+    mesos_credentials_file: MesosCredentials = None,
+    mesos_authority: MesosAuthority = None,
+    mesos_executor: MesosExecutor = COMMAND,
 ) -> None:
     """Drain and stop every instance, then the gateway. The definitions stay: `up` starts everything again."""
     from coldchain.main.down import down as run
@@ -311,6 +317,8 @@ def down(
         dns=dns,
         consul=consul,
         agent=agent or socket.gethostname(),
+        local=engine is None or EngineKind.LOCAL in engine,
+        **mesos_cluster(engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor),
     )
     open_log()
     _run(run(settings))

@@ -32,5 +32,7 @@ async def take_down(platform: Platform, serving: asyncio.Task[None]) -> None:
     serving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await serving
+    if platform.mesos is not None:
+        await platform.mesos.tear_down()
     if platform.gateway is not None:
         await platform.gateway.process.stop()

@@ -9,7 +9,7 @@ from coldchain.clients.docker import DockerClient
 from coldchain.engines.fake import FakeAgents, fake_offers
 from coldchain.engines.local import LocalEngine, merged
 from coldchain.engines.mesos import MesosEngine
-from coldchain.main.mesos import open_mesos
+from coldchain.main.mesos import check_no_framework, open_mesos
 from coldchain.main.settings import PlatformSettings
 from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Rejected, Unavailable
@@ -121,7 +121,10 @@ class Engines(NamedTuple):
 async def open_engines(
     settings: PlatformSettings, controller_id: str, clock: Clock, store: Store, cipher: Cipher
 ) -> AsyncIterator[Engines]:
-    """Raises Rejected where no Docker Engine answers though this machine is to run tasks."""
+    """Raises Rejected where no Docker Engine answers though this machine is to run tasks, and where tasks run on a
+    cluster that is not among the engines."""
+    if settings.mesos is None:
+        await check_no_framework(store)
     engines: list[Engine] = []
     fake = mesos = None
     async with contextlib.AsyncExitStack() as closing:

@@ -21,6 +21,7 @@ from coldchain.engines.executor.claims import Claims, in_thread
 from coldchain.engines.executor.environment import ExecutorEnvironment, read_environment
 from coldchain.engines.executor.executor import Executor, Machine
 from coldchain.engines.executor.sweeper import sweep_alone
+from coldchain.engines.executor.trust import trust_of
 from coldchain.engines.local import LocalEngine, LocalEngineSettings
 from coldchain.model.executor import ExecutorSettings
 from coldchain.ports.runner import Runner
@@ -45,7 +46,8 @@ async def executor() -> int:
     environment = read_environment(os.environ)
     leave_freezer()
     clock = SystemClock()
-    client = ExecutorClient(environment.url, environment.framework_id, environment.executor_id, environment.token)
+    tls = trust_of(environment)
+    client = ExecutorClient(environment.url, environment.framework_id, environment.executor_id, environment.token, tls)
     running = asyncio.ensure_future(Executor(client, environment, clock, partial(_open_machine, environment)).run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,5 +1,6 @@
 """mesos: engine mesos made of what `up` was told."""
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,7 @@ from coldchain.clients.mesos.scheduler import MesosUnavailable, SchedulerClient
 from coldchain.clients.zookeeper import LeadingMaster, ZooKeeperUnavailable
 from coldchain.clients.zookeeper_address import ZooKeeperAddress
 from coldchain.documents import keys, stored
+from coldchain.engines.executor.environment import AUTHORITY
 from coldchain.engines.mesos import MesosEngine, MesosSettings
 from coldchain.main.mesos_access import MesosAccess, masters_of
 from coldchain.model.errors import Rejected
@@ -36,13 +38,18 @@ async def open_mesos(
         principal, _, secret = (access.credentials or "").partition(":")
         engine = MesosEngine(
             SchedulerClient(
-                _finder(access.master, closing),
+                _finder(access, closing),
                 credential=(principal, secret) if principal else None,
                 tls=ssl.create_default_context(cafile=str(access.authority)) if access.authority else None,
             ),
             store,
             clock,
-            MesosSettings(roles=access.roles, principal=principal, executor_command=tuple(access.executor.split())),
+            MesosSettings(
+                roles=access.roles,
+                principal=principal,
+                executor_command=tuple(access.executor.split()),
+                executor_environment=await asyncio.to_thread(executor_environment, access),
+            ),
             msgspec.structs.replace(executor, version=__version__),
             key=await executor_key(store, cipher, clock),
             reach=RemoteRunner,
@@ -51,6 +58,22 @@ async def open_mesos(
         closing.push_async_callback(engine.close)
         await engine.start()
         yield engine
+
+
+def executor_environment(access: MesosAccess) -> dict[str, str]:
+    """What executors are told of TLS, which their agents do not tell them: where masters speak it, agents do."""
+    if access.authority is None:
+        return {}
+    return {"LIBPROCESS_SSL_ENABLED": "true", AUTHORITY: access.authority.read_text()}
+
+
+async def check_no_framework(store: Store) -> None:
+    """Without the engine its tasks would be taken for lost, and be started somewhere else. Raises Rejected."""
+    if (await store.list(keys.MESOS_FRAMEWORKS)).entries:
+        raise Rejected(
+            "the tasks of this store run on a cluster of Mesos",
+            todo="Say --engine mesos and --mesos-master; `coldchain down` with them stops all that runs there.",
+        )
 
 
 async def executor_key(store: Store, cipher: Cipher, clock: Clock) -> bytes:
@@ -76,10 +99,10 @@ async def executor_key(store: Store, cipher: Cipher, clock: Clock) -> bytes:
     return value.encode()
 
 
-def _finder(text: str, closing: contextlib.AsyncExitStack) -> Callable[[], Awaitable[str]]:
-    masters = masters_of(text)
+def _finder(access: MesosAccess, closing: contextlib.AsyncExitStack) -> Callable[[], Awaitable[str]]:
+    masters = masters_of(access.master)
     if isinstance(masters, ZooKeeperAddress):
-        leading = LeadingMaster(masters)
+        leading = LeadingMaster(masters, by_name=access.authority is not None)
         closing.push_async_callback(leading.close)
 
         async def of_zookeeper() -> str:

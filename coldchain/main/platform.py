@@ -17,6 +17,7 @@ from coldchain.control.fence import Authority, FencedEngine, FencedRegistry, Fen
 from coldchain.control.gateway import feed_gateway
 from coldchain.control.store_move import check_usable
 from coldchain.documents import keys
+from coldchain.engines.mesos import MesosEngine
 from coldchain.gateway.process import NginxProcess
 from coldchain.gateway.push import NginxGateway
 from coldchain.main.engines import open_engines
@@ -65,6 +66,9 @@ class Platform:
     registry: EmbeddedRegistry | None
     """None where a Consul is used."""
 
+    mesos: MesosEngine | None = None
+    """Where tasks run on a cluster of Mesos: it takes leave of it when everything is stopped."""
+
     candidate: Candidate | None = None
     """Where several controllers share the store: the one of this process, which starts what it needs when it leads."""
 
@@ -97,7 +101,9 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
         gateway = await open_gateway(settings, closing)
         await opened.controller.start()
         await opened.start_registry(closing)
-        yield Platform(controller=opened.controller, gateway=gateway, clock=clock, registry=opened.registry)
+        yield Platform(
+            controller=opened.controller, gateway=gateway, clock=clock, registry=opened.registry, mesos=opened.mesos
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +113,7 @@ class Opened:
     controller: Controller
     registry: EmbeddedRegistry | None
     own_token: str
+    mesos: MesosEngine | None
 
     async def start_registry(self, closing: contextlib.AsyncExitStack) -> None:
         """Have it listen."""
@@ -148,7 +155,9 @@ async def open_controller(
         if authority is not None:
             engine, registry = FencedEngine(engine, authority), FencedRegistry(registry, authority)
         controller = Controller(store, engine, prober, clock, registry, settings.admission_policy(), cipher)
-        yield Opened(controller=controller, registry=embedded, own_token=own_token)
+        if mesos is not None:
+            mesos.lacks_room = lambda: bool(controller.reconciler.refused)
+        yield Opened(controller=controller, registry=embedded, own_token=own_token, mesos=mesos)
 
 
 async def open_gateway(settings: PlatformSettings, closing: contextlib.AsyncExitStack) -> Gateway | None:

@@ -9,6 +9,8 @@ from typing import Any
 from coldchain.clients.mesos.scheduler import SchedulerClient
 from coldchain.control.clock import SystemClock
 from coldchain.engines.mesos import MesosEngine, MesosSettings
+from coldchain.main.mesos import executor_environment
+from coldchain.main.mesos_access import MesosAccess
 from coldchain.model.executor import ExecutorSettings
 from coldchain.model.task import TaskSpec
 from coldchain.ports.engine import Engine
@@ -34,8 +36,8 @@ AGENT = AgentSettings(
 class Cluster:
     """What engines come to, one after the other: Mesos, and a store. Any loop may use it."""
 
-    def __init__(self, docker_socket: str, *, zookeeper: bool = False) -> None:
-        self.lab = MesosLab(zookeeper=zookeeper)
+    def __init__(self, docker_socket: str, *, zookeeper: bool = False, tls: bool = False) -> None:
+        self.lab = MesosLab(zookeeper=zookeeper, tls=tls)
         self.lab.folder.chmod(0o711)  # users of tasks pass through
         self.store: Store = MemoryStore()
         self.executor = ExecutorSettings(
@@ -56,13 +58,19 @@ class Cluster:
         await self.lab.registered(agents)
         return started
 
-    async def engine(self, **settings: Any) -> "UncontainedOnMesos":
+    async def engine(self, credential: tuple[str, str] | None = None, **settings: Any) -> "UncontainedOnMesos":
         """A new one, as after a restart of the controller."""
+        access = MesosAccess(master=self.lab.master_address, authority=self.lab.authority)
         engine = UncontainedOnMesos(
-            SchedulerClient(self._find_master),
+            SchedulerClient(self._find_master, credential=credential, tls=self.lab.trust),
             self.store,
             SystemClock(),
-            MesosSettings(executor_command=(sys.executable, "-m", "coldchain", "executor"), **settings),
+            MesosSettings(
+                executor_command=(sys.executable, "-m", "coldchain", "executor"),
+                executor_environment=executor_environment(access),
+                principal=credential[0] if credential else "",
+                **settings,
+            ),
             self.executor,
             key=KEY,
             reach=RemoteRunner,

@@ -30,8 +30,8 @@ class StepFailed(ColdchainError):  # noqa: N818
 class Stage:
     """One platform. `start` and `kill` may follow each other, as often as the scenario likes.
 
-    `options` are those of `coldchain up` and `down`, `up_options` those of `up` alone; `prefix` is a command to run it
-    by.
+    `options` are those of `coldchain up` and `down`, `up_options` and `down_options` those of one alone;
+    `prefix` is a command to run it by.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Stage:
             "--dns": f"127.0.0.1:{dns_port}",
         }
         self.up_options = ["--cpu-factor=4"]
+        self.down_options: list[str] = []
         self.prefix: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -101,14 +102,17 @@ class Stage:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-15:])
 
-    async def down(self) -> None:
-        """`coldchain down`, and wait for its end."""
+    async def down(self) -> int:
+        """`coldchain down`, and wait for its end; its exit status."""
         if self._process is None:
-            return
+            return 0
         with self.log.open("ab") as log:
-            down = await asyncio.create_subprocess_exec(*self._command("down"), stdout=log, stderr=log)
-            await down.wait()
+            down = await asyncio.create_subprocess_exec(
+                *self._command("down"), *self.down_options, stdout=log, stderr=log
+            )
+            status = await down.wait()
         await self.terminate()
+        return status
 
     async def terminate(self) -> int:
         """SIGTERM for the controller, if it runs; its exit status."""

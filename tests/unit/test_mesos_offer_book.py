@@ -33,8 +33,14 @@ def offer(number: int, amounts: Amounts = WHOLE, *, agent: str = "a", role: str 
     return msgspec.convert(document, Offer)
 
 
-def wanted(name: str, agent: str = "a", amounts: Amounts = TASK, reserved_for: tuple[str, ...] = ("*",)) -> Wanted:
-    return Wanted(task_id=name, agent=agent, reserved_for=reserved_for, amounts=amounts)
+def wanted(
+    name: str,
+    agent: str = "a",
+    amounts: Amounts = TASK,
+    reserved_for: tuple[str, ...] = ("*",),
+    roles: tuple[str, ...] = (),
+) -> Wanted:
+    return Wanted(task_id=name, agent=agent, roles=roles, reserved_for=reserved_for, amounts=amounts)
 
 
 def book(*offers: Offer) -> OfferBook:
@@ -90,13 +96,23 @@ def test_what_is_reserved_goes_to_whom_it_is_reserved_for() -> None:
 def test_what_was_declined_is_counted_once_when_it_is_offered_again() -> None:
     reservations = [{"type": "STATIC", "role": "shop"}]
     made = book(offer(1, TASK, role="shop", reservations=reservations), offer(2, TASK, role="shop"))
-    assert made.release() == ["O1", "O2"]
+    assert sorted(one.id for one in made.release(lambda agent, offer: True)) == ["O1", "O2"]
     before = made.capacity({}, FOR_EVER)
     assert [(row.role, row.cpus) for row in before] == [("*", 0.9), ("shop", 0.9)]
     made.offered([offer(3, TASK, role="shop", reservations=reservations)])
     assert [(row.role, row.cpus) for row in made.capacity({}, FOR_EVER)] == [("shop", 0.9)]
     made.offered([offer(4, TASK, role="other")])  # what is reserved for nobody comes for any role
     assert made.capacity({}, FOR_EVER) == before
+
+
+def test_an_offer_for_another_role_is_not_taken() -> None:
+    made = book(offer(1, role="other"))
+    assert made.pack([wanted("t", roles=("shop",))], make_executor) == []
+    made.offered([offer(2, role="shop")])
+    (packed,) = made.pack([wanted("t", roles=("shop",))], make_executor)
+    assert (packed.role, packed.offer_ids) == ("shop", ("O2",))
+    assert made.release(lambda agent, one: one.role == "shop") == []
+    assert [one.id for one in made.release(lambda agent, one: one.role == "other")] == ["O1"]
 
 
 def test_a_machine_that_its_operator_takes_away_is_to_be_empty_by_then() -> None:
@@ -183,12 +199,12 @@ class Mesos(RuleBasedStateMachine):
 
     @rule()
     def decline(self) -> None:
-        released = self.book.release()
+        released = [one.id for one in self.book.release(lambda agent, offer: True)]
         assert sorted(released) == sorted(self.open), "what is held is what Mesos has offered"
         assert not self.spent & set(released)
         self.spent |= set(released)
         self.open.clear()
-        assert not self.book.holds_any
+        assert self.book.held == []
 
     @rule()
     def subscribe_again(self) -> None:

@@ -342,6 +342,21 @@ def test_a_task_that_shows_up_after_all_is_killed_at_once() -> None:
     assert [type(one) for one in reconcile(world.view(), world.now).actions] == [KillTask]
 
 
+@pytest.mark.parametrize(
+    ("phase", "following"), [("starting", "stopping"), ("entering", "draining"), ("serving", "draining")]
+)
+def test_what_its_engine_ends_leaves_at_once_and_is_replaced(phase: str, following: str) -> None:
+    world = World(Version(app=app(instances=1), id=V1, config_id=V1, image="v1"))
+    world.add("x", V1, phase)
+    world.task("x", "killing")
+    first, *others = reconcile(world.view(), world.now).actions
+    assert isinstance(first, Move)
+    assert (first.phase, first.cause) == (following, "its engine ends the task")
+    assert [one.count for one in others if isinstance(one, CreateInstances)] == [1]
+    world.to_rest()
+    assert [(one.id, one.phase) for one in world.instances.values()] == [("001", "serving")]
+
+
 def test_a_stopped_instance_keeps_its_address_for_the_quarantine() -> None:
     world = started(instances=1)
     world.add("gone", V1, "stopped")

@@ -4,6 +4,7 @@ Two errors come out: `AgentUnavailable` when the agent does not answer or the st
 `AgentRefused` when it answered no.
 """
 
+import ssl
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -33,13 +34,16 @@ class AgentRefused(Exception):  # noqa: N818
 
 class ExecutorClient:
     """One executor of one agent. `url` of the agent's API; `token`: by which the agent knows its executors, where it
-    asks for one."""
+    asks for one; `tls`: what is needed where it speaks that."""
 
-    def __init__(self, url: str, framework_id: str, executor_id: str, token: str = "") -> None:
+    def __init__(
+        self, url: str, framework_id: str, executor_id: str, token: str = "", tls: ssl.SSLContext | None = None
+    ) -> None:
         self._url = url
         self._names = {"framework_id": {"value": framework_id}, "executor_id": {"value": executor_id}}
         accepted = {"Accept": "application/json", "Content-Type": "application/json"}
         self._headers = accepted | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._tls = tls
         self._opened: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -86,7 +90,8 @@ class ExecutorClient:
     @property
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
-            self._opened = aiohttp.ClientSession(headers=self._headers)
+            connector = aiohttp.TCPConnector(ssl=self._tls if self._tls is not None else True)
+            self._opened = aiohttp.ClientSession(connector=connector, headers=self._headers)
         return self._opened
 
 

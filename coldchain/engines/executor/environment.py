@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from coldchain.model.errors import Rejected
@@ -18,6 +18,8 @@ UNITS_SECONDS = {
     "weeks": 604800.0,
 }
 """Mesos's."""
+AUTHORITY = "COLDCHAIN_AGENT_AUTHORITY"
+"""The variable with the certificates of who vouches for agents, for those that tell their executors nothing of TLS."""
 DURATION = re.compile(r"([0-9.e+-]+)([a-z]+)")
 
 
@@ -25,7 +27,8 @@ DURATION = re.compile(r"([0-9.e+-]+)([a-z]+)")
 class ExecutorEnvironment:
     """`url` of the agent's executor API; `address`: the agent's own. `life`: a name that no other process has or had.
     `checkpoint`: the executor outlives its agent's process for `recovery_seconds`. `work_folder`: the agent's, which
-    stays the same when the agent gets another id."""
+    stays the same when the agent gets another id. Of an agent that speaks TLS: `authority` and `authority_file` vouch
+    for it, the one given by the scheduler as PEM, the other by the agent; and what the executor is to show."""
 
     url: str
     address: str
@@ -37,6 +40,10 @@ class ExecutorEnvironment:
     recovery_seconds: float
     backoff_seconds_max: float
     token: str = ""
+    authority: str = field(default="", repr=False)
+    authority_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
 
 
 def read_environment(variables: Mapping[str, str]) -> ExecutorEnvironment:
@@ -61,6 +68,10 @@ def read_environment(variables: Mapping[str, str]) -> ExecutorEnvironment:
             recovery_seconds=duration_seconds(variables.get("MESOS_RECOVERY_TIMEOUT", "15mins")),
             backoff_seconds_max=duration_seconds(variables.get("MESOS_SUBSCRIPTION_BACKOFF_MAX", "2secs")),
             token=variables.get("MESOS_EXECUTOR_AUTHENTICATION_TOKEN", ""),
+            authority=variables.get(AUTHORITY, ""),
+            authority_file=variables.get("LIBPROCESS_SSL_CA_FILE", ""),
+            certificate_file=variables.get("LIBPROCESS_SSL_CERT_FILE", ""),
+            key_file=variables.get("LIBPROCESS_SSL_KEY_FILE", ""),
         )
     except (KeyError, ValueError) as error:
         lacks = f"it has no {error.args[0]}" if isinstance(error, KeyError) else str(error)

@@ -13,12 +13,13 @@ from coldchain.documents import keys, stored
 from coldchain.documents.executor_messages import executor_token
 from coldchain.engines.mesos.handover import Handover
 from coldchain.engines.mesos.idling import Idling
-from coldchain.engines.mesos.infos import kill_policy
+from coldchain.engines.mesos.infos import kill_policy, roles_for
 from coldchain.engines.mesos.keeper import Keeper
 from coldchain.engines.mesos.launches import Launches
 from coldchain.engines.mesos.link import Link
 from coldchain.engines.mesos.listening import Listening
 from coldchain.engines.mesos.machines import Machines, Place, place_of
+from coldchain.engines.mesos.maintenance import Maintenance
 from coldchain.engines.mesos.offer_book import OfferBook
 from coldchain.engines.mesos.reconciliation import Reconciliation
 from coldchain.engines.mesos.settings import MesosSettings
@@ -56,7 +57,8 @@ log = structlog.get_logger(__name__)
 
 
 class MesosEngine:
-    """`key`: from which the tokens of executors are made; the same for all controllers of a store. To be started."""
+    """`key`: from which the tokens of executors are made; the same for all controllers of a store. `lacks_room`:
+    whether instances find no agent in what is offered. To be started."""
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class MesosEngine:
         self._runners: dict[Place, Machine] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
+        self.lacks_room: Callable[[], bool] = lambda: False
 
     async def start(self) -> None:
         """Read what the controller before has left, and try to subscribe. Raises what the store raises."""
@@ -106,8 +109,15 @@ class MesosEngine:
         self._handover = Handover(
             self._settings, self._book, self._offers, self._launches, self._link, self._idling, self._clock
         )
+        self._maintenance = Maintenance(self._settings, self._book, self._offers, self._link, self._clock)
         listening.connect(
-            self._link, self._launches, self._reconciliation, self._idling, self._machines, self._handover
+            self._link,
+            self._launches,
+            self._reconciliation,
+            self._idling,
+            self._machines,
+            self._handover,
+            self._maintenance,
         )
         self._launches.keep = listening.keep
         self._loops = [
@@ -131,6 +141,23 @@ class MesosEngine:
             await runner.close()
         await self._client.close()
 
+    async def tear_down(self) -> None:
+        """Take leave of Mesos for good, once nothing runs any more: it ends executors, and forgets the framework.
+        Where Mesos does not answer all stays as it is, for the next time."""
+        try:
+            await self._ready()
+            for task_id in tuple(self._book.tasks):
+                with contextlib.suppress(ColdchainError):  # what is left on its agent is swept there
+                    await self.forget(task_id)
+            await self._link.leave()
+        except ColdchainError as error:
+            log.warning("Mesos keeps the framework until its failover time is over", reason=str(error))
+            return
+        for task_id in tuple(self._book.tasks):
+            self._listening.remove(task_id)
+        self._keeper.keep(keys.mesos_framework(self.target), None)
+        await self._keeper.kept()
+
     async def _loop(self, work: Callable[[], Any]) -> None:
         try:
             await work()
@@ -152,7 +179,8 @@ class MesosEngine:
             self._launches.give_up()
             self._listening.look_at_doubtful()
             await self._reconciliation.tick()
-            await self._idling.tick(waiting=bool(self._launches.waiting))
+            await self._maintenance.tick()
+            await self._idling.tick(self._launches.demand(lacking=self.lacks_room()))
             await self._machines.ask()
             if self._link.up and self._reconciliation.done:
                 await self._handover.tick()
@@ -170,7 +198,7 @@ class MesosEngine:
         known = self._book.tasks.get(spec.task_id)
         if known is None or spec.task_id in self._launches.accepted:
             launching = self._launches.add(spec)
-            await self._idling.need()
+            await self._idling.need(roles_for(spec.app, self._settings.roles))
             await asyncio.shield(launching.outcome)
 
     async def kill(self, task_id: str, grace_seconds: float) -> None:

@@ -1,20 +1,54 @@
-"""idling: gives offers back when nobody waits for them, and asks for them again."""
+"""idling: which offers are held, which are given back, and for which roles none are asked for."""
 
 import asyncio
+from collections.abc import Collection
+from typing import Literal
 
 from coldchain.engines.mesos.link import Link
-from coldchain.engines.mesos.offer_book import OfferBook
+from coldchain.engines.mesos.offer_book import HeldOffer, KnownAgent, OfferBook
 from coldchain.engines.mesos.settings import MesosSettings
+from coldchain.model.base import Noun
 from coldchain.model.errors import ColdchainError
 from coldchain.ports.clock import Clock
 
 GLANCE_SECONDS = 2.0
-"""How long offers are held for a look at what there is: longer than a round of the master."""
+"""How long a look at what there is takes: longer than a round of the master."""
+RENEWED_SECONDS = 5.0
+"""After which what was held in vain may be offered again, while something else is waited for."""
+
+Stance = Literal["hold", "watch", "rest"]
+"""To the offers for a role: they are kept for what comes next; noted and given back at once; not asked for."""
+
+
+class Demand(Noun, frozen=True, kw_only=True):
+    """What launches wait for: offers of these agents, each for one of these roles. `lacking`: instances go nowhere, as
+    far as is known of what there is."""
+
+    places: frozenset[tuple[str, str]] = frozenset()
+    lacking: bool = False
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """For which something waits."""
+        return frozenset(role for _, role in self.places)
+
+
+def stance(role: str, demand: Demand, now: float, hold_until: float, watch_until: float) -> Stance:
+    """On the monotonic clock. What is offered for one role is offered for no other, so that roles without need stand
+    back while another one waits."""
+    if role in demand.roles:
+        return "hold"
+    if demand.roles:
+        return "rest"
+    if now < hold_until:
+        return "hold"
+    return "watch" if demand.lacking or now < watch_until else "rest"
 
 
 class Idling:
-    """Held offers keep what they are of from other frameworks. So they are declined, and no more of them are asked for,
-    once nothing has waited for a while; a look now and then shows new agents and what became free."""
+    """Held offers keep what they are of from other frameworks, and from our own other roles. So those for roles that
+    nothing waits for are declined, and suppressed; those that nobody needed in time are declined too. A look now and
+    then shows new agents and what became free; as long as an instance finds no room, everything new is told at once."""
 
     def __init__(self, settings: MesosSettings, offers: OfferBook, link: Link, clock: Clock) -> None:
         self._settings = settings
@@ -22,17 +56,25 @@ class Idling:
         self._link = link
         self._clock = clock
         self._came = asyncio.Event()
-        self._suppressed = False
-        self._hold_until = 0.0
+        self._unsettled: list[str] = []
+        self._suppressed: set[str] = set()
+        self._declined: set[str] = set()
+        self._hold_until: dict[str, float] = {}
+        self._held_since: dict[str, float] = {}
         self._look_at = 0.0
+        self._watch_until = 0.0
         self._subscribed_at = 0.0
 
     def subscribed(self) -> None:
         """A new subscription gets all offers."""
         now = self._clock.monotonic()
-        self._suppressed = False
+        self._unsettled.clear()
+        self._suppressed.clear()
+        self._declined.clear()
+        self._held_since.clear()
         self._subscribed_at = now
-        self._hold_until = now + self._settings.hold_seconds
+        self._hold_until = dict.fromkeys(self._settings.roles, now + self._settings.hold_seconds)
+        self._look_at = now + self._settings.look_seconds
         self._came.clear()
 
     def came(self) -> None:
@@ -49,38 +91,76 @@ class Idling:
         except TimeoutError:
             self._came.set()
 
-    async def need(self) -> None:
-        """Something waits."""
-        self._hold_until = self._clock.monotonic() + self._settings.hold_seconds
-        await self._revive()
+    def unsettled(self, offer_ids: Collection[str]) -> None:
+        """Of the answer to these offers nobody knows whether it arrived. One that did not keeps them from everybody, us
+        included: they are declined, which does nothing where it did."""
+        self._unsettled += offer_ids
 
-    async def tick(self, *, waiting: bool) -> None:
+    async def need(self, roles: Collection[str] | None = None) -> None:
+        """Something waits for offers for these, or for any, also for those that were given back."""
+        roles = self._settings.roles if roles is None else roles
+        self._hold_until |= dict.fromkeys(roles, self._clock.monotonic() + self._settings.hold_seconds)
+        await self._revive(self._declined & set(roles) | self._suppressed & set(roles))
+
+    async def tick(self, demand: Demand) -> None:
         now = self._clock.monotonic()
         if not self._link.up:
             return
-        if waiting:
-            self._hold_until = now + self._settings.hold_seconds
-        if self._suppressed and now >= self._look_at:
-            self._hold_until = now + GLANCE_SECONDS
-            await self._revive()
-        elif now >= self._hold_until and not self._suppressed:
-            await self._rest(now)
+        if self._unsettled:
+            unsettled, self._unsettled = self._unsettled, []
+            await self._decline(unsettled, 0.0)
+        self._hold_until |= dict.fromkeys(demand.roles, now + self._settings.hold_seconds)
+        if now >= self._look_at:
+            self._look_at = now + self._settings.look_seconds
+            self._watch_until = now + GLANCE_SECONDS
+        stances = {
+            role: stance(role, demand, now, self._hold_until.get(role, 0.0), self._watch_until)
+            for role in self._settings.roles
+        }
+        await self._give_back(stances, demand, now)
+        await self._revive([role for role in sorted(self._suppressed) if stances.get(role, "rest") != "rest"])
+        await self._suppress([role for role, one in stances.items() if one == "rest"])
 
-    async def _rest(self, now: float) -> None:
-        released = self._offers.release()
-        self._suppressed = True
-        self._look_at = now + self._settings.look_seconds
-        if released:
-            ids = [{"value": one} for one in released]
-            filters = {"refuse_seconds": self._settings.look_seconds}
-            await self._link.try_call("DECLINE", decline={"offer_ids": ids, "filters": filters})
-        await self._link.try_call("SUPPRESS")
+    async def _give_back(self, stances: dict[str, Stance], demand: Demand, now: float) -> None:
+        held = self._offers.held
+        self._held_since = {name: self._held_since.get(name, now) for name in held}
+        oldest = now - self._settings.hold_seconds
+        waited_for = {agent for agent, _ in demand.places}
 
-    async def _revive(self) -> None:
-        if not self._suppressed:
+        def unneeded(agent: KnownAgent, offer: HeldOffer) -> bool:
+            return stances.get(offer.role) != "hold"
+
+        def in_vain(agent: KnownAgent, offer: HeldOffer) -> bool:
+            stands_in_the_way = agent.name in waited_for or self._held_since[offer.id] <= oldest
+            return stands_in_the_way and (agent.name, offer.role) not in demand.places
+
+        for chosen, seconds in ((unneeded, self._settings.look_seconds), (in_vain, RENEWED_SECONDS)):
+            released = self._offers.release(chosen)
+            self._declined |= {one.role for one in released}
+            await self._decline([one.id for one in released], seconds)
+
+    async def _decline(self, offer_ids: Collection[str], seconds: float) -> None:
+        if not offer_ids:
             return
-        self._suppressed = False
+        ids = [{"value": one} for one in offer_ids]
         try:
-            await self._link.call("REVIVE")
+            await self._link.call("DECLINE", decline={"offer_ids": ids, "filters": {"refuse_seconds": seconds}})
         except ColdchainError:
-            self._suppressed = True  # the next tick, or the next subscription
+            self.unsettled(offer_ids)
+
+    async def _suppress(self, roles: Collection[str]) -> None:
+        new = sorted(set(roles) - self._suppressed)
+        if new:
+            self._suppressed.update(new)
+            await self._link.try_call("SUPPRESS", suppress={"roles": new})
+
+    async def _revive(self, roles: Collection[str]) -> None:
+        """Ask for all there is for these, whatever was declined."""
+        if not roles:
+            return
+        self._suppressed.difference_update(roles)
+        self._declined.difference_update(roles)
+        try:
+            await self._link.call("REVIVE", revive={"roles": sorted(roles)})
+        except ColdchainError:
+            self._suppressed.update(roles)  # the next tick, or the next subscription

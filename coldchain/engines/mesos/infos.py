@@ -106,6 +106,15 @@ def reserved_for(app: App) -> tuple[str, ...]:
     return tuple(sorted(app.offered_roles, key=lambda role: (role == ALL, role)))
 
 
+def roles_for(app: App, roles: Sequence[str]) -> tuple[str, ...]:
+    """For which of the framework's roles the offers may be that it is launched on: its own, so that it counts against
+    that one's quota, and those whose reservations it takes; any where the framework has none of these."""
+    wanted = dict.fromkeys((app.role or ALL, *reserved_for(app)))
+    own = app.role or ALL
+    found = tuple(role for role in wanted if role in roles and (role != ALL or own == ALL))
+    return found or tuple(roles)
+
+
 def kept_spec(spec: TaskSpec) -> TaskSpec:
     """What of a task is kept: what says what it takes and how it ends, and nothing that could be secret."""
     app = spec.app

@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from coldchain.decisions.mesos_task import succeed
+from coldchain.engines.mesos.idling import Demand
 from coldchain.engines.mesos.infos import (
     amounts_of,
     executor_info,
@@ -15,6 +16,7 @@ from coldchain.engines.mesos.infos import (
     kept_spec,
     next_mesos_id,
     reserved_for,
+    roles_for,
     task_info,
 )
 from coldchain.engines.mesos.link import Link
@@ -128,12 +130,22 @@ class Launches:
                 one.failed(Unavailable(f"Mesos does not answer: {trouble}"))
         self._executors.clear()
 
+    def demand(self, *, lacking: bool) -> Demand:
+        """What is waited for."""
+        specs = [one.spec for one in self.waiting.values()]
+        roles = self._settings.roles
+        return Demand(
+            places=frozenset((spec.agent, role) for spec in specs for role in roles_for(spec.app, roles)),
+            lacking=lacking,
+        )
+
     async def dispatch(self, kept: Callable[[], object]) -> None:
         """Pack what waits onto what is held; all that fits, in one call for each agent."""
         wanted = [
             Wanted(
                 task_id=task_id,
                 agent=one.spec.agent,
+                roles=roles_for(one.spec.app, self._settings.roles),
                 reserved_for=reserved_for(one.spec.app),
                 amounts=amounts_of(one.spec),
             )

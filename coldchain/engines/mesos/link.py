@@ -34,7 +34,8 @@ class Events(Protocol):
 
 class Link:
     """`framework_id`: empty for a framework that is yet to be. `superseded`: another controller has subscribed as this
-    framework; this one says no more. `tried`: the first subscription is there, or was not to be had."""
+    framework, or it was taken leave of; this one says no more. `tried`: the first subscription is there, or was not to
+    be had."""
 
     def __init__(
         self, client: SchedulerClient, settings: MesosSettings, clock: Clock, framework_id: str, events: Events
@@ -101,6 +102,15 @@ class Link:
             raise Unavailable(f"Mesos does not answer: {error}") from error
         except MesosRefused as error:
             raise Rejected(f"Mesos refuses {kind}: {error.message}") from error
+
+    async def leave(self) -> None:
+        """Have Mesos forget the framework, and say no more. Raises as `call`."""
+        self.superseded = True  # before the stream ends, or it would begin anew
+        try:
+            await self.call("TEARDOWN")
+        except (Unavailable, Rejected):
+            self.superseded = False
+            raise
 
     async def try_call(self, kind: str, **content: Any) -> None:
         """One that is made again anyway if it is lost."""

@@ -19,9 +19,10 @@ from coldchain.engines.mesos.keeper import Keeper
 from coldchain.engines.mesos.launches import Launches
 from coldchain.engines.mesos.link import Link
 from coldchain.engines.mesos.machines import Machines
+from coldchain.engines.mesos.maintenance import Maintenance
 from coldchain.engines.mesos.offer_book import OfferBook
 from coldchain.engines.mesos.reconciliation import Reconciliation
-from coldchain.engines.mesos.statuses import DROPPED, heard_of, stranger
+from coldchain.engines.mesos.statuses import DRAINING, DROPPED, heard_of, stranger
 from coldchain.engines.mesos.task_book import TaskBook
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.executor import ExecutorReport
@@ -61,16 +62,19 @@ class Listening:
         idling: Idling,
         machines: Machines,
         handover: Handover,
+        maintenance: Maintenance,
     ) -> None:
         """To whom it passes things on."""
         self._link, self._launches, self._machines = link, launches, machines
         self._reconciliation, self._idling, self._handover = reconciliation, idling, handover
+        self._maintenance = maintenance
 
     # The subscription
 
     async def subscribed(self, framework_id: str) -> None:
         """What was offered before is void; what runs is asked for."""
         self._offers.reset()
+        self._maintenance.wishes.reset()
         if framework_id != self._framework_id:
             self._renewed(framework_id)
         self._idling.subscribed()
@@ -112,6 +116,11 @@ class Listening:
             for one in event.inverse_offers.inverse_offers:
                 if one.agent_id is not None:
                     self._offers.unavailable(one.agent_id.value, one.unavailability.start.seconds)
+            self._maintenance.wishes.came(event.inverse_offers.inverse_offers, self._clock.now())
+        elif event.rescind_inverse_offer is not None:
+            agent_id = self._maintenance.wishes.rescinded(event.rescind_inverse_offer.inverse_offer_id.value)
+            if agent_id is not None:  # where only the time has changed the next one says so at once
+                self._offers.unavailable(agent_id, None)
         elif event.message is not None:
             self._report(event.message)
         elif event.failure is not None and event.failure.agent_id is not None:
@@ -133,6 +142,9 @@ class Listening:
         self._reconciliation.heard(mesos_id)
         task = self._book.of_mesos(mesos_id)
         now = self._clock.now()
+        if status.reason == DRAINING and status.agent_id is not None:
+            self._offers.drained(status.agent_id.value)
+            self._begin(self._maintenance.send_away(status.agent_id.value))
         if self._handover.is_scout(mesos_id):
             self._handover.heard(status)
         elif task is None:
@@ -192,7 +204,7 @@ class Listening:
             words = task.executor_gone_message or task.standing_message
             log.warning("its executor is gone; another one is to take it over", task=task.task_id, reason=words)
             self._launches.add(task.spec, adopts=True)
-            self._begin(self._idling.need())
+            self._begin(self._idling.need(self._launches.demand(lacking=False).roles))
 
     def keep(self, task: MesosTask) -> None:
         """Into book and store."""

@@ -28,12 +28,14 @@ class HeldOffer(Noun, frozen=True, kw_only=True):
 
 class Wanted(Noun, frozen=True, kw_only=True):
     """A launch that waits for room on its agent, out of what is reserved for one of `reserved_for`, the first that has
-    enough. Any role of the framework will do: one that waited for offers to its own would keep those to others."""
+    enough. `roles`: for which of the framework the offer may be, so that quota and fair shares of roles are kept;
+    none named: for any."""
 
     task_id: str
     agent: str
     reserved_for: tuple[str, ...]
     amounts: Amounts
+    roles: tuple[str, ...] = ()
 
 
 class Fitted(Noun, frozen=True, kw_only=True):
@@ -55,6 +57,8 @@ class Acceptance(Noun, frozen=True, kw_only=True):
     fitted: tuple[Fitted, ...]
 
 
+ALREADY = 0.0
+"""Since when an agent is away that Mesos drains."""
 MakeExecutor = Callable[[str, list[Document]], Document]
 """The ExecutorInfo for an agent (its id) with these resources."""
 
@@ -129,10 +133,24 @@ class OfferBook:
         if name := self._names.get(agent_id):
             self.agents[name].executors.discard(executor_id)
 
-    def unavailable(self, agent_id: str, start: float) -> None:
-        """Its operator says so."""
+    def unavailable(self, agent_id: str, start: float | None) -> None:
+        """Its operator says so, or takes it back."""
         if name := self._names.get(agent_id):
             self.agents[name].unavailable_from = start
+
+    def drained(self, agent_id: str) -> None:
+        """Mesos ends what runs there, and offers it no more until its operator lets it; the next offer says so."""
+        if name := self._names.get(agent_id):
+            self.agents[name].unavailable_from = ALREADY
+
+    def drained_agents(self) -> list[str]:
+        """By Mesos's ids."""
+        return [one.id for one in self.agents.values() if one.unavailable_from == ALREADY]
+
+    def executors_on(self, agent_id: str) -> list[str]:
+        """Ours, as far as we know."""
+        name = self._names.get(agent_id)
+        return sorted(self.agents[name].executors) if name is not None else []
 
     # What is answered
 
@@ -148,18 +166,20 @@ class OfferBook:
                 continue
             waiting = list(some)
             for role in dict.fromkeys(offer.role for offer in agent.offers.values()):
-                acceptance = self._pack_agent(agent, role, waiting, make_executor)
+                allowed = [one for one in waiting if not one.roles or role in one.roles]
+                acceptance = self._pack_agent(agent, role, allowed, make_executor) if allowed else None
                 if acceptance is not None:
                     found.append(acceptance)
                     done = {one.task_id for one in acceptance.fitted}
                     waiting = [one for one in waiting if one.task_id not in done]
         return found
 
-    def release(self) -> list[str]:
-        """All that is held, to be declined; what it was is believed."""
-        released = list(self._agent_of_offer)
+    def release(self, chosen: Callable[[KnownAgent, HeldOffer], bool]) -> list[HeldOffer]:
+        """Offers to be declined, with all others of their agent for their role; what they were is believed."""
+        released: list[HeldOffer] = []
         for agent in self.agents.values():
-            for role in {offer.role for offer in agent.offers.values()}:
+            for role in {offer.role for offer in agent.offers.values() if chosen(agent, offer)}:
+                released += [offer for offer in agent.offers.values() if offer.role == role]
                 self._spend(agent, role, {})
         return released
 
@@ -169,8 +189,9 @@ class OfferBook:
             self.agents[agent].believed.clear()
 
     @property
-    def holds_any(self) -> bool:
-        return bool(self._agent_of_offer)
+    def held(self) -> list[str]:
+        """The ids of all offers that are."""
+        return list(self._agent_of_offer)
 
     # What there is
 
@@ -189,11 +210,12 @@ class OfferBook:
             everything = NOTHING
             for amounts in have.values():
                 everything = everything.plus(amounts)
-            roles = sorted(free.keys() | have.keys())
+            drained = agent.unavailable_from == ALREADY  # shown even with nothing on it, until it is offered again
+            roles = sorted(free.keys() | have.keys()) or [ALL] * drained
             if not agent.executors:
                 free = _set_apart(free, roles, self._executor)
             for role in roles:
-                if free.get(role, NOTHING) == NOTHING and role not in have:
+                if free.get(role, NOTHING) == NOTHING and role not in have and not drained:
                     continue
                 rows.append(self._row(agent, role, free.get(role, NOTHING).plus(everything), draining=draining))
         return rows

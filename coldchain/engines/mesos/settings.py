@@ -39,7 +39,7 @@ class MesosSettings:
     """What an executor takes of its agent."""
 
     hold_seconds: float = 10.0
-    """How long offers are held once nothing waits for them any more: what comes next needs no other round."""
+    """How long offers are held that nothing waits for, or nothing more: what comes next needs no other round."""
 
     look_seconds: float = 30.0
     """How often a look is taken at what there is, while nothing waits."""

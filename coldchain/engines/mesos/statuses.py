@@ -27,6 +27,8 @@ SAID: dict[str, TaskState] = {
     "TASK_KILLED": "killed",
 }
 SOURCE_EXECUTOR = "SOURCE_EXECUTOR"
+DRAINING = "REASON_AGENT_DRAINING"
+"""The agent ends all its tasks, because Mesos was told to drain it."""
 DROPPED = "TASK_DROPPED"
 """It never came to its agent: the offer was gone, say, or the agent was just restarting."""
 

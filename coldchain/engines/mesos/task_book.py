@@ -55,6 +55,14 @@ class TaskBook:
         """Those that Mesos must know."""
         return [one for one in self.in_mesos() if one.task_id not in self.in_flight]
 
+    def agents_in_use(self) -> set[str]:
+        """By Mesos's ids: where something of ours runs or may run."""
+        return {one.agent_id for one in self.tasks.values() if not one.told.terminal and one.standing != "gone"}
+
+    def agents_running(self) -> set[str]:
+        """By Mesos's ids: where something of ours runs that has begun."""
+        return {one.agent_id for one in self.tasks.values() if one.begun and not one.told.terminal}
+
     def used(self) -> Mapping[str, Mapping[str, Amounts]]:
         """What Mesos has given away to our tasks, by agent and by reservation."""
         found: dict[str, dict[str, Amounts]] = {}
