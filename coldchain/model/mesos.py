@@ -25,7 +25,8 @@ class MesosTask(Noun, frozen=True, kw_only=True):
     `role`: of the framework, for which the agent offered; `reserved_for`: for whom its resources are reserved, `*` for
     all. `told`: the furthest that its executor said, and where that listens. `standing`: what the master said last of
     its agent, by the master's clock. `executor_gone_at`: its executor ended without a word; `adopting_since`: its
-    successor is to take it over, and has not said so yet. `kill_grace_seconds`: it is to end.
+    successor is to take it over, and has not said so yet. `kill_grace_seconds`: it is to end. `agent_url`: of the agent
+    whose Docker containerizer runs it; empty for what an executor of ours runs.
     """
 
     target: str
@@ -48,3 +49,4 @@ class MesosTask(Noun, frozen=True, kw_only=True):
     kill_grace_seconds: float | None = None
     address: str = ""
     port: int = 0
+    agent_url: str = ""

@@ -9,9 +9,8 @@ was declined: then the next launch there waits in vain, and they are dropped.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from coldchain.clients.mesos.events import Attribute
 from coldchain.clients.mesos.events import Offer as MesosOffer
-from coldchain.decisions.constraint import scalar_text
+from coldchain.engines.mesos.agent_attributes import CONTAINERIZER, Containerizer, agent_url, attribute_text
 from coldchain.engines.mesos.resources import ALL, NOTHING, Amounts, Document, Pool, documents, pools_of, summed
 from coldchain.model.base import Noun
 from coldchain.model.offer import Offer
@@ -28,12 +27,14 @@ class HeldOffer(Noun, frozen=True, kw_only=True):
 
 class Wanted(Noun, frozen=True, kw_only=True):
     """A launch that waits for room on its agent, out of what is reserved for one of `reserved_for`, the first that has
-    enough. Any role of the framework will do: one that waited for offers to its own would keep those to others."""
+    enough. Any role of the framework will do: one that waited for offers to its own would keep those to others.
+    `needs_executor`: the Docker containerizer of an agent cannot run it."""
 
     task_id: str
     agent: str
     reserved_for: tuple[str, ...]
     amounts: Amounts
+    needs_executor: bool = False
 
 
 class Fitted(Noun, frozen=True, kw_only=True):
@@ -45,14 +46,16 @@ class Fitted(Noun, frozen=True, kw_only=True):
 
 
 class Acceptance(Noun, frozen=True, kw_only=True):
-    """What one agent's offers are taken for, in one call."""
+    """What one agent's offers are taken for, in one call. `executor`: ours; where there is none, the Docker
+    containerizer of the agent at `agent_url` runs what is launched."""
 
     agent: str
     agent_id: str
     role: str
     offer_ids: tuple[str, ...]
-    executor: Document
+    executor: Document | None
     fitted: tuple[Fitted, ...]
+    agent_url: str = ""
 
 
 MakeExecutor = Callable[[str, list[Document]], Document]
@@ -62,10 +65,12 @@ MakeExecutor = Callable[[str, list[Document]], Document]
 @dataclass(kw_only=True)
 class KnownAgent:
     """`believed` by role of the framework. `unavailable_from`: when its operator takes it away, in seconds since the
-    epoch."""
+    epoch. `url`: of its API. `contains`: its own Docker containerizer runs tasks, and no executor of ours."""
 
     name: str
     id: str
+    url: str = ""
+    contains: bool = False
     attributes: dict[str, str] = field(default_factory=dict)
     region: str | None = None
     zone: str | None = None
@@ -76,12 +81,13 @@ class KnownAgent:
 
 
 class OfferBook:
-    """`executor`: what an executor of ours takes."""
+    """`executor`: what an executor of ours takes; `containerizer`: who runs tasks on agents that do not say so."""
 
-    def __init__(self, target: str, executor: Amounts) -> None:
+    def __init__(self, target: str, executor: Amounts, containerizer: Containerizer = "executor") -> None:
         self.agents: dict[str, KnownAgent] = {}
         self._target = target
         self._executor = executor
+        self._containerizer = containerizer
         self._names: dict[str, str] = {}
         self._agent_of_offer: dict[str, str] = {}
 
@@ -190,7 +196,7 @@ class OfferBook:
             for amounts in have.values():
                 everything = everything.plus(amounts)
             roles = sorted(free.keys() | have.keys())
-            if not agent.executors:
+            if not agent.executors and not agent.contains:
                 free = _set_apart(free, roles, self._executor)
             for role in roles:
                 if free.get(role, NOTHING) == NOTHING and role not in have:
@@ -219,6 +225,7 @@ class OfferBook:
             zone=agent.zone,
             role=role,
             draining=draining,
+            containerizer=agent.contains,
         )
 
     def _free(self, agent: KnownAgent) -> dict[str, Pool]:
@@ -232,7 +239,9 @@ class OfferBook:
                 self.agent_lost(known.id)
             known = self.agents[offer.hostname] = KnownAgent(name=offer.hostname, id=offer.agent_id.value)
             self._names[known.id] = known.name
-        known.attributes = {one.name: _attribute_text(one) for one in offer.attributes}
+        known.attributes = {one.name: attribute_text(one) for one in offer.attributes}
+        known.url = agent_url(offer)
+        known.contains = known.attributes.get(CONTAINERIZER, self._containerizer) == "docker"
         domain = offer.domain.fault_domain if offer.domain else None
         known.region, known.zone = (domain.region.name, domain.zone.name) if domain else (None, None)
         known.unavailable_from = offer.unavailability.start.seconds if offer.unavailability else None
@@ -244,9 +253,13 @@ class OfferBook:
         offers = [one for one in agent.offers.values() if one.role == role]
         pools = summed(one.pools for one in offers)
         free = {name: pool.amounts for name, pool in pools.items()}
-        executor, share_of = self._executor_on(agent, role, pools, make_executor)
-        if executor is None:
-            return None
+        executor, share_of = None, None
+        if agent.contains:
+            waiting = [one for one in waiting if not one.needs_executor]
+        else:
+            executor, share_of = self._executor_on(agent, role, pools, make_executor)
+            if executor is None:
+                return None
         if share_of is not None:
             free[share_of] = free[share_of].minus(self._executor)
         fitted: list[Fitted] = []
@@ -261,7 +274,8 @@ class OfferBook:
             return None
         rest = {name: Pool(amounts=amounts, reservations=pools[name].reservations) for name, amounts in free.items()}
         self._spend(agent, role, rest)
-        agent.executors.add(executor["executor_id"]["value"])
+        if executor is not None:
+            agent.executors.add(executor["executor_id"]["value"])
         return Acceptance(
             agent=agent.name,
             agent_id=agent.id,
@@ -269,6 +283,7 @@ class OfferBook:
             offer_ids=tuple(one.id for one in offers),
             executor=executor,
             fitted=tuple(fitted),
+            agent_url=agent.url if agent.contains else "",
         )
 
     def _executor_on(
@@ -298,13 +313,3 @@ class OfferBook:
 def _set_apart(free: Mapping[str, Amounts], roles: Iterable[str], executor: Amounts) -> dict[str, Amounts]:
     """An agent without an executor of ours needs room for one; where it stands is open, so each row has it less."""
     return {role: free.get(role, NOTHING).minus(executor) for role in roles}
-
-
-def _attribute_text(one: Attribute) -> str:
-    if one.text is not None:
-        return scalar_text(one.text.value)
-    if one.scalar is not None:
-        return scalar_text(f"{one.scalar.value:.3f}")
-    if one.ranges is not None:
-        return ",".join(f"{each.begin}-{each.end}" for each in one.ranges.range)
-    return ",".join(one.set.item) if one.set is not None else ""
