@@ -25,8 +25,8 @@ from coldchain.model.task import TaskSpec, TaskState
 Document = dict[str, Any]
 FLAGS = frozenset({"init", "read-only"})
 """Options that may be given without a value, which the command line of Docker wants to have."""
-EXITED = re.compile(r"exited with status (\d+)")
-"""In the words of Mesos's executor for Docker."""
+EXITED = re.compile(r"Container exited with status (\d+)")
+"""In the words of Mesos's executor for Docker. An agent says the like of the programs that it runs itself."""
 
 
 def container_task(
@@ -57,18 +57,20 @@ def heard_of_container(task: MesosTask, status: Status, now: float) -> Heard:
     state: TaskState = SAID.get(status.state, "failed")
     if state == "finished" and task.kill_grace_seconds is not None:
         state = "killed"  # Mesos says of what was told to end and exits with 0 that it has finished
-    exited = EXITED.search(status.message) if status.state in ENDED else None
-    address, ports = (None, ()) if status.state in ENDED else _reached(task, status)
-    told = msgspec.structs.replace(
-        task.told,
-        state=state,
-        at=min(now, status.timestamp if status.timestamp is not None else now),
-        address=address,
-        ports=ports,
-        exit_status=int(exited[1]) if exited else None,
-        message=status.message if status.source == SOURCE_EXECUTOR or status.state not in ENDED else words_of(status),
-        log_tail=(),
-    )
+    at = min(now, status.timestamp if status.timestamp is not None else now)
+    told = msgspec.structs.replace(task.told, state=state, at=at, message=status.message)
+    if state == "running":  # of what is ending Mesos does not say any more where it is
+        address, ports = _reached(task, status)
+        told = msgspec.structs.replace(told, address=address, ports=ports)
+    if status.state in ENDED:
+        exited = EXITED.search(status.message)
+        told = msgspec.structs.replace(
+            told,
+            address=None,
+            ports=(),
+            exit_status=int(exited[1]) if exited else None,
+            message=status.message if status.source == SOURCE_EXECUTOR else words_of(status),
+        )
     return Contained(status=told)
 
 
