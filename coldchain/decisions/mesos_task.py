@@ -76,7 +76,7 @@ def hear(task: MesosTask, heard: Heard) -> MesosTask:
                 task, standing=heard.standing, standing_at=heard.at, standing_message=heard.message
             )
         case ExecutorGone() if task.agent_url:
-            # Containers of Mesos's own executor go with it.
+            # Containers of Mesos's own executor go with it, so that nobody can take them over.
             gone = msgspec.structs.replace(task.told, address=None, ports=(), exit_status=None, log_tail=())
             gone = msgspec.structs.replace(gone, state="failed", at=heard.at, message=heard.message)
             return _further(task, gone, ran=False)
@@ -134,10 +134,9 @@ def succeed(task: MesosTask, mesos_id: str, agent_id: str, executor_id: str, now
 
 def wants_successor(task: MesosTask) -> bool:
     """Its executor is gone, or the successor never came to its agent; what was started may run, and nobody answers for
-    it. What Mesos's own executor ran has ended with it."""
+    it."""
     never_came = task.adopting_since is not None and task.standing == "gone"
-    gone = task.executor_gone_at is not None or never_came
-    return gone and not task.agent_url and task.begun and not task.told.terminal
+    return (task.executor_gone_at is not None or never_came) and task.begun and not task.told.terminal
 
 
 def seen(task: MesosTask, now: float) -> TaskStatus:

@@ -36,8 +36,10 @@ class Sandboxes:
             at[path] = await self._start(task, path, tail)
             async for piece in self._rest(task, path, at):
                 yield piece
-        while live():
+        alive = live()
+        while alive:
             await self._clock.sleep(FOLLOW_SECONDS)
+            alive = live()  # before the last look, which is for its last words
             for path in at:
                 async for piece in self._rest(task, path, at):
                     yield piece
