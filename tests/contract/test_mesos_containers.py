@@ -238,6 +238,11 @@ async def test_output_is_that_of_the_sandbox(bench: Bench) -> None:
     bench.agent.contents.clear()
     with pytest.raises(NotFound, match="is kept on its agent"):
         await read()
+    other = make_spec("serves")
+    bench.master.say(offers("O2", url=bench.agent.url))
+    await bench.running(engine, other)
+    with pytest.raises(Unavailable, match="is there yet"):
+        [piece async for piece in engine.logs(other.task_id, follow=False, tail=None)]
     bench.agent.broken = True
     with pytest.raises(Unavailable, match="means nothing"):
         await read()

@@ -1,6 +1,10 @@
 """Engine mesos on real agents whose own Docker containerizer runs tasks, beside one of our executors."""
 
 import asyncio
+import base64
+import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -14,15 +18,16 @@ import pytest
 from coldchain.clients.mesos.scheduler import SchedulerClient
 from coldchain.control.clock import SystemClock
 from coldchain.engines.mesos import MesosEngine, MesosSettings
-from coldchain.model.app import App, Container, Docker, Network, Parameter, PortMapping
+from coldchain.model.app import App, Container, Docker, Network, Parameter, PortMapping, PullConfig
 from coldchain.model.errors import Rejected
 from coldchain.model.executor import ExecutorSettings
 from coldchain.model.health import Probe
 from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.runners.remote import RemoteRunner
 from coldchain.store.memory import MemoryStore
-from coldchain.testing.application.image import ensure_image
+from coldchain.testing.application.image import ensure_image, image_archive
 from coldchain.testing.engine_labs import make_spec
+from coldchain.testing.image_registry import ImageRegistry
 from coldchain.testing.mesos.lab import MesosLab
 from coldchain.testing.mesos.settings import AgentSettings, MasterSettings
 
@@ -67,15 +72,30 @@ class Cluster:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+PASSWORD = "s3cret"  # of the registry of images
+
+
 @pytest.fixture
-async def cluster(docker_daemon: Path) -> AsyncIterator[Cluster]:
-    """A master and one agent with a containerizer of its own."""
+async def registry() -> AsyncIterator[ImageRegistry]:
+    async with ImageRegistry(password=PASSWORD) as made:
+        yield made
+
+
+@pytest.fixture
+async def cluster(docker_daemon: Path, registry: ImageRegistry) -> AsyncIterator[Cluster]:
+    """A master and one agent with a containerizer of its own, which knows the password of a registry."""
     await ensure_image(str(docker_daemon))
+    known = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
     async with MesosLab() as lab:
         lab.folder.chmod(0o711)
         await lab.start_master(MasterSettings(agent_ping_timeout_seconds=5.0))
         attributes = {"coldchain_containerizer": "docker"}
-        contains = AgentSettings(containerizers="docker,mesos", docker_socket=str(docker_daemon), attributes=attributes)
+        contains = AgentSettings(
+            containerizers="docker,mesos",
+            docker_socket=str(docker_daemon),
+            attributes=attributes,
+            flags={"docker_config": json.dumps({"auths": {registry.host: {"auth": known}}})},
+        )
         await lab.start_agent(contains)
         await lab.registered(1)
         made = Cluster(lab, docker_daemon)
@@ -106,13 +126,13 @@ def spec_of(app: App, port: int = 0, agent: str = "agent-1", **changes: Any) -> 
     return make_spec("serves", **(values | changes))
 
 
-def app_of(*, parameters: tuple[Parameter, ...] = (), networks: tuple[Network, ...] = (), **fields: Any) -> App:
+def app_of(**fields: Any) -> App:
     container = Container(
-        docker=Docker(image="coldchain/shop:v1", parameters=parameters),
+        docker=Docker(image="coldchain/shop:v1"),
         port_mappings=(PortMapping(container_port=8080, host_port=0, name="http"),),
     )
     values: dict[str, Any] = {"id": "/shop", "cpus": 0.1, "mem": 32.0, "container": container, "env": {"PORT": "8080"}}
-    return App(**(values | {"networks": networks} | fields))
+    return App(**(values | fields))
 
 
 async def answer(status: TaskStatus, path: str = "/") -> int:
@@ -179,3 +199,64 @@ async def test_plain_containers_serve_log_crash_and_end(cluster: Cluster) -> Non
     missing = msgspec.structs.replace(crashing.app, container=Container(docker=Docker(image="localhost:1/none:v404")))
     with pytest.raises(Rejected, match="v404"):
         await engine.launch(spec_of(missing, 0))
+
+
+async def test_a_private_image_in_a_network_by_name(cluster: Cluster, registry: ImageRegistry) -> None:
+    """The credentials are those that its operator has given to the agent."""
+    registry.push_layer("v9", image_archive("v9"))
+    network = f"shops-{cluster.lab.folder.name}".lower()
+    cluster.docker("network", "create", "--subnet", "10.199.7.0/24", network)
+    container = Container(
+        docker=Docker(
+            image=f"{registry.host}/shop:v9",
+            force_pull_image=True,
+            pull_config=PullConfig(secret=registry.host),
+            parameters=(Parameter(key="hostname", value="shop-9"), Parameter(key="read-only", value="")),
+        ),
+        port_mappings=(PortMapping(container_port=8080),),
+    )
+    app = app_of(cmd="exec /bin/application", networks=(Network(mode="container", name=network),), container=container)
+    spec = spec_of(app)
+    engine = await cluster.engine()
+    await engine.launch(spec)
+    running = await told(engine, spec, "running")
+    assert (running.address, running.ports) == ("10.199.7.2", (8080,))
+    assert await answer(running) == 200
+    [name] = cluster.docker("ps", "--format", "{{.Names}}").split()
+    shown = cluster.docker("inspect", "--format", "{{.Config.Hostname}} {{.HostConfig.ReadonlyRootfs}}", name)
+    assert shown.split() == ["shop-9", "true"]
+    assert registry.asked["v9"] >= 1
+    await engine.kill(spec.task_id, 0.0)
+    await told(engine, spec, "killed")
+    cluster.docker("rm", "--force", name)
+    cluster.docker("network", "rm", network)
+
+
+@pytest.mark.long
+async def test_a_task_ends_with_the_executor_that_mesos_has_for_it(cluster: Cluster) -> None:
+    engine = await cluster.engine()
+    low = (await engine.offers())[0].port_ranges[0][0]
+    one, other = (spec_of(app_of(), low + number) for number in range(2))
+    await asyncio.gather(engine.launch(one), engine.launch(other))
+    await told(engine, one, "running")
+    for process in Path("/proc").glob("[0-9]*"):
+        runs = any("--container=" in word for word in _words(process, "cmdline"))
+        if runs and f"MESOS_EXECUTOR_ID={one.task_id}" in _words(process, "environ"):
+            os.kill(int(process.name), signal.SIGKILL)
+    failed = await told(engine, one, "failed", "lost")
+    assert failed.state == "failed"
+    assert "Mesos says failed" in failed.message
+    kept = {each.task_id: (each.state, each.message) for each in await engine.tasks()}
+    assert kept[other.task_id] == ("running", "")
+    left = cluster.docker("ps", "--quiet").split()
+    assert len(left) == 2  # Mesos leaves the container to itself until the agent begins anew
+    await engine.kill(other.task_id, 0.0)
+    await told(engine, other, "killed")
+    cluster.docker("rm", "--force", *left)
+
+
+def _words(process: Path, file: str) -> list[str]:
+    try:
+        return (process / file).read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []

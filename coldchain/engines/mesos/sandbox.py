@@ -73,6 +73,8 @@ class Sandboxes:
         try:
             return await self._client.read_file(task.agent_url, path, offset, length)
         except NoFile as error:
+            if not task.told.terminal:  # an agent that has just begun knows its sandboxes a moment later
+                raise Unavailable(f"no output of task {task.task_id} is there yet") from error
             words = f"no output of task {task.task_id} is kept on its agent"
             raise NotFound(words, todo="See the app's last failure") from error
         except FilesUnavailable as error:
