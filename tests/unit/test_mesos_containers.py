@@ -220,6 +220,8 @@ def told(heard: Heard) -> TaskStatus:
 
 
 OWN = {"container_status": {"network_infos": [{"ip_addresses": [{"ip_address": "10.9.0.3"}]}]}}
+AGENTS = {"container_status": {"network_infos": [{"ip_addresses": [{"ip_address": "10.0.0.7"}]}]}}
+"""As agents fill it in where the executor says nothing of it, as when the task ends."""
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,7 @@ def test_where_a_task_is_reached_follows_from_its_network(
     found = told(heard_of_container(known, status("RUNNING", **OWN), NOW))
     assert (found.state, found.at, found.address, found.ports) == ("running", NOW, *reached)
     later = hear(known, Contained(status=found))
-    killing = told(heard_of_container(later, status("KILLING", **OWN), NOW))
+    killing = told(heard_of_container(later, status("KILLING", **AGENTS), NOW))
     assert (killing.state, killing.address, killing.ports) == ("killing", *reached)
 
 

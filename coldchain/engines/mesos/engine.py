@@ -218,7 +218,7 @@ class MesosEngine:
         if app.container is None:
             return None
         for task in self._book.in_mesos():
-            if task.port and not task.agent_url and task.standing == "reachable":
+            if task.port and task.standing == "reachable":
                 try:
                     return await self._runner(task).prepare(app, image, progress)
                 except Unavailable as error:
