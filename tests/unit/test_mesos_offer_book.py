@@ -236,3 +236,19 @@ def test_no_executor_takes_a_share_where_the_agent_runs_containers_itself() -> N
     assert [one.task_id for one in packed.fitted] == ["t0", "t1", "t2", "t3"]
     assert (packed.executor, packed.agent_url) == (None, "http://10.0.0.7:5051/slave(1)")
     assert made.capacity({"a": {"*": Amounts(cpus=4.0, mem=400.0)}}, FOR_EVER)[0].cpus == 4.0
+
+
+def test_what_an_executor_left_is_taken_over_by_one_also_where_containers_run_without() -> None:
+    made = OfferBook("cluster", EXECUTOR, "docker")
+    made.offered([offer(1)])
+    left = msgspec.structs.replace(wanted("left"), adopts=True)
+    (packed,) = made.pack([wanted("plain"), left], make_executor)
+    assert [one.task_id for one in packed.fitted] == ["left"]
+    assert (packed.executor is None, packed.agent_url) == (False, "")
+    made.offered([offer(2, executor_ids=[{"value": "e"}])])
+    (packed,) = made.pack([wanted("plain")], make_executor)
+    assert ([one.task_id for one in packed.fitted], packed.executor) == (["plain"], None)
+    large = msgspec.structs.replace(left, amounts=Amounts(cpus=9.0))
+    made.offered([offer(3)])
+    (packed,) = made.pack([large, wanted("other")], make_executor)
+    assert [one.task_id for one in packed.fitted] == ["other"]  # nobody waits for who finds no room

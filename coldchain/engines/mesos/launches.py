@@ -132,7 +132,8 @@ class Launches:
                 agent=one.spec.agent,
                 reserved_for=reserved_for(one.spec.app),
                 amounts=amounts_of(one.spec),
-                needs_executor=one.adopts or bool(unsupported(one.spec.app)),
+                adopts=one.adopts,
+                needs_executor=bool(unsupported(one.spec.app)),
             )
             for task_id, one in self.waiting.items()
         ]

@@ -28,12 +28,14 @@ class HeldOffer(Noun, frozen=True, kw_only=True):
 class Wanted(Noun, frozen=True, kw_only=True):
     """A launch that waits for room on its agent, out of what is reserved for one of `reserved_for`, the first that has
     enough. Any role of the framework will do: one that waited for offers to its own would keep those to others.
-    `needs_executor`: the Docker containerizer of an agent cannot run it."""
+    `adopts`: an executor of ours is to take over what runs, whoever runs tasks on the agent by now; `needs_executor`:
+    the Docker containerizer of an agent cannot run it."""
 
     task_id: str
     agent: str
     reserved_for: tuple[str, ...]
     amounts: Amounts
+    adopts: bool = False
     needs_executor: bool = False
 
 
@@ -250,13 +252,22 @@ class OfferBook:
     def _pack_agent(
         self, agent: KnownAgent, role: str, waiting: Sequence[Wanted], make_executor: MakeExecutor
     ) -> Acceptance | None:
+        """Where the agent runs containers itself, what is to be taken over goes first, and the others without ours."""
+        if not agent.contains:
+            return self._pack_by(agent, role, waiting, make_executor)
+        left = [one for one in waiting if one.adopts]
+        plain = [one for one in waiting if not one.adopts and not one.needs_executor]
+        return self._pack_by(agent, role, left, make_executor) or self._pack_by(agent, role, plain, None)
+
+    def _pack_by(
+        self, agent: KnownAgent, role: str, waiting: Sequence[Wanted], make_executor: MakeExecutor | None
+    ) -> Acceptance | None:
+        """By an executor of ours, if one is made, else by that of Mesos."""
         offers = [one for one in agent.offers.values() if one.role == role]
         pools = summed(one.pools for one in offers)
         free = {name: pool.amounts for name, pool in pools.items()}
         executor, share_of = None, None
-        if agent.contains:
-            waiting = [one for one in waiting if not one.needs_executor]
-        else:
+        if make_executor is not None:
             executor, share_of = self._executor_on(agent, role, pools, make_executor)
             if executor is None:
                 return None
@@ -283,7 +294,7 @@ class OfferBook:
             offer_ids=tuple(one.id for one in offers),
             executor=executor,
             fitted=tuple(fitted),
-            agent_url=agent.url if agent.contains else "",
+            agent_url=agent.url if executor is None else "",
         )
 
     def _executor_on(
