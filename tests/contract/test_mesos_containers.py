@@ -259,10 +259,10 @@ async def test_the_client_of_agents_tells_no_file_from_no_answer(agent: AgentFil
     with pytest.raises(FilesUnavailable, match="refuses: who are you"):
         await client.read_file(url, "/a", 0, 1)
     await agent.stop()
-    with pytest.raises(FilesUnavailable, match="the agent at http:.* does not answer"):
+    with pytest.raises(FilesUnavailable, match=r"the agent at http:.* does not answer"):
         await client.read_file(url, "/a", 0, 1)
     await client.close()
     over_tls = AgentClient(ssl.create_default_context())
-    with pytest.raises(FilesUnavailable, match="the agent at https:.* does not answer"):
+    with pytest.raises(FilesUnavailable, match=r"the agent at https:.* does not answer"):
         await over_tls.read_file(url, "/a", 0, 1)
     await over_tls.close()
