@@ -72,6 +72,7 @@ def refused(context: Context, app_id: str) -> list[dict[str, Any]]:
             "reasons": one.reasons,
             "shortages": to_builtins(one.shortages),
             "constraints": one.constraints,
+            "unsupported": list(one.unsupported),
             "words": str(one),
         }
         for one in found

@@ -221,6 +221,8 @@ def _waiting(refused: list[dict[str, Any]]) -> list[str]:
                 line += words.format(wanted=wanted, unit=UNITS[reason], free=free, whole=whole)
             if reason == "UnfulfilledConstraint":
                 line += ": " + ", ".join(f"{words} ({number})" for words, number in one["constraints"].items())
+            if reason == "UnfulfilledContainerizer":
+                line += ": " + ", ".join(one["unsupported"])
             lines.append(line)
     return lines
 

@@ -64,6 +64,9 @@ VOLUME_MODES = frozenset({"", "nocopy", "private", "ro", "rprivate", "rw", "z", 
 PROPAGATIONS = frozenset({"rshared", "rslave", "shared", "slave"})
 VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 IPC_MODES = frozenset({"none", "private", "shareable"})
+NETWORK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+NETWORKS_BY_MODE = frozenset({"default", "host", "none"})
+"""Names that mean a mode to Docker and not a network."""
 
 
 def objection(key: str, value: str, host: Host) -> Objection | None:
@@ -86,6 +89,12 @@ def mount_objection(path: str, host: Host) -> Objection | None:
     if part is None:
         return None
     return Objection("host-path", f"{plain} lays {part} of the machine open", "Mount a folder made for the app")
+
+
+def is_network(name: str) -> bool:
+    """Whether Docker takes it for the name of a network; what is none could be the network of the machine, or of
+    another container."""
+    return name not in NETWORKS_BY_MODE and NETWORK_NAME.fullmatch(name) is not None
 
 
 def _fine(value: str, host: Host) -> Objection | None:

@@ -31,6 +31,12 @@ class Reported(Noun, frozen=True, kw_only=True):
     port: int
 
 
+class Contained(Noun, frozen=True, kw_only=True):
+    """By Mesos's own Docker containerizer, of a task that no executor of ours runs."""
+
+    status: TaskStatus
+
+
 class Said(Noun, frozen=True, kw_only=True):
     """By an executor whose report cannot be read, as that of a newer version: the state, and no more."""
 
@@ -54,7 +60,7 @@ class ExecutorGone(Noun, frozen=True, kw_only=True):
     message: str
 
 
-Heard: TypeAlias = Reported | Said | Stood | ExecutorGone
+Heard: TypeAlias = Reported | Contained | Said | Stood | ExecutorGone
 
 
 def hear(task: MesosTask, heard: Heard) -> MesosTask:
@@ -62,6 +68,8 @@ def hear(task: MesosTask, heard: Heard) -> MesosTask:
     match heard:
         case Reported():
             return _reported(task, heard)
+        case Contained(status=status):
+            return _further(task, status, _ran(status))
         case Said():
             status = msgspec.structs.replace(task.told, state=heard.state, at=heard.at, message=heard.message)
             return _further(task, status, heard.state in ("running", "killing"))
@@ -71,6 +79,11 @@ def hear(task: MesosTask, heard: Heard) -> MesosTask:
             return msgspec.structs.replace(
                 task, standing=heard.standing, standing_at=heard.at, standing_message=heard.message
             )
+        case ExecutorGone() if task.agent_url:
+            # Containers of Mesos's own executor go with it, so that nobody can take them over.
+            gone = msgspec.structs.replace(task.told, address=None, ports=(), exit_status=None, log_tail=())
+            gone = msgspec.structs.replace(gone, state="failed", at=heard.at, message=heard.message)
+            return _further(task, gone, ran=False)
         case ExecutorGone():
             known = task.executor_gone_at
             if known is not None and (known, task.executor_gone_message) <= (heard.at, heard.message):
@@ -83,8 +96,11 @@ def _reported(task: MesosTask, heard: Reported) -> MesosTask:
     status = msgspec.structs.replace(heard.status, task_id=task.task_id, target=task.target, agent=task.spec.agent)
     if not task.port:  # all that speak for one task of Mesos are the same executor
         task = msgspec.structs.replace(task, address=heard.address, port=heard.port)
-    ran = status.state in ("running", "killing") or (status.terminal and status.exit_status is not None)
-    return _further(task, status, ran)
+    return _further(task, status, _ran(status))
+
+
+def _ran(status: TaskStatus) -> bool:
+    return status.state in ("running", "killing") or (status.terminal and status.exit_status is not None)
 
 
 def _further(task: MesosTask, status: TaskStatus, ran: bool) -> MesosTask:
@@ -95,9 +111,11 @@ def _further(task: MesosTask, status: TaskStatus, ran: bool) -> MesosTask:
     return msgspec.structs.replace(task, told=status) if _rank(status) > _rank(task.told) else task
 
 
-def _rank(status: TaskStatus) -> tuple[int, float, str, int, str]:
+def _rank(status: TaskStatus) -> tuple[int, bool, float, str, int, str]:
+    """Of two ends the first is told that has an exit status: what a master says of it later knows less."""
     exit_status = -1 if status.exit_status is None else status.exit_status
-    return ORDER[status.state], status.at, status.state, exit_status, status.message
+    at = -status.at if status.terminal else status.at
+    return ORDER[status.state], status.exit_status is not None, at, status.state, exit_status, status.message
 
 
 def succeed(task: MesosTask, mesos_id: str, agent_id: str, executor_id: str, now: float) -> MesosTask:

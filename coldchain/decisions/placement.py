@@ -9,6 +9,7 @@ import msgspec
 
 from coldchain.decisions.address import next_address, next_ports
 from coldchain.decisions.constraint import Neighbours, values_of
+from coldchain.decisions.containerizer import unsupported
 from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.instance import Instance
@@ -47,6 +48,7 @@ class Placed(Noun, frozen=True, kw_only=True):
 REASONS = {
     "UnfulfilledTarget": "another target",
     "UnfulfilledRole": "offered for another role",
+    "UnfulfilledContainerizer": "the Docker containerizer of Mesos cannot run it",
     "UnfulfilledConstraint": "a constraint of the app",
     "AgentMaintenance": "is drained",
     "InsufficientCpus": "too few cpus",
@@ -60,6 +62,7 @@ REASONS = {
 FUNNEL = (
     "UnfulfilledTarget",
     "UnfulfilledRole",
+    "UnfulfilledContainerizer",
     "UnfulfilledConstraint",
     "AgentMaintenance",
     "InsufficientCpus",
@@ -102,8 +105,8 @@ class Unused(Noun, frozen=True, kw_only=True):
 class Refused(Noun, frozen=True, kw_only=True):
     """Why an instance goes nowhere: how many of the `agents` each reason excluded; one may have several reasons.
     `shortages` by reason, where it is one of numbers. `constraints`: how many agents each constraint excluded, by its
-    words. `sifted`: each agent by the first of its reasons, as FUNNEL has them. `unused`: some of the agents, those
-    with most memory left first."""
+    words. `unsupported`: what of the app the Docker containerizer of Mesos cannot do. `sifted`: each agent by the first
+    of its reasons, as FUNNEL has them. `unused`: some of the agents, those with most memory left first."""
 
     instance_id: str
     app_id: str
@@ -111,6 +114,7 @@ class Refused(Noun, frozen=True, kw_only=True):
     reasons: dict[str, int]
     shortages: dict[str, Shortage] = {}
     constraints: dict[str, int] = {}
+    unsupported: tuple[str, ...] = ()
     sifted: dict[str, int] = {}
     unused: tuple[Unused, ...] = ()
 
@@ -125,6 +129,8 @@ class Refused(Noun, frozen=True, kw_only=True):
     def _details(self, reason: str) -> str:
         if reason == "UnfulfilledConstraint":
             return f" ({', '.join(f'{words}: {count}' for words, count in self.constraints.items())})"
+        if reason == "UnfulfilledContainerizer":
+            return f" ({', '.join(self.unsupported)})"
         short = self.shortages.get(reason)
         if short is None:
             return ""
@@ -226,7 +232,8 @@ class _Free:
 
 class _Copies:
     """Where the instances of one app are that a waiting one is to be kept apart from. `everywhere`: of any version, by
-    agent; `alike`: those of its own, which are what counts in the end."""
+    agent; `alike`: those of its own, which are what counts in the end. `unsupported`: why containerizers cannot run
+    it."""
 
     def __init__(self, one: Waiting, others: Iterable[Instance]) -> None:
         self.app = one.app
@@ -240,6 +247,7 @@ class _Copies:
                 if other.id not in one.instead_of:
                     compared.append(other)
         self.neighbours = Neighbours(one.app, compared)
+        self.unsupported = unsupported(one.app)
         self.refused: Refused | None = None
 
     def add(self, placed: Placed) -> None:
@@ -272,6 +280,8 @@ class _Agents:
             values = values_of(one.app, agent.offer)
             if agent.offer.draining or agent.offer.role not in one.app.offered_roles:
                 continue
+            if agent.offer.containerizer and copies.unsupported:
+                continue
             if copies.neighbours.excluded_by(values) or agent.shortages(one.app):
                 continue
             fit = agent.fit(one)
@@ -290,7 +300,9 @@ class _Agents:
             excluded = tuple(copies.neighbours.excluded_by(values_of(one.app, agent.offer)))
             short = agent.shortages(one.app)
             other_role = agent.offer.role not in one.app.offered_roles
-            reasons = ["UnfulfilledRole"] * other_role + ["UnfulfilledConstraint"] * bool(excluded)
+            cannot = agent.offer.containerizer and bool(copies.unsupported)
+            reasons = ["UnfulfilledRole"] * other_role + ["UnfulfilledContainerizer"] * cannot
+            reasons += ["UnfulfilledConstraint"] * bool(excluded)
             reasons += ["AgentMaintenance"] * agent.offer.draining + [*short]
             if not reasons and isinstance(fit := agent.fit(one), str):
                 reasons = [fit]
@@ -388,6 +400,7 @@ def _refused(one: Waiting, copies: _Copies, agents: Mapping[str, _Agents]) -> Re
         reasons=dict(Counter(reason for agent in unused for reason in agent.reasons).most_common()),
         shortages=shortages,
         constraints=dict(Counter(words for agent in unfit for words in agent.constraints).most_common()),
+        unsupported=copies.unsupported,
         sifted=dict(Counter(min(agent.reasons, key=FUNNEL.index) for agent in unused)),
         unused=tuple(unused[:UNUSED_KEPT]),
     )

@@ -23,8 +23,9 @@ FUNNEL = (
     "DeclinedScarceResources",
 )
 """Marathon's reasons, in the order in which they sift offers. Reasons that only Coldchain has come after them."""
-MARATHONS = {"UnfulfilledTarget": "UnfulfilledRole"}
-"""Our names of reasons for which Marathon has another: role and target both say what an app may use."""
+MARATHONS = {"UnfulfilledTarget": "UnfulfilledRole", "UnfulfilledContainerizer": "UnfulfilledConstraint"}
+"""Our names of reasons for which Marathon has another: role and target both say what an app may use, and what a
+containerizer cannot do is like a constraint of the app."""
 
 
 def queue_answer(

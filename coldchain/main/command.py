@@ -20,12 +20,14 @@ from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.mesos_access import COMMAND
 from coldchain.main.mesos_options import (
     MesosAuthority,
+    MesosContainerizer,
     MesosCredentials,
     MesosExecutor,
     MesosMaster,
     MesosRoles,
     mesos_cluster,
 )
+from coldchain.main.runner_options import running
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
 from coldchain.main.stores import EtcdAccess
 from coldchain.model.caller import Role
@@ -240,6 +242,7 @@ def up(
     mesos_credentials_file: MesosCredentials = None,
     mesos_authority: MesosAuthority = None,
     mesos_executor: MesosExecutor = COMMAND,
+    containerizer: MesosContainerizer = "executor",
     fake_agents: FakeCount = 200,
     fake_cpus: FakeCpus = 64.0,
     fake_mem: FakeMem = 262144.0,
@@ -255,16 +258,15 @@ def up(
         **_address(api, reached_at),
         **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
         **_gateway(gateway, gateway_status, gateway_status_open),
-        docker_socket=docker_socket,
+        **running(docker_socket, publish_address, docker_credentials, cgroup_parent),
         **_offered(agent, cpu_factor, attribute, region, zone),
-        publish_address=publish_address,
-        docker_credentials=docker_credentials,
-        cgroup_parent=cgroup_parent,
         **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
         secret_keys=secret_keys,
         **_registry(registry, dns, dns_open, consul),
         **_engines(engine, fake_agents, fake_cpus, fake_mem),
-        **mesos_cluster(engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor),
+        **mesos_cluster(
+            engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor, containerizer
+        ),
     )
     open_log()
     _run(run(settings))

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from coldchain import __version__
+from coldchain.clients.mesos.agent import AgentClient
 from coldchain.clients.mesos.scheduler import MesosUnavailable, SchedulerClient
 from coldchain.clients.zookeeper import LeadingMaster, ZooKeeperUnavailable
 from coldchain.clients.zookeeper_address import ZooKeeperAddress
@@ -22,6 +23,7 @@ from coldchain.model.secret import Secret
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
 from coldchain.ports.store import ABSENT, Change, Store
+from coldchain.runners.docker import DockerSettings
 from coldchain.runners.remote import RemoteRunner
 
 KEY_NAME = "key of Mesos's executors"
@@ -36,11 +38,10 @@ async def open_mesos(
     """Subscribed, if a master answers; else it tries on, and is Unavailable meanwhile. `executor` without a version."""
     async with contextlib.AsyncExitStack() as closing:
         principal, _, secret = (access.credentials or "").partition(":")
+        tls = ssl.create_default_context(cafile=str(access.authority)) if access.authority else None
         engine = MesosEngine(
             SchedulerClient(
-                _finder(access, closing),
-                credential=(principal, secret) if principal else None,
-                tls=ssl.create_default_context(cafile=str(access.authority)) if access.authority else None,
+                _finder(access, closing), credential=(principal, secret) if principal else None, tls=tls
             ),
             store,
             clock,
@@ -49,10 +50,13 @@ async def open_mesos(
                 principal=principal,
                 executor_command=tuple(access.executor.split()),
                 executor_environment=await asyncio.to_thread(executor_environment, access),
+                containerizer="docker" if access.containerizer == "docker" else "executor",
+                pids_max=DockerSettings().pids_max,
             ),
             msgspec.structs.replace(executor, version=__version__),
             key=await executor_key(store, cipher, clock),
             reach=RemoteRunner,
+            agents=AgentClient(tls),
             target=target,
         )
         closing.push_async_callback(engine.close)

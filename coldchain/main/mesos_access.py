@@ -9,6 +9,7 @@ from coldchain.model.errors import InvalidDocument, Problem
 
 ZOOKEEPER = "zk://"
 COMMAND = "coldchain executor"
+CONTAINERIZERS = ("executor", "docker")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,9 @@ class MesosAccess:
     executor: str = COMMAND
     """What agents start: a program and its arguments, with blanks between them."""
 
+    containerizer: str = "executor"
+    """Who runs tasks on agents that do not say so: `executor`, ours, or `docker`, their own Docker containerizer."""
+
     def check(self) -> None:
         """Raises InvalidDocument with every problem, by the option that it comes from."""
         problems = []
@@ -41,6 +45,9 @@ class MesosAccess:
             problems.append(Problem(path="--mesos-credentials-file", reason="it does not hold PRINCIPAL:SECRET"))
         if not self.executor.split():
             problems.append(Problem(path="--mesos-executor", reason="it names no program"))
+        if self.containerizer not in CONTAINERIZERS:
+            reason = f"{self.containerizer!r} is neither {' nor '.join(CONTAINERIZERS)}"
+            problems.append(Problem(path="--mesos-containerizer", reason=reason))
         if self.authority is not None:
             try:
                 ssl.create_default_context(cafile=str(self.authority))

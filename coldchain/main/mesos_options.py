@@ -25,6 +25,14 @@ MesosAuthority = Annotated[
     Path | None, typer.Option(help="PEM file of who vouches for the masters of Mesos: they are talked to over TLS.")
 ]
 MesosExecutor = Annotated[str, typer.Option(help="What agents of Mesos start: a program and its arguments.")]
+MesosContainerizer = Annotated[
+    str,
+    typer.Option(
+        "--mesos-containerizer",
+        help="Who runs tasks on agents of Mesos without the attribute coldchain_containerizer: "
+        "executor (Coldchain's) or docker (their own Docker containerizer).",
+    ),
+]
 
 
 class Cluster(TypedDict):
@@ -40,6 +48,7 @@ def mesos_cluster(
     credentials: Path | None,
     authority: Path | None,
     executor: str,
+    containerizer: str,
 ) -> Cluster:
     """None unless it is one of the engines."""
     given = read_credentials(credentials, MESOS_CREDENTIALS, "--mesos-credentials-file")
@@ -48,6 +57,11 @@ def mesos_cluster(
     if master is None:
         raise typer.BadParameter("with --engine mesos it must be said where masters are", param_hint="--mesos-master")
     access = MesosAccess(
-        master=master, roles=tuple(roles or ("*",)), credentials=given, authority=authority, executor=executor
+        master=master,
+        roles=tuple(roles or ("*",)),
+        credentials=given,
+        authority=authority,
+        executor=executor,
+        containerizer=containerizer,
     )
     return Cluster(mesos=access)

@@ -27,7 +27,8 @@ class MesosTask(Noun, frozen=True, kw_only=True):
     its agent, by the master's clock. `executor_gone_at`: its executor ended without a word; `adopting_since`: its
     successor is to take it over, and has not said so yet. `kill_grace_seconds`: it is to end, and `kill_asked_at` since
     when. `executor_version`: what its executor is made of, as a digest that says nothing else; `executor_cpus`,
-    `executor_mem`: the share of that.
+    `executor_mem`: the share of that. `agent_url`: of the agent whose Docker containerizer runs it; empty for what an
+    executor of ours runs.
     """
 
     target: str
@@ -54,3 +55,4 @@ class MesosTask(Noun, frozen=True, kw_only=True):
     executor_mem: float = 0.0
     address: str = ""
     port: int = 0
+    agent_url: str = ""

@@ -10,7 +10,8 @@ class Offer(Noun, frozen=True, kw_only=True):
 
     `attributes`: what its operator says of the agent, for constraints to compare; numbers with at most three decimals
     and without zeros at their end. `region`, `zone`: where it stands, None where nobody said so. `draining`: it is to
-    be empty, by its operator's word; nothing is placed there, and what is there leaves.
+    be empty, by its operator's word; nothing is placed there, and what is there leaves. `containerizer`: the Docker
+    containerizer of Mesos runs tasks there, and nothing of ours is beside them.
     """
 
     agent: str
@@ -27,3 +28,4 @@ class Offer(Noun, frozen=True, kw_only=True):
     gpus: int = 0
     role: str = "*"
     draining: bool = False
+    containerizer: bool = False

@@ -32,7 +32,9 @@ def test_what_names_no_master(text: str) -> None:
 
 
 def test_every_mistake_is_said_by_its_option(tmp_path: Path) -> None:
-    access = MesosAccess(master="a", credentials="me", executor=" ", authority=tmp_path / "none.pem")
+    access = MesosAccess(
+        master="a", credentials="me", executor=" ", authority=tmp_path / "none.pem", containerizer="podman"
+    )
     with pytest.raises(InvalidDocument) as caught:
         access.check()
     assert {one.path for one in caught.value.problems} == {
@@ -40,5 +42,6 @@ def test_every_mistake_is_said_by_its_option(tmp_path: Path) -> None:
         "--mesos-credentials-file",
         "--mesos-executor",
         "--mesos-authority",
+        "--mesos-containerizer",
     }
-    MesosAccess(master="a:5050", credentials="me:secret").check()
+    MesosAccess(master="a:5050", credentials="me:secret", containerizer="docker").check()

@@ -223,3 +223,48 @@ class Mesos(RuleBasedStateMachine):
 
 Mesos.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 TestMesos = Mesos.TestCase
+
+
+def attributes(**given: str) -> dict[str, Any]:
+    return {"attributes": [{"name": name, "type": "TEXT", "text": {"value": text}} for name, text in given.items()]}
+
+
+def test_who_runs_tasks_is_said_by_the_agent_else_by_the_setting() -> None:
+    for containerizer, given, contains in (
+        ("executor", {}, False),
+        ("docker", {}, True),
+        ("executor", {"coldchain_containerizer": "docker"}, True),
+        ("docker", {"coldchain_containerizer": "executor"}, False),
+    ):
+        made = OfferBook("cluster", EXECUTOR, containerizer)  # type: ignore[arg-type]
+        made.offered([offer(1, **attributes(**given))])
+        (row,) = made.capacity({}, FOR_EVER)
+        assert (row.containerizer, row.cpus) == (contains, 4.0 if contains else 3.9)
+
+
+def test_no_executor_takes_a_share_where_the_agent_runs_containers_itself() -> None:
+    made = OfferBook("cluster", EXECUTOR, "docker")
+    url = {"scheme": "http", "address": {"ip": "10.0.0.7", "port": 5051}, "path": "/slave(1)"}
+    made.offered([offer(1, url=url)])
+    four = [wanted(f"t{number}") for number in range(4)]
+    ours = msgspec.structs.replace(wanted("ours"), needs_executor=True)
+    (packed,) = made.pack([ours, *four], make_executor)
+    assert [one.task_id for one in packed.fitted] == ["t0", "t1", "t2", "t3"]
+    assert (packed.executor, packed.agent_url) == (None, "http://10.0.0.7:5051/slave(1)")
+    assert made.capacity({"a": {"*": Amounts(cpus=4.0, mem=400.0)}}, FOR_EVER)[0].cpus == 4.0
+
+
+def test_what_an_executor_left_is_taken_over_by_one_also_where_containers_run_without() -> None:
+    made = OfferBook("cluster", EXECUTOR, "docker")
+    made.offered([offer(1)])
+    left = msgspec.structs.replace(wanted("left"), adopts=True)
+    (packed,) = made.pack([wanted("plain"), left], make_executor)
+    assert [one.task_id for one in packed.fitted] == ["left"]
+    assert (packed.executor is None, packed.agent_url) == (False, "")
+    made.offered([offer(2, executor_ids=[{"value": "e"}])])
+    (packed,) = made.pack([wanted("plain")], make_executor)
+    assert ([one.task_id for one in packed.fitted], packed.executor) == (["plain"], None)
+    large = msgspec.structs.replace(left, amounts=Amounts(cpus=9.0))
+    made.offered([offer(3)])
+    (packed,) = made.pack([large, wanted("other")], make_executor)
+    assert [one.task_id for one in packed.fitted] == ["other"]  # nobody waits for who finds no room

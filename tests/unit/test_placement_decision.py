@@ -132,3 +132,18 @@ def test_instances_spread_by_free_memory() -> None:
     waiting = [Waiting(instance=instance(n), app=app()) for n in range(4)]
     placed, _ = place(waiting, [offer("a", subnet="10.0.0.0/24"), offer("b", subnet="10.0.1.0/24")], [])
     assert sorted(one.agent for one in placed) == ["a", "a", "b", "b"]
+
+
+def test_what_only_an_executor_can_run_goes_past_the_containerizers_of_mesos() -> None:
+    contains, ours = offer("agent-1", mem=2000.0, containerizer=True), offer("agent-2")
+    plain, process = app(), App(id="/p", cmd="serve", gpus=0)
+    placed, refused = place([Waiting(instance=instance(1), app=plain)], [contains, ours], [])
+    assert ([one.agent for one in placed], refused) == (["agent-1"], [])
+    waiting = Waiting(instance=instance(2, app_id="/p"), app=process)
+    placed, refused = place([waiting], [contains, ours], [])
+    assert ([one.agent for one in placed], refused) == (["agent-2"], [])
+    _, (why,) = place([waiting], [contains], [])
+    assert why.reasons == why.sifted == {"UnfulfilledContainerizer": 1}
+    assert str(why) == (
+        "it fits none of 1 agents: the Docker containerizer of Mesos cannot run it on 1 (it has no container)"
+    )

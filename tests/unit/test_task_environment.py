@@ -1,8 +1,8 @@
 """Marathon's task environment."""
 
+from coldchain.decisions.task_environment import label_variables, port_variables, task_environment
 from coldchain.model.app import App, Container, Docker, PortMapping
 from coldchain.model.task import TaskSpec
-from coldchain.runners.environment import label_variables, port_variables, task_environment
 
 
 def app_with(*mappings: PortMapping) -> App:

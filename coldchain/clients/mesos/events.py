@@ -101,6 +101,20 @@ class Unavailability(Struct, frozen=True, kw_only=True):
     duration: Nanoseconds | None = None
 
 
+class Address(Struct, frozen=True, kw_only=True):
+    ip: str = ""
+    hostname: str = ""
+    port: int
+
+
+class Url(Struct, frozen=True, kw_only=True):
+    """`path`: that of the process there, such as `/slave(1)`."""  # their word
+
+    scheme: str
+    address: Address
+    path: str = ""
+
+
 class Offer(Struct, frozen=True, kw_only=True):
     """What an agent has free for one role."""
 
@@ -111,6 +125,7 @@ class Offer(Struct, frozen=True, kw_only=True):
     attributes: tuple[Attribute, ...] = ()
     domain: Domain | None = None
     executor_ids: tuple[Identity, ...] = ()
+    url: Url | None = None
     unavailability: Unavailability | None = None
     allocation_info: Allocation | None = None  # their word
 
@@ -139,6 +154,18 @@ class RescindInverse(Struct, frozen=True, kw_only=True):
     inverse_offer_id: Identity
 
 
+class AddressOfTask(Struct, frozen=True, kw_only=True):
+    ip_address: str = ""
+
+
+class NetworkInfo(Struct, frozen=True, kw_only=True):
+    ip_addresses: tuple[AddressOfTask, ...] = ()
+
+
+class ContainerStatus(Struct, frozen=True, kw_only=True):
+    network_infos: tuple[NetworkInfo, ...] = ()
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """TaskStatus. `uuid`: there is one on what must be acknowledged."""
 
@@ -152,6 +179,7 @@ class Status(Struct, frozen=True, kw_only=True):
     executor_id: Identity | None = None
     timestamp: float | None = None
     uuid: str = ""
+    container_status: ContainerStatus | None = None
     unreachable_time: Nanoseconds | None = None
 
 

@@ -185,6 +185,7 @@ class RefusedInstance(Noun, frozen=True, kw_only=True):
     reasons: dict[ReasonName, Count]
     shortages: dict[ReasonName, Shortage]
     constraints: dict[str, Count]
+    unsupported: tuple[str, ...]
     words: str
 
 

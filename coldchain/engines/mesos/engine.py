@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from coldchain.clients.mesos.agent import AgentClient
 from coldchain.clients.mesos.scheduler import SchedulerClient
 from coldchain.decisions.mesos_task import seen
 from coldchain.documents import keys, stored
@@ -22,10 +23,11 @@ from coldchain.engines.mesos.machines import Machines, Place, place_of
 from coldchain.engines.mesos.maintenance import Maintenance
 from coldchain.engines.mesos.offer_book import OfferBook
 from coldchain.engines.mesos.reconciliation import Reconciliation
+from coldchain.engines.mesos.sandbox import Sandboxes
 from coldchain.engines.mesos.settings import MesosSettings
 from coldchain.engines.mesos.task_book import TaskBook
 from coldchain.model.app import App
-from coldchain.model.errors import ColdchainError, NotFound, Unavailable
+from coldchain.model.errors import ColdchainError, NotFound, Rejected, Unavailable
 from coldchain.model.executor import ExecutorSettings
 from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.mesos import MesosFramework, MesosTask
@@ -44,6 +46,7 @@ FIRST_OFFERS_SECONDS = 2.0
 FIRST_TRY_SECONDS = 5.0
 READY_SECONDS = 20.0
 """How long a question waits for a subscription that has just begun."""
+NOTHING_BESIDE = "its agent runs the Docker containerizer of Mesos, and nothing of ours is there"
 
 
 class Machine(Runner, Prober, Protocol):
@@ -70,6 +73,7 @@ class MesosEngine:
         *,
         key: bytes,
         reach: Reach,
+        agents: AgentClient | None = None,
         target: str = "cluster",
     ) -> None:
         self.target = target
@@ -81,7 +85,8 @@ class MesosEngine:
         self._key = key
         self._reach = reach
         self._book = TaskBook()
-        self._offers = OfferBook(target, settings.executor)
+        self._offers = OfferBook(target, settings.executor, settings.containerizer)
+        self._sandboxes = Sandboxes(agents or AgentClient(), clock)
         self._keeper = Keeper(store, clock)
         self._runners: dict[Place, Machine] = {}
         self._loops: list[asyncio.Task[None]] = []
@@ -139,6 +144,7 @@ class MesosEngine:
             await self._listening.close()
         for runner in self._runners.values():
             await runner.close()
+        await self._sandboxes.close()
         await self._client.close()
 
     async def tear_down(self) -> None:
@@ -278,13 +284,20 @@ class MesosEngine:
         self, task_id: str, *, follow: bool, tail: int | None, since: float | None = None
     ) -> AsyncIterator[bytes]:
         await self._ready()
+        if (contained := self._book.tasks.get(task_id)) is not None and contained.agent_url:
+            output = self._sandboxes.logs(
+                contained, self._link.framework_id, tail=tail, live=lambda: follow and self._is_live(task_id)
+            )
+            async for piece in output:
+                yield piece
+            return
         runner = self._runner(self._reachable(task_id, f"no output of task {task_id} is kept"))
         async for piece in runner.logs(task_id, follow=follow, tail=tail, since=since):
             yield piece
 
     async def execute(self, task_id: str, command: str, timeout_seconds: float) -> Execution:
         await self._ready()
-        return await self._runner(self._running(task_id)).execute(task_id, command, timeout_seconds)
+        return await self._runner(self._beside(task_id)).execute(task_id, command, timeout_seconds)
 
     async def network_namespace(self, task_id: str) -> str | None:
         """It is on another machine, where nobody can enter it from here."""
@@ -294,17 +307,19 @@ class MesosEngine:
 
     async def statistics(self, task_id: str) -> TaskStatistics:
         await self._ready()
-        return await self._runner(self._running(task_id)).statistics(task_id)
+        return await self._runner(self._beside(task_id)).statistics(task_id)
 
     async def open_session(self, task_id: str, command: Sequence[str], size: TerminalSize | None) -> Session:
         await self._ready()
-        return await self._runner(self._running(task_id)).open_session(task_id, command, size)
+        return await self._runner(self._beside(task_id)).open_session(task_id, command, size)
 
     async def probe(self, probe: Probe) -> ProbeResult | None:
         """As port Prober, from the machine of the task; None for one that is not here."""
         task = self._book.tasks.get(probe.task_id)
         if task is None:
             return None
+        if task.agent_url:
+            return ProbeResult(outcome="unknown", detail=NOTHING_BESIDE)
         if not task.port:
             return ProbeResult(outcome="unknown", detail="its executor has not said yet where it listens")
         return await self._runner(task).probe(probe)
@@ -332,7 +347,7 @@ class MesosEngine:
 
     def _reachable(self, task_id: str, words: str) -> MesosTask:
         task = self._book.tasks.get(task_id)
-        if task is None or not task.port:
+        if task is None or not (task.port or task.agent_url):
             raise NotFound(words, todo="See the app's last failure")
         return task
 
@@ -341,6 +356,17 @@ class MesosEngine:
         if task.told.state not in ("running", "killing"):
             raise NotFound(f"task {task_id} does not run", todo="`coldchain status APP` shows what does")
         return task
+
+    def _beside(self, task_id: str) -> MesosTask:
+        """One that runs, with an executor of ours. Raises Rejected for another."""
+        task = self._running(task_id)
+        if task.agent_url:
+            raise Rejected(f"task {task_id} cannot be reached: {NOTHING_BESIDE}", todo=f"Its agent: {task.spec.agent}")
+        return task
+
+    def _is_live(self, task_id: str) -> bool:
+        task = self._book.tasks.get(task_id)
+        return task is not None and not seen(task, self._clock.now()).terminal
 
     def _runner(self, task: MesosTask) -> Machine:
         """Of its executor."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
+from coldchain.decisions.containerizer import unsupported
 from coldchain.decisions.mesos_task import succeed
+from coldchain.engines.mesos.containers import container_task
 from coldchain.engines.mesos.idling import Demand
 from coldchain.engines.mesos.infos import (
     amounts_of,
@@ -148,6 +150,8 @@ class Launches:
                 roles=roles_for(one.spec.app, self._settings.roles),
                 reserved_for=reserved_for(one.spec.app),
                 amounts=amounts_of(one.spec),
+                adopts=one.adopts,
+                needs_executor=bool(unsupported(one.spec.app)),
             )
             for task_id, one in self.waiting.items()
         ]
@@ -193,22 +197,18 @@ class Launches:
             self._book.waiting.discard(task.task_id)
             self._book.in_flight.add(task.task_id)
             self.keep(task)
-            spec = launching.spec
-            infos.append(
-                task_info(
-                    spec,
-                    task.mesos_id,
-                    acceptance.agent_id,
-                    acceptance.executor,
-                    fitted.resources,
-                    adopts=launching.adopts,
-                )
-            )
+            infos.append(self._info(task, acceptance, fitted, launching))
         return acceptance, infos
+
+    def _info(self, task: MesosTask, acceptance: Acceptance, fitted: Fitted, launching: Launching) -> dict[str, object]:
+        spec, place = launching.spec, (task.mesos_id, acceptance.agent_id)
+        if acceptance.executor is None:
+            return container_task(spec, *place, fitted.resources, pids_max=self._settings.pids_max)
+        return task_info(spec, *place, acceptance.executor, fitted.resources, adopts=launching.adopts)
 
     def _record(self, acceptance: Acceptance, fitted: Fitted, launching: Launching) -> MesosTask:
         spec, now = launching.spec, self._clock.now()
-        executor_id = str(acceptance.executor["executor_id"]["value"])
+        executor_id = str(acceptance.executor["executor_id"]["value"]) if acceptance.executor is not None else ""
         known = self._book.tasks.get(spec.task_id)
         if known is not None and launching.adopts:
             return succeed(known, next_mesos_id(known.mesos_id), acceptance.agent_id, executor_id, now)
@@ -232,6 +232,7 @@ class Launches:
             spec=kept_spec(spec),
             told=told,
             launched_at=now,
+            agent_url=acceptance.agent_url,
         )
 
     def _with_executor(self, task: MesosTask) -> MesosTask:

@@ -12,6 +12,7 @@ from coldchain.decisions.mesos_task import ExecutorGone, Reported, hear, in_doub
 from coldchain.documents import keys, stored
 from coldchain.documents.executor_messages import decode
 from coldchain.documents.stored import UnreadableDocument
+from coldchain.engines.mesos.containers import heard_of_container
 from coldchain.engines.mesos.handover import Handover
 from coldchain.engines.mesos.idling import Idling
 from coldchain.engines.mesos.infos import kept_spec, kill_policy
@@ -152,7 +153,8 @@ class Listening:
         elif status.state == DROPPED and self._launches.again(task.task_id):
             log.info("launched again", task=task.task_id, reason=status.message)
         elif task.task_id not in self._book.waiting:
-            self._note(task, hear(task, heard_of(status, now)))
+            heard = heard_of_container(task, status, now) if task.agent_url else heard_of(status, now)
+            self._note(task, hear(task, heard))
         if status.uuid and status.agent_id is not None:
             named = {
                 "agent_id": {"value": status.agent_id.value},

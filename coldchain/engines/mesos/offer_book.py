@@ -9,9 +9,8 @@ was declined: then the next launch there waits in vain, and they are dropped.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from coldchain.clients.mesos.events import Attribute
 from coldchain.clients.mesos.events import Offer as MesosOffer
-from coldchain.decisions.constraint import scalar_text
+from coldchain.engines.mesos.agent_attributes import CONTAINERIZER, Containerizer, agent_url, attribute_text
 from coldchain.engines.mesos.resources import ALL, NOTHING, Amounts, Document, Pool, documents, pools_of, summed
 from coldchain.model.base import Noun
 from coldchain.model.offer import Offer
@@ -29,13 +28,16 @@ class HeldOffer(Noun, frozen=True, kw_only=True):
 class Wanted(Noun, frozen=True, kw_only=True):
     """A launch that waits for room on its agent, out of what is reserved for one of `reserved_for`, the first that has
     enough. `roles`: for which of the framework the offer may be, so that quota and fair shares of roles are kept;
-    none named: for any."""
+    none named: for any. `adopts`: an executor of ours is to take over what runs, whoever runs tasks on the agent by
+    now; `needs_executor`: the Docker containerizer of an agent cannot run it."""
 
     task_id: str
     agent: str
     reserved_for: tuple[str, ...]
     amounts: Amounts
     roles: tuple[str, ...] = ()
+    adopts: bool = False
+    needs_executor: bool = False
 
 
 class Fitted(Noun, frozen=True, kw_only=True):
@@ -47,14 +49,16 @@ class Fitted(Noun, frozen=True, kw_only=True):
 
 
 class Acceptance(Noun, frozen=True, kw_only=True):
-    """What one agent's offers are taken for, in one call."""
+    """What one agent's offers are taken for, in one call. `executor`: ours; where there is none, the Docker
+    containerizer of the agent at `agent_url` runs what is launched."""
 
     agent: str
     agent_id: str
     role: str
     offer_ids: tuple[str, ...]
-    executor: Document
+    executor: Document | None
     fitted: tuple[Fitted, ...]
+    agent_url: str = ""
 
 
 ALREADY = 0.0
@@ -66,10 +70,12 @@ MakeExecutor = Callable[[str, list[Document]], Document]
 @dataclass(kw_only=True)
 class KnownAgent:
     """`believed` by role of the framework. `unavailable_from`: when its operator takes it away, in seconds since the
-    epoch."""
+    epoch. `url`: of its API. `contains`: its own Docker containerizer runs tasks, and no executor of ours."""
 
     name: str
     id: str
+    url: str = ""
+    contains: bool = False
     attributes: dict[str, str] = field(default_factory=dict)
     region: str | None = None
     zone: str | None = None
@@ -80,12 +86,13 @@ class KnownAgent:
 
 
 class OfferBook:
-    """`executor`: what an executor of ours takes."""
+    """`executor`: what an executor of ours takes; `containerizer`: who runs tasks on agents that do not say so."""
 
-    def __init__(self, target: str, executor: Amounts) -> None:
+    def __init__(self, target: str, executor: Amounts, containerizer: Containerizer = "executor") -> None:
         self.agents: dict[str, KnownAgent] = {}
         self._target = target
         self._executor = executor
+        self._containerizer = containerizer
         self._names: dict[str, str] = {}
         self._agent_of_offer: dict[str, str] = {}
 
@@ -212,7 +219,7 @@ class OfferBook:
                 everything = everything.plus(amounts)
             drained = agent.unavailable_from == ALREADY  # shown even with nothing on it, until it is offered again
             roles = sorted(free.keys() | have.keys()) or [ALL] * drained
-            if not agent.executors:
+            if not agent.executors and not agent.contains:
                 free = _set_apart(free, roles, self._executor)
             for role in roles:
                 if free.get(role, NOTHING) == NOTHING and role not in have and not drained:
@@ -248,6 +255,7 @@ class OfferBook:
             zone=agent.zone,
             role=role,
             draining=draining,
+            containerizer=agent.contains,
         )
 
     def _free(self, agent: KnownAgent) -> dict[str, Pool]:
@@ -261,7 +269,9 @@ class OfferBook:
                 self.agent_lost(known.id)
             known = self.agents[offer.hostname] = KnownAgent(name=offer.hostname, id=offer.agent_id.value)
             self._names[known.id] = known.name
-        known.attributes = {one.name: _attribute_text(one) for one in offer.attributes}
+        known.attributes = {one.name: attribute_text(one) for one in offer.attributes}
+        known.url = agent_url(offer)
+        known.contains = known.attributes.get(CONTAINERIZER, self._containerizer) == "docker"
         domain = offer.domain.fault_domain if offer.domain else None
         known.region, known.zone = (domain.region.name, domain.zone.name) if domain else (None, None)
         known.unavailable_from = offer.unavailability.start.seconds if offer.unavailability else None
@@ -270,12 +280,25 @@ class OfferBook:
     def _pack_agent(
         self, agent: KnownAgent, role: str, waiting: Sequence[Wanted], make_executor: MakeExecutor
     ) -> Acceptance | None:
+        """Where the agent runs containers itself, what is to be taken over goes first, and the others without ours."""
+        if not agent.contains:
+            return self._pack_by(agent, role, waiting, make_executor)
+        left = [one for one in waiting if one.adopts]
+        plain = [one for one in waiting if not one.adopts and not one.needs_executor]
+        return self._pack_by(agent, role, left, make_executor) or self._pack_by(agent, role, plain, None)
+
+    def _pack_by(
+        self, agent: KnownAgent, role: str, waiting: Sequence[Wanted], make_executor: MakeExecutor | None
+    ) -> Acceptance | None:
+        """By an executor of ours, if one is made, else by that of Mesos."""
         offers = [one for one in agent.offers.values() if one.role == role]
         pools = summed(one.pools for one in offers)
         free = {name: pool.amounts for name, pool in pools.items()}
-        executor, share_of = self._executor_on(agent, role, pools, make_executor)
-        if executor is None:
-            return None
+        executor, share_of = None, None
+        if make_executor is not None:
+            executor, share_of = self._executor_on(agent, role, pools, make_executor)
+            if executor is None:
+                return None
         if share_of is not None:
             free[share_of] = free[share_of].minus(self._executor)
         fitted: list[Fitted] = []
@@ -290,7 +313,8 @@ class OfferBook:
             return None
         rest = {name: Pool(amounts=amounts, reservations=pools[name].reservations) for name, amounts in free.items()}
         self._spend(agent, role, rest)
-        agent.executors.add(executor["executor_id"]["value"])
+        if executor is not None:
+            agent.executors.add(executor["executor_id"]["value"])
         return Acceptance(
             agent=agent.name,
             agent_id=agent.id,
@@ -298,6 +322,7 @@ class OfferBook:
             offer_ids=tuple(one.id for one in offers),
             executor=executor,
             fitted=tuple(fitted),
+            agent_url=agent.url if executor is None else "",
         )
 
     def _executor_on(
@@ -327,13 +352,3 @@ class OfferBook:
 def _set_apart(free: Mapping[str, Amounts], roles: Iterable[str], executor: Amounts) -> dict[str, Amounts]:
     """An agent without an executor of ours needs room for one; where it stands is open, so each row has it less."""
     return {role: free.get(role, NOTHING).minus(executor) for role in roles}
-
-
-def _attribute_text(one: Attribute) -> str:
-    if one.text is not None:
-        return scalar_text(one.text.value)
-    if one.scalar is not None:
-        return scalar_text(f"{one.scalar.value:.3f}")
-    if one.ranges is not None:
-        return ",".join(f"{each.begin}-{each.end}" for each in one.ranges.range)
-    return ",".join(one.set.item) if one.set is not None else ""

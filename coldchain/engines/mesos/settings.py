@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from coldchain.engines.mesos.agent_attributes import Containerizer
 from coldchain.engines.mesos.resources import Amounts
 
 EXECUTOR = Amounts(cpus=0.1, mem=64.0)
@@ -37,6 +38,12 @@ class MesosSettings:
 
     executor: Amounts = EXECUTOR
     """What an executor takes of its agent."""
+
+    containerizer: Containerizer = "executor"
+    """Who runs tasks on agents that do not say so by their attribute."""
+
+    pids_max: int = 0
+    """Processes and threads of one container of an agent's own Docker containerizer."""
 
     hold_seconds: float = 10.0
     """How long offers are held that nothing waits for, or nothing more: what comes next needs no other round."""

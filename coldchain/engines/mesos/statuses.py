@@ -45,9 +45,9 @@ def heard_of(status: Status, now: float) -> Heard:
     if status.state in STANDINGS:
         if status.unreachable_time is not None:
             at = min(now, status.unreachable_time.seconds)
-        return Stood(standing=STANDINGS[status.state], at=at, message=_words(status))
+        return Stood(standing=STANDINGS[status.state], at=at, message=words_of(status))
     if status.state in ENDED:
-        return ExecutorGone(at=now, message=_words(status))
+        return ExecutorGone(at=now, message=words_of(status))
     return Stood(standing="reachable", at=at)
 
 
@@ -80,7 +80,7 @@ def _report(status: Status) -> TaskReport | None:
         return None  # of an executor of a newer version; its state is told all the same
 
 
-def _words(status: Status) -> str:
+def words_of(status: Status) -> str:
     reason = status.reason.removeprefix("REASON_").replace("_", " ").lower()
     name = status.state.removeprefix("TASK_").replace("_", " ").lower()
     said = status.message or reason or "no reason given"

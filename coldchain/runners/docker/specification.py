@@ -6,12 +6,13 @@ import re
 from typing import Any
 
 from coldchain.decisions.address import published_port, task_ports
+from coldchain.decisions.docker_options import is_network
+from coldchain.decisions.task_environment import task_environment
 from coldchain.model.app import App, Container, Network, ResourceLimits
 from coldchain.model.errors import InvalidDocument, Rejected
 from coldchain.model.task import TaskSpec
 from coldchain.runners.docker.parameters import apply_parameters, unknown_parameters
 from coldchain.runners.docker.settings import DockerSettings
-from coldchain.runners.environment import task_environment
 
 CONTROLLER = "coldchain.controller"
 TARGET = "coldchain.target"
@@ -29,10 +30,6 @@ CPU_SHARES_PER_CPU = 1024
 CPU_SHARES_MIN = 2
 """The kernel's smallest share."""
 
-NETWORK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-NETWORKS_BY_MODE = frozenset({"host", "none", "default"})
-"""Names that mean a mode to Docker and not a network."""
-
 
 def container_name(task_id: str) -> str:
     """The task's id where Docker allows it as a name, else made safe and still unique."""
@@ -48,7 +45,7 @@ def network_name(network: Network, settings: DockerSettings) -> str:
         return "host"
     if network.mode == "container/bridge" or network.name is None:
         return settings.network
-    if network.name in NETWORKS_BY_MODE or not NETWORK_NAME.fullmatch(network.name):
+    if not is_network(network.name):
         raise Rejected(f"{network.name!r} is not the name of a container network", todo="Name one in `networks`")
     return network.name
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from coldchain.decisions.task_environment import task_environment
 from coldchain.model.errors import Rejected
 from coldchain.model.task import TaskSpec
-from coldchain.runners.environment import task_environment
 from coldchain.runners.process.cgroups import CgroupPlan
 from coldchain.runners.process.settings import ProcessSettings
 

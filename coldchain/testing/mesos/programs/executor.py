@@ -33,7 +33,7 @@ WHO = {
 class Executor:
     """What is not acknowledged is told again with each subscription. `carrier` carries a task out, see `process`."""
 
-    def __init__(self, carrier: Callable[[dict[str, Any], Callable[[], None]], Awaitable[int]]) -> None:
+    def __init__(self, carrier: Callable[[dict[str, Any], Callable[[str], None]], Awaitable[int]]) -> None:
         self.carrier = carrier
         self.tasks: dict[str, dict[str, Any]] = {}
         self.updates: dict[str, dict[str, Any]] = {}
@@ -85,7 +85,8 @@ class Executor:
             self.tasks[task["task_id"]["value"]] = task
             self.running[task["task_id"]["value"]] = asyncio.create_task(self._run_task(task))
         elif kind == "KILL" and (task := self.running.get(event["kill"]["task_id"]["value"])):
-            task.cancel()
+            if not task.cancelling():
+                task.cancel()
         elif kind == "ACKNOWLEDGED":
             self.updates.pop(event["acknowledged"]["uuid"], None)
             self.tasks.pop(event["acknowledged"]["task_id"]["value"], None)
@@ -99,14 +100,23 @@ class Executor:
     async def _run_task(self, task: dict[str, Any]) -> None:
         name = task["task_id"]["value"]
         try:
-            ended = await self.carrier(task, lambda: self._update(name, "TASK_RUNNING"))
-            self._update(name, "TASK_FAILED" if ended else "TASK_FINISHED", message=f"exit status {ended}")
+            ended = await self.carrier(task, lambda address: self._running(task, address))
+            message = f"Container exited with status {ended}" if "container" in task else f"exit status {ended}"
+            self._update(name, "TASK_FAILED" if ended else "TASK_FINISHED", message=message)
         except asyncio.CancelledError:
             self._update(name, "TASK_KILLED")
         finally:
             del self.running[name]
 
-    def _update(self, task: str, state: str, **more: str) -> None:
+    def _running(self, task: dict[str, Any], address: str) -> None:
+        if not address:
+            self._update(task["task_id"]["value"], "TASK_RUNNING")
+            return
+        [network] = task.get("container", {}).get("network_infos") or [{}]
+        network = {**network, "ip_addresses": [{"ip_address": address}]}
+        self._update(task["task_id"]["value"], "TASK_RUNNING", container_status={"network_infos": [network]})
+
+    def _update(self, task: str, state: str, **more: Any) -> None:
         identity = base64.b64encode(uuid.uuid4().bytes).decode()
         said = {"source": "SOURCE_EXECUTOR", "uuid": identity, "timestamp": time.time(), **more}
         executor = {"executor_id": WHO["executor_id"]}
@@ -115,12 +125,12 @@ class Executor:
         self.sending.put_nowait({"type": "UPDATE", **WHO, "update": update})
 
 
-async def process(task: dict[str, Any], started: Callable[[], None]) -> int:
+async def process(task: dict[str, Any], started: Callable[[str], None]) -> int:
     """Run it, say when it is started, return its exit status; cancelled, end it."""
     command = task.get("command", {}).get("value") or base64.b64decode(task.get("data", "")).decode()
     words = ("/bin/sh", "-c", command or "exec sleep inf")
     child = await asyncio.create_subprocess_exec(*words, start_new_session=True)
-    started()
+    started("")
     try:
         return await child.wait()
     except asyncio.CancelledError:
@@ -130,39 +140,74 @@ async def process(task: dict[str, Any], started: Callable[[], None]) -> int:
         raise
 
 
-async def container(task: dict[str, Any], started: Callable[[], None]) -> int:
-    """The same with a container of Docker, by the flags that the containerizer gave."""
+async def container(task: dict[str, Any], started: Callable[[str], None]) -> int:
+    """The same with a container of Docker, by the flags that the containerizer gave; its address is said, where it has
+    one of its own. Its output is that of this program, which the agent keeps in the sandbox."""
     flags = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:] if "=" in word)
     docker, name = ("docker", "-H", f"unix://{flags['docker_socket']}"), flags["container"]
-    asked = task["container"]["docker"]
-    network = asked.get("network", "HOST").lower()
-    if network == "user":
-        network = task["container"]["network_infos"][0]["name"]
-    variables = task.get("command", {}).get("environment", {}).get("variables", ())
-    options = [
-        f"--net={network}",
-        f"--volume={flags['sandbox_directory']}:{flags['mapped_directory']}",
-        *(f"--env={one['name']}={one['value']}" for one in variables),
-        *(f"--publish={one['host_port']}:{one['container_port']}" for one in asked.get("port_mappings", ())),
-        *(f"--{one['key']}={one['value']}" for one in asked.get("parameters", ())),
-    ]
-    command = task.get("command", {})
-    words = ["/bin/sh", "-c", command["value"]] if command.get("shell", True) and "value" in command else []
-    if await run(*docker, "run", "--detach", f"--name={name}", *options, asked["image"], *words) != 0:
-        return 125
-    started()
+    running = await asyncio.create_subprocess_exec(*docker, "run", f"--name={name}", *docker_words(task, flags))
     try:
-        return await run(*docker, "wait", name)
+        address = None
+        while running.returncode is None and address is None:
+            await asyncio.sleep(RETRY_SECONDS)
+            address = await inspected(*docker, "inspect", f"--format={INSPECTED}", name)
+        if address is not None:
+            started(address)
+        return await running.wait()
     except asyncio.CancelledError:
-        await run(*docker, "stop", "--time", "1", name)
+        nanoseconds = task.get("kill_policy", {}).get("grace_period", {}).get("nanoseconds", 3e9)
+        stop = await asyncio.create_subprocess_exec(*docker, "stop", f"--time={round(nanoseconds / 1e9)}", name)
+        if await stop.wait() != 0:
+            running.kill()  # it was not there yet
+        if await running.wait() == 0:
+            return 0
         raise
 
 
-async def run(*words: str) -> int:
-    """A program of Docker's; for `wait` the number that it prints. What it says otherwise is in the sandbox."""
-    child = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+INSPECTED = "{{.State.StartedAt}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+NEVER = "0001-01-01"
+"""In Docker's words for when a container was started that is not."""
+
+
+async def inspected(*words: str) -> str | None:
+    """The address of a container that was started, empty for none of its own; None for one that was not."""
+    child = await asyncio.create_subprocess_exec(
+        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
     output, _ = await child.communicate()
-    return int(output) if "wait" in words else int(child.returncode or 0)
+    started_at, _, address = output.decode().strip().partition(" ")
+    return address if started_at and not started_at.startswith(NEVER) else None
+
+
+def docker_words(task: dict[str, Any], flags: dict[str, str]) -> list[str]:
+    """What `docker run` is called with."""
+    asked, command = task["container"]["docker"], task.get("command", {})
+    network = asked.get("network", "HOST").lower()
+    if network == "user":
+        network = task["container"]["network_infos"][0]["name"]
+    amounts = {one["name"]: one["scalar"]["value"] for one in task["resources"] if one["type"] == "SCALAR"}
+    limits = {name: one["value"] for name, one in task.get("limits", {}).items()}
+    options = [
+        f"--cpu-shares={max(2, round(1024 * amounts['cpus']))}",
+        f"--memory={round(limits.get('mem', amounts['mem']) * 2**20)}",
+        *([f"--cpus={limits['cpus']}"] if "cpus" in limits else []),
+        *(["--privileged"] if asked.get("privileged") else []),
+        f"--net={network}",
+        f"--volume={flags['sandbox_directory']}:{flags['mapped_directory']}",
+        *(
+            f"--volume={one['host_path']}:{one['container_path']}:{one['mode'].lower()}"
+            for one in task["container"].get("volumes", ())
+        ),
+        *(f"--env={one['name']}={one['value']}" for one in command.get("environment", {}).get("variables", ())),
+        *(
+            f"--publish={one['host_port']}:{one['container_port']}/{one.get('protocol', 'tcp')}"
+            for one in asked.get("port_mappings", ())
+        ),
+        *(f"--{one['key']}={one['value']}" for one in asked.get("parameters", ())),
+    ]
+    if command.get("shell", True) and "value" in command:
+        return [*options, "--entrypoint=/bin/sh", asked["image"], "-c", command["value"]]
+    return [*options, asked["image"], *command.get("arguments", ())]
 
 
 async def post(body: dict[str, Any]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
