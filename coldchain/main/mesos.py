@@ -40,9 +40,7 @@ async def open_mesos(
         principal, _, secret = (access.credentials or "").partition(":")
         tls = ssl.create_default_context(cafile=str(access.authority)) if access.authority else None
         engine = MesosEngine(
-            SchedulerClient(
-                _finder(access, closing), credential=(principal, secret) if principal else None, tls=tls
-            ),
+            SchedulerClient(_finder(access, closing), credential=(principal, secret) if principal else None, tls=tls),
             store,
             clock,
             MesosSettings(

@@ -48,7 +48,7 @@ def mesos_cluster(
     credentials: Path | None,
     authority: Path | None,
     executor: str,
-    containerizer: str,
+    containerizer: str = "executor",
 ) -> Cluster:
     """None unless it is one of the engines."""
     given = read_credentials(credentials, MESOS_CREDENTIALS, "--mesos-credentials-file")

@@ -215,6 +215,7 @@ class Handover:
         if acceptance is None:
             self._full_at[agent] = now
             return
+        assert acceptance.executor is not None, "whoever adopts needs one"
         self._scouting = Scouting(
             task_id=task_id,
             agent=agent,

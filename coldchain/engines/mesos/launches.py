@@ -167,7 +167,7 @@ class Launches:
     def pack_scout(self, spec: TaskSpec, task_id: str) -> Acceptance | None:
         """Room beside the task for a scout, and for an executor of this version; spent."""
         reserved = tuple(dict.fromkeys((ALL, *self._settings.roles)))
-        wanted = Wanted(task_id=task_id, agent=spec.agent, reserved_for=reserved, amounts=SCOUT)
+        wanted = Wanted(task_id=task_id, agent=spec.agent, reserved_for=reserved, amounts=SCOUT, adopts=True)
         return next(iter(self._offers.pack([wanted], self._make_executor)), None)
 
     async def send_scout(self, spec: TaskSpec, task_id: str, acceptance: Acceptance) -> None:
@@ -175,6 +175,7 @@ class Launches:
         nothing = msgspec.structs.replace(spec, task_id=task_id, instance_id=task_id)
         (fitted,) = acceptance.fitted
         executor, agent_id = acceptance.executor, acceptance.agent_id
+        assert executor is not None, "whoever adopts needs one"
         info = task_info(nothing, task_id, agent_id, executor, fitted.resources, adopts=True)
         await self._accept(acceptance, [info])
 
@@ -193,7 +194,9 @@ class Launches:
         for fitted in acceptance.fitted:
             launching = self.waiting.pop(fitted.task_id)
             self.accepted[fitted.task_id] = launching
-            task = self._with_executor(self._record(acceptance, fitted, launching))
+            task = self._record(acceptance, fitted, launching)
+            if acceptance.executor is not None:
+                task = self._with_executor(task)
             self._book.waiting.discard(task.task_id)
             self._book.in_flight.add(task.task_id)
             self.keep(task)
