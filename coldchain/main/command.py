@@ -36,7 +36,7 @@ from coldchain.model.errors import ColdchainError
 Data = Annotated[Path, typer.Option(envvar="COLDCHAIN_DATA", help="Folder of the store and the gateway.")]
 Store = Annotated[
     str | None,
-    typer.Option(help="etcd://HOST:PORT[,HOST:PORT…][/NAME] to keep the state in, instead of in the folder."),
+    typer.Option(help="etcd://HOST:PORT[,HOST:PORT…], perhaps with /NAME, to keep the state in instead of the folder."),
 ]
 EtcdAuthority = Annotated[
     Path | None, typer.Option(help="PEM file of who vouches for the members of etcd: they are talked to over TLS.")
@@ -319,7 +319,7 @@ def down(
         dns=dns,
         consul=consul,
         agent=agent or socket.gethostname(),
-        local=engine is None or EngineKind.LOCAL in engine,
+        **_engines(engine, 1, 64.0, 262144.0),
         **mesos_cluster(engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor),
     )
     open_log()

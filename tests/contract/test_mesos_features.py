@@ -179,3 +179,18 @@ async def test_a_new_agent_is_known_at_once_where_an_instance_finds_no_room(clus
         await rows(engine, 2)
         await until(resting)  # what is told is left to others
         assert framework["framework_info"]["roles"] == ["*"]
+
+
+async def test_a_reservation_within_a_reservation_is_its_roles_alone(cluster: Cluster) -> None:
+    (agent,) = await cluster.start()
+    outer = {"type": "DYNAMIC", "role": "eng"}
+    cpus = {"name": "cpus", "type": "SCALAR", "scalar": {"value": 4.0}}
+    agent_id = {"value": await agent.agent_id()}
+    for reservations in ([outer], [outer, {"type": "DYNAMIC", "role": "eng/shop"}]):
+        resource = cpus | {"reservations": reservations}
+        source = {"source": [cpus | {"reservations": reservations[:-1]}]} if reservations[:-1] else {}
+        fields = {"agent_id": agent_id, "resources": [resource], **source}
+        await cluster.lab.operator.call("RESERVE_RESOURCES", reserve_resources=fields)
+    async with engine_of(cluster, roles=("*", "eng/shop")) as engine:
+        found = await rows(engine, 2)
+        assert {role: row.cpus for (_, role), row in found.items()} == {"*": 3.9, "eng/shop": 3.9}

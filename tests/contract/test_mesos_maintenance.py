@@ -10,6 +10,7 @@ import pytest
 
 from coldchain.control.clock import SystemClock
 from coldchain.engines.mesos import MesosEngine
+from coldchain.engines.mesos.maintenance import MOVE_SECONDS
 from coldchain.model.errors import Unavailable
 from coldchain.testing.engine_labs import make_spec
 from coldchain.testing.mesos_engine_lab import Cluster
@@ -62,6 +63,22 @@ async def test_an_operator_reads_that_an_agent_is_left_once_it_is(cluster: Clust
 
     await until(is_leaving)
     assert await told(cluster) in ([], ["UNKNOWN"])  # it is being left, and is not empty yet
+    await engine.kill(spec.task_id, 0.0)
+
+    async def accepted() -> bool:
+        return await told(cluster) == ["ACCEPT"]
+
+    await until(accepted)
+
+
+@pytest.mark.long
+async def test_an_operator_reads_that_an_agent_cannot_be_left(cluster: Cluster, engine: MesosEngine) -> None:
+    spec = make_spec("serves")
+    await engine.launch(spec)
+    await cluster.lab.operator.schedule_maintenance(["agent-1"], SystemClock().now() + 600.0, 60.0)
+    async with asyncio.timeout(MOVE_SECONDS + 30.0):
+        while await told(cluster) != ["DECLINE"]:
+            await asyncio.sleep(0.5)
     await engine.kill(spec.task_id, 0.0)
 
     async def accepted() -> bool:

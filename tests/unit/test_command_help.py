@@ -1,0 +1,13 @@
+"""`--help` of the commands of the machine: rich draws it, for which words in brackets can be marks."""
+
+import pytest
+from typer.testing import CliRunner
+
+from coldchain.main.command import application
+
+
+@pytest.mark.parametrize("command", ["up", "down", "doctor", "store", "executor"])
+def test_every_command_of_the_machine_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(application, [command, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage" in result.output
