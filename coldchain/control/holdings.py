@@ -19,9 +19,9 @@ class Holdings:
     def with_changes(self, changes: Mapping[str, Instance | None]) -> dict[str, Held]:
         """By agent, once these instances are as said here; None: gone."""
         state = self._state
-        for agent, there in state.instances_on.items():
-            if agent not in self._counted:
-                self._counted[agent] = held_by((one, state.app_of(one)) for one in there.values())
+        for agent in state.instances_on.keys() - self._counted.keys():
+            there = state.instances_on[agent]
+            self._counted[agent] = held_by((one, state.app_of(one)) for one in there.values())
         changed: set[str] = set()
         for name, after in changes.items():
             before = state.instances.get(name)

@@ -15,6 +15,7 @@ from coldchain.testing.mesos.settings import PORTS_PER_AGENT, AgentSettings
 
 _FOLDER = Path(__file__).parent / "programs"
 EXECUTOR = _FOLDER / "executor.py"
+SAYING = _FOLDER / "saying.py"
 PROGRAMS = {
     "mesos-containerizer": _FOLDER / "containerizer.py",
     "mesos-executor": EXECUTOR,
