@@ -3,6 +3,7 @@
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import chain, repeat
 from operator import attrgetter, sub
 
@@ -266,10 +267,33 @@ class _Agents:
         self._offers = offers
         self._held = held
         self._looked_at: dict[int, _Free] = {}
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, list[int]] = {}
         taken = map(MEM, map(held.get, map(AGENT, offers), repeat(NOTHING)))
         self._lacking = list(map(sub, taken, map(MEM, offers)))
         self._order = sorted(range(len(offers)), key=self._lacking.__getitem__)
+
+    def copy(self) -> "_Agents":
+        """One that can be taken from, while this one stays as it is."""
+        found = copy(self)
+        found._looked_at = {}
+        found._lacking, found._order = self._lacking.copy(), self._order.copy()
+        return found
+
+    def renew(self, held: Mapping[str, Held], names: Iterable[str]) -> None:
+        """What is held of these agents has changed."""
+        self._held = held
+        for name in names:
+            for number in self._numbers_of(name):
+                lacking = held.get(name, NOTHING).mem - self._offers[number].mem
+                if lacking != self._lacking[number]:
+                    self._move(number, lacking)
+
+    def _numbers_of(self, name: str) -> Sequence[int]:
+        """An agent may offer for several roles."""
+        if not self._numbers:
+            for number, offer in enumerate(self._offers):
+                self._numbers.setdefault(offer.agent, []).append(number)
+        return self._numbers.get(name, ())
 
     def _agent(self, number: int) -> _Free:
         found = self._looked_at.get(number)
@@ -322,8 +346,7 @@ class _Agents:
         for number in self._order:
             if self._offers[number].agent not in copies.everywhere:
                 yield number
-        self._numbers = self._numbers or {offer.agent: number for number, offer in enumerate(self._offers)}
-        taken = [self._numbers[name] for name in copies.everywhere if name in self._numbers]
+        taken = [number for name in copies.everywhere if name is not None for number in self._numbers_of(name)]
         yield from sorted(taken, key=lambda number: (self._rank(number, copies), -self._agent(number).mem, number))
 
     def _rank(self, number: int, copies: _Copies) -> tuple[tuple[int, ...], int, int]:
@@ -333,13 +356,42 @@ class _Agents:
 
     def _take(self, number: int, placed: Placed, app: App) -> None:
         agent = self._agent(number)
-        del self._order[bisect_left(self._order, self._place_in_order(number), key=self._place_in_order)]
         agent.take(placed.address, placed.host_ports, app)
-        self._lacking[number] = -agent.mem
+        self._move(number, -agent.mem)
+
+    def _move(self, number: int, lacking: float) -> None:
+        del self._order[bisect_left(self._order, self._place_in_order(number), key=self._place_in_order)]
+        self._lacking[number] = lacking
         insort(self._order, number, key=self._place_in_order)
 
     def _place_in_order(self, number: int) -> tuple[float, int]:
         return self._lacking[number], number
+
+
+class Room:
+    """What offers have left beside what is `held` of each agent, by its name. Kept from one placement to the next and
+    told what has changed: of thousands of agents that are few."""
+
+    def __init__(self, offers: Sequence[Offer], held: Mapping[str, Held]) -> None:
+        self.offers = offers
+        self._held = held
+        self._agents = {
+            target: _Agents([one for one in offers if one.target == target], held)
+            for target in dict.fromkeys(map(TARGET, offers))
+        }
+
+    def renew(self, held: Mapping[str, Held], names: Iterable[str]) -> None:
+        """`held` is as before but of these agents."""
+        self._held = held
+        names = list(names)
+        for agents in self._agents.values():
+            agents.renew(held, names)
+
+    def agents(self, wanted: Iterable[str]) -> dict[str, _Agents]:
+        """To be taken from, by target; those that are `wanted` even where nothing is offered."""
+        found = {target: self._agents[target].copy() for target in wanted if target in self._agents}
+        nothing = {target: _Agents((), {}) for target in wanted if target not in self._agents}
+        return found | nothing | {target: one for target, one in self._agents.items() if target not in found}
 
 
 def place(
@@ -353,23 +405,19 @@ def place(
         on_agent.setdefault(instance.agent, []).append((instance, app))
         if instance.live and instance.app_id in of_app:
             of_app[instance.app_id].append(instance)
-    return place_beside(waiting, offers, {agent or "": held_by(some) for agent, some in on_agent.items()}, of_app)
+    return place_beside(waiting, Room(offers, {agent or "": held_by(some) for agent, some in on_agent.items()}), of_app)
 
 
 def place_beside(
-    waiting: Iterable[Waiting],
-    offers: Sequence[Offer],
-    held: Mapping[str, Held],
-    of_app: Mapping[str, Sequence[Instance]],
+    waiting: Iterable[Waiting], room: Room, of_app: Mapping[str, Sequence[Instance]]
 ) -> tuple[list[Placed], list[Refused]]:
     """Place the waiting instances, oldest first, within their constraints, away from other instances of their app, and
     where the most memory is left.
 
-    `held`: what of each agent is taken, by its name; `of_app`: the live instances on agents of the apps that wait.
+    `room` stays as it is; `of_app`: the live instances on agents of the apps that wait.
     """
     queue = sorted(waiting, key=lambda one: (one.instance.created_at, one.instance.id))
-    targets = dict.fromkeys([*(one.instance.target for one in queue), *map(TARGET, offers)])
-    agents = {target: _Agents([one for one in offers if one.target == target], held) for target in targets}
+    agents = room.agents(dict.fromkeys(one.instance.target for one in queue))
     known: dict[tuple[str, ...], _Copies] = {}
     placed: list[Placed] = []
     refused: list[Refused] = []
