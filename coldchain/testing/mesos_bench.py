@@ -14,17 +14,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
+import msgspec
+
 from coldchain.clients.mesos.scheduler import SchedulerClient
 from coldchain.control.clock import SystemClock
+from coldchain.control.controller import Controller
 from coldchain.documents import keys
 from coldchain.engines.mesos import MesosEngine, MesosSettings
 from coldchain.engines.mesos.infos import framework_info
 from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.executor import ExecutorSettings
+from coldchain.model.instance import Instance
 from coldchain.model.task import TaskSpec
 from coldchain.ports.store import Store
 from coldchain.runners.remote import RemoteRunner
+from coldchain.testing.fake_prober import FakeProber
 from coldchain.testing.mesos.surroundings import SAYING
 
 FindMaster = Callable[[], Awaitable[str]]
@@ -33,6 +38,16 @@ EXECUTOR_CPUS, EXECUTOR_MEM = 0.1, 64.0
 REFUSE_SECONDS = 0.01
 ROLE = "*"
 PATIENCE_SECONDS = 60.0
+APP = App(
+    id="/bench/app",
+    cmd="exec sleep 1000000",
+    cpus=CPUS,
+    mem=MEM,
+    env={"PORT": "8080", "LOG_LEVEL": "info"},
+    labels={"team": "bench"},
+    task_kill_grace_period_seconds=1.0,
+    drain_seconds=0.0,
+)
 COMMAND = (sys.executable, "-ISE", str(SAYING))
 
 
@@ -257,25 +272,52 @@ class EngineSide:
         await self.engine.close()
 
 
+class ControllerSide(EngineSide):
+    """The whole controller above engine mesos: it is asked for an app, places its instances, launches them and keeps
+    what it knows of them. They count as running once they serve."""
+
+    async def begin(self, agents: int) -> None:
+        await super().begin(agents)
+        clock = SystemClock()
+        controller = self._controller = Controller(self._store, self.engine, FakeProber(clock), clock)
+        await controller.start()
+        controller.state.on_commit(self._committed)
+        self._controlling = asyncio.create_task(controller.run())
+
+    def _committed(self, pairs: Sequence[tuple[object, object]]) -> None:
+        for _, after in pairs:
+            if isinstance(after, Instance) and after.phase == "serving":
+                self._serving.add(after.id)
+
+    async def launch(self, tasks: Sequence[tuple[str, str]]) -> list[float]:
+        self._serving = Told()
+        await self._controller.operations.create(msgspec.structs.replace(APP, instances=len(tasks)), "bench")
+        await self._serving.reach(len(tasks))
+        return list(self._serving.at.values())
+
+    async def clear(self) -> None:
+        await self._controller.operations.delete(APP.id, "bench", force=True)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await self.engine.tasks() or (await self._store.list(keys.mesos_tasks(self.engine.target))).entries:
+                await asyncio.sleep(0.05)
+
+    async def end(self) -> None:
+        self._controlling.cancel()
+        await asyncio.gather(self._controlling, return_exceptions=True)
+        await super().end()
+
+
 def spec_of(task_id: str, agent: str) -> TaskSpec:
     """As the controller makes them of an app."""
-    app = App(
-        id="/bench/app",
-        cmd="exec sleep 1000000",
-        cpus=CPUS,
-        mem=MEM,
-        env={"PORT": "8080", "LOG_LEVEL": "info"},
-        labels={"team": "bench"},
-    )
     instance_id = task_id.partition("._app.")[0]
     return TaskSpec(
         task_id=task_id,
         instance_id=instance_id,
-        app_id=app.id,
+        app_id=APP.id,
         version_id="2026-01-01T00:00:00.000Z",
         target="cluster",
         agent=agent,
-        app=app,
+        app=APP,
         image=None,
         address=None,
     )

@@ -1,12 +1,12 @@
-"""What `bin/bench mesos` compares: both sides launch the same tasks on a real agent in turns, and leave nothing."""
+"""What `bin/bench mesos` compares: all sides launch the same tasks on a real agent in turns, and leave nothing."""
 
 from coldchain.documents import keys
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.mesos.lab import MesosLab
-from coldchain.testing.mesos_bench import BareSide, EngineSide, task_names, timed
+from coldchain.testing.mesos_bench import BareSide, ControllerSide, EngineSide, Side, task_names, timed
 
 
-async def test_both_sides_launch_in_turns_and_leave_nothing() -> None:
+async def test_all_sides_launch_in_turns_and_leave_nothing() -> None:
     store = MemoryStore()
     async with MesosLab() as lab:
         master = await lab.start_master()
@@ -16,7 +16,12 @@ async def test_both_sides_launch_in_turns_and_leave_nothing() -> None:
         async def address() -> str:
             return master.address
 
-        for side in (BareSide(address), EngineSide("memory", address, store)) * 2:
+        sides: tuple[Side, ...] = (
+            BareSide(address),
+            EngineSide("engine", address, store),
+            ControllerSide("controller", address, store),
+        )
+        for side in sides * 2:
             await side.begin(1)
             turn = await timed(side, task_names(5, ["agent-1"]))
             listed = (await lab.operator.tasks())["tasks"]
