@@ -104,7 +104,14 @@ class MesosEngine:
         self._launches.keep = listening.keep
         self._loops = [
             asyncio.create_task(self._loop(work), name=f"mesos {work.__name__}")
-            for work in (self._link.run, self._keeper.run, self._dispatch, self._tick, listening.acknowledge)
+            for work in (
+                self._link.run,
+                self._keeper.run,
+                self._dispatch,
+                self._idling.run,
+                self._tick,
+                listening.acknowledge,
+            )
         ]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_TRY_SECONDS):
@@ -137,6 +144,8 @@ class MesosEngine:
             self._launches.wake.clear()
             if self._link.up:
                 await self._launches.dispatch(self._keeper.kept)
+                if self._launches.hopeful:
+                    self._idling.hasten()
 
     async def _tick(self) -> None:
         while True:

@@ -10,6 +10,10 @@ from coldchain.ports.clock import Clock
 
 GLANCE_SECONDS = 2.0
 """How long offers are held for a look at what there is: longer than a round of the master."""
+REST_SECONDS = 0.02
+"""After an ACCEPT: until the master has taken back what was left of the offer."""
+HASTE_SECONDS = 0.1
+"""Between two requests not to wait for the master's next round."""
 
 
 class Idling:
@@ -22,6 +26,7 @@ class Idling:
         self._link = link
         self._clock = clock
         self._came = asyncio.Event()
+        self._hasty = asyncio.Event()
         self._suppressed = False
         self._hold_until = 0.0
         self._look_at = 0.0
@@ -53,6 +58,21 @@ class Idling:
         """Something waits."""
         self._hold_until = self._clock.monotonic() + self._settings.hold_seconds
         await self._revive()
+
+    def hasten(self) -> None:
+        """Something waits, and what is held has no room for it: what else there is would come in the master's next
+        round, a second later with its own settings. REVIVE makes it look at once."""
+        self._hasty.set()
+
+    async def run(self) -> None:
+        """For ever: hastens."""
+        while True:
+            await self._hasty.wait()
+            await self._clock.sleep(REST_SECONDS)
+            self._hasty.clear()
+            if self._link.up and not self._suppressed:
+                await self._link.try_call("REVIVE")
+            await self._clock.sleep(HASTE_SECONDS)
 
     async def tick(self, *, waiting: bool) -> None:
         now = self._clock.monotonic()

@@ -4,7 +4,7 @@
 its records in SQLite, over those of a bare scheduler; same master, agents, client, executor and tasks, in turns; the
 worse of 2 agents and of 200 simulated ones. Beside it the same with the records in etcd, and of a whole controller that
 is asked for an app; the CPU time of a launch; and how long single launches take: on an executor that is there, on a new
-one, and after offers were suppressed.
+one, and, in rounds of a second, one after the other and after offers were suppressed.
 
 `agents_growth`: controllers with 1,000 and 5,000 fake agents, two instances on each: CPU time for each agent of placing
 and of a pass in which nothing has changed, and memory; the worst ratio of the two sizes.
@@ -13,9 +13,11 @@ and of a pass in which nothing has changed, and memory; the worst ratio of the t
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
 import math
+import random
 import statistics
 import sys
 import tempfile
@@ -51,10 +53,8 @@ TASKS = {2: 200, SIMULATED: 400}
 """By number of agents how many tasks are launched at once."""
 CONTROLLERS = 3
 """So many pairs for each one with a whole controller, which takes some seconds to end what it runs."""
-IDLES = 10
-ROUND_SECONDS = 0.3
-"""What was left of an accepted offer is there again by then."""
-HOLD_SECONDS = 0.2
+USUAL = 12
+ROUND_SECONDS, HOLD_SECONDS = 1.0, 1.0
 SIZES = (1000, 5000)
 PATIENCE_SECONDS = 120.0
 
@@ -130,18 +130,29 @@ async def singles(sides: Sequence[Side], agents: Sequence[str], pairs: int, *, n
     return found
 
 
-async def idles(side: EngineSide, agents: Sequence[str]) -> list[float]:
-    """Seconds of a launch when no offers come, because nothing was wanted for a while."""
-    found: list[float] = []
-    await side.begin(len(agents))
-    for number in range(IDLES):
-        await side.client.suppressed.reach(number + 1)
-        await asyncio.sleep(ROUND_SECONDS)
-        found.append((await timed(side, task_names(1, agents))).seconds)
-        say(f"after idling: {found[-1] * 1000:.1f} ms")
-        await side.clear()
-    await side.end()
-    return found
+async def usual_rounds() -> dict[str, Any]:
+    """Single launches where the master offers each second, as by its own settings: one at once after the other, and
+    each when no offers come because nothing was wanted for a while."""
+    found: dict[str, list[float]] = {"one after the other": [], "after idling": []}
+    agents = ["agent-1"]
+    async with MesosLab() as lab:
+        await lab.start_master(dataclasses.replace(MASTER, offer_interval_seconds=ROUND_SECONDS))
+        await lab.start_agent()
+        await lab.registered(len(agents))
+        async with bare_and_sqlite(lab) as (_, ours):
+            ours.settings = {"hold_seconds": HOLD_SECONDS, "look_seconds": 3600.0}
+            await ours.begin(len(agents))
+            await ours.launch(task_names(1, agents))  # its executor is there from then on
+            await ours.clear()
+            for some in found.values():
+                for _ in range(USUAL):
+                    if some is found["after idling"]:
+                        await ours.client.suppressed.reach(len(some) + 1)
+                        await asyncio.sleep(HOLD_SECONDS * random.random())
+                    some.append((await timed(ours, task_names(1, agents))).seconds)
+                    await ours.clear()
+            await ours.end()
+    return {words: spread(some) for words, some in found.items()}
 
 
 async def few_agents(pairs: int) -> tuple[float, dict[str, Any]]:
@@ -158,8 +169,6 @@ async def few_agents(pairs: int) -> tuple[float, dict[str, Any]]:
                 whole = await bursts([bare, controller], agents, max(2, pairs // CONTROLLERS))
             warm = await singles([bare, ours], agents, 2 * pairs, new=False)
             first = await singles([bare, ours], agents, pairs, new=True)
-            ours.settings = {"hold_seconds": HOLD_SECONDS, "look_seconds": 3600.0}
-            after = await idles(ours, agents)
     ratio, told = compare(bursted, TASKS[2])
     _, told["whole_controller"] = compare(whole, TASKS[2])
     told["accept_to_running_ms"] = {
@@ -167,7 +176,6 @@ async def few_agents(pairs: int) -> tuple[float, dict[str, Any]]:
         for words, some in (("executor there", warm), ("new executor", first))
     }
     told["order_to_running_ms"] = {name: spread([one.seconds for one in turns]) for name, turns in warm.items()}
-    told["order_to_running_after_idling_ms"] = spread(after)
     return ratio, told
 
 
@@ -242,6 +250,7 @@ async def growth(rounds: int) -> tuple[Bar, dict[str, Any]]:
 
 async def measure(pairs: int, rounds: int) -> tuple[list[Bar], dict[str, Any]]:
     few_ratio, few = await few_agents(pairs)
+    few["order_to_running_in_rounds_of_1_s_ms"] = await usual_rounds()
     many_ratio, many = await many_agents(pairs)
     bar, grown = await growth(rounds)
     rates = {
