@@ -39,6 +39,7 @@ TICK_SECONDS = 0.5
 FIRST_OFFERS_SECONDS = 2.0
 """After a subscription offers come within one round of the master; until then nobody is told that there are none."""
 FIRST_TRY_SECONDS = 5.0
+LAST_WRITE_SECONDS = 0.5
 READY_SECONDS = 20.0
 """How long a question waits for a subscription that has just begun."""
 
@@ -119,6 +120,10 @@ class MesosEngine:
 
     async def close(self) -> None:
         """Tasks and executors go on."""
+        if self._loops:
+            with contextlib.suppress(TimeoutError):  # of what is not stored Mesos tells the next controller again
+                async with asyncio.timeout(LAST_WRITE_SECONDS):
+                    await self._keeper.kept()
         for one in self._loops:
             one.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
