@@ -57,8 +57,11 @@ def encode_task(description: TaskDescription) -> str:
     launch the slower the more there is. The executor that reads it is of the same version, and has the same defaults.
     """
     spec = {**_slim(description.spec), "app": _slim(description.spec.app)}
-    value = {"spec": spec, "adopts": description.adopts}
-    document = {"schema": stored.SCHEMA, "kind": TaskDescription.__name__, "value": value}
+    return _encoded(TaskDescription, {"spec": spec, "adopts": description.adopts})
+
+
+def _encoded(kind: type[Noun], value: dict[str, Any]) -> str:
+    document = {"schema": stored.SCHEMA, "kind": kind.__name__, "value": value}
     return base64.b64encode(msgspec.json.encode(document)).decode()
 
 
@@ -95,10 +98,10 @@ def identified(info: dict[str, Any], settings: ExecutorSettings, key: bytes, age
     Mesos refuses a task whose executor differs from the one of the same id, so the id is made of all of it: another
     command, other settings or another key are another executor, which starts beside the one before.
     """
-    plain = msgspec.structs.replace(settings, token="")
+    plain = _slim(msgspec.structs.replace(settings, token=""))
     executor_id = ID_PREFIX + _digest(key, {"info": info, "settings": plain})[:ID_DIGITS]
     token = executor_token(key, executor_id, agent_id)
-    data = encode(msgspec.structs.replace(settings, token=token))
+    data = _encoded(ExecutorSettings, {**plain, "token": token})
     return {**info, "executor_id": {"value": executor_id}, "data": data}
 
 

@@ -51,6 +51,8 @@ MASTER = MasterSettings(agent_ping_timeout_seconds=15.0, agent_pings_missed_max=
 SIMULATED = 200
 TASKS = {2: 200, SIMULATED: 400}
 """By number of agents how many tasks are launched at once."""
+BURSTS = {2: 3, SIMULATED: 1}
+"""And how often in each turn."""
 CONTROLLERS = 3
 """So many pairs for each one with a whole controller, which takes some seconds to end what it runs."""
 USUAL = 12
@@ -106,14 +108,26 @@ async def bursts(sides: Sequence[Side], agents: Sequence[str], pairs: int) -> Tu
     for pair in range(-1, pairs):  # the first starts the executors
         for side in sides if pair % 2 else reversed(sides):
             await side.begin(len(agents))
-            turn = await timed(side, task_names(number, agents))
-            await side.clear()
+            turns: list[Turn] = []
+            for _ in range(BURSTS[len(agents)] if pair >= 0 else 1):
+                turns.append(await timed(side, task_names(number, agents)))
+                await side.clear()
             await side.end()
+            turn = mean(turns)
             if pair >= 0:
                 found[side.name].append(turn)
             rate, used = number / turn.seconds, turn.cpu_seconds / number * 1000
             say(f"{len(agents)} agents, {pair + 1}: {side.name:10} {rate:6.0f} tasks/s, {used:.2f} ms of CPU each")
     return found
+
+
+def mean(turns: Sequence[Turn]) -> Turn:
+    """Of several as one."""
+    return Turn(
+        seconds=statistics.mean(one.seconds for one in turns),
+        cpu_seconds=statistics.mean(one.cpu_seconds for one in turns),
+        since_accept=tuple(one for turn in turns for one in turn.since_accept),
+    )
 
 
 async def singles(sides: Sequence[Side], agents: Sequence[str], pairs: int, *, new: bool) -> Turns:
