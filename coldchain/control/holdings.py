@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from coldchain.control.state import State
-from coldchain.decisions.placement import Held, held_by
+from coldchain.decisions.placement import Held, Room, held_by
 from coldchain.documents.keys import Record
 from coldchain.model.instance import Instance
+from coldchain.model.offer import Offer
 
 
 class Holdings:
@@ -14,20 +15,38 @@ class Holdings:
     def __init__(self, state: State) -> None:
         self._state = state
         self._counted: dict[str, Held] = {}
+        self._room: Room | None = None
+        self._moved: set[str] = set()
         state.on_commit(self._committed)
+
+    def room(self, offers: Sequence[Offer], changes: Mapping[str, Instance | None]) -> Room:
+        """What these have left, once instances are as said here. It is worth something until the next call."""
+        held = self.with_changes(changes)
+        if self._room is None or self._room.offers is not offers:
+            self._room = Room(offers, held)
+            self._moved.clear()
+        changed = self._changed(changes)
+        self._room.renew(held, self._moved | changed)
+        self._moved = changed  # by the next time they are as on record, whatever that is
+        return self._room
 
     def with_changes(self, changes: Mapping[str, Instance | None]) -> dict[str, Held]:
         """By agent, once these instances are as said here; None: gone."""
         state = self._state
-        for agent, there in state.instances_on.items():
-            if agent not in self._counted:
-                self._counted[agent] = held_by((one, state.app_of(one)) for one in there.values())
+        for agent in state.instances_on.keys() - self._counted.keys():
+            self._moved.add(agent)
+            there = state.instances_on[agent]
+            self._counted[agent] = held_by((one, state.app_of(one)) for one in there.values())
+        return self._counted | {agent: self._held(agent, changes) for agent in self._changed(changes)}
+
+    def _changed(self, changes: Mapping[str, Instance | None]) -> set[str]:
+        """Of which agents something else is held."""
         changed: set[str] = set()
         for name, after in changes.items():
-            before = state.instances.get(name)
+            before = self._state.instances.get(name)
             if _has(before) != _has(after):
                 changed.update(one.agent for one in (before, after) if one is not None and one.agent is not None)
-        return self._counted | {agent: self._held(agent, changes) for agent in changed}
+        return changed
 
     def _held(self, agent: str, changes: Mapping[str, Instance | None]) -> Held:
         there = {**self._state.instances_on.get(agent, {}), **changes}
@@ -40,6 +59,7 @@ class Holdings:
                 for one in (before, after):
                     if isinstance(one, Instance) and one.agent is not None:
                         self._counted.pop(one.agent, None)
+                        self._moved.add(one.agent)
 
 
 def _has(record: Record | None) -> object:

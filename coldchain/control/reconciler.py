@@ -334,7 +334,7 @@ class Reconciler:
         ]
         apps = {one.app.id for one in waiting}
         of_app = {app_id: _on_agents(state.instances_of.get(app_id, {}), changes) for app_id in apps}
-        placed, refused = place_beside(waiting, self.offers(), self._holdings.with_changes(changes), of_app)
+        placed, refused = place_beside(waiting, self._holdings.room(self.offers(), changes), of_app)
         for one in placed:
             plan.place(one)
         self.refused.update({one.instance_id: one for one in refused})

@@ -3,7 +3,9 @@
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from copy import copy
+from itertools import chain, repeat
+from operator import attrgetter, sub
 
 import msgspec
 
@@ -151,6 +153,7 @@ class Held(Noun, frozen=True, kw_only=True):
 
 
 NOTHING = Held()
+AGENT, MEM, TARGET = attrgetter("agent"), attrgetter("mem"), attrgetter("target")
 
 
 def held_by(instances: Iterable[tuple[Instance, App]]) -> Held:
@@ -265,18 +268,53 @@ class _Unfit(Noun, frozen=True, kw_only=True):
 
 
 class _Agents:
-    """The agents of one target, those with the most memory left first."""
+    """The agents of one target, those with the most memory left first. There may be thousands, and few are looked at:
+    what is left of one is worked out then."""
 
-    def __init__(self, agents: Iterable[_Free]) -> None:
-        self._agents = list(agents)
-        self._order = sorted((-agent.mem, number) for number, agent in enumerate(self._agents))
-        self._numbers = {agent.offer.agent: number for number, agent in enumerate(self._agents)}
+    def __init__(self, offers: Sequence[Offer], held: Mapping[str, Held]) -> None:
+        self._offers = offers
+        self._held = held
+        self._looked_at: dict[int, _Free] = {}
+        self._numbers: dict[str, list[int]] = {}
+        taken = map(MEM, map(held.get, map(AGENT, offers), repeat(NOTHING)))
+        self._lacking = list(map(sub, taken, map(MEM, offers)))
+        self._order = sorted(range(len(offers)), key=self._lacking.__getitem__)
+
+    def copy(self) -> "_Agents":
+        """One that can be taken from, while this one stays as it is."""
+        found = copy(self)
+        found._looked_at = {}
+        found._lacking, found._order = self._lacking.copy(), self._order.copy()
+        return found
+
+    def renew(self, held: Mapping[str, Held], names: Iterable[str]) -> None:
+        """What is held of these agents has changed."""
+        self._held = held
+        for name in names:
+            for number in self._numbers_of(name):
+                lacking = held.get(name, NOTHING).mem - self._offers[number].mem
+                if lacking != self._lacking[number]:
+                    self._move(number, lacking)
+
+    def _numbers_of(self, name: str) -> Sequence[int]:
+        """An agent may offer for several roles."""
+        if not self._numbers:
+            for number, offer in enumerate(self._offers):
+                self._numbers.setdefault(offer.agent, []).append(number)
+        return self._numbers.get(name, ())
+
+    def _agent(self, number: int) -> _Free:
+        found = self._looked_at.get(number)
+        if found is None:
+            offer = self._offers[number]
+            found = self._looked_at[number] = _Free(offer, self._held.get(offer.agent, NOTHING))
+        return found
 
     def place(self, one: Waiting, copies: _Copies) -> Placed | None:
         """On the first that is fit: those with the fewest instances of the app come first, then those with the most
         memory left. Few are looked at as long as there is room."""
         for number in self._candidates(copies):
-            agent = self._agents[number]
+            agent = self._agent(number)
             values = values_of(one.app, agent.offer)
             if agent.offer.draining or agent.offer.role not in one.app.offered_roles:
                 continue
@@ -295,8 +333,8 @@ class _Agents:
 
     def unfit(self, one: Waiting, copies: _Copies) -> Iterator[_Unfit]:
         """What each says against an instance that goes nowhere."""
-        for _, number in self._order:
-            agent = self._agents[number]
+        for number in self._order:
+            agent = self._agent(number)
             excluded = tuple(copies.neighbours.excluded_by(values_of(one.app, agent.offer)))
             short = agent.shortages(one.app)
             other_role = agent.offer.role not in one.app.offered_roles
@@ -309,29 +347,63 @@ class _Agents:
             yield _Unfit(unused=agent.unused(tuple(reasons)), shortages=short, constraints=excluded)
 
     def of_another_target(self) -> list[_Unfit]:
-        return [_Unfit(unused=agent.unused(("UnfulfilledTarget",))) for agent in self._agents]
+        agents = map(self._agent, range(len(self._offers)))
+        return [_Unfit(unused=agent.unused(("UnfulfilledTarget",))) for agent in agents]
 
     def _candidates(self, copies: _Copies) -> Iterator[int]:
         """With a GROUP_BY all are compared by their groups; else those without an instance of the app are the first."""
         if any(text[1] == "GROUP_BY" for text in copies.app.constraints):
-            yield from (number for _, number in sorted(self._order, key=lambda pair: self._rank(pair[1], copies)))
+            yield from sorted(self._order, key=lambda number: self._rank(number, copies))
             return
-        for _, number in self._order:
-            if self._agents[number].offer.agent not in copies.everywhere:
+        for number in self._order:
+            if self._offers[number].agent not in copies.everywhere:
                 yield number
-        taken = [self._numbers[name] for name in copies.everywhere if name in self._numbers]
-        yield from sorted(taken, key=lambda number: (self._rank(number, copies), -self._agents[number].mem, number))
+        taken = [number for name in copies.everywhere if name is not None for number in self._numbers_of(name)]
+        yield from sorted(taken, key=lambda number: (self._rank(number, copies), -self._agent(number).mem, number))
 
     def _rank(self, number: int, copies: _Copies) -> tuple[tuple[int, ...], int, int]:
-        offer = self._agents[number].offer
+        offer = self._offers[number]
         crowd = copies.neighbours.crowd(values_of(copies.app, offer))
         return crowd, copies.alike[offer.agent], copies.everywhere[offer.agent]
 
     def _take(self, number: int, placed: Placed, app: App) -> None:
-        agent = self._agents[number]
-        del self._order[bisect_left(self._order, (-agent.mem, number))]
+        agent = self._agent(number)
         agent.take(placed.address, placed.host_ports, app)
-        insort(self._order, (-agent.mem, number))
+        self._move(number, -agent.mem)
+
+    def _move(self, number: int, lacking: float) -> None:
+        del self._order[bisect_left(self._order, self._place_in_order(number), key=self._place_in_order)]
+        self._lacking[number] = lacking
+        insort(self._order, number, key=self._place_in_order)
+
+    def _place_in_order(self, number: int) -> tuple[float, int]:
+        return self._lacking[number], number
+
+
+class Room:
+    """What offers have left beside what is `held` of each agent, by its name. Kept from one placement to the next and
+    told what has changed: of thousands of agents that are few."""
+
+    def __init__(self, offers: Sequence[Offer], held: Mapping[str, Held]) -> None:
+        self.offers = offers
+        self._held = held
+        self._agents = {
+            target: _Agents([one for one in offers if one.target == target], held)
+            for target in dict.fromkeys(map(TARGET, offers))
+        }
+
+    def renew(self, held: Mapping[str, Held], names: Iterable[str]) -> None:
+        """`held` is as before but of these agents."""
+        self._held = held
+        names = list(names)
+        for agents in self._agents.values():
+            agents.renew(held, names)
+
+    def agents(self, wanted: Iterable[str]) -> dict[str, _Agents]:
+        """To be taken from, by target; those that are `wanted` even where nothing is offered."""
+        found = {target: self._agents[target].copy() for target in wanted if target in self._agents}
+        nothing = {target: _Agents((), {}) for target in wanted if target not in self._agents}
+        return found | nothing | {target: one for target, one in self._agents.items() if target not in found}
 
 
 def place(
@@ -345,25 +417,19 @@ def place(
         on_agent.setdefault(instance.agent, []).append((instance, app))
         if instance.live and instance.app_id in of_app:
             of_app[instance.app_id].append(instance)
-    return place_beside(waiting, offers, {agent or "": held_by(some) for agent, some in on_agent.items()}, of_app)
+    return place_beside(waiting, Room(offers, {agent or "": held_by(some) for agent, some in on_agent.items()}), of_app)
 
 
 def place_beside(
-    waiting: Iterable[Waiting],
-    offers: Sequence[Offer],
-    held: Mapping[str, Held],
-    of_app: Mapping[str, Sequence[Instance]],
+    waiting: Iterable[Waiting], room: Room, of_app: Mapping[str, Sequence[Instance]]
 ) -> tuple[list[Placed], list[Refused]]:
     """Place the waiting instances, oldest first, within their constraints, away from other instances of their app, and
     where the most memory is left.
 
-    `held`: what of each agent is taken, by its name; `of_app`: the live instances on agents of the apps that wait.
+    `room` stays as it is; `of_app`: the live instances on agents of the apps that wait.
     """
     queue = sorted(waiting, key=lambda one: (one.instance.created_at, one.instance.id))
-    targets: dict[str, list[_Free]] = {one.instance.target: [] for one in queue}
-    for offer in offers:
-        targets.setdefault(offer.target, []).append(_Free(offer, held.get(offer.agent, NOTHING)))
-    agents = {target: _Agents(free) for target, free in targets.items()}
+    agents = room.agents(dict.fromkeys(one.instance.target for one in queue))
     known: dict[tuple[str, ...], _Copies] = {}
     placed: list[Placed] = []
     refused: list[Refused] = []

@@ -16,6 +16,7 @@ have no key but a token, which opens one executor.
 
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ import msgspec
 from coldchain.documents import stored
 from coldchain.documents.stored import UnreadableDocument
 from coldchain.model.base import Noun
-from coldchain.model.executor import ExecutorSettings
+from coldchain.model.executor import ExecutorSettings, TaskDescription
 from coldchain.model.task import TaskState
 
 ID_PREFIX = "coldchain-"
@@ -51,6 +52,37 @@ def encode(noun: Noun) -> str:
     return base64.b64encode(stored.encode(noun)).decode()
 
 
+def encode_task(description: TaskDescription) -> str:
+    """As the `data` of a task, without what is as by default: masters and agents read, write and pass on all of it, and
+    launch the slower the more there is. The executor that reads it is of the same version, and has the same defaults.
+    """
+    spec = {**_slim(description.spec), "app": _slim(description.spec.app)}
+    return _encoded(TaskDescription, {"spec": spec, "adopts": description.adopts})
+
+
+def _encoded(kind: type[Noun], value: dict[str, Any]) -> str:
+    document = {"schema": stored.SCHEMA, "kind": kind.__name__, "value": value}
+    return base64.b64encode(msgspec.json.encode(document)).decode()
+
+
+def _slim(noun: Noun) -> dict[str, Any]:
+    found = ((name, getattr(noun, field), default) for field, name, default in _defaults(type(noun)))
+    return {name: value for name, value, default in found if value != default}
+
+
+@functools.cache
+def _defaults(kind: type[Noun]) -> tuple[tuple[str, str, object], ...]:
+    """Of each field its name, that in documents, and what it is by default; what must be there equals no default."""
+    return tuple(
+        (
+            one.name,
+            one.encode_name,
+            one.default_factory() if one.default_factory is not msgspec.NODEFAULT else one.default,
+        )
+        for one in msgspec.structs.fields(kind)
+    )
+
+
 def decode(data: str, kind: type[N]) -> N:
     """The noun in the `data` of a message; empty where there was none. Raises UnreadableDocument."""
     try:
@@ -66,10 +98,10 @@ def identified(info: dict[str, Any], settings: ExecutorSettings, key: bytes, age
     Mesos refuses a task whose executor differs from the one of the same id, so the id is made of all of it: another
     command, other settings or another key are another executor, which starts beside the one before.
     """
-    plain = msgspec.structs.replace(settings, token="")
+    plain = _slim(msgspec.structs.replace(settings, token=""))
     executor_id = ID_PREFIX + _digest(key, {"info": info, "settings": plain})[:ID_DIGITS]
     token = executor_token(key, executor_id, agent_id)
-    data = encode(msgspec.structs.replace(settings, token=token))
+    data = _encoded(ExecutorSettings, {**plain, "token": token})
     return {**info, "executor_id": {"value": executor_id}, "data": data}
 
 

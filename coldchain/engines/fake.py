@@ -22,7 +22,7 @@ from coldchain.ports.session import Session, TerminalSize
 
 SIGTERM_STATUS = 143
 SIGKILL_STATUS = 137
-AGENTS_MAX = 512
+AGENTS_MAX = 8192
 DISK_MIB = 1048576.0
 
 
@@ -314,8 +314,10 @@ def _places(spec: TaskSpec) -> Iterator[tuple[str, str | int]]:
 
 
 def fake_offers(count: int, *, target: str, cpus: float, mem: float) -> list[Offer]:
-    """Agents of one size, each with a subnet of what is set apart for measuring networks (RFC 2544)."""
-    subnets = ipaddress.ip_network("198.18.0.0/15").subnets(new_prefix=24)
+    """Agents of one size, each with a subnet of what is set apart for measuring networks (RFC 2544): of 256 addresses,
+    or as many as there are for each."""
+    whole = ipaddress.ip_network("198.18.0.0/15")
+    subnets = whole.subnets(new_prefix=max(24, whole.prefixlen + (count - 1).bit_length()))
     return [
         Offer(
             agent=f"fake-{number}",

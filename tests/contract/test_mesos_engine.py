@@ -136,6 +136,18 @@ async def test_idle_offers_are_given_back_and_asked_for_again(bench: Bench) -> N
     await launching
 
 
+async def test_what_does_not_fit_on_what_is_held_waits_for_no_round_of_the_master(bench: Bench) -> None:
+    engine = await bench.engine()
+    await bench.running(engine, spec_of("1"))  # the offer is spent
+    assert bench.master.of("REVIVE") == []
+    launching = asyncio.create_task(engine.launch(spec_of("2")))
+    await bench.master.until("REVIVE")
+    bench.master.say(offers("O2"))
+    assert (await bench.master.until("ACCEPT", 2))["accept"]["offer_ids"] == [{"value": "O2"}]
+    bench.master.say(report(spec_of("2"), "running"))
+    await launching
+
+
 async def test_a_silent_master_is_left(bench: Bench) -> None:
     bench.master.script = [subscribed(heartbeat_seconds=0.2)]
     await bench.engine()

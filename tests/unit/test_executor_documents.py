@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from coldchain.decisions.executor import KillAsked, LaunchAsked, LaunchRefused, Update, UpdateKept
-from coldchain.documents.executor_messages import decode, encode
+from coldchain.documents.executor_messages import decode, encode, encode_task
 from coldchain.engines.executor.environment import duration_seconds, read_environment
 from coldchain.engines.executor.statuses import happening_of, refusals_of_group, update_document
 from coldchain.main.executor import is_frozen_by_agent
@@ -103,6 +103,14 @@ def test_what_is_acknowledged_is_known_by_its_uuid_and_only_of_this_life(number:
     event = {"type": "ACKNOWLEDGED", "acknowledged": {"task_id": {"value": "m1"}, "uuid": document["uuid"]}}
     assert happening_of(event, RUN) == UpdateKept(number=number)
     assert happening_of(event, b"ABCDEF") is None
+
+
+@pytest.mark.parametrize("name", ["serves", "cannot"])
+@pytest.mark.parametrize("adopts", [True, False])
+def test_a_task_is_described_without_what_is_as_by_default(name: str, adopts: bool) -> None:
+    description = TaskDescription(spec=make_spec(name), adopts=adopts)
+    assert decode(encode_task(description), TaskDescription) == description
+    assert len(encode_task(description)) < len(encode(description)) / 2
 
 
 def test_what_an_agent_asks_for() -> None:

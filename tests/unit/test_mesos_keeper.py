@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from coldchain.engines.mesos.keeper import CHANGES_MAX, Keeper
 from coldchain.model.errors import Unavailable
 from coldchain.ports.store import Change
@@ -54,6 +56,32 @@ def test_what_is_acknowledged_afterwards_is_stored_however_often_that_fails() ->
         keeper.keep("k000", None)
         await keeper.kept()
         assert await value(store, "k000") is None
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    simulate(program(), loop)
+
+
+def test_what_nobody_waits_for_is_written_together_and_what_is_waited_for_at_once() -> None:
+    loop = SimulatedLoop(1)
+
+    async def program() -> None:
+        store, clock = FailingStore(0), SimulatedClock(loop)
+        keeper = Keeper(store, clock)
+        running = asyncio.create_task(keeper.run())
+        keeper.keep("first", b"1")
+        for number in range(10):
+            await asyncio.sleep(0.002)
+            keeper.keep(f"k{number}", b"1")
+        await asyncio.sleep(0.05)
+        assert store.sizes == [1, 10]
+        keeper.keep("last", b"1")
+        await asyncio.sleep(0.011)  # it is written, as nothing was for a while
+        keeper.keep("urgent", b"1")
+        began = clock.monotonic()
+        await keeper.kept()
+        assert clock.monotonic() - began == pytest.approx(0.01)  # what the store takes
+        assert store.sizes == [1, 10, 1, 1]
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

@@ -1,13 +1,14 @@
 """Several engines as one: each is a target of its own."""
 
 import asyncio
+import ipaddress
 from typing import Literal
 
 import msgspec
 import pytest
 
 from coldchain.control.clock import SystemClock
-from coldchain.engines.fake import FakeAgents, fake_offers
+from coldchain.engines.fake import AGENTS_MAX, FakeAgents, fake_offers
 from coldchain.main.engines import Targets
 from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.model.health import Probe, ProbeResult
@@ -105,10 +106,12 @@ async def test_a_session_beside_what_runs_nothing_is_refused(bench: Bench) -> No
         await bench.targets.open_session(spec.task_id, ["true"], None)
 
 
-def test_agents_are_of_one_size_and_have_addresses_of_their_own() -> None:
-    offers = fake_offers(512, target="cluster", cpus=2.0, mem=128.0)
-    assert len({one.subnet for one in offers}) == len({one.agent for one in offers}) == 512
+@pytest.mark.parametrize(("agents", "addresses"), [(1, 256), (512, 256), (513, 128), (AGENTS_MAX, 16)])
+def test_agents_are_of_one_size_and_have_addresses_of_their_own(agents: int, addresses: int) -> None:
+    offers = fake_offers(agents, target="cluster", cpus=2.0, mem=128.0)
+    assert len({one.subnet for one in offers}) == len({one.agent for one in offers}) == agents
     assert {(one.cpus, one.mem) for one in offers} == {(2.0, 128.0)}
+    assert {ipaddress.ip_network(one.subnet or "").num_addresses for one in offers} == {addresses}
 
 
 async def test_fake_agents_answer_for_their_tasks_and_no_one_else_is_asked(bench: Bench) -> None:

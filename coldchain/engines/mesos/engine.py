@@ -44,6 +44,7 @@ TICK_SECONDS = 0.5
 FIRST_OFFERS_SECONDS = 2.0
 """After a subscription offers come within one round of the master; until then nobody is told that there are none."""
 FIRST_TRY_SECONDS = 5.0
+LAST_WRITE_SECONDS = 0.5
 READY_SECONDS = 20.0
 """How long a question waits for a subscription that has just begun."""
 NOTHING_BESIDE = "its agent runs the Docker containerizer of Mesos, and nothing of ours is there"
@@ -127,7 +128,14 @@ class MesosEngine:
         self._launches.keep = listening.keep
         self._loops = [
             asyncio.create_task(self._loop(work), name=f"mesos {work.__name__}")
-            for work in (self._link.run, self._keeper.run, self._dispatch, self._tick, listening.acknowledge)
+            for work in (
+                self._link.run,
+                self._keeper.run,
+                self._dispatch,
+                self._idling.run,
+                self._tick,
+                listening.acknowledge,
+            )
         ]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_TRY_SECONDS):
@@ -135,6 +143,10 @@ class MesosEngine:
 
     async def close(self) -> None:
         """Tasks and executors go on."""
+        if self._loops:
+            with contextlib.suppress(TimeoutError):  # of what is not stored Mesos tells the next controller again
+                async with asyncio.timeout(LAST_WRITE_SECONDS):
+                    await self._keeper.kept()
         for one in self._loops:
             one.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -178,6 +190,8 @@ class MesosEngine:
             self._launches.wake.clear()
             if self._link.up:
                 await self._launches.dispatch(self._keeper.kept)
+                if self._launches.hopeful:
+                    self._idling.hasten()
 
     async def _tick(self) -> None:
         while True:

@@ -15,6 +15,10 @@ GLANCE_SECONDS = 2.0
 """How long a look at what there is takes: longer than a round of the master."""
 RENEWED_SECONDS = 5.0
 """After which what was held in vain may be offered again, while something else is waited for."""
+REST_SECONDS = 0.02
+"""After an ACCEPT: until the master has taken back what was left of the offer."""
+HASTE_SECONDS = 0.1
+"""Between two requests not to wait for the master's next round."""
 
 Stance = Literal["hold", "watch", "rest"]
 """To the offers for a role: they are kept for what comes next; noted and given back at once; not asked for."""
@@ -56,6 +60,7 @@ class Idling:
         self._link = link
         self._clock = clock
         self._came = asyncio.Event()
+        self._hasty = asyncio.Event()
         self._unsettled: list[str] = []
         self._suppressed: set[str] = set()
         self._declined: set[str] = set()
@@ -101,6 +106,21 @@ class Idling:
         roles = self._settings.roles if roles is None else roles
         self._hold_until |= dict.fromkeys(roles, self._clock.monotonic() + self._settings.hold_seconds)
         await self._revive(self._declined & set(roles) | self._suppressed & set(roles))
+
+    def hasten(self) -> None:
+        """Something waits, and what is held has no room for it: what else there is would come in the master's next
+        round, a second later with its own settings. REVIVE makes it look at once."""
+        self._hasty.set()
+
+    async def run(self) -> None:
+        """For ever: hastens."""
+        while True:
+            await self._hasty.wait()
+            await self._clock.sleep(REST_SECONDS)
+            self._hasty.clear()
+            if self._link.up:
+                await self._revive(set(self._settings.roles) - self._suppressed)
+            await self._clock.sleep(HASTE_SECONDS)
 
     async def tick(self, demand: Demand) -> None:
         now = self._clock.monotonic()

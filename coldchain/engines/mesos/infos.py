@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from coldchain.documents.executor_messages import encode, identified
+from coldchain.documents.executor_messages import encode_task, identified
 from coldchain.engines.mesos.resources import ALL, Amounts, documents, single
 from coldchain.engines.mesos.settings import MesosSettings
 from coldchain.model.app import App
@@ -81,7 +81,7 @@ def task_info(
         "agent_id": {"value": agent_id},
         "executor": executor,
         "resources": list(resources),
-        "data": encode(TaskDescription(spec=spec, adopts=adopts)),
+        "data": encode_task(TaskDescription(spec=spec, adopts=adopts)),
         "kill_policy": kill_policy(spec.app.task_kill_grace_period_seconds),
     }
 

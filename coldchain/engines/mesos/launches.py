@@ -112,6 +112,11 @@ class Launches:
         self.accepted.pop(task_id, None)
         return self.waiting.pop(task_id, None)
 
+    @property
+    def hopeful(self) -> bool:
+        """Whether something waits for room on an agent that is there."""
+        return any(self._offers.agent_named(one.spec.agent) is not None for one in self.waiting.values())
+
     def give_up(self) -> None:
         """Of those that waited for too long, who is not to take over what runs is refused."""
         now = self._clock.monotonic()

@@ -14,6 +14,7 @@ from coldchain.testing.ports import RANGE
 
 _FOLDER = Path(__file__).parent / "programs"
 EXECUTOR = _FOLDER / "executor.py"
+SAYING = _FOLDER / "saying.py"
 PROGRAMS = {
     "mesos-containerizer": _FOLDER / "containerizer.py",
     "mesos-executor": EXECUTOR,
