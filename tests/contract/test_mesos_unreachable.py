@@ -19,6 +19,7 @@ from coldchain.testing.mesos_engine_lab import Cluster
 pytestmark = pytest.mark.long
 QUICK = MasterSettings(agent_ping_timeout_seconds=1.0, agent_pings_missed_max=3)
 INACTIVE_SECONDS = 5.0
+ORPHAN = "orphan of its agent"
 
 
 @pytest.fixture
@@ -45,7 +46,9 @@ def spec_with(strategy: UnreachableStrategy | str) -> TaskSpec:
 
 async def states(engine: MesosEngine) -> dict[str, str]:
     with contextlib.suppress(Unavailable):
-        return {one.task_id: one.state for one in await engine.tasks()}
+        return {
+            one.task_id: f"orphan of its {one.orphaned}" if one.orphaned else one.state for one in await engine.tasks()
+        }
     return {}
 
 
@@ -67,13 +70,13 @@ async def test_each_app_says_when_what_is_out_of_reach_is_given_up(cluster: Clus
         await engine.launch(spec)
     (agent,) = cluster.lab.agents
     agent.freeze(whole=True)
-    first = await until_state(engine, at_once, "lost")
-    assert await states(engine) == {at_once.task_id: "lost", patient.task_id: "running", never.task_id: "running"}
-    second = await until_state(engine, patient, "lost")
+    first = await until_state(engine, at_once, ORPHAN)
+    assert await states(engine) == {at_once.task_id: ORPHAN, patient.task_id: "running", never.task_id: "running"}
+    second = await until_state(engine, patient, ORPHAN)
     assert INACTIVE_SECONDS - 1.0 <= second - first <= INACTIVE_SECONDS + 3.0
     # Past its expungeAfterSeconds too it is known still, so that it can be ended when its agent is back.
     await asyncio.sleep(INACTIVE_SECONDS + 1.0)
-    assert await states(engine) == {at_once.task_id: "lost", patient.task_id: "lost", never.task_id: "running"}
+    assert await states(engine) == {at_once.task_id: ORPHAN, patient.task_id: ORPHAN, never.task_id: "running"}
     agent.thaw(whole=True)
     for spec in (at_once, patient, never):
         await until_state(engine, spec, "running")
