@@ -12,9 +12,9 @@ ONCE_FAILED = (317, 387, 784)
 """A write of a lead that had ended came back, and who had made it took itself for one that shall not lead; a lead that
 ended while it was taken up went on."""
 FOUND_BY = {
-    "no guard": 28,
-    "acts until it is told to stop": 3,
-    "counts its lease from too late": 26,
+    "no guard": 31,
+    "acts until it is told to stop": 14,
+    "counts its lease from too late": 27,
     "loops go on after stepping down": 0,
     "waits for one gateway alone": 1,
 }
