@@ -29,29 +29,17 @@ from coldchain.main.mesos_options import (
 )
 from coldchain.main.runner_options import running
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
-from coldchain.main.stores import EtcdAccess
+from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, Store, etcd_access
 from coldchain.model.caller import Role
 from coldchain.model.errors import ColdchainError
 
 Data = Annotated[Path, typer.Option(envvar="COLDCHAIN_DATA", help="Folder of the store and the gateway.")]
-Store = Annotated[
-    str | None,
-    typer.Option(help="etcd://HOST:PORT[,HOST:PORT…], perhaps with /NAME, to keep the state in instead of the folder."),
-]
-EtcdAuthority = Annotated[
-    Path | None, typer.Option(help="PEM file of who vouches for the members of etcd: they are talked to over TLS.")
-]
-EtcdCertificate = Annotated[Path | None, typer.Option(help="PEM file of the certificate that is shown to them.")]
-EtcdKey = Annotated[Path | None, typer.Option(help="PEM file of its private key, if that is not in the same file.")]
-EtcdCredentials = Annotated[
-    Path | None,
-    typer.Option(help="File with NAME:PASSWORD of a user of etcd; or the variable COLDCHAIN_ETCD_CREDENTIALS has it."),
-]
 Api = Annotated[str, typer.Option(help="IP:PORT of the API; beyond loopback only when an admin is known.")]
 ReachedAt = Annotated[
     str | None, typer.Option(help="http://HOST:PORT where other controllers of the store reach the API; else as --api.")
 ]
 Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
+GatewayName = Annotated[str | None, typer.Option(help="Name of the gateway. By default that of this machine.")]
 Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells whether it is ready.")]
 Socket = Annotated[str, typer.Option(envvar="COLDCHAIN_DOCKER_SOCKET", help="Unix socket of the Docker Engine.")]
 Agent = Annotated[str | None, typer.Option(help="Name of this machine; its host name if not given.")]
@@ -150,6 +138,7 @@ class Entry(TypedDict):
     """Where consumers come in, as PlatformSettings takes it."""
 
     gateway: tuple[str, ...]
+    gateway_name: str | None
     gateway_status: str
     gateway_status_open: bool
 
@@ -183,12 +172,6 @@ class Admitted(TypedDict):
     overrides: bool
 
 
-class Etcd(TypedDict):
-    """How etcd is talked to, as PlatformSettings takes it."""
-
-    etcd: EtcdAccess
-
-
 class StoreAction(StrEnum):
     """What to do with a store."""
 
@@ -196,7 +179,6 @@ class StoreAction(StrEnum):
 
 
 CREDENTIALS = "COLDCHAIN_HTTP_CREDENTIALS"
-ETCD_CREDENTIALS = "COLDCHAIN_ETCD_CREDENTIALS"
 
 
 @application.command()
@@ -215,6 +197,7 @@ def up(
     api_client_authority: Authority = None,
     api_client_role: CertificateRole = "viewer",
     gateway: Gateway = None,
+    gateway_name: GatewayName = None,
     gateway_status: Status = "127.0.0.1:8081",
     gateway_status_open: GatewayStatusOpen = False,
     docker_socket: Socket = DEFAULT_DOCKER,
@@ -248,16 +231,13 @@ def up(
     fake_mem: FakeMem = 262144.0,
 ) -> None:
     """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
-    from coldchain.main.log import open_log
-    from coldchain.main.up import up as run
-
     settings = PlatformSettings(
         data=data,
         store=store,
-        **_etcd(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
+        **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         **_address(api, reached_at),
         **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
-        **_gateway(gateway, gateway_status, gateway_status_open),
+        **_gateway(gateway, gateway_name, gateway_status, gateway_status_open),
         **running(docker_socket, publish_address, docker_credentials, cgroup_parent),
         **_offered(agent, cpu_factor, attribute, region, zone),
         **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
@@ -268,8 +248,7 @@ def up(
             engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor, containerizer
         ),
     )
-    open_log()
-    _run(run(settings))
+    _run_platform(settings)
 
 
 @application.command()
@@ -309,7 +288,7 @@ def down(
     settings = PlatformSettings(
         data=data,
         store=store,
-        **_etcd(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
+        **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         **address,
         gateway=tuple(gateway or ("0.0.0.0:80",)),
         gateway_status=gateway_status,
@@ -386,13 +365,8 @@ def store(
     from coldchain.cli.output import run
     from coldchain.main.migrate_store import migrate_store
 
-    access = _etcd(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file)["etcd"]
+    access = etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file)["etcd"]
     run(migrate_store(source, target, access, as_json=as_json))
-
-
-def _etcd(authority: Path | None, certificate: Path | None, key: Path | None, credentials: Path | None) -> Etcd:
-    given = read_credentials(credentials, ETCD_CREDENTIALS, "--etcd-credentials-file")
-    return Etcd(etcd=EtcdAccess(authority=authority, certificate=certificate, key=key, credentials=given))
 
 
 def _address(text: str, reached_at: str | None = None) -> Address:
@@ -453,8 +427,21 @@ def _admitted(
     )
 
 
-def _gateway(listen: Gateway, status: str, status_open: bool) -> Entry:
-    return Entry(gateway=tuple(listen or ("0.0.0.0:80",)), gateway_status=status, gateway_status_open=status_open)
+def _run_platform(settings: PlatformSettings) -> None:
+    from coldchain.main.log import open_log
+    from coldchain.main.up import up as run
+
+    open_log()
+    _run(run(settings))
+
+
+def _gateway(listen: Gateway, name: str | None, status: str, status_open: bool) -> Entry:
+    return Entry(
+        gateway=tuple(listen or ("0.0.0.0:80",)),
+        gateway_name=name,
+        gateway_status=status,
+        gateway_status_open=status_open,
+    )
 
 
 def _registry(registry: str, dns: str, dns_open: bool, consul: str | None) -> Known:

@@ -44,8 +44,10 @@ def ask_to_go_down(data: Path, host: str, port: int) -> bool:
             continue
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise Rejected("the platform that runs here asks who you are", todo="Run this as root, with its --data.")
+        if status == HTTPStatus.CONFLICT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise Rejected(f"the platform that runs here does not go down: {status}", todo="Ask again in a moment.")
         if status != HTTPStatus.ACCEPTED:
-            continue  # not an `up` that goes down: another program, or one of several controllers
+            continue  # another program
         while True:
             try:
                 _request(connect(), "GET", "/ping")

@@ -165,7 +165,7 @@ async def open_gateway(settings: PlatformSettings, closing: contextlib.AsyncExit
     if not settings.serves:
         return None
     prefix = settings.gateway_settings()
-    gateway = Gateway(process=NginxProcess(prefix), plane=NginxGateway(settings.agent, prefix))
+    gateway = Gateway(process=NginxProcess(prefix), plane=NginxGateway(settings.gateway_name or settings.agent, prefix))
     closing.push_async_callback(gateway.plane.close)
     return gateway
 
@@ -174,7 +174,8 @@ async def check_nobody_leads(store: Store) -> None:
     """Raises Rejected where a controller of the store runs."""
     if await store.get(keys.LEADER) is not None:
         raise Rejected(
-            "another controller of this store leads", todo="End the `coldchain up` of all controllers first."
+            "another controller of this store leads",
+            todo="Run this where one of its controllers runs, or ask its API: POST /v1/down.",
         )
 
 

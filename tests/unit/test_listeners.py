@@ -260,11 +260,21 @@ def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Auth
 
 async def test_down_is_asked_for_by_the_socket_and_never_without_a_token_elsewhere(tmp_path: Path) -> None:
     assert not await asyncio.to_thread(ask_to_go_down, tmp_path, "127.0.0.1", free_port())
-    async with served_platform(ApiSettings(down=None)) as not_asked:
-        assert not await asyncio.to_thread(ask_to_go_down, tmp_path, "127.0.0.1", not_asked.port)
+    foreign = await asyncio.start_server(_knows_nothing, "127.0.0.1", 0)
+    async with foreign:
+        port = foreign.sockets[0].getsockname()[1]
+        assert not await asyncio.to_thread(ask_to_go_down, tmp_path, "127.0.0.1", port)
     asked = asyncio.Event()
     with tempfile.TemporaryDirectory() as short:
         await _down_is_asked_for(Path(short), tmp_path / "elsewhere", asked)
+
+
+async def _knows_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Another program at the port of the API, as etcd answers there."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+    await writer.drain()
+    writer.close()
 
 
 async def _down_is_asked_for(folder: Path, elsewhere: Path, asked: asyncio.Event) -> None:
