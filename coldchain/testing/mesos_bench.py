@@ -122,7 +122,7 @@ class BareSide:
         self.executors = 0
         self.framework_id = ""
         self.client = CountingClient(find_master)
-        self._offers: dict[str, tuple[str, str]] = {}
+        self._offers: dict[str, dict[str, str]] = {}
         self._ended, self._running = Told(), Told()
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -140,10 +140,10 @@ class BareSide:
                     self.framework_id = event.subscribed.framework_id.value
                 elif event.offers is not None:
                     for one in event.offers.offers:
-                        self._offers[one.hostname] = one.id.value, one.agent_id.value
+                        self._offers.setdefault(one.hostname, {})[one.id.value] = one.agent_id.value
                 elif event.rescind is not None:
-                    gone = event.rescind.offer_id.value
-                    self._offers = {name: one for name, one in self._offers.items() if one[0] != gone}
+                    for some in self._offers.values():
+                        some.pop(event.rescind.offer_id.value, None)
                 elif event.update is not None:
                     status = event.update.status
                     told = self._running if status.state == "TASK_RUNNING" else self._ended
@@ -163,7 +163,8 @@ class BareSide:
         for task_id, agent in tasks:
             by_agent.setdefault(agent, []).append(task_id)
         for agent, names in by_agent.items():
-            offer_id, agent_id = self._offers.pop(agent)
+            offers = self._offers.pop(agent)  # what tasks gave back comes in pieces
+            agent_id = next(iter(offers.values()))
             executor = self._executor()
             infos = [
                 {
@@ -178,7 +179,8 @@ class BareSide:
             operation = {"type": "LAUNCH", "launch": {"task_infos": infos}}
             filters = {"refuse_seconds": REFUSE_SECONDS}
             self._call(
-                "ACCEPT", accept={"offer_ids": [{"value": offer_id}], "operations": [operation], "filters": filters}
+                "ACCEPT",
+                accept={"offer_ids": [{"value": one} for one in offers], "operations": [operation], "filters": filters},
             )
         await self._running.reach(len(tasks))
         return [self._running.at[name] for name, _ in tasks]
