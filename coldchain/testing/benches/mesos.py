@@ -53,6 +53,8 @@ TASKS = {2: 200, SIMULATED: 400}
 """By number of agents how many tasks are launched at once."""
 BURSTS = {2: 3, SIMULATED: 1}
 """And how often in each turn."""
+BACK_SECONDS = 0.2
+"""What ended tasks had is offered again by then."""
 CONTROLLERS = 3
 """So many pairs for each one with a whole controller, which takes some seconds to end what it runs."""
 USUAL = 12
@@ -112,6 +114,7 @@ async def bursts(sides: Sequence[Side], agents: Sequence[str], pairs: int) -> Tu
             for _ in range(BURSTS[len(agents)] if pair >= 0 else 1):
                 turns.append(await timed(side, task_names(number, agents)))
                 await side.clear()
+                await asyncio.sleep(BACK_SECONDS)
             await side.end()
             turn = mean(turns)
             if pair >= 0:
