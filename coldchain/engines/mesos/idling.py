@@ -1,6 +1,7 @@
 """idling: gives offers back when nobody waits for them, and asks for them again."""
 
 import asyncio
+from collections.abc import Iterable, Sequence
 
 from coldchain.engines.mesos.link import Link
 from coldchain.engines.mesos.offer_book import OfferBook
@@ -26,6 +27,7 @@ class Idling:
         self._hold_until = 0.0
         self._look_at = 0.0
         self._subscribed_at = 0.0
+        self._unsettled: list[str] = []
 
     def subscribed(self) -> None:
         """A new subscription gets all offers."""
@@ -34,6 +36,12 @@ class Idling:
         self._subscribed_at = now
         self._hold_until = now + self._settings.hold_seconds
         self._came.clear()
+        self._unsettled.clear()
+
+    def unsettled(self, offer_ids: Iterable[str]) -> None:
+        """Of the answer to these offers nobody knows whether it arrived. One that did not keeps them from everybody, us
+        included: they are declined, which does nothing where it did."""
+        self._unsettled += offer_ids
 
     def came(self) -> None:
         self._came.set()
@@ -58,6 +66,9 @@ class Idling:
         now = self._clock.monotonic()
         if not self._link.up:
             return
+        if self._unsettled:
+            unsettled, self._unsettled = self._unsettled, []
+            await self._decline(unsettled, 0.0)
         if waiting:
             self._hold_until = now + self._settings.hold_seconds
         if self._suppressed and now >= self._look_at:
@@ -71,10 +82,16 @@ class Idling:
         self._suppressed = True
         self._look_at = now + self._settings.look_seconds
         if released:
-            ids = [{"value": one} for one in released]
-            filters = {"refuse_seconds": self._settings.look_seconds}
-            await self._link.try_call("DECLINE", decline={"offer_ids": ids, "filters": filters})
+            await self._decline(released, self._settings.look_seconds)
         await self._link.try_call("SUPPRESS")
+
+    async def _decline(self, offer_ids: Sequence[str], refuse_seconds: float) -> None:
+        ids = [{"value": one} for one in offer_ids]
+        filters = {"refuse_seconds": refuse_seconds}
+        try:
+            await self._link.call("DECLINE", decline={"offer_ids": ids, "filters": filters})
+        except ColdchainError:
+            self.unsettled(offer_ids)
 
     async def _revive(self) -> None:
         if not self._suppressed:
