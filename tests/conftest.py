@@ -15,7 +15,7 @@ import pytest
 
 from coldchain.testing.sandbox import DockerDaemon, inside
 from coldchain.testing.simulation.coverage import Coverage
-from coldchain.testing.simulation.mesos.faults import MESOS_FAULTS
+from coldchain.testing.simulation.mesos.faults import MESOS_FAULTS, UNJUDGED
 
 SCHEDULES = 200
 MESOS_SCHEDULES = 32
@@ -92,7 +92,7 @@ class SimulationReport:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.coverages = {"simulation": Coverage(), "mesos": Coverage(MESOS_FAULTS)}
+        self.coverages = {"simulation": Coverage(), "mesos": Coverage(MESOS_FAULTS, UNJUDGED)}
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         output = getattr(self.config, "workeroutput", None)

@@ -248,7 +248,7 @@ class Listening:
 
     def look_at_doubtful(self) -> None:
         """Time passes: who is lost by now?"""
-        for task_id in tuple(self._doubtful):
+        for task_id in sorted(self._doubtful):
             task = self._book.tasks.get(task_id)
             if task is None or lost_at(task) is None:
                 self._doubtful.discard(task_id)

@@ -37,10 +37,13 @@ IMPOSSIBLE: dict[str, tuple[frozenset[tuple[str, str]], str]] = {
 
 class Coverage:
     """`cells`: (kind, phase before, phase after) → transitions that happened after a strike while the instance was in
-    the phase before. `strikes`: by kind. Both add up over schedules."""
+    the phase before. `strikes`: by kind. Both add up over schedules. `unjudged`: transitions that may be missed."""
 
-    def __init__(self, faults: Mapping[str, Fault] = FAULTS) -> None:
+    def __init__(
+        self, faults: Mapping[str, Fault] = FAULTS, unjudged: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
         self.faults = faults
+        self.unjudged = unjudged
         self.strikes: Counter[str] = Counter()
         self.schedules: Counter[str] = Counter()
         self.cells: Counter[Cell] = Counter()
@@ -101,6 +104,7 @@ class Coverage:
             found += [
                 f"{kind}: never before {before} → {after}"
                 for before, after in COLUMNS
+                if (before, after) not in self.unjudged
                 if not self.cells[kind, before, after] and not impossible(self.faults[kind], kind, before, after)
             ]
             found += [

@@ -188,4 +188,9 @@ OF_MESOS: dict[str, Fault] = {
     ),
 }  # fmt: skip
 
+UNJUDGED = frozenset(
+    {("entering", "draining"), ("entering", "stopped"), ("draining", "stopped"), ("closing", "stopped")}
+)
+"""Transitions that seldom happen: the lives with a focus are for them, and they are no affair of an engine."""
+
 MESOS_FAULTS: dict[str, Fault] = {name: FAULTS[name] for name in OF_THE_REST} | OF_MESOS
