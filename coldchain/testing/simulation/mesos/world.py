@@ -320,6 +320,8 @@ class MesosWorld(World):
         agents = [one.agent for one in self.machines]
         if any(one.machine.cut_off or not one.registered or one.leaving is not None for one in agents):
             return "an agent is away, or is to be"
+        if any(one.unavailable_from is not None for one in engine._offers.agents.values()):
+            return "the engine is yet to hear that an agent stays"
         book = {one.mesos_id: one for one in engine._book.tasks.values()}
         if {one.mesos_id for one in self.kept.values()} != book.keys() or engine._book.strangers:
             return "the engine knows other tasks than are stored"
