@@ -15,15 +15,18 @@ import pytest
 from coldchain.testing import ports
 from coldchain.testing.sandbox import DockerDaemon, inside
 from coldchain.testing.simulation.coverage import Coverage
-from coldchain.testing.simulation.faults import FAULTS
+from coldchain.testing.simulation.mesos.faults import MESOS_FAULTS, UNJUDGED
 
+SCHEDULES = 200
+MESOS_SCHEDULES = 32
+"""Where nobody says how many."""
 SCHEDULES_TO_JUDGE = 10_000
 """With fewer of them a kind of fault may miss a transition by chance."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also the tests marked long")
-    parser.addoption("--schedules", type=int, default=200, metavar="N", help="fault schedules of the simulation")
+    parser.addoption("--schedules", type=int, metavar="N", help="fault schedules of each simulation")
     parser.addoption("--seed", type=int, metavar="S", help="the first of them; a new one each time if not given")
 
 
@@ -60,16 +63,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def schedules(pytestconfig: pytest.Config) -> int:
-    """How many fault schedules each simulation runs."""
-    number: int = pytestconfig.getoption("--schedules")
-    return number
+    """How many fault schedules the simulation runs."""
+    return pytestconfig.getoption("--schedules") or SCHEDULES
+
+
+@pytest.fixture(scope="session")
+def mesos_schedules(pytestconfig: pytest.Config) -> int:
+    """How many lives on a cluster of Mesos are simulated."""
+    return pytestconfig.getoption("--schedules") or MESOS_SCHEDULES
 
 
 @pytest.fixture(scope="session")
 def covered(pytestconfig: pytest.Config) -> Coverage:
     """What the schedules of this process struck; `SimulationReport` adds up those of all."""
     report: SimulationReport = pytestconfig.pluginmanager.getplugin("simulation")  # type: ignore[assignment]
-    return report.coverage
+    return report.coverages["simulation"]
+
+
+@pytest.fixture(scope="session")
+def covered_of_mesos(pytestconfig: pytest.Config) -> Coverage:
+    """As `covered`, of the lives on a cluster of Mesos."""
+    report: SimulationReport = pytestconfig.pluginmanager.getplugin("simulation")  # type: ignore[assignment]
+    return report.coverages["mesos"]
 
 
 class SimulationReport:
@@ -77,30 +92,34 @@ class SimulationReport:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.coverage = Coverage()
+        self.coverages = {"simulation": Coverage(), "mesos": Coverage(MESOS_FAULTS, UNJUDGED)}
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         output = getattr(self.config, "workeroutput", None)
         if output is not None:
-            output["simulation"] = self.coverage.dump()
-        elif self._enough() and self.coverage.missing(FAULTS, self.config.getoption("--schedules")):
+            output.update((name, one.dump()) for name, one in self.coverages.items())
+        elif any(one.missing(self._number) for one in self._enough()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for report in terminalreporter.stats.get("passed", ()):
             for name, words in report.user_properties:
                 terminalreporter.write_line(f"{name} {words}"[:200])
-        if self._enough():
-            number = self.config.getoption("--schedules")
-            terminalreporter.write_line(self.coverage.table(FAULTS, number))
-            for line in self.coverage.missing(FAULTS, number):
+        for coverage in self._enough():
+            terminalreporter.write_line(coverage.table(self._number))
+            for line in coverage.missing(self._number):
                 terminalreporter.write_line(f"MISSING {line}")
 
     def pytest_testnodedown(self, node: object, error: object) -> None:
-        self.coverage.take(getattr(node, "workeroutput", {}).get("simulation", Coverage().dump()))
+        for name, coverage in self.coverages.items():
+            coverage.take(getattr(node, "workeroutput", {}).get(name, Coverage().dump()))
 
-    def _enough(self) -> bool:
-        return bool(self.coverage.strikes) and self.config.getoption("--schedules") >= SCHEDULES_TO_JUDGE
+    @property
+    def _number(self) -> int:
+        return self.config.getoption("--schedules") or SCHEDULES
+
+    def _enough(self) -> list[Coverage]:
+        return [one for one in self.coverages.values() if one.strikes and self._number >= SCHEDULES_TO_JUDGE]
 
 
 @pytest.fixture(scope="session")

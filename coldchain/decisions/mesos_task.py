@@ -118,6 +118,12 @@ def _rank(status: TaskStatus) -> tuple[int, bool, float, str, int, str]:
     return ORDER[status.state], status.exit_status is not None, at, status.state, exit_status, status.message
 
 
+def same_standing(before: MesosTask, after: MesosTask) -> bool:
+    """Whether nothing was heard but that its agent answers, as it did before."""
+    reachable = before.standing == after.standing == "reachable"
+    return reachable and msgspec.structs.replace(after, standing_at=before.standing_at) == before
+
+
 def succeed(task: MesosTask, mesos_id: str, agent_id: str, executor_id: str, now: float) -> MesosTask:
     """The task as the next one of Mesos answers for it, which is yet to take over what runs."""
     return msgspec.structs.replace(

@@ -92,8 +92,11 @@ async def test_an_offer_that_was_gone_is_made_up_for(bench: Bench) -> None:
     bench.master.say(update(spec.task_id, "TASK_DROPPED", **words), offers("O2"))
     accept = await bench.master.until("ACCEPT", 2)
     assert accept["accept"]["offer_ids"] == [{"value": "O2"}]
-    bench.master.say(report(spec, "running"))
+    (info,) = accept["accept"]["operations"][0]["launch"]["task_infos"]
+    again = info["task_id"]["value"]
+    bench.master.say(update(spec.task_id, "TASK_DROPPED", **words), report(spec, "running", again))
     await launching
+    assert (again, len(bench.master.of("ACCEPT"))) == ("shop.instance-1._app.2", 2)
 
 
 async def test_an_agent_that_offers_too_little_is_said_and_not_believed_any_more(bench: Bench) -> None:

@@ -247,6 +247,16 @@ def test_what_mesos_says_in_our_terms(told: Status, heard: Heard) -> None:
     assert heard_of(told, AT) == heard
 
 
+def test_what_a_master_does_not_know_though_it_had_time_to_is_nowhere() -> None:
+    gone = Stood(standing="gone", at=AT, message="Mesos says unknown: m")
+    assert heard_of(mesos("TASK_UNKNOWN", message="m"), AT, settled=True) == gone
+
+
+def test_an_end_that_a_reconciliation_tells_of_is_yet_to_be_told() -> None:
+    told = mesos("TASK_KILLED", source="SOURCE_MASTER", reason="REASON_RECONCILIATION")
+    assert heard_of(told, AT) == Stood(standing="reachable", at=AT)
+
+
 def test_of_a_task_that_nothing_is_known_of_as_much_is_told_as_there_is() -> None:
     name = {"task_id": {"value": "shop_web.instance-1._app.2"}}
     found = stranger(mesos("TASK_RUNNING", **name), "cluster", "agent-1", AT)

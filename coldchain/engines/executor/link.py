@@ -50,11 +50,12 @@ class Link:
         while True:
             subscribed = False
             try:
-                async for event in self._events():
-                    subscribed = True
-                    if event["type"] == "SHUTDOWN":
-                        return "the agent said so"
-                    await self._handle(event)
+                async with contextlib.aclosing(self._events()) as events:
+                    async for event in events:
+                        subscribed = True
+                        if event["type"] == "SHUTDOWN":
+                            return "the agent said so"
+                        await self._handle(event)
             except AgentRefused as error:
                 return f"the agent does not know this executor: {error}"
             except AgentUnavailable as error:

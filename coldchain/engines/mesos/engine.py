@@ -45,6 +45,8 @@ FIRST_OFFERS_SECONDS = 2.0
 """After a subscription offers come within one round of the master; until then nobody is told that there are none."""
 FIRST_TRY_SECONDS = 5.0
 LAST_WRITE_SECONDS = 0.5
+CLEAR_SECONDS = 60.0
+"""How long after its end a task's executor is waited for, to remove what is left of it."""
 READY_SECONDS = 20.0
 """How long a question waits for a subscription that has just begun."""
 NOTHING_BESIDE = "its agent runs the Docker containerizer of Mesos, and nothing of ours is there"
@@ -126,6 +128,7 @@ class MesosEngine:
             self._maintenance,
         )
         self._launches.keep = listening.keep
+        self._launches.unsettled = self._idling.unsettled
         self._loops = [
             asyncio.create_task(self._loop(work), name=f"mesos {work.__name__}")
             for work in (
@@ -264,9 +267,18 @@ class MesosEngine:
         if task is None or not seen(task, self._clock.now()).terminal:
             return
         if task.told.terminal and task.port and self._offers.name_of(task.agent_id) is not None:
-            await self._runner(task).forget(task_id)
+            await self._clear(task)
         self._launches.drop(task_id)
         self._listening.remove(task_id)
+
+    async def _clear(self, task: MesosTask) -> None:
+        """Remove what is left of it on its machine. Where its executor is gone for good, the next sweep there does."""
+        try:
+            await self._runner(task).forget(task.task_id)
+        except Unavailable:
+            if self._clock.now() - task.told.at < CLEAR_SECONDS:
+                raise
+            log.info("what is left of a task is left to the sweeper", task=task.task_id, agent=task.spec.agent)
 
     async def tasks(self) -> Sequence[TaskStatus]:
         await self._ready()
@@ -286,7 +298,7 @@ class MesosEngine:
         await self._ready()
         if app.container is None:
             return None
-        for task in self._book.in_mesos():
+        for task in tuple(self._book.in_mesos()):
             if task.port and task.standing == "reachable":
                 try:
                     return await self._runner(task).prepare(app, image, progress)

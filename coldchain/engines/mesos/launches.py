@@ -1,7 +1,7 @@
 """launches: what waits for room on its agent, packed onto offers; and what was accepted and has not begun yet."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -60,7 +60,8 @@ class Launching:
 
 
 class Launches:
-    """`keep` stores a record of a task; `kept` waits until all are stored."""
+    """`unsettled` is told of offers that were taken, if nobody knows whether; `keep` stores a record of a task; `kept`
+    waits until all are stored."""
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class Launches:
         self.wake = asyncio.Event()
         self.keep: Callable[[MesosTask], None] = lambda task: None
         self.executor_version = executor_version(settings, executor, key)
+        self.unsettled: Callable[[Collection[str]], None] = lambda offer_ids: None
         self._settings = settings
         self._executor = executor
         self._key = key
@@ -110,6 +112,7 @@ class Launches:
     def drop(self, task_id: str) -> Launching | None:
         """It waits no more."""
         self.accepted.pop(task_id, None)
+        self._book.waiting.discard(task_id)
         return self.waiting.pop(task_id, None)
 
     @property
@@ -123,7 +126,7 @@ class Launches:
         for task_id, one in tuple(self.waiting.items()):
             if now - one.since < self._settings.launch_seconds or one.adopts:
                 continue
-            self.waiting.pop(task_id)
+            self.drop(task_id)
             self._offers.disbelieve(one.spec.agent)
             words = f"agent {one.spec.agent} has offered too little in {self._settings.launch_seconds:g} s"
             todo = "Other frameworks may have taken it: it is placed anew."
@@ -133,7 +136,7 @@ class Launches:
         """Nothing can be launched; who waits asks again."""
         for task_id, one in tuple(self.waiting.items()):
             if not one.adopts:
-                del self.waiting[task_id]
+                self.drop(task_id)
                 one.failed(Unavailable(f"Mesos does not answer: {trouble}"))
         self._executors.clear()
 
@@ -232,7 +235,8 @@ class Launches:
         return MesosTask(
             target=spec.target,
             task_id=spec.task_id,
-            mesos_id=spec.task_id,
+            # What Mesos dropped is another task to it: that it was dropped may be told once more.
+            mesos_id=spec.task_id if known is None else next_mesos_id(known.mesos_id),
             agent_id=acceptance.agent_id,
             executor_id=executor_id,
             role=acceptance.role,
@@ -262,6 +266,7 @@ class Launches:
             )
         except ColdchainError as error:
             log.warning("launches are in doubt", agent=acceptance.agent, error=str(error))
+            self.unsettled(acceptance.offer_ids)
             for fitted in acceptance.fitted:
                 launching = self.accepted.pop(fitted.task_id, None)
                 if launching is not None:

@@ -8,7 +8,17 @@ import msgspec
 import structlog
 
 from coldchain.clients.mesos.events import Event, Message, Status
-from coldchain.decisions.mesos_task import ExecutorGone, Reported, hear, in_doubt, seen, successor_at, wants_successor
+from coldchain.decisions.mesos_task import (
+    UNKNOWN_SECONDS,
+    ExecutorGone,
+    Reported,
+    hear,
+    in_doubt,
+    same_standing,
+    seen,
+    successor_at,
+    wants_successor,
+)
 from coldchain.documents import keys, stored
 from coldchain.documents.executor_messages import decode
 from coldchain.documents.stored import UnreadableDocument
@@ -23,7 +33,7 @@ from coldchain.engines.mesos.machines import Machines
 from coldchain.engines.mesos.maintenance import Maintenance
 from coldchain.engines.mesos.offer_book import OfferBook
 from coldchain.engines.mesos.reconciliation import Reconciliation
-from coldchain.engines.mesos.statuses import DRAINING, DROPPED, heard_of, stranger
+from coldchain.engines.mesos.statuses import DRAINING, DROPPED, NOT_THERE, heard_of, stranger
 from coldchain.engines.mesos.task_book import TaskBook
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.executor import ExecutorReport
@@ -49,6 +59,7 @@ class Listening:
         self._offers = offers
         self._keeper = keeper
         self._clock = clock
+        self._subscribed_at = 0.0
         self._told: dict[str, TaskStatus] = {}
         self._doubtful: set[str] = set()
         self._listeners: list[asyncio.Queue[TaskStatus | Unavailable]] = []
@@ -76,6 +87,7 @@ class Listening:
         """What was offered before is void; what runs is asked for."""
         self._offers.reset()
         self._maintenance.wishes.reset()
+        self._subscribed_at = self._clock.monotonic()
         if framework_id != self._framework_id:
             self._renewed(framework_id)
         self._idling.subscribed()
@@ -152,9 +164,15 @@ class Listening:
             self._heard_of_stranger(status, now)
         elif status.state == DROPPED and self._launches.again(task.task_id):
             log.info("launched again", task=task.task_id, reason=status.message)
+        elif task.task_id in self._book.in_flight and status.state in NOT_THERE:
+            log.info("a master does not know yet what it is being told of", task=task.task_id)
         elif task.task_id not in self._book.waiting:
-            heard = heard_of_container(task, status, now) if task.agent_url else heard_of(status, now)
-            self._note(task, hear(task, heard))
+            settled = self._clock.monotonic() - self._subscribed_at >= UNKNOWN_SECONDS
+            if task.agent_url:
+                hearing = heard_of_container(task, status, now, settled=settled)
+            else:
+                hearing = heard_of(status, now, settled=settled)
+            self._note(task, hear(task, hearing))
         if status.uuid and status.agent_id is not None:
             named = {
                 "agent_id": {"value": status.agent_id.value},
@@ -165,10 +183,14 @@ class Listening:
 
     def _heard_of_stranger(self, status: Status, now: float) -> None:
         mesos_id = status.task_id.value
-        if self._book.is_older(mesos_id):
-            return
         agent_id = status.agent_id.value if status.agent_id else ""
         known = stranger(status, self._target, self._offers.name_of(agent_id) or agent_id, now)
+        if (successor := self._book.successor_of(mesos_id)) is not None:
+            if known is not None and successor.told.terminal:
+                # That one was never to be, and what was to be taken over ran on under this one.
+                named = {"task_id": {"value": mesos_id}, "agent_id": {"value": agent_id}}
+                self._begin(self._link.try_call("KILL", kill=named))
+            return
         if known is not None:
             self._book.strangers[mesos_id] = known
             self._tell(known)
@@ -178,6 +200,9 @@ class Listening:
     def _note(self, before: MesosTask, after: MesosTask) -> None:
         """Keep what changed, pass it on, and do what follows from it."""
         if after == before:
+            return
+        if same_standing(before, after):
+            self._book.put(after)  # what is on record says the same
             return
         if after.executor_gone_at is not None and before.executor_gone_at is None:
             self._executor_lost(after.agent_id, after.executor_id)
@@ -193,6 +218,9 @@ class Listening:
                 return
             launching.begun()
         self.keep(after)
+        waiting = self._launches.waiting.get(after.task_id)
+        if waiting is not None and waiting.adopts and after.told.terminal:
+            self._launches.drop(after.task_id)  # nothing is left to be taken over
         if launching is not None and launching.adopts and after.adopting_since is None:
             self._launches.accepted.pop(after.task_id, None)
             if after.kill_grace_seconds is not None:
@@ -261,7 +289,7 @@ class Listening:
 
     def look_at_doubtful(self) -> None:
         """Time passes: whom does nobody answer for by now, and who is lost?"""
-        for task_id in tuple(self._doubtful):
+        for task_id in sorted(self._doubtful):
             task = self._book.tasks.get(task_id)
             if task is None or not in_doubt(task):
                 self._doubtful.discard(task_id)

@@ -29,13 +29,18 @@ SAID: dict[str, TaskState] = {
 SOURCE_EXECUTOR = "SOURCE_EXECUTOR"
 DRAINING = "REASON_AGENT_DRAINING"
 """The agent ends all its tasks, because Mesos was told to drain it."""
+RECONCILIATION = "REASON_RECONCILIATION"
+"""An end that a master knows of so is yet to be told, with all that its executor or its agent says of it."""
+NOT_THERE = ("TASK_UNKNOWN", "TASK_GONE")
 DROPPED = "TASK_DROPPED"
 """It never came to its agent: the offer was gone, say, or the agent was just restarting."""
 
 
-def heard_of(status: Status, now: float) -> Heard:
-    """Times are by the clocks of others, and none of them is taken to be later than `now`. What is waited for from then
-    on is counted from `now` itself."""
+def heard_of(status: Status, now: float, *, settled: bool = False) -> Heard:
+    """`settled`: the master has had time to hear of all that there is, so that what it does not know is nowhere.
+
+    Times are by the clocks of others, and none of them is taken to be later than `now`. What is waited for from then on
+    is counted from `now` itself."""
     at = min(now, status.timestamp if status.timestamp is not None else now)
     if status.source == SOURCE_EXECUTOR and (report := _report(status)) is not None:
         told = msgspec.structs.replace(report.status, at=min(now, report.status.at))
@@ -45,8 +50,11 @@ def heard_of(status: Status, now: float) -> Heard:
     if status.state in STANDINGS:
         if status.unreachable_time is not None:
             at = min(now, status.unreachable_time.seconds)
-        return Stood(standing=STANDINGS[status.state], at=at, message=words_of(status))
-    if status.state in ENDED:
+        standing = STANDINGS[status.state]
+        if settled and standing == "unknown":
+            standing = "nowhere"
+        return Stood(standing=standing, at=at, message=words_of(status))
+    if status.state in ENDED and not (status.state in SAID and status.reason == RECONCILIATION):
         return ExecutorGone(at=now, message=words_of(status))
     return Stood(standing="reachable", at=at)
 

@@ -39,13 +39,13 @@ class TaskBook:
         task_id = self._by_mesos_id.get(mesos_id)
         return self.tasks[task_id] if task_id is not None else None
 
-    def is_older(self, mesos_id: str) -> bool:
-        """Whether it is of a task of Mesos that another one has taken over from."""
+    def successor_of(self, mesos_id: str) -> MesosTask | None:
+        """The task by which another one of Mesos has taken over from it."""
         head, _, number = mesos_id.rpartition(".")
         for task in (self.tasks.get(mesos_id), self.tasks.get(f"{head}.1")):
             if task is not None and task.mesos_id != mesos_id:
-                return number.isdigit() or task.task_id == mesos_id
-        return False
+                return task if number.isdigit() or task.task_id == mesos_id else None
+        return None
 
     def in_mesos(self) -> Iterable[MesosTask]:
         """Those that Mesos should know to be alive."""

@@ -190,7 +190,8 @@ class Checkers:
             self._drained[after.id] = self._asked_at
         if phase == "stopped":
             task = self._world.engine.held.get(after.task_id)
-            runs = task is not None and not task.status.terminal and not self._given_up(after)
+            given_up = self._given_up(after) or (task is not None and self._world.excused(task))
+            runs = task is not None and not task.status.terminal and not given_up
             if runs and after.id not in self._rewound:
                 self.violated("gone", f"{after.id} was declared stopped while its task runs: {after.history[-1].cause}")
 
@@ -350,7 +351,7 @@ class Checkers:
             for one in self.ledger.instances.values()
             if one.agent is not None and one.id not in self._rewound
             for place in (one.address, *one.host_ports)
-            if place
+            if place and place not in self._world.shared
         )
         for place, count in held.items():
             if count > 1:
@@ -377,7 +378,8 @@ class Checkers:
 
     def ended(self, task: FakeTask) -> None:
         """A task that ran ended, or is gone. The place of one that only lost records knew has no quarantine."""
-        if task.spec.instance_id not in self.ledger.instances:
+        record = self.ledger.instances.get(task.spec.instance_id)
+        if record is None or (record.phase == "stopped" and self._world.excused(task)):
             return
         for place in _places(task):
             self._places[place] = (task.spec.task_id, self._now)

@@ -2,10 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from coldchain.decisions.instance import TRANSITIONS
-from coldchain.testing.simulation.faults import FAULTS
+from coldchain.testing.simulation.faults import FAULTS, Fault
 
 TRAVEL = "time travel"
 GONE = "gone"
@@ -37,9 +37,13 @@ IMPOSSIBLE: dict[str, tuple[frozenset[tuple[str, str]], str]] = {
 
 class Coverage:
     """`cells`: (kind, phase before, phase after) → transitions that happened after a strike while the instance was in
-    the phase before. `strikes`: by kind. Both add up over schedules."""
+    the phase before. `strikes`: by kind. Both add up over schedules. `unjudged`: transitions that may be missed."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, faults: Mapping[str, Fault] = FAULTS, unjudged: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
+        self.faults = faults
+        self.unjudged = unjudged
         self.strikes: Counter[str] = Counter()
         self.schedules: Counter[str] = Counter()
         self.cells: Counter[Cell] = Counter()
@@ -77,13 +81,13 @@ class Coverage:
         for kind, before, after, count in found["cells"]:
             self.cells[kind, before, after] += count
 
-    def table(self, kinds: Iterable[str], number: int) -> str:
+    def table(self, number: int) -> str:
         """The counts of so many schedules as a table: one line for each kind, one column for each transition; a dash
         where it cannot occur."""
         rows = [("fault", "in", [before for before, _ in COLUMNS]), ("", "schedules", [after for _, after in COLUMNS])]
-        for kind in kinds:
+        for kind in self.faults:
             counts = [
-                "-" if impossible(kind, before, after) else str(self.cells[kind, before, after])
+                "-" if impossible(self.faults[kind], kind, before, after) else str(self.cells[kind, before, after])
                 for before, after in COLUMNS
             ]
             rows.append((kind, f"{100 * self.schedules[kind] / max(1, number):.1f} %", counts))
@@ -91,28 +95,29 @@ class Coverage:
             f"{name:<24}{share:>9} " + "".join(f"{count:>10}" for count in counts) for name, share, counts in rows
         )
 
-    def missing(self, kinds: Iterable[str], number: int) -> list[str]:
+    def missing(self, number: int) -> list[str]:
         """What should have been struck by so many schedules and was not."""
         found = []
-        for kind in kinds:
+        for kind in self.faults:
             if self.schedules[kind] < SHARE * number:
                 found.append(f"{kind}: struck in {self.schedules[kind]} of {number} schedules")
             found += [
                 f"{kind}: never before {before} → {after}"
                 for before, after in COLUMNS
-                if not self.cells[kind, before, after] and not impossible(kind, before, after)
+                if (before, after) not in self.unjudged
+                if not self.cells[kind, before, after] and not impossible(self.faults[kind], kind, before, after)
             ]
             found += [
                 f"{kind}: before {before} → {after} {self.cells[kind, before, after]} times, but {why}"
                 for before, after in COLUMNS
-                if self.cells[kind, before, after] and (why := impossible(kind, before, after))
+                if self.cells[kind, before, after] and (why := impossible(self.faults[kind], kind, before, after))
             ]
         return found
 
 
-def impossible(kind: str, before: str, after: str) -> str:
+def impossible(fault: Fault, kind: str, before: str, after: str) -> str:
     """Why a fault cannot strike an instance between these phases; empty where it can."""
-    if before not in FAULTS[kind].phases:
+    if before not in fault.phases:
         return f"it strikes nobody who is {before}"
     cells, reason = IMPOSSIBLE.get(kind, (frozenset(), ""))
     return reason if (before, after) in cells else ""

@@ -5,25 +5,29 @@ had, so that the same things are asked for in the same order. What depends on ti
 """
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from coldchain.testing.simulation.checkers import Violation
 from coldchain.testing.simulation.coverage import Coverage
-from coldchain.testing.simulation.faults import FAULTS
+from coldchain.testing.simulation.faults import FAULTS, Fault
 from coldchain.testing.simulation.groups import ALL
 from coldchain.testing.simulation.run import Result, run
 from coldchain.testing.simulation.schedule import BAD, Schedule
 
+Run = Callable[[Schedule], tuple[Result, Coverage]]
 
-def compared(schedule: Schedule) -> tuple[Result, Coverage]:
+
+def compared(schedule: Schedule, run: Run = run, faults: Mapping[str, Fault] = FAULTS) -> tuple[Result, Coverage]:
     """Run a schedule, and without its faults where that can be compared; what differs is a violation."""
     result, coverage = run(schedule)
     if result.violations or not comparable(schedule):
         return result, coverage
     expected, _ = run(msgspec.structs.replace(schedule, injections=()))
     found = tuple(
-        Violation(invariant=name, words=words, at=result.seconds) for name, words in differences(expected, result)
+        Violation(invariant=name, words=words, at=result.seconds)
+        for name, words in differences(expected, result, faults)
     )
     return msgspec.structs.replace(result, violations=found), coverage
 
@@ -45,7 +49,7 @@ def comparable(schedule: Schedule) -> bool:
     return not any(image.split("-")[0] in BAD for image in images)
 
 
-def differences(expected: Result, result: Result) -> list[tuple[str, str]]:
+def differences(expected: Result, result: Result, faults: Mapping[str, Fault] = FAULTS) -> list[tuple[str, str]]:
     """What is not as in the life without faults, as (invariant, words)."""
     found = []
     if result.outcomes != expected.outcomes:
@@ -54,7 +58,7 @@ def differences(expected: Result, result: Result) -> list[tuple[str, str]]:
         found.append(("I3", f"{result.end.apps} instead of {expected.end.apps}"))
     if result.end.deployments != expected.end.deployments:
         found.append(("I3", f"deployments {result.end.deployments} instead of {expected.end.deployments}"))
-    costs = {FAULTS[one.kind].cost for one in result.schedule.injections}
+    costs = {faults[one.kind].cost for one in result.schedule.injections}
     if "health" in costs:
         return found
     killed = Counter(result.killed)

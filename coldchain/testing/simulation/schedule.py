@@ -1,6 +1,7 @@
 """schedule: one whole life with its faults, as data, made of a seed."""
 
 import random
+from collections.abc import Mapping
 from typing import Literal
 
 from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping, Route, UpgradeStrategy
@@ -8,7 +9,7 @@ from coldchain.model.base import Noun
 from coldchain.model.instance import Phase
 from coldchain.model.offer import Offer
 from coldchain.testing.simulation.drains import DrainKind, drained
-from coldchain.testing.simulation.faults import FAULTS
+from coldchain.testing.simulation.faults import FAULTS, Fault
 from coldchain.testing.simulation.focus import Focus, focus
 from coldchain.testing.simulation.groups import GroupOperationKind, grouped
 from coldchain.testing.simulation.holds import HoldKind, held, planned
@@ -88,11 +89,11 @@ def generate(seed: int) -> Schedule:
     """The schedule of a seed."""
     draw = random.Random(f"schedule {seed}")
     patient = draw.random() < 0.4
-    apps = tuple(planned(seed, _app(draw, number, patient)) for number in range(draw.choice((1, 1, 2, 2, 3))))
+    apps = tuple(planned(seed, drawn_app(draw, number, patient)) for number in range(draw.choice((1, 1, 2, 2, 3))))
     placed, agents = constrained(seed, apps)
     operations = [Operation(kind="create", app_id=app.id, pause_seconds=draw.random(), force=True) for app in apps]
     aim = focus(draw) if draw.random() < FOCUSED else None
-    operations += [_operation(draw, draw.choice(apps), aim) for _ in range(draw.randint(3, 12))]
+    operations += [drawn_operation(draw, draw.choice(apps), aim) for _ in range(draw.randint(3, 12))]
     span = sum(one.pause_seconds for one in operations) + (4.0 if patient else 1.0) * len(operations)
     asked = grouped(seed, placed, operations if patient else held(seed, operations), GOOD, BAD)
     if not patient:  # who leaves for a drain depends on where the faults let it be placed
@@ -104,7 +105,7 @@ def generate(seed: int) -> Schedule:
         gateways=draw.choice((1, 1, 2, 2, 3)),
         apps=placed,
         operations=tuple(asked),
-        injections=tuple(_injections(draw, span, aim)),
+        injections=tuple(drawn_injections(draw, span, aim)),
         agents=agents,
     )
 
@@ -121,7 +122,7 @@ def deadline_seconds(tag: str, patient: bool) -> float:
     return 3600.0 if tag.split("-")[0] in GOOD else 20.0
 
 
-def _app(draw: random.Random, number: int, patient: bool) -> App:
+def drawn_app(draw: random.Random, number: int, patient: bool) -> App:
     name = f"app{number}"
     served = draw.choice(("routes", "routes", "routes", "service", "nothing"))
     strategy = draw.choice(((1.0, 1.0), (1.0, 0.0), (0.5, 0.0), (0.5, 0.5), (0.0, 0.0), (0.8, 0.25)))
@@ -153,7 +154,7 @@ def _app(draw: random.Random, number: int, patient: bool) -> App:
     )
 
 
-def _operation(draw: random.Random, app: App, aim: Focus | None) -> Operation:
+def drawn_operation(draw: random.Random, app: App, aim: Focus | None) -> Operation:
     leave = aim is not None and aim.leave and draw.random() < 0.65
     kind: OperationKind = draw.choices(
         ("deploy", "scale", "change", "restart", "roll back", "cancel", "delete", "create"),
@@ -183,25 +184,28 @@ def _operation(draw: random.Random, app: App, aim: Focus | None) -> Operation:
     )
 
 
-def _injections(draw: random.Random, span: float, aim: Focus | None) -> list[Injection]:
+def drawn_injections(
+    draw: random.Random, span: float, aim: Focus | None, faults: Mapping[str, Fault] = FAULTS
+) -> list[Injection]:
     """Each kind is on or off in a life; how often and how hard it strikes is drawn for the whole life."""
     share = draw.choice((0.1, 0.25, 0.25, 0.4))
     found: list[Injection] = []
-    for kind, fault in FAULTS.items():
+    for kind, fault in faults.items():
         focused = aim is not None and (kind in aim.kinds or (aim.end and kind == "task crash"))
         if draw.random() >= (share if aim is None else 0.9 if focused else 0.12):
             continue
         hardness = draw.random()
         times = draw.choice(fault.times) * (OFTEN if focused and len(fault.times) > 1 else 1)
-        found += [_injection(draw, kind, span, hardness, aim if focused else None) for _ in range(times)]
+        found += [_injection(draw, kind, fault, span, hardness, aim if focused else None) for _ in range(times)]
     if aim is not None and aim.stretched is not None:
         amount = round(draw.uniform(*FAULTS[aim.stretched].amount), 3)
         found.append(Injection(kind=aim.stretched, at=0.0, seconds=round(span, 3), amount=amount))
     return sorted(found, key=lambda one: one.at)
 
 
-def _injection(draw: random.Random, kind: str, span: float, hardness: float, aim: Focus | None) -> Injection:
-    fault = FAULTS[kind]
+def _injection(
+    draw: random.Random, kind: str, fault: Fault, span: float, hardness: float, aim: Focus | None
+) -> Injection:
     phase = draw.choice(PHASES) if draw.random() < AIMED else None
     seconds = draw.uniform(*fault.seconds)
     if aim is not None:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from coldchain.testing.simulation.oracle import compared
+from coldchain.testing.simulation.oracle import Run, compared
 from coldchain.testing.simulation.schedule import Schedule
 
 Fails = Callable[[Schedule], bool]
 
 
-def breaks(invariant: str) -> Fails:
+def breaks(invariant: str, compared: Run = compared) -> Fails:
     """True for the schedules that break this invariant first."""
 
     def fails(schedule: Schedule) -> bool:

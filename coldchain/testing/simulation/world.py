@@ -1,9 +1,10 @@
 """world: everything around the controller, the controllers one after the other, and the switches of the faults."""
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from coldchain.control.controller import Controller
 from coldchain.control.gateway import feed_gateway
@@ -12,9 +13,10 @@ from coldchain.model.errors import ColdchainError
 from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.instance import Instance, Phase
 from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.ports.engine import Engine
 from coldchain.ports.store import Change, Guard
 from coldchain.store.memory import MemoryStore
-from coldchain.testing.fake_engine import ONE_AGENT, Life
+from coldchain.testing.fake_engine import ONE_AGENT, FakeTask, Life
 from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop
 from coldchain.testing.simulation.checkers import Checkers
 from coldchain.testing.simulation.coverage import Coverage
@@ -36,13 +38,19 @@ AIM_SECONDS = 10.0
 
 class World:
     """`controller` None: none has started yet, or it is down. `draw` gives each kind of fault its own numbers, so
-    that taking one out of a schedule leaves the others as they were."""
+    that taking one out of a schedule leaves the others as they were. `faults`: the kinds that there are.
+    `shared`: addresses of machines, which all tasks there have. `told_in_order`: errors in the log
+    that faults cause."""
+
+    faults = FAULTS
+    shared: frozenset[str] = frozenset()
+    told_in_order: frozenset[str] = frozenset()
 
     def __init__(self, loop: SimulatedLoop, schedule: Schedule) -> None:
         self.schedule = schedule
         self.clock = SimulatedClock(loop)
         self.store = MemoryStore()
-        self.coverage = Coverage()
+        self.coverage = Coverage(self.faults)
         self.agents = schedule.agents or (ONE_AGENT,)
         self.engine = SimulatedEngine(self.clock, agents=self.agents, life=self.life_of)
         self.checkers = Checkers(self)
@@ -106,7 +114,7 @@ class World:
     def inject(self, injection: Injection, aim: str = "") -> None:
         """A fault happens, to the instance `aim` if it is of a kind that chooses one; or begins to strike."""
         self.aim = aim
-        once = FAULTS[injection.kind].once
+        once = self.faults[injection.kind].once
         if once is not None:
             once(self, injection.amount)
         else:
@@ -122,27 +130,27 @@ class World:
         self._active.clear()
         self._crash_at = None
 
-    def hits(self, kind: str, instance_id: str = "", number: int | None = None) -> bool:
+    def hits(self, kind: str, *instance_ids: str, number: int | None = None) -> bool:
         """Whether the fault strikes this call; `number`: of the gateway that is asked."""
         active = self._active.get(kind)
         if active is None or (number is not None and int(active.amount * len(self.gateways)) != number):
             return False
         if active.rate < 1.0 and self.draw(kind).random() >= active.rate:
             return False
-        self.struck(kind, instance_id)
+        self.struck(kind, *instance_ids)
         return True
 
-    def delay(self, kind: str, instance_id: str = "") -> float:
+    def delay(self, kind: str, *instance_ids: str) -> float:
         """How long the fault holds up this call, in seconds."""
-        if not self.hits(kind, instance_id):
+        if not self.hits(kind, *instance_ids):
             return 0.0
         return self._active[kind].amount * self.draw(kind).random()
 
-    def struck(self, kind: str, instance_id: str = "") -> None:
-        """A fault struck: one instance, or all."""
-        records = self.checkers.ledger.instances
-        names = [name for name in ([instance_id] if instance_id else records) if name in records]
-        self.coverage.struck(kind, [name for name in names if records[name].phase in FAULTS[kind].phases])
+    def struck(self, kind: str, *instance_ids: str) -> None:
+        """A fault struck these instances, or where none is named all."""
+        records, phases = self.checkers.ledger.instances, self.faults[kind].phases
+        names = [name for name in instance_ids or records if name in records]
+        self.coverage.struck(kind, [name for name in names if records[name].phase in phases])
 
     def crash(self, kind: str, down_seconds: float) -> None:
         """The controller is gone from one moment to the next, and started again after a while."""
@@ -218,12 +226,21 @@ class World:
                 await self.checkers.travelled(self.store)
 
     async def _live(self, existence: Existence) -> None:
-        store, engine = StoreHandle(self, existence), EngineHandle(self, existence)
-        controller = Controller(store, engine, ProberHandle(self, existence), self.clock)
+        store = StoreHandle(self, existence)
         try:
-            await controller.start()
+            async with self.engine_of(store, existence) as engine:
+                controller = Controller(store, engine, ProberHandle(self, existence), self.clock)
+                await controller.start()
+                await self._run(controller)
         except ColdchainError:
             return
+
+    @contextlib.asynccontextmanager
+    async def engine_of(self, store: StoreHandle, existence: Existence) -> AsyncIterator[Engine]:
+        """As one controller has it."""
+        yield EngineHandle(self, existence)
+
+    async def _run(self, controller: Controller) -> None:
         self.controller = controller
         following = asyncio.create_task(self.checkers.follow(controller))
         try:
@@ -234,6 +251,16 @@ class World:
             following.cancel()
 
     # Tasks and instances
+
+    def excused(self, task: FakeTask) -> bool:
+        """Whether nobody can know that the task runs."""
+        return False
+
+    def amiss(self) -> str:
+        """What of the engine is not as it is to be at rest; empty when nothing."""
+        return (
+            "" if all(one.status.state == "running" for one in self.engine.held.values()) else "tasks that do not run"
+        )
 
     def life_of(self, spec: TaskSpec) -> Life:
         """How a task lives, by the first word of its image's tag."""
