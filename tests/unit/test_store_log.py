@@ -1,6 +1,7 @@
 """How far a watcher of a store in this process may fall behind."""
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
@@ -20,8 +21,7 @@ def test_a_watcher_that_falls_behind_what_is_kept_is_told_so() -> None:
         with pytest.raises(Compacted, match="are not known here"):
             await anext(slow)
         recent = (await store.list("")).revision - 10
-        changes = store.watch("", recent)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(1), aclosing(store.watch("", recent)) as changes:  # type: ignore[type-var]
             assert [(await anext(changes)).key for _ in range(10)] == [f"k/{number}" for number in range(40, 50)]
 
     simulate(program(), SimulatedLoop(1))

@@ -4,7 +4,7 @@ and the engine. What a controller asks for arrives after a while, also when the 
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -164,13 +164,13 @@ class MachineStore(_Handle):
         return revision
 
     async def watch(self, prefix: str, after: int) -> AsyncIterator[Changed]:
-        changes = self._election.store.watch(prefix, after)
-        async for changed in changes:
-            while self._machine.cut_off:
-                await asyncio.sleep(SILENCE_SECONDS)
-                if not self._machine.cut_off:
-                    raise Unavailable("the watch was lost")
-            yield changed
+        async with aclosing(self._election.store.watch(prefix, after)) as changes:  # type: ignore[type-var]
+            async for changed in changes:
+                while self._machine.cut_off:
+                    await asyncio.sleep(SILENCE_SECONDS)
+                    if not self._machine.cut_off:
+                        raise Unavailable("the watch was lost")
+                yield changed
 
     async def lease(self, seconds: float) -> Lease:
         return MachineLease(self, await outside(self.ask(partial(self._election.store.lease, seconds))))
@@ -275,8 +275,9 @@ class MachineEngine(_Handle):
         return await self._election.engine.tasks()
 
     async def updates(self) -> AsyncGenerator[TaskStatus, None]:
-        async for status in self._election.engine.updates():
-            yield status
+        async with aclosing(self._election.engine.updates()) as updates:
+            async for status in updates:
+                yield status
 
     async def _arrive(self, order: str, carry_out: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(self._way_seconds())
