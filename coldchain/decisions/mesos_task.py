@@ -145,7 +145,7 @@ def succeed(task: MesosTask, mesos_id: str, agent_id: str, executor_id: str, now
 def wants_successor(task: MesosTask) -> bool:
     """Its executor is gone, or the successor never came to its agent; what was started may run, and nobody answers for
     it."""
-    never_came = task.adopting_since is not None and task.standing == "gone"
+    never_came = task.adopting_since is not None and task.standing in ("gone", "nowhere")
     return (task.executor_gone_at is not None or never_came) and task.begun and not task.told.terminal
 
 
@@ -171,7 +171,8 @@ def seen(task: MesosTask, now: float) -> TaskStatus:
     if ends_at is not None and now >= ends_at:
         return _ended(told, "lost", ends_at, words)
     if orphaned_at is not None and now >= orphaned_at:
-        who: Literal["agent", "executor"] = "agent" if task.standing in ("unreachable", "unknown") else "executor"
+        away = task.standing in ("unreachable", "unknown", "nowhere")
+        who: Literal["agent", "executor"] = "agent" if away else "executor"
         return msgspec.structs.replace(told, message=words, orphaned=who)
     return told
 
@@ -200,7 +201,9 @@ def orphan_at(task: MesosTask) -> float | None:
     times: list[float] = []
     if task.told.terminal:
         return None
-    if task.standing == "unknown":
+    if task.standing == "nowhere":
+        times.append(task.standing_at)
+    elif task.standing == "unknown":
         times.append(task.standing_at + UNKNOWN_SECONDS)
     elif task.standing == "unreachable" and not isinstance(strategy := task.spec.app.unreachable_strategy, str):
         times.append(task.standing_at + strategy.inactive_after_seconds)

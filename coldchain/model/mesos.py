@@ -5,9 +5,9 @@ from typing import Literal
 from coldchain.model.base import Noun
 from coldchain.model.task import TaskSpec, TaskStatus
 
-Standing = Literal["reachable", "unreachable", "unknown", "gone"]
+Standing = Literal["reachable", "unreachable", "unknown", "nowhere", "gone"]
 """Where Mesos has a task: on an agent that answers; on one that does not; nowhere, which a master that has just begun
-also says of what it will hear of soon; nowhere, for good."""
+also says of what it will hear of soon; nowhere, by one that has had time to hear of all; nowhere, for good."""
 
 
 class MesosFramework(Noun, frozen=True, kw_only=True):

@@ -35,7 +35,7 @@ from coldchain.model.task import TaskState, TaskStatus
 from coldchain.testing.engine_labs import make_spec
 
 STATES: tuple[TaskState, ...] = ("staging", "starting", "running", "killing", "finished", "failed", "killed", "lost")
-STANDINGS: tuple[Standing, ...] = ("reachable", "unreachable", "unknown", "gone")
+STANDINGS: tuple[Standing, ...] = ("reachable", "unreachable", "unknown", "nowhere", "gone")
 AT = 100.0
 
 
@@ -248,7 +248,7 @@ def test_what_mesos_says_in_our_terms(told: Status, heard: Heard) -> None:
 
 
 def test_what_a_master_does_not_know_though_it_had_time_to_is_nowhere() -> None:
-    gone = Stood(standing="gone", at=AT, message="Mesos says unknown: m")
+    gone = Stood(standing="nowhere", at=AT, message="Mesos says unknown: m")
     assert heard_of(mesos("TASK_UNKNOWN", message="m"), AT, settled=True) == gone
 
 

@@ -7,8 +7,8 @@ import typer
 
 from coldchain.decisions.admission import judge
 from coldchain.documents.application import decode_app
-from coldchain.main import command
 from coldchain.main.settings import PlatformSettings
+from coldchain.main.store_options import ETCD_CREDENTIALS, etcd_access
 from coldchain.main.stores import EtcdAccess, open_etcd, open_source
 from coldchain.model.errors import InvalidDocument, Rejected
 from coldchain.testing.inadmissible import container, mount
@@ -103,12 +103,12 @@ def test_the_password_of_etcd_comes_from_a_file_or_a_variable_that_no_child_inhe
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "credentials").write_text("file:password\n")
-    monkeypatch.setenv(command.ETCD_CREDENTIALS, "variable:password")
-    assert command._etcd(None, None, None, None)["etcd"].credentials == "variable:password"
-    assert command._etcd(None, None, None, None)["etcd"].credentials is None
-    assert command._etcd(None, None, None, tmp_path / "credentials")["etcd"].credentials == "file:password"
+    monkeypatch.setenv(ETCD_CREDENTIALS, "variable:password")
+    assert etcd_access(None, None, None, None)["etcd"].credentials == "variable:password"
+    assert etcd_access(None, None, None, None)["etcd"].credentials is None
+    assert etcd_access(None, None, None, tmp_path / "credentials")["etcd"].credentials == "file:password"
     with pytest.raises(typer.BadParameter) as caught:
-        command._etcd(None, None, None, tmp_path / "absent")
+        etcd_access(None, None, None, tmp_path / "absent")
     assert caught.value.param_hint == "--etcd-credentials-file"
 
 

@@ -50,10 +50,10 @@ def container_task(
     return info | ({"limits": limits} if limits else {})
 
 
-def heard_of_container(task: MesosTask, status: Status, now: float) -> Heard:
+def heard_of_container(task: MesosTask, status: Status, now: float, *, settled: bool = False) -> Heard:
     """What Mesos says of it: without an executor of ours that is all that there is."""
     if status.state in STANDINGS or (status.state not in ENDED and status.source != SOURCE_EXECUTOR):
-        return heard_of(status, now)
+        return heard_of(status, now, settled=settled)
     state: TaskState = SAID.get(status.state, "failed")
     if state == "finished" and task.kill_grace_seconds is not None:
         state = "killed"  # Mesos says of what was told to end and exits with 0 that it has finished

@@ -26,6 +26,8 @@ SCOUT_SECONDS = 60.0
 """How long an executor may take to start."""
 LEAVE_SECONDS = 30.0
 """How long one may take to leave: Mesos ends it by force long before."""
+AGAIN_SECONDS = 8.0
+"""Until one that has not left is told again: Mesos passes that on once, and the agent may not hear it."""
 OFFERS_SECONDS = 5.0
 """An agent that has offered nothing for so long, though it was asked, is full."""
 FULL_SECONDS = 60.0
@@ -66,7 +68,8 @@ class Handover:
         self._clock = clock
         self._scouting: Scouting | None = None
         self._found: dict[str, str] = {}
-        self._away: dict[str, float] = {}
+        self._away: dict[str, tuple[float, SendAway]] = {}
+        self._told_at = 0.0
         self._sent = ""
         self._full_at: dict[str, float] = {}
         self._wanting_since: float | None = None
@@ -120,6 +123,9 @@ class Handover:
             await self._scout(step.agent, now)
         elif isinstance(step, SendAway):
             await self._send_away(step, now)
+        elif now - self._told_at >= AGAIN_SECONDS:
+            for _, told in tuple(self._away.values()):
+                await self._tell_to_leave(told, now)
 
     # What there is
 
@@ -170,7 +176,7 @@ class Handover:
             if now - scouting.since >= SCOUT_SECONDS:
                 self._scouting = None
                 self._refuse(scouting.agent, f"the new executor has not answered in {SCOUT_SECONDS:g} s")
-        for agent, since in tuple(self._away.items()):
+        for agent, (since, _) in tuple(self._away.items()):
             if agent not in aboard:
                 del self._away[agent]
             elif now - since >= LEAVE_SECONDS:
@@ -198,7 +204,7 @@ class Handover:
 
     def _refuse(self, agent: str, reason: str) -> None:
         self._refused_until[agent] = self._clock.monotonic() + RETRY_SECONDS
-        log.error("tasks stay with the executor that they have", agent=agent, reason=reason, seconds=RETRY_SECONDS)
+        log.warning("tasks stay with the executor that they have", agent=agent, reason=reason, seconds=RETRY_SECONDS)
 
     # What is done
 
@@ -228,9 +234,13 @@ class Handover:
 
     async def _send_away(self, step: SendAway, now: float) -> None:
         log.info("executors of another version are to leave", agent=step.agent, executors=step.executors)
-        self._away[step.agent] = now
+        self._away[step.agent] = now, step
         self._sent = step.agent
         await self._idling.need()
+        await self._tell_to_leave(step, now)
+
+    async def _tell_to_leave(self, step: SendAway, now: float) -> None:
+        self._told_at = now
         for executor_id in step.executors:
             named = {"executor_id": {"value": executor_id}, "agent_id": {"value": step.agent_id}}
             await self._link.try_call("SHUTDOWN", shutdown=named)

@@ -295,6 +295,9 @@ class Reached:
     async def prepare(self, app: App, image: str | None, progress: Progress) -> str | None:
         return await (await self._served()).prepare(app, image, progress)
 
+    async def kill(self, task_id: str, grace_seconds: float) -> None:
+        await (await self._served()).kill(task_id, grace_seconds)
+
     async def forget(self, task_id: str) -> None:
         await (await self._served()).forget(task_id)
 
