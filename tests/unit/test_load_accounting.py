@@ -139,7 +139,7 @@ def access_log(folder: Path, **changes: Any) -> Path:
 
 
 def explained(failure: Outcome, log: Path, *kills: Kill) -> bool:
-    result = failed_on_killed([failure, outcome("well")], log, kills or (KILL,))
+    result = failed_on_killed([failure, outcome("well")], [log], kills or (KILL,))
     assert len(result.failed) + len(result.failed_on_killed) == 1
     return result.failed_on_killed == (failure,)
 
@@ -203,7 +203,7 @@ def test_two_lines_of_one_id_explain_nothing(tmp_path: Path) -> None:
 
 
 def test_without_a_kill_the_log_is_not_needed(tmp_path: Path) -> None:
-    assert failed_on_killed([broken("a")], tmp_path / "absent", ()).failed == (broken("a"),)
+    assert failed_on_killed([broken("a")], [tmp_path / "absent"], ()).failed == (broken("a"),)
 
 
 def test_a_line_that_nginx_is_still_writing_is_left_out(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_broken_log_is_an_error(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_text("{}\n")
     with pytest.raises(MalformedDocument, match="line 1"):
-        failed_on_killed([broken("a")], log, (KILL,))
+        failed_on_killed([broken("a")], [log], (KILL,))
 
 
 # ---- report ------------------------------------------------------------------------------------------------------

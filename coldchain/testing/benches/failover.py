@@ -23,10 +23,11 @@ import aiohttp
 from coldchain.clients.docker import DockerClient
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.bench import Bar, report
+from coldchain.testing.driven import StepFailed
 from coldchain.testing.etcd import EtcdCluster, etcd_cluster
 from coldchain.testing.mesos.lab import MesosLab
 from coldchain.testing.sandbox import DockerDaemon
-from coldchain.testing.stage import Stage, StepFailed, make_stage
+from coldchain.testing.stage import Stage, make_stage
 
 LIMIT_SECONDS = 5.0
 POLL_SECONDS = 0.02

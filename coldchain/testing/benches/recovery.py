@@ -24,11 +24,12 @@ import aiohttp
 from coldchain.clients.docker import DockerClient
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.bench import Bar, report
+from coldchain.testing.driven import StepFailed
 from coldchain.testing.gateway_lab import free_ports, reachable_directory
 from coldchain.testing.peers.nginx_list import NginxList
 from coldchain.testing.peers.swarm import ListKeeper, Swarm
 from coldchain.testing.sandbox import DockerDaemon
-from coldchain.testing.stage import Stage, StepFailed, make_stage
+from coldchain.testing.stage import Stage, make_stage
 
 IMAGE = "coldchain/shop:v1"
 HOST = "shop.localhost"
