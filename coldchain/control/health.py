@@ -17,9 +17,6 @@ from coldchain.ports.prober import Prober
 
 log = structlog.get_logger(__name__)
 
-PROBED = ("starting", "entering", "serving")
-"""The phases in which answers matter: what leaves is not asked any more."""
-
 
 class HealthWatcher:
     """`changed(app ids)` is called when a verdict changes. After a start nothing is known, which is not unhealthy.
@@ -72,7 +69,7 @@ class HealthWatcher:
                 self._leave(before.id)
 
     def _follow(self, instance: Instance, since: float) -> None:
-        if instance.phase not in PROBED:
+        if instance.phase not in decide.PROBED:
             self._leave(instance.id)
             return
         if instance.id in self._loops:

@@ -19,6 +19,9 @@ FIRST_INTERVAL_SECONDS = 0.1
 JITTER = 0.1
 """Fraction of the interval by which probes are spread, so that many instances are not asked in step."""
 
+PROBED = ("starting", "entering", "serving")
+"""The phases in which answers matter: what leaves is not asked any more."""
+
 LOOPBACK = {"IPv4": "127.0.0.1", "IPv6": "::1"}
 """Where the protocols MESOS_… find a task, from beside it."""
 
@@ -74,6 +77,11 @@ def questions(app: App, instance: Instance) -> tuple[Probe, ...]:
         for index, readiness in enumerate(app.readiness_checks)
     ]
     return tuple(probes)
+
+
+def asked_from_here(app: App) -> bool:
+    """Whether some check needs nobody beside the task who asks."""
+    return any(one.command is None and not _ASKED[one.protocol][1] for one in app.health_checks)
 
 
 def _health_probe(app: App, name: str, check: HealthCheck, instance: Instance, address: str) -> Probe:

@@ -5,7 +5,7 @@ their order: what an executor says goes only forward, of what a master says of a
 kept apart. What follows from them at a time is worked out anew each time (`seen`).
 """
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -16,7 +16,11 @@ from coldchain.model.task import ORDER, TaskState, TaskStatus
 UNKNOWN_SECONDS = 60.0
 """How long a master may not know a task that it should know: after its start it learns of agents one by one."""
 ADOPT_SECONDS = 30.0
-"""How long a successor may take to take over what an executor left."""
+"""How long a successor may take to take over what an executor left, until that is to be replaced."""
+SUCCESSOR_SECONDS, SUCCESSOR_SECONDS_MAX = 0.5, 30.0
+"""From a successor that failed to the next one."""
+END_SECONDS = 10.0
+"""How long after its grace an orphan that is to end is waited for: it is out of rotation, and its machine sweeps it."""
 
 
 class Reported(Noun, frozen=True, kw_only=True):
@@ -121,29 +125,58 @@ def wants_successor(task: MesosTask) -> bool:
     return (task.executor_gone_at is not None or never_came) and task.begun and not task.told.terminal
 
 
+def successor_at(task: MesosTask) -> float:
+    """From when on the successor that it wants may be launched. Where one has failed already, the next one waits for
+    as long again as all of that took."""
+    failed_at = task.executor_gone_at if task.executor_gone_at is not None else task.standing_at
+    if task.adopting_since is None:
+        return failed_at
+    return failed_at + min(max(failed_at - task.adopting_since, SUCCESSOR_SECONDS), SUCCESSOR_SECONDS_MAX)
+
+
 def seen(task: MesosTask, now: float) -> TaskStatus:
-    """What the controller is told of the task. What may still run on an agent that does not answer is lost once its
-    app says so, and comes back with its agent."""
+    """What the controller is told of the task. What nobody answers for is an orphan when that has lasted: it may run,
+    and is replaced before it is ended. It is none any more when somebody answers again."""
     told = task.told
     if told.terminal:
         return told
     if task.executor_gone_at is not None and not task.begun:
         return _ended(told, "failed", min(now, task.executor_gone_at), task.executor_gone_message)
-    trouble_at = lost_at(task)
-    if trouble_at is not None and now >= trouble_at:
-        words = task.standing_message or task.executor_gone_message or "nobody answers for it any more"
-        return _ended(told, "lost", trouble_at, words)
+    ends_at, orphaned_at = lost_at(task), orphan_at(task)
+    words = task.standing_message or task.executor_gone_message or "nobody answers for it any more"
+    if ends_at is not None and now >= ends_at:
+        return _ended(told, "lost", ends_at, words)
+    if orphaned_at is not None and now >= orphaned_at:
+        who: Literal["agent", "executor"] = "agent" if task.standing in ("unreachable", "unknown") else "executor"
+        return msgspec.structs.replace(told, message=words, orphaned=who)
     return told
+
+
+def in_doubt(task: MesosTask) -> bool:
+    """Whether time alone changes what is told of the task."""
+    return lost_at(task) is not None or orphan_at(task) is not None
 
 
 def lost_at(task: MesosTask) -> float | None:
     """When the task is given up, as things stand; None: it is not."""
+    if task.told.terminal:
+        return None
+    orphaned_at = orphan_at(task)
+    if task.standing == "gone" and task.adopting_since is None and task.executor_gone_at is None:
+        return task.standing_at
+    if orphaned_at is None or not task.begun:
+        return orphaned_at
+    if task.kill_asked_at is None:
+        return None
+    return max(orphaned_at, task.kill_asked_at + (task.kill_grace_seconds or 0.0) + END_SECONDS)
+
+
+def orphan_at(task: MesosTask) -> float | None:
+    """From when on nobody answers for it, as things stand; None: somebody does."""
     times: list[float] = []
     if task.told.terminal:
         return None
-    if task.standing == "gone" and task.adopting_since is None:
-        times.append(task.standing_at)
-    elif task.standing == "unknown":
+    if task.standing == "unknown":
         times.append(task.standing_at + UNKNOWN_SECONDS)
     elif task.standing == "unreachable" and not isinstance(strategy := task.spec.app.unreachable_strategy, str):
         times.append(task.standing_at + strategy.inactive_after_seconds)

@@ -12,6 +12,7 @@ import msgspec
 from coldchain.decisions import acceptance as acceptances
 from coldchain.decisions import backoff as backoffs
 from coldchain.decisions import deployment as deployments
+from coldchain.decisions import health as healths
 from coldchain.decisions import instance as lives
 from coldchain.decisions import rollout as rollouts
 from coldchain.decisions.actions import (
@@ -78,7 +79,7 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
         yield from _clear_away(view, one, seen, now)
     elif one.phase == "scheduled" or (seen.task is None and seen.launch_pending):
         return
-    elif (seen.task is None and one.phase != "launching") or (seen.task is not None and seen.task.terminal):
+    elif _is_gone(one, app, seen):
         yield from _gone(view, one, seen.task, app, now)
     elif one.phase == "launching":
         yield from _launching(view, one, seen, app, now)
@@ -102,6 +103,17 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
     elif one.phase == "stopping":
         grace = app.task_kill_grace_period_seconds
         yield KillTask(instance_id=one.id, grace_seconds=grace, cause=one.history[-1].cause)
+
+
+def _is_gone(one: Instance, app: App, seen: Seen) -> bool:
+    """Whether its task is. An orphan is not, but for one whose probes fail, or which has none that could tell while its
+    whole agent is away."""
+    if seen.task is None:
+        return one.phase != "launching"
+    if not seen.task.orphaned or one.phase not in healths.PROBED:
+        return seen.task.terminal
+    blind = seen.task.orphaned == "agent" and not healths.asked_from_here(app)
+    return blind or seen.verdict.standing == "unhealthy"
 
 
 def _launching(view: View, one: Instance, seen: Seen, app: App, now: float) -> Iterator[Action]:

@@ -61,5 +61,11 @@ class View(Noun, frozen=True, kw_only=True):
     quarantine_seconds: float = 20.0
 
     def asked_to_leave(self, one: Instance) -> str:
-        """Who wants this very instance gone, or its agent empty, in words; empty: nobody."""
-        return one.asked_to_leave or self.drains.get(one.agent or "", "")
+        """Who wants this very instance gone, or its agent empty, or that nobody answers for it; empty: it may stay."""
+        return one.asked_to_leave or self.drains.get(one.agent or "", "") or self._orphaned(one)
+
+    def _orphaned(self, one: Instance) -> str:
+        seen = self.seen.get(one.id)
+        if seen is None or seen.task is None or seen.task.terminal or not seen.task.orphaned:
+            return ""
+        return f"no {seen.task.orphaned} answers for it: {seen.task.message}"

@@ -25,7 +25,8 @@ class MesosTask(Noun, frozen=True, kw_only=True):
     `role`: of the framework, for which the agent offered; `reserved_for`: for whom its resources are reserved, `*` for
     all. `told`: the furthest that its executor said, and where that listens. `standing`: what the master said last of
     its agent, by the master's clock. `executor_gone_at`: its executor ended without a word; `adopting_since`: its
-    successor is to take it over, and has not said so yet. `kill_grace_seconds`: it is to end.
+    successor is to take it over, and has not said so yet. `kill_grace_seconds`: it is to end, and `kill_asked_at` since
+    when.
     """
 
     target: str
@@ -46,5 +47,6 @@ class MesosTask(Noun, frozen=True, kw_only=True):
     executor_gone_message: str = ""
     adopting_since: float | None = None
     kill_grace_seconds: float | None = None
+    kill_asked_at: float | None = None
     address: str = ""
     port: int = 0

@@ -40,7 +40,11 @@ class TaskSpec(Noun, frozen=True, kw_only=True):
 
 
 class TaskStatus(Noun, frozen=True, kw_only=True):
-    """What an engine reports of a task. `address` is where probes and gateways reach it, `ports` in the app's order."""
+    """What an engine reports of a task. `address` is where probes and gateways reach it, `ports` in the app's order.
+
+    `orphaned`: who is gone that answered for it, its executor alone or its whole agent. What was started may run, and
+    its probes tell: it is replaced before it is ended. `message` says why.
+    """
 
     task_id: str
     instance_id: str
@@ -54,6 +58,7 @@ class TaskStatus(Noun, frozen=True, kw_only=True):
     exit_status: int | None = None
     message: str = ""
     log_tail: tuple[str, ...] = ()
+    orphaned: Literal["", "executor", "agent"] = ""
 
     @property
     def terminal(self) -> bool:

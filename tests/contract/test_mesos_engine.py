@@ -1,111 +1,26 @@
 """Engine mesos against a master over HTTP that tells what a test lets it tell, and what real ones told in faults."""
 
 import asyncio
-import contextlib
 import json
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from coldchain.clients.mesos.scheduler import SchedulerClient
-from coldchain.control.clock import SystemClock
 from coldchain.documents import keys, stored
-from coldchain.documents.executor_messages import decode, encode
+from coldchain.documents.executor_messages import decode
 from coldchain.engines.mesos import MesosEngine, MesosSettings
 from coldchain.engines.mesos.infos import kept_spec
 from coldchain.model.errors import Rejected, Unavailable
-from coldchain.model.executor import ExecutorSettings, TaskDescription, TaskReport
+from coldchain.model.executor import TaskDescription, TaskReport
 from coldchain.model.mesos import MesosFramework, MesosTask
-from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.ports.store import Change
-from coldchain.runners.remote import RemoteRunner
-from coldchain.store.memory import MemoryStore
-from coldchain.testing.engine_labs import make_spec
 from coldchain.testing.fake_master import ENDED, FakeMaster, knows, offers, subscribed, update
+from coldchain.testing.mesos_bench import Bench, report, spec_of, state_of, until
 
 RECORDED = Path(__file__).parent / "recorded" / "mesos"
-SETTINGS = MesosSettings(settle_seconds=1.0, launch_seconds=1.0)
-
-
-class Bench:
-    """A master, a store, and engines, one after the other."""
-
-    def __init__(self) -> None:
-        self.master = FakeMaster()
-        self.master.script = [subscribed(), offers("O1")]
-        self.master.answers = knows
-        self.store = MemoryStore()
-        self.engines: list[MesosEngine] = []
-
-    async def engine(self, settings: MesosSettings = SETTINGS) -> MesosEngine:
-        async def find_master() -> str:
-            return self.master.address
-
-        engine = MesosEngine(
-            SchedulerClient(find_master),
-            self.store,
-            SystemClock(),
-            settings,
-            ExecutorSettings(controller_id="c", version="1"),
-            key=b"k",
-            reach=RemoteRunner,
-        )
-        self.engines.append(engine)
-        await engine.start()
-        return engine
-
-    async def running(self, engine: MesosEngine, spec: TaskSpec) -> None:
-        """Launched, and told to run."""
-        accepted = len(self.master.of("ACCEPT")) + 1
-        launching = asyncio.create_task(engine.launch(spec))
-        await self.master.until("ACCEPT", accepted)
-        self.master.say(report(spec, "running"))
-        await launching
-
-    async def known(self, spec: TaskSpec) -> MesosTask | None:
-        for one in (await self.store.list(keys.mesos_tasks("cluster"))).entries:
-            task = stored.decode(one.value, MesosTask)
-            if task.task_id == spec.task_id:
-                return task
-        return None
-
-
-def spec_of(name: str, **changes: Any) -> TaskSpec:
-    return make_spec("serves", task_id=f"shop.instance-{name}._app.1", instance_id=f"shop.instance-{name}", **changes)
-
-
-def report(spec: TaskSpec, state: Any, mesos_id: str = "", **more: Any) -> dict[str, Any]:
-    """What an executor tells of a task, with an acknowledgement asked for."""
-    status = TaskStatus(
-        task_id=spec.task_id,
-        instance_id=spec.instance_id,
-        app_id=spec.app_id,
-        target="",
-        agent="",
-        state=state,
-        at=time.time(),
-        **more,
-    )
-    data = encode(TaskReport(address="127.0.0.1", port=1, status=status))
-    name = f"TASK_{state.upper()}"
-    return update(mesos_id or spec.task_id, name, source="SOURCE_EXECUTOR", uuid=f"{state} {mesos_id}", data=data)
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            with contextlib.suppress(Unavailable):
-                if await condition():
-                    return
-            await asyncio.sleep(0.01)
-
-
-async def state_of(engine: MesosEngine, spec: TaskSpec) -> str:
-    return next((one.state for one in await engine.tasks() if one.task_id == spec.task_id), "")
 
 
 @pytest.fixture
@@ -113,9 +28,7 @@ async def bench() -> AsyncIterator[Bench]:
     bench = Bench()
     await bench.master.start()
     yield bench
-    for engine in bench.engines:
-        await engine.close()
-    await bench.master.stop()
+    await bench.close()
 
 
 async def test_launches_of_one_moment_go_in_one_call(bench: Bench) -> None:
@@ -325,10 +238,11 @@ async def test_another_controller_that_took_over_is_not_fought(bench: Bench) -> 
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """`adopts`: a successor is launched, or waits for an offer."""
+    """`adopts`: a successor is launched, or waits for an offer. `orphaned`: what the controller hears of that."""
 
     state: str
     adopts: bool = False
+    orphaned: str = ""
 
 
 EXPECTED = {
@@ -402,6 +316,7 @@ async def test_what_was_recorded_of_a_fault_leads_to(bench: Bench, fault: str) -
     async def as_expected() -> bool:
         known = await bench.known(spec)
         waits = known is not None and (known.executor_gone_at is not None or known.adopting_since is not None)
-        return (await state_of(engine, spec), waits) == (expected.state, expected.adopts)
+        seen = next((one for one in await engine.tasks() if one.task_id == spec.task_id), None)
+        return seen is not None and Expected(seen.state, waits, seen.orphaned) == expected
 
     await until(as_expected)

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from coldchain.clients.mesos.events import Status
 from coldchain.decisions.mesos_task import (
     ADOPT_SECONDS,
+    END_SECONDS,
+    SUCCESSOR_SECONDS_MAX,
     UNKNOWN_SECONDS,
     ExecutorGone,
     Heard,
@@ -15,9 +17,12 @@ from coldchain.decisions.mesos_task import (
     Said,
     Stood,
     hear,
+    in_doubt,
     lost_at,
+    orphan_at,
     seen,
     succeed,
+    successor_at,
     wants_successor,
 )
 from coldchain.documents.executor_messages import encode
@@ -110,26 +115,31 @@ def test_what_the_controller_is_told_names_our_agent_and_target() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "lost"),
+    ("strategy", "orphaned"),
     [
         (UnreachableStrategy(), AT),
         (UnreachableStrategy(inactive_after_seconds=30.0, expunge_after_seconds=60.0), AT + 30.0),
         ("disabled", None),
     ],
 )
-def test_an_unreachable_task_is_given_up_as_its_app_says(strategy: object, lost: float | None) -> None:
+def test_an_unreachable_task_is_an_orphan_when_its_app_says(strategy: object, orphaned: float | None) -> None:
     away = hear(running(unreachable=strategy), Stood(standing="unreachable", at=AT, message="cut off"))
-    assert lost_at(away) == lost
-    assert seen(away, AT + 10.0).state == ("lost" if lost == AT else "running")
-    assert seen(away, AT + 1000.0).state == ("running" if lost is None else "lost")
+    assert (orphan_at(away), lost_at(away)) == (orphaned, None)
+    assert seen(away, AT + 10.0).orphaned == ("agent" if orphaned == AT else "")
+    late = seen(away, AT + 1000.0)
+    assert (late.state, late.orphaned) == ("running", "" if orphaned is None else "agent")
+    assert late.message == ("" if orphaned is None else "cut off")
     back = hear(away, Stood(standing="reachable", at=AT + 50.0))
-    assert seen(back, AT + 1000.0).state == "running"
+    assert seen(back, AT + 1000.0) == back.told
+    never = hear(task(unreachable=strategy), Stood(standing="unreachable", at=AT))
+    assert seen(never, AT + 1000.0).state == ("staging" if orphaned is None else "lost")
 
 
 def test_a_master_that_has_just_begun_does_not_know_yet() -> None:
     asked = hear(running(), Stood(standing="unknown", at=AT))
-    assert seen(asked, AT + UNKNOWN_SECONDS - 1).state == "running"
-    assert seen(asked, AT + UNKNOWN_SECONDS).state == "lost"
+    assert seen(asked, AT + UNKNOWN_SECONDS - 1).orphaned == ""
+    assert seen(asked, AT + UNKNOWN_SECONDS).orphaned == "agent"
+    assert seen(hear(task(), Stood(standing="unknown", at=AT)), AT + UNKNOWN_SECONDS).state == "lost"
     assert seen(hear(running(), Stood(standing="gone", at=AT)), AT).state == "lost"
 
 
@@ -143,10 +153,11 @@ def test_what_ran_is_taken_over_and_what_never_began_has_failed() -> None:
     assert seen(left, AT + 1).state == "running"
     next_one = succeed(left, "t.2", "S0", "f", AT + 1)
     assert not wants_successor(next_one)
-    assert seen(next_one, AT + 2).state == "running"
-    assert seen(next_one, AT + 1 + ADOPT_SECONDS).state == "lost"
+    assert seen(next_one, AT + 2) == left.told
+    late = seen(next_one, AT + 1 + ADOPT_SECONDS)
+    assert (late.state, late.orphaned) == ("running", "executor")
     taken = hear(next_one, reported("running"))
-    assert seen(taken, AT + 1 + ADOPT_SECONDS).state == "running"
+    assert seen(taken, AT + 1 + ADOPT_SECONDS) == taken.told
     assert (taken.port, taken.adopting_since) == (7000, None)
     assert seen(hear(next_one, reported("lost", AT + 3)), AT + 3).state == "lost"
     ended = hear(left, reported("finished", AT + 1, exit_status=0))
@@ -158,10 +169,48 @@ def test_a_successor_that_never_came_has_a_successor_within_the_same_time() -> N
     next_one = succeed(left, "t.2", "S0", "f", AT + 1)
     lost = hear(next_one, Stood(standing="gone", at=AT + 2))
     assert wants_successor(lost)
-    assert seen(lost, AT + 3).state == "running"
+    assert seen(lost, AT + 3).orphaned == ""
     again = succeed(lost, "t.3", "S0", "f", AT + 20)
     assert not wants_successor(again)
-    assert seen(again, AT + 1 + ADOPT_SECONDS).state == "lost"
+    assert seen(again, AT + 1 + ADOPT_SECONDS).orphaned == "executor"
+
+
+def test_a_successor_that_failed_is_not_tried_again_at_once_for_ever() -> None:
+    left = hear(running(), ExecutorGone(at=AT, message="m"))
+    assert successor_at(left) == AT
+    now, tries, known = AT, 0, left
+    while now < AT + 600.0:
+        assert wants_successor(known)
+        known = hear(succeed(known, f"t.{tries + 2}", "S0", "f", now), ExecutorGone(at=now + 0.2, message="m"))
+        assert now + 0.2 < successor_at(known) <= now + 0.2 + SUCCESSOR_SECONDS_MAX
+        now, tries = successor_at(known), tries + 1
+    assert 600.0 / SUCCESSOR_SECONDS_MAX < tries < 40
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [ExecutorGone(at=AT, message="m"), Stood(standing="unreachable", at=AT), Stood(standing="unknown", at=AT)],
+)
+def test_an_orphan_is_lost_only_when_it_was_told_to_end_and_nobody_saw_it(trouble: Heard) -> None:
+    strategy = UnreachableStrategy(inactive_after_seconds=5.0, expunge_after_seconds=60.0)
+    orphan = hear(running(unreachable=strategy), trouble)
+    assert in_doubt(orphan)
+    since = orphan_at(orphan)
+    assert since is not None
+    assert seen(orphan, since + 10**6).state == "running"
+    killed = msgspec.structs.replace(orphan, kill_grace_seconds=3.0, kill_asked_at=since + 100.0)
+    ends = since + 103.0 + END_SECONDS
+    assert (seen(killed, ends - 0.1).state, seen(killed, ends - 0.1).orphaned) == ("running", orphan_seen(orphan))
+    assert (seen(killed, ends).state, seen(killed, ends).orphaned) == ("lost", "")
+    early = msgspec.structs.replace(killed, kill_asked_at=AT - 1000.0)
+    assert seen(early, since - 0.1) == early.told  # somebody may answer yet
+    assert seen(early, since).state == "lost"
+    answered = hear(killed, Stood(standing="reachable", at=AT + 1.0))
+    assert (seen(answered, ends).state == "lost") == isinstance(trouble, ExecutorGone)
+
+
+def orphan_seen(orphan: MesosTask) -> str:
+    return seen(orphan, 10**9).orphaned
 
 
 def mesos(state: str, **more: object) -> Status:

@@ -17,12 +17,13 @@ from coldchain.engines.mesos.keeper import Keeper
 from coldchain.engines.mesos.launches import Launches
 from coldchain.engines.mesos.link import Link
 from coldchain.engines.mesos.listening import Listening
+from coldchain.engines.mesos.machines import Machines, Place, place_of
 from coldchain.engines.mesos.offer_book import OfferBook
 from coldchain.engines.mesos.reconciliation import Reconciliation
 from coldchain.engines.mesos.settings import MesosSettings
 from coldchain.engines.mesos.task_book import TaskBook
 from coldchain.model.app import App
-from coldchain.model.errors import NotFound, Unavailable
+from coldchain.model.errors import ColdchainError, NotFound, Unavailable
 from coldchain.model.executor import ExecutorSettings
 from coldchain.model.health import Probe, ProbeResult
 from coldchain.model.mesos import MesosFramework, MesosTask
@@ -79,7 +80,7 @@ class MesosEngine:
         self._book = TaskBook()
         self._offers = OfferBook(target, settings.executor)
         self._keeper = Keeper(store, clock)
-        self._runners: dict[tuple[str, int, str], Machine] = {}
+        self._runners: dict[Place, Machine] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
 
@@ -100,7 +101,8 @@ class MesosEngine:
         )
         self._reconciliation = Reconciliation(self._settings, self._book, self._link, self._clock)
         self._idling = Idling(self._settings, self._offers, self._link, self._clock)
-        listening.connect(self._link, self._launches, self._reconciliation, self._idling)
+        self._machines = Machines(self.target, self._book, self._link, self._clock)
+        listening.connect(self._link, self._launches, self._reconciliation, self._idling, self._machines)
         self._launches.keep = listening.keep
         self._loops = [
             asyncio.create_task(self._loop(work), name=f"mesos {work.__name__}")
@@ -145,6 +147,7 @@ class MesosEngine:
             self._listening.look_at_doubtful()
             await self._reconciliation.tick()
             await self._idling.tick(waiting=bool(self._launches.waiting))
+            await self._machines.ask()
 
     # Port Engine: the cluster
 
@@ -175,6 +178,10 @@ class MesosEngine:
             task = self._listening.to_be_killed(task, grace_seconds)
             if task.executor_gone_at is None:
                 await self._kill(task.mesos_id, task.agent_id, task.kill_grace_seconds or 0.0)
+            if seen(task, self._clock.now()).orphaned:
+                await self._end_orphan(task_id, task.kill_grace_seconds or 0.0)
+        elif task is None and self._machines.place_of_orphan(task_id) is not None:
+            await self._end_orphan(task_id, grace_seconds)
         elif task is None and task_id in self._book.strangers:
             await self._kill(task_id, "", grace_seconds)
 
@@ -183,6 +190,17 @@ class MesosEngine:
         if agent_id:
             named["agent_id"] = {"value": agent_id}
         await self._link.call("KILL", kill=named)
+
+    async def _end_orphan(self, task_id: str, grace_seconds: float) -> None:
+        """By whoever lives on its machine and answers; where nobody does, its machine sweeps it."""
+        place, task = self._machines.place_of_orphan(task_id), self._book.tasks.get(task_id)
+        if place is None and task is not None and task.port and task.executor_gone_at is None:
+            place = place_of(task)  # its agent is away, its executor may not be
+        if place is not None:
+            try:
+                await self._machine(place).kill(task_id, grace_seconds)
+            except ColdchainError as error:
+                log.info("an orphan is left to its machine's sweeper", task=task_id, error=str(error))
 
     async def forget(self, task_id: str) -> None:
         await self._ready()
@@ -197,7 +215,8 @@ class MesosEngine:
     async def tasks(self) -> Sequence[TaskStatus]:
         await self._ready()
         now = self._clock.now()
-        return [*(seen(one, now) for one in self._book.tasks.values()), *self._book.strangers.values()]
+        strangers = (*self._book.strangers.values(), *self._machines.orphans())
+        return [*(seen(one, now) for one in self._book.tasks.values()), *strangers]
 
     def updates(self) -> AsyncGenerator[TaskStatus, None]:
         trouble = "" if self._loops and self._link.up else self._trouble()
@@ -289,11 +308,13 @@ class MesosEngine:
 
     def _runner(self, task: MesosTask) -> Machine:
         """Of its executor."""
-        place = task.address, task.port, task.executor_id
+        return self._machine(place_of(task))
+
+    def _machine(self, place: Place) -> Machine:
         if place not in self._runners:
-            host = f"[{task.address}]" if ":" in task.address else task.address
-            token = executor_token(self._key, task.executor_id, task.agent_id)
-            self._runners[place] = self._reach(f"http://{host}:{task.port}", token)
+            host = f"[{place.address}]" if ":" in place.address else place.address
+            token = executor_token(self._key, place.executor_id, place.agent_id)
+            self._runners[place] = self._reach(f"http://{host}:{place.port}", token)
         return self._runners[place]
 
 

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from coldchain.clients.mesos.events import Event, Message, Status
-from coldchain.decisions.mesos_task import ExecutorGone, Reported, hear, lost_at, seen, wants_successor
+from coldchain.decisions.mesos_task import ExecutorGone, Reported, hear, in_doubt, seen, successor_at, wants_successor
 from coldchain.documents import keys, stored
 from coldchain.documents.executor_messages import decode
 from coldchain.documents.stored import UnreadableDocument
@@ -17,6 +17,7 @@ from coldchain.engines.mesos.infos import kept_spec, kill_policy
 from coldchain.engines.mesos.keeper import Keeper
 from coldchain.engines.mesos.launches import Launches
 from coldchain.engines.mesos.link import Link
+from coldchain.engines.mesos.machines import Machines
 from coldchain.engines.mesos.offer_book import OfferBook
 from coldchain.engines.mesos.reconciliation import Reconciliation
 from coldchain.engines.mesos.statuses import DROPPED, heard_of, stranger
@@ -51,9 +52,11 @@ class Listening:
         self._acknowledgements: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._calls: set[asyncio.Task[None]] = set()
 
-    def connect(self, link: Link, launches: Launches, reconciliation: Reconciliation, idling: Idling) -> None:
+    def connect(
+        self, link: Link, launches: Launches, reconciliation: Reconciliation, idling: Idling, machines: Machines
+    ) -> None:
         """To whom it passes things on."""
-        self._link, self._launches = link, launches
+        self._link, self._launches, self._machines = link, launches, machines
         self._reconciliation, self._idling = reconciliation, idling
 
     # The subscription
@@ -64,6 +67,7 @@ class Listening:
         if framework_id != self._framework_id:
             self._renewed(framework_id)
         self._idling.subscribed()
+        self._machines.subscribed()
         self._reconciliation.begin()
         self._begin(self._reconciliation.ask())
         for task in list(self._book.tasks.values()):
@@ -104,9 +108,14 @@ class Listening:
             self._report(event.message)
         elif event.failure is not None and event.failure.agent_id is not None:
             if event.failure.executor_id is not None:
-                self._offers.executor_lost(event.failure.agent_id.value, event.failure.executor_id.value)
+                self._executor_lost(event.failure.agent_id.value, event.failure.executor_id.value)
             else:
                 self._offers.agent_lost(event.failure.agent_id.value)
+                self._machines.agent_lost(event.failure.agent_id.value)
+
+    def _executor_lost(self, agent_id: str, executor_id: str) -> None:
+        self._offers.executor_lost(agent_id, executor_id)
+        self._machines.executor_lost(agent_id, executor_id)
 
     # Tasks
 
@@ -146,7 +155,7 @@ class Listening:
         if after == before:
             return
         if after.executor_gone_at is not None and before.executor_gone_at is None:
-            self._offers.executor_lost(after.agent_id, after.executor_id)
+            self._executor_lost(after.agent_id, after.executor_id)
         now = self._clock.now()
         status = seen(after, now)
         launching = self._launches.accepted.get(after.task_id)
@@ -167,7 +176,8 @@ class Listening:
         self.tell(after)
 
     def _succeed(self, task: MesosTask) -> None:
-        if wants_successor(task) and task.task_id not in self._launches.waiting:
+        wanted = wants_successor(task) and self._clock.now() >= successor_at(task)
+        if wanted and task.task_id not in self._launches.waiting:
             log.warning("its executor is gone; another one is to take it over", task=task.task_id)
             self._launches.add(task.spec, adopts=True)
             self._begin(self._idling.need())
@@ -176,7 +186,7 @@ class Listening:
         """Into book and store."""
         self._book.put(task)
         self._keeper.keep(keys.mesos_task(task), stored.encode(task))
-        if lost_at(task) is not None:
+        if in_doubt(task):
             self._doubtful.add(task.task_id)
 
     def remove(self, task_id: str) -> None:
@@ -190,7 +200,8 @@ class Listening:
         """With the shorter of two graces."""
         grace = min(grace_seconds, task.kill_grace_seconds if task.kill_grace_seconds is not None else grace_seconds)
         if grace != task.kill_grace_seconds:
-            task = msgspec.structs.replace(task, kill_grace_seconds=grace)
+            since = task.kill_asked_at if task.kill_asked_at is not None else self._clock.now()
+            task = msgspec.structs.replace(task, kill_grace_seconds=grace, kill_asked_at=since)
             self.keep(task)
         return task
 
@@ -223,12 +234,13 @@ class Listening:
         self.tell(task)
 
     def look_at_doubtful(self) -> None:
-        """Time passes: who is lost by now?"""
+        """Time passes: whom does nobody answer for by now, and who is lost?"""
         for task_id in tuple(self._doubtful):
             task = self._book.tasks.get(task_id)
-            if task is None or lost_at(task) is None:
+            if task is None or not in_doubt(task):
                 self._doubtful.discard(task_id)
             if task is not None:
+                self._succeed(task)
                 self.tell(task)
 
     def _kill_again(self, task: MesosTask) -> None:
@@ -247,6 +259,11 @@ class Listening:
             task = self._book.of_mesos(mesos_id)
             if task is not None and task.executor_id == report.executor_id and task.task_id not in self._book.waiting:
                 self._note(task, hear(task, Reported(status=status, address=report.address, port=report.port)))
+        agent_id = message.agent_id.value
+        for status in self._machines.heard(agent_id, self._offers.name_of(agent_id) or agent_id, report):
+            self._tell(status)
+            if status.terminal:
+                self._told.pop(status.task_id, None)
 
     # The controller
 
