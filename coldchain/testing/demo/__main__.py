@@ -113,6 +113,7 @@ async def _perform(options: argparse.Namespace, staging: Staging, folder: Path) 
         app["env"] |= {"RECORDS": "/records"}
         if options.mesos:
             app["healthChecks"][0] |= QUICK_CHECKS
+            app["container"]["portMappings"][0]["hostPort"] = 0  # machines reach each other's containers by these
     first = await platform.create(settings_of("v1"))
     await platform.create(definitions["cart"])
     targets = (Target(host="shop.localhost", weight=4), Target(host="cart.localhost", weight=1))
