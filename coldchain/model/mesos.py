@@ -26,7 +26,8 @@ class MesosTask(Noun, frozen=True, kw_only=True):
     all. `told`: the furthest that its executor said, and where that listens. `standing`: what the master said last of
     its agent, by the master's clock. `executor_gone_at`: its executor ended without a word; `adopting_since`: its
     successor is to take it over, and has not said so yet. `kill_grace_seconds`: it is to end, and `kill_asked_at` since
-    when.
+    when. `executor_version`: what its executor is made of, as a digest that says nothing else; `executor_cpus`,
+    `executor_mem`: the share of that.
     """
 
     target: str
@@ -48,5 +49,8 @@ class MesosTask(Noun, frozen=True, kw_only=True):
     adopting_since: float | None = None
     kill_grace_seconds: float | None = None
     kill_asked_at: float | None = None
+    executor_version: str = ""
+    executor_cpus: float = 0.0
+    executor_mem: float = 0.0
     address: str = ""
     port: int = 0

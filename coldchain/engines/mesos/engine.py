@@ -11,6 +11,7 @@ from coldchain.clients.mesos.scheduler import SchedulerClient
 from coldchain.decisions.mesos_task import seen
 from coldchain.documents import keys, stored
 from coldchain.documents.executor_messages import executor_token
+from coldchain.engines.mesos.handover import Handover
 from coldchain.engines.mesos.idling import Idling
 from coldchain.engines.mesos.infos import kill_policy
 from coldchain.engines.mesos.keeper import Keeper
@@ -102,7 +103,12 @@ class MesosEngine:
         self._reconciliation = Reconciliation(self._settings, self._book, self._link, self._clock)
         self._idling = Idling(self._settings, self._offers, self._link, self._clock)
         self._machines = Machines(self.target, self._book, self._link, self._clock)
-        listening.connect(self._link, self._launches, self._reconciliation, self._idling, self._machines)
+        self._handover = Handover(
+            self._settings, self._book, self._offers, self._launches, self._link, self._idling, self._clock
+        )
+        listening.connect(
+            self._link, self._launches, self._reconciliation, self._idling, self._machines, self._handover
+        )
         self._launches.keep = listening.keep
         self._loops = [
             asyncio.create_task(self._loop(work), name=f"mesos {work.__name__}")
@@ -148,6 +154,8 @@ class MesosEngine:
             await self._reconciliation.tick()
             await self._idling.tick(waiting=bool(self._launches.waiting))
             await self._machines.ask()
+            if self._link.up and self._reconciliation.done:
+                await self._handover.tick()
 
     # Port Engine: the cluster
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from coldchain.documents.executor_messages import encode, identified
-from coldchain.engines.mesos.resources import ALL, Amounts, single
+from coldchain.engines.mesos.resources import ALL, Amounts, documents, single
 from coldchain.engines.mesos.settings import MesosSettings
 from coldchain.model.app import App
 from coldchain.model.executor import ExecutorSettings, TaskDescription
@@ -62,6 +62,13 @@ def executor_info(
         "resources": list(resources),
     }
     return identified(info, executor, key, agent_id)
+
+
+def executor_version(settings: MesosSettings, executor: ExecutorSettings, key: bytes) -> str:
+    """Of all that executors are made of, whatever their agent and the role that pays for them: where it differs they
+    are another version."""
+    info = executor_info(settings, executor, key, "", "", documents(settings.executor, ALL, ()))
+    return str(info["executor_id"]["value"])
 
 
 def task_info(

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import msgspec
 import structlog
 
 from coldchain.decisions.mesos_task import succeed
 from coldchain.engines.mesos.infos import (
     amounts_of,
     executor_info,
+    executor_version,
     kept_spec,
     next_mesos_id,
     reserved_for,
@@ -17,6 +19,7 @@ from coldchain.engines.mesos.infos import (
 )
 from coldchain.engines.mesos.link import Link
 from coldchain.engines.mesos.offer_book import Acceptance, Fitted, OfferBook, Wanted
+from coldchain.engines.mesos.resources import ALL, Amounts
 from coldchain.engines.mesos.settings import MesosSettings
 from coldchain.engines.mesos.task_book import TaskBook
 from coldchain.model.errors import ColdchainError, Rejected, Unavailable
@@ -25,6 +28,8 @@ from coldchain.model.mesos import MesosTask
 from coldchain.model.task import TaskSpec, TaskStatus
 from coldchain.ports.clock import Clock
 
+SCOUT = Amounts(cpus=0.01, mem=1.0)
+"""What a scout takes, for a moment."""
 FILTER_SECONDS = 0.01
 """What is left of an accepted offer is to come back at once."""
 
@@ -67,6 +72,7 @@ class Launches:
         self.accepted: dict[str, Launching] = {}
         self.wake = asyncio.Event()
         self.keep: Callable[[MesosTask], None] = lambda task: None
+        self.executor_version = executor_version(settings, executor, key)
         self._settings = settings
         self._executor = executor
         self._key = key
@@ -142,6 +148,20 @@ class Launches:
             await waiting
         await asyncio.gather(*(self._accept(one, infos) for one, infos in calls))
 
+    def pack_scout(self, spec: TaskSpec, task_id: str) -> Acceptance | None:
+        """Room beside the task for a scout, and for an executor of this version; spent."""
+        reserved = tuple(dict.fromkeys((ALL, *self._settings.roles)))
+        wanted = Wanted(task_id=task_id, agent=spec.agent, reserved_for=reserved, amounts=SCOUT)
+        return next(iter(self._offers.pack([wanted], self._make_executor)), None)
+
+    async def send_scout(self, spec: TaskSpec, task_id: str, acceptance: Acceptance) -> None:
+        """It is to take over what does not run: so whoever hears of it starts nothing, and answers."""
+        nothing = msgspec.structs.replace(spec, task_id=task_id, instance_id=task_id)
+        (fitted,) = acceptance.fitted
+        executor, agent_id = acceptance.executor, acceptance.agent_id
+        info = task_info(nothing, task_id, agent_id, executor, fitted.resources, adopts=True)
+        await self._accept(acceptance, [info])
+
     def _make_executor(self, agent_id: str, resources: list[dict[str, object]]) -> dict[str, object]:
         key = agent_id, repr(resources)
         if key not in self._executors:
@@ -157,7 +177,7 @@ class Launches:
         for fitted in acceptance.fitted:
             launching = self.waiting.pop(fitted.task_id)
             self.accepted[fitted.task_id] = launching
-            task = self._record(acceptance, fitted, launching)
+            task = self._with_executor(self._record(acceptance, fitted, launching))
             self._book.waiting.discard(task.task_id)
             self._book.in_flight.add(task.task_id)
             self.keep(task)
@@ -200,6 +220,12 @@ class Launches:
             spec=kept_spec(spec),
             told=told,
             launched_at=now,
+        )
+
+    def _with_executor(self, task: MesosTask) -> MesosTask:
+        share = self._settings.executor
+        return msgspec.structs.replace(
+            task, executor_version=self.executor_version, executor_cpus=share.cpus, executor_mem=share.mem
         )
 
     async def _accept(self, acceptance: Acceptance, infos: Iterable[dict[str, object]]) -> None:

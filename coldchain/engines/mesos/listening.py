@@ -12,6 +12,7 @@ from coldchain.decisions.mesos_task import ExecutorGone, Reported, hear, in_doub
 from coldchain.documents import keys, stored
 from coldchain.documents.executor_messages import decode
 from coldchain.documents.stored import UnreadableDocument
+from coldchain.engines.mesos.handover import Handover
 from coldchain.engines.mesos.idling import Idling
 from coldchain.engines.mesos.infos import kept_spec, kill_policy
 from coldchain.engines.mesos.keeper import Keeper
@@ -53,11 +54,17 @@ class Listening:
         self._calls: set[asyncio.Task[None]] = set()
 
     def connect(
-        self, link: Link, launches: Launches, reconciliation: Reconciliation, idling: Idling, machines: Machines
+        self,
+        link: Link,
+        launches: Launches,
+        reconciliation: Reconciliation,
+        idling: Idling,
+        machines: Machines,
+        handover: Handover,
     ) -> None:
         """To whom it passes things on."""
         self._link, self._launches, self._machines = link, launches, machines
-        self._reconciliation, self._idling = reconciliation, idling
+        self._reconciliation, self._idling, self._handover = reconciliation, idling, handover
 
     # The subscription
 
@@ -68,6 +75,7 @@ class Listening:
             self._renewed(framework_id)
         self._idling.subscribed()
         self._machines.subscribed()
+        self._handover.subscribed()
         self._reconciliation.begin()
         self._begin(self._reconciliation.ask())
         for task in list(self._book.tasks.values()):
@@ -116,6 +124,7 @@ class Listening:
     def _executor_lost(self, agent_id: str, executor_id: str) -> None:
         self._offers.executor_lost(agent_id, executor_id)
         self._machines.executor_lost(agent_id, executor_id)
+        self._handover.executor_lost(agent_id, executor_id)
 
     # Tasks
 
@@ -124,7 +133,9 @@ class Listening:
         self._reconciliation.heard(mesos_id)
         task = self._book.of_mesos(mesos_id)
         now = self._clock.now()
-        if task is None:
+        if self._handover.is_scout(mesos_id):
+            self._handover.heard(status)
+        elif task is None:
             self._heard_of_stranger(status, now)
         elif status.state == DROPPED and self._launches.again(task.task_id):
             log.info("launched again", task=task.task_id, reason=status.message)

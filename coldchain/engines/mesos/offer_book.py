@@ -198,6 +198,13 @@ class OfferBook:
                 rows.append(self._row(agent, role, free.get(role, NOTHING).plus(everything), draining=draining))
         return rows
 
+    def spare(self, name: str) -> Amounts:
+        """What an agent has free, reserved for whomever."""
+        found = NOTHING
+        for pool in self._free(self.agents[name]).values() if name in self.agents else ():
+            found = found.plus(pool.amounts)
+        return found
+
     def agent_named(self, name: str) -> KnownAgent | None:
         return self.agents.get(name)
 
