@@ -106,6 +106,20 @@ async def test_an_agent_that_offers_too_little_is_said_and_not_believed_any_more
     assert await engine.tasks() == []
 
 
+async def test_who_waits_for_an_agent_that_is_gone_is_told_at_once(bench: Bench) -> None:
+    bench.master.script = [subscribed(), offers("O1", cpus=1.0)]
+    engine = await bench.engine(MesosSettings(settle_seconds=1.0, launch_seconds=60.0))
+    await engine.offers()
+    spec = spec_of("1")
+    big = msgspec.structs.replace(spec, app=msgspec.structs.replace(spec.app, cpus=2.0))
+    launching = asyncio.create_task(engine.launch(big))
+    await asyncio.sleep(0)  # it waits
+    bench.master.say({"type": "FAILURE", "failure": {"agent_id": {"value": "S0"}}})
+    async with asyncio.timeout(10):
+        with pytest.raises(Rejected, match="agent-1 does not answer any more"):
+            await launching
+
+
 async def test_what_was_stopped_before_it_was_started_is_told_so(bench: Bench) -> None:
     bench.master.script = [subscribed()]
     engine = await bench.engine()

@@ -120,6 +120,13 @@ class Launches:
             todo = "Other frameworks may have taken it: it is placed anew."
             one.failed(Rejected(words, todo=todo))
 
+    def agent_lost(self, agent: str) -> None:
+        """Of those that wait for it, who is not to take over what runs is refused: elsewhere there may be room."""
+        for task_id, one in tuple(self.waiting.items()):
+            if one.spec.agent == agent and not one.adopts:
+                del self.waiting[task_id]
+                one.failed(Rejected(f"agent {agent} does not answer any more", todo="It is placed anew."))
+
     def disconnected(self, trouble: str) -> None:
         """Nothing can be launched; who waits asks again."""
         for task_id, one in tuple(self.waiting.items()):
