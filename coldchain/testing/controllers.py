@@ -72,7 +72,7 @@ class Controllers(DrivenPlatform):
 
     def log_tails(self) -> str:
         """The last lines of each one's log."""
-        return "\n".join(f"{one.options['--agent']}: {one.log_tail()}" for one in self.stages)
+        return "\n".join(f"{one.api}: {one.log_tail()}" for one in self.stages)
 
     async def end(self) -> None:
         """In order for the controllers; their gateways are killed, and what runs for them runs on."""
