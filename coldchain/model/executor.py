@@ -12,7 +12,8 @@ class ExecutorSettings(Noun, frozen=True, kw_only=True):
     `controller_id`: whose containers it looks after, in all its lives and versions. `version`: of Coldchain, so that
     another one is another executor. `token`: by it the executor knows who may ask it. `publish_address`: where host
     ports of containers are published; None: the agent's own address. `orphan_seconds`: how long a task runs on that
-    no executor answers for; `orphan_grace_seconds`: from SIGTERM to SIGKILL when it is ended then.
+    no executor answers for: long enough to replace it first; `orphan_grace_seconds`: from SIGTERM to SIGKILL when it
+    is ended then.
     """
 
     controller_id: str
@@ -24,7 +25,7 @@ class ExecutorSettings(Noun, frozen=True, kw_only=True):
     cgroup_parent: str = "coldchain"
     root_tasks: bool = False
     fetch_folders: tuple[str, ...] = ()
-    orphan_seconds: float = 300.0
+    orphan_seconds: float = 900.0
     orphan_grace_seconds: float = 10.0
 
 

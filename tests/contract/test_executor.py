@@ -325,6 +325,32 @@ async def test_what_nobody_claims_is_told_and_then_ended(bench: Bench) -> None:
     await bench.agent.until(lambda agent: agent.reports()[-1].orphans == ())
 
 
+async def test_after_a_restart_of_the_machine_nothing_is_adopted_and_what_is_left_is_cleared_away(bench: Bench) -> None:
+    await bench.start()
+    for number in (1, 2, 3):
+        bench.agent.launch(f"m{number}", description(f"shop.{number}"))
+        await bench.agent.until_state(f"m{number}", "TASK_RUNNING")
+    await bench.kill_executor()
+    for name in ("shop.1", "shop.2"):
+        bench.engine.crash(name, 255)  # Docker's containers of before are there, and none of them runs
+    bench.engine.vanish("shop.3")  # a process leaves nothing that a machine which begins would know
+    left = set((bench.folder / "claims").iterdir())
+    assert len(left) == 3
+    await bench.start(life="e:2")
+    for number in (1, 3):
+        bench.agent.launch(f"m{number}.2", description(f"shop.{number}", adopts=True))
+    ended = await bench.agent.until_state("m1.2", "TASK_FAILED")
+    assert report_of(ended).status.exit_status == 255
+    gone = await bench.agent.until_state("m3.2", "TASK_FAILED")
+    assert "does not run on this machine any more" in gone["message"]
+    assert not any(one.orphans for one in bench.agent.reports())
+    async with asyncio.timeout(5):
+        while "shop.2" in bench.engine.held or len(list((bench.folder / "claims").iterdir())) > 1:
+            await asyncio.sleep(0.01)
+    assert set(bench.engine.held) == {"shop.1"}  # its end was told, and is kept until the scheduler forgets it
+    assert bench.engine.created["/contract/app"] == 3
+
+
 async def test_shutdown_leaves_what_runs_to_the_sweeper(bench: Bench) -> None:
     await bench.start()
     bench.agent.launch("m1", description("shop.1"))

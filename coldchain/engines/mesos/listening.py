@@ -191,7 +191,8 @@ class Listening:
     def _succeed(self, task: MesosTask) -> None:
         wanted = wants_successor(task) and self._clock.now() >= successor_at(task)
         if wanted and task.task_id not in self._launches.waiting:
-            log.warning("its executor is gone; another one is to take it over", task=task.task_id)
+            words = task.executor_gone_message or task.standing_message
+            log.warning("its executor is gone; another one is to take it over", task=task.task_id, reason=words)
             self._launches.add(task.spec, adopts=True)
             self._begin(self._idling.need())
 
