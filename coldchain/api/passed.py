@@ -8,6 +8,7 @@ from aiohttp import web
 from coldchain.api.context import Context
 from coldchain.model.caller import Caller
 from coldchain.model.errors import Unauthenticated
+from coldchain.model.leader import Leader
 
 SECRET, WHO = "Coldchain-Controller-Secret", "Coldchain-Caller"
 
@@ -17,6 +18,11 @@ class Passed(msgspec.Struct, frozen=True):
 
     caller: Caller
     asked: bool
+
+
+def controller_headers(leader: Leader, who: Passed) -> dict[str, str]:
+    """By which the leader knows that another controller of the store asks, and for whom."""
+    return {SECRET: leader.secret, WHO: msgspec.json.encode(who).decode()}
 
 
 def passed_caller(request: web.Request, context: Context) -> Passed | None:

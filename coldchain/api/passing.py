@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 import aiohttp
-import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -32,7 +31,7 @@ from coldchain.api import (
 from coldchain.api.authentication import by_socket
 from coldchain.api.context import Context, context_of
 from coldchain.api.exchange import ASKED, CALLER, answer
-from coldchain.api.passed import SECRET, WHO, Passed
+from coldchain.api.passed import Passed, controller_headers
 from coldchain.control.candidate import Candidate
 from coldchain.model.errors import ColdchainError, Unavailable
 from coldchain.model.leader import Leader
@@ -192,7 +191,7 @@ async def _answer_of(known: Leader, request: web.Request, context: Context, via:
     headers += [(VIA, one) for one in via]
     if "Authorization" not in request.headers or not request[ASKED]:
         who = Passed(caller=request[CALLER], asked=request[ASKED])
-        headers += [(SECRET, known.secret), (WHO, msgspec.json.encode(who).decode())]
+        headers += controller_headers(known, who).items()
     asked = await _asked(known, request, context, headers)
     try:
         return await _relayed(request, asked)

@@ -2,7 +2,7 @@
 the platform meanwhile."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -19,15 +19,23 @@ from coldchain.model.errors import Unavailable
 from coldchain.model.leader import Leader
 from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.ports.clock import Clock
+from coldchain.ports.rotation_feed import RotationFeed
 from coldchain.ports.store import Store
 
 Opening = Callable[[Store, Authority], AbstractAsyncContextManager[Controller]]
 """Makes the controller of one lead, not started, with all that it needs; at the end of it lets go of that."""
+FeedOf = Callable[[Leader], RotationFeed]
+"""The way of a gateway to another controller, which leads."""
+
+REMOTE_WAIT_SECONDS = 0.3
+"""How long one exchange with another controller waits for news. Its gateway's lease is the older the longer that is,
+and when the leader dies what is left of it must do until the next one answers."""
 
 
 class Candidate:
     """`controller`: the one that leads here, or one that stands by. `on_controller` is told of each other one.
-    Implements ports.rotation_feed.RotationFeed, for gateways that this process feeds."""
+    Implements ports.rotation_feed.RotationFeed, for gateways that this process feeds: from `own_feed` while it leads,
+    else from whoever does."""
 
     def __init__(
         self,
@@ -37,21 +45,26 @@ class Candidate:
         opening: Opening,
         standing_by: Callable[[Store], Controller],
         timing: Timing | None = None,
+        feed_of: FeedOf | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._opening = opening
         self._standing_by = standing_by
         self._following: asyncio.Task[None] | None = None
-        self._feed: FencedFeed | None = None
+        self._feed_of = feed_of
+        self._followed: tuple[Leader, RotationFeed] | None = None
+        self._changed = asyncio.Event()
+        self.own_feed: FencedFeed | None = None
         self._credentials: Credentials | None = None
         self.me = me
         self.leadership = Leadership(store, clock, me, self._lead, timing)
+        self.leadership.on_leader = self._leader_changed
         self.on_controller: Callable[[Controller], None] = lambda controller: None
         self._stand_by()
 
     def _stand_by(self) -> None:
-        self._feed = None
+        self.own_feed = None
         self.controller = self._standing_by(ReadStore(self._store))
         self.controller.stand_by()
         self.controller.callers.credentials = self._credentials
@@ -74,7 +87,7 @@ class Candidate:
     @property
     def leads(self) -> bool:
         """Whether it leads and has taken that up."""
-        return self._feed is not None and self.leadership.leads
+        return self.own_feed is not None and self.leadership.leads
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -99,7 +112,7 @@ class Candidate:
             controller.callers.credentials = self._credentials
             await controller.start()
             await self._unfollow()
-            self.controller, self._feed = controller, FencedFeed(controller.publisher, authority)
+            self.controller, self.own_feed = controller, FencedFeed(controller.publisher, authority)
             self.on_controller(controller)
             try:
                 await controller.run()
@@ -107,12 +120,39 @@ class Candidate:
                 self._stand_by()
                 self._follow()
 
+    def _leader_changed(self, leader: Leader | None) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
     @property
     def lease_seconds(self) -> float:
+        if self.own_feed is None and self._followed is not None:
+            return self._followed[1].lease_seconds
         return LEASE_SECONDS
 
     async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
-        feed = self._feed
-        if feed is None:
-            raise Unavailable("This controller does not lead: the gateway goes on with what it has")
-        return await feed.exchange(report, wait_seconds)
+        if self.own_feed is not None:
+            return await self.own_feed.exchange(report, wait_seconds)
+        leader = self.leadership.leader
+        if leader is None or leader.name == self.me.name or self._feed_of is None:
+            raise Unavailable("No controller leads at this moment: the gateway goes on with what it has")
+        if self._followed is None or self._followed[0] != leader:
+            self._followed = leader, self._feed_of(leader)
+        exchange = self._followed[1].exchange(report, min(wait_seconds, REMOTE_WAIT_SECONDS))
+        return await self._while_it_leads(leader, exchange)
+
+    async def _while_it_leads(
+        self, leader: Leader, exchange: Coroutine[None, None, RotationUpdate | None]
+    ) -> RotationUpdate | None:
+        """A leader that is gone may leave a question open until its time is over: the next one is asked before."""
+        asking = asyncio.create_task(exchange)
+        try:
+            while not asking.done() and self.leadership.leader == leader:
+                changed = asyncio.create_task(self._changed.wait())
+                await asyncio.wait({asking, changed}, return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+            if asking.done():
+                return asking.result()
+            raise Unavailable(f"The controller at {leader.address} leads no more")
+        finally:
+            asking.cancel()

@@ -13,6 +13,7 @@ from coldchain.decisions import registration as registrations
 from coldchain.decisions import rotation as rotations
 from coldchain.decisions import route as routes
 from coldchain.decisions.rotation import GatewaySession
+from coldchain.model.errors import Conflict
 from coldchain.model.gateway import KnownGateway
 from coldchain.model.instance import Instance
 from coldchain.model.rotation import Endpoint, GatewayReport, Rotation, RotationUpdate, RouteRule
@@ -194,6 +195,13 @@ class Publisher:
         return heard and all(one.applied >= self._first for one in self.live())
 
     async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
+        """Raises Conflict for one of two gateways that have the same name: what one acknowledged would count for the
+        other."""
+        if rotations.another(self.sessions.get(report.gateway), report, self._clock.monotonic()):
+            raise Conflict(
+                f"Another gateway is called {report.gateway!r} and is fed already",
+                todo="Give each controller's gateway a name of its own: `coldchain up --gateway-name`.",
+            )
         await self._note(report)
         if report.applied == self.rotation.revision:
             with suppress(TimeoutError):
@@ -227,6 +235,7 @@ class Publisher:
         known = self.sessions.get(report.gateway)
         self.sessions[report.gateway] = GatewaySession(
             gateway=report.gateway,
+            place=report.place,
             applied=report.applied,
             lease_until=self._clock.monotonic() + LEASE_SECONDS + LEASE_MARGIN_SECONDS,
             in_flight=report.in_flight,

@@ -11,7 +11,7 @@ import msgspec
 from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.instance import Instance
-from coldchain.model.rotation import Endpoint, Rotation, RotationUpdate, RouteRule, ServiceRotation
+from coldchain.model.rotation import Endpoint, GatewayReport, Rotation, RotationUpdate, RouteRule, ServiceRotation
 
 IN_ROTATION = ("entering", "serving")
 LEAVING = ("draining", "closing", "stopping")
@@ -22,6 +22,7 @@ class GatewaySession(Noun, frozen=True, kw_only=True):
     (seconds on the controller's monotonic clock). After a start every known gateway has a whole lease, applied 0."""
 
     gateway: str
+    place: str = ""
     applied: int
     lease_until: float
     in_flight: dict[str, int] = {}
@@ -147,6 +148,11 @@ def renumbered(current: Rotation, revision: int) -> Rotation:
 def live(sessions: Iterable[GatewaySession], monotonic: float) -> list[GatewaySession]:
     """The gateways whose lease still runs: the only ones that can have traffic, and the only ones to wait for."""
     return [one for one in sessions if one.lease_until > monotonic]
+
+
+def another(known: GatewaySession | None, report: GatewayReport, monotonic: float) -> bool:
+    """Whether a report is of another gateway than the one that has its name and whose lease still runs."""
+    return known is not None and known.place not in ("", report.place) and known.lease_until > monotonic
 
 
 def acknowledged(endpoint: Endpoint, weight: int, sessions: Iterable[GatewaySession]) -> bool:

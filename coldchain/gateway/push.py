@@ -2,6 +2,7 @@
 
 import ipaddress
 import time
+import uuid
 
 import msgspec
 import structlog
@@ -22,6 +23,8 @@ class NginxGateway:
 
     def __init__(self, name: str, settings: GatewaySettings) -> None:
         self.name = name
+        self._prefix = settings.prefix
+        self._place = ""
         # A little longer than nginx waits for its workers, so that its own answer (which worker) arrives.
         self._control = ControlSocket(settings.control_socket, settings.acknowledge_timeout_seconds + 5.0)
         self._orphaned = False
@@ -50,7 +53,19 @@ class NginxGateway:
                 todo="Start `coldchain up` again in a quiet moment: it starts nginx anew",
             )
         self._orphaned = orphaned
-        return GatewayReport(gateway=self.name, applied=state.applied, in_flight=state.in_flight)
+        return GatewayReport(gateway=self.name, place=self.place, applied=state.applied, in_flight=state.in_flight)
+
+    @property
+    def place(self) -> str:
+        """Made once for a folder, in which one nginx runs."""
+        if not self._place:
+            file = self._prefix / "place"
+            if not file.exists():
+                made = file.with_name("place.new")
+                made.write_text(uuid.uuid4().hex)
+                made.replace(file)
+            self._place = file.read_text()
+        return self._place
 
     async def traffic(self, since: int) -> TrafficNews:
         return await self._control.ask(f"/traffic?since={since}", TrafficNews)

@@ -5,16 +5,23 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator
 
+import aiohttp
+
+from coldchain.api.passed import Passed, controller_headers
 from coldchain.control.candidate import Candidate
 from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
 from coldchain.control.fence import Authority
 from coldchain.control.standby import NoEngine
 from coldchain.documents import keys
+from coldchain.gateway.remote_feed import RemoteFeed
+from coldchain.main.listeners import leader_trust
 from coldchain.main.platform import Platform, controller_id, open_controller, open_gateway, open_store
 from coldchain.main.settings import PlatformSettings
+from coldchain.model.caller import LOCAL
 from coldchain.model.errors import Rejected
 from coldchain.model.leader import Leader
+from coldchain.ports.rotation_feed import RotationFeed
 from coldchain.ports.store import ABSENT, Change, LostUpdate, Store
 from coldchain.probes.prober import NetworkProber
 from coldchain.store.cipher import KeyFileCipher
@@ -54,8 +61,15 @@ async def open_candidate(settings: PlatformSettings) -> AsyncIterator[Platform]:
             policy = settings.admission_policy()
             return Controller(readable, NoEngine(), idle, clock, None, policy, cipher)
 
+        connections = await closing.enter_async_context(aiohttp.ClientSession())
+        trust = await asyncio.to_thread(leader_trust, settings)
+
+        def feed_of(leader: Leader) -> RotationFeed:
+            headers = controller_headers(leader, Passed(caller=LOCAL, asked=True))
+            return RemoteFeed(connections, leader.url, headers, trust)
+
         me = Leader(name=clock.unique(), url=settings.own_url(), secret=secrets.token_urlsafe(SECRET_BYTES))
-        candidate = Candidate(store, clock, me, opening, standing_by)
+        candidate = Candidate(store, clock, me, opening, standing_by, feed_of=feed_of)
         await candidate.controller.state.load()
         yield Platform(
             controller=candidate.controller, gateway=gateway, clock=clock, registry=None, candidate=candidate

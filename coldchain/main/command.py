@@ -50,6 +50,7 @@ ReachedAt = Annotated[
     str | None, typer.Option(help="http://HOST:PORT where other controllers of the store reach the API; else as --api.")
 ]
 Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
+GatewayName = Annotated[str | None, typer.Option(help="Name of the gateway. By default that of this machine.")]
 Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells whether it is ready.")]
 Socket = Annotated[str, typer.Option(envvar="COLDCHAIN_DOCKER_SOCKET", help="Unix socket of the Docker Engine.")]
 Agent = Annotated[str | None, typer.Option(help="Name of this machine; its host name if not given.")]
@@ -148,6 +149,7 @@ class Entry(TypedDict):
     """Where consumers come in, as PlatformSettings takes it."""
 
     gateway: tuple[str, ...]
+    gateway_name: str | None
     gateway_status: str
     gateway_status_open: bool
 
@@ -213,6 +215,7 @@ def up(
     api_client_authority: Authority = None,
     api_client_role: CertificateRole = "viewer",
     gateway: Gateway = None,
+    gateway_name: GatewayName = None,
     gateway_status: Status = "127.0.0.1:8081",
     gateway_status_open: GatewayStatusOpen = False,
     docker_socket: Socket = DEFAULT_DOCKER,
@@ -245,16 +248,13 @@ def up(
     fake_mem: FakeMem = 262144.0,
 ) -> None:
     """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
-    from coldchain.main.log import open_log
-    from coldchain.main.up import up as run
-
     settings = PlatformSettings(
         data=data,
         store=store,
         **_etcd(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         **_address(api, reached_at),
         **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
-        **_gateway(gateway, gateway_status, gateway_status_open),
+        **_gateway(gateway, gateway_name, gateway_status, gateway_status_open),
         docker_socket=docker_socket,
         **_offered(agent, cpu_factor, attribute, region, zone),
         publish_address=publish_address,
@@ -266,8 +266,7 @@ def up(
         **_engines(engine, fake_agents, fake_cpus, fake_mem),
         **mesos_cluster(engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor),
     )
-    open_log()
-    _run(run(settings))
+    _run_platform(settings)
 
 
 @application.command()
@@ -443,8 +442,21 @@ def _admitted(
     )
 
 
-def _gateway(listen: Gateway, status: str, status_open: bool) -> Entry:
-    return Entry(gateway=tuple(listen or ("0.0.0.0:80",)), gateway_status=status, gateway_status_open=status_open)
+def _run_platform(settings: PlatformSettings) -> None:
+    from coldchain.main.log import open_log
+    from coldchain.main.up import up as run
+
+    open_log()
+    _run(run(settings))
+
+
+def _gateway(listen: Gateway, name: str | None, status: str, status_open: bool) -> Entry:
+    return Entry(
+        gateway=tuple(listen or ("0.0.0.0:80",)),
+        gateway_name=name,
+        gateway_status=status,
+        gateway_status_open=status_open,
+    )
 
 
 def _registry(registry: str, dns: str, dns_open: bool, consul: str | None) -> Known:

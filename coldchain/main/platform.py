@@ -156,7 +156,7 @@ async def open_gateway(settings: PlatformSettings, closing: contextlib.AsyncExit
     if not settings.serves:
         return None
     prefix = settings.gateway_settings()
-    gateway = Gateway(process=NginxProcess(prefix), plane=NginxGateway(settings.agent, prefix))
+    gateway = Gateway(process=NginxProcess(prefix), plane=NginxGateway(settings.gateway_name or settings.agent, prefix))
     closing.push_async_callback(gateway.plane.close)
     return gateway
 

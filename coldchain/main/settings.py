@@ -69,6 +69,9 @@ class PlatformSettings:
     gateway: tuple[str, ...] = ("0.0.0.0:80",)
     """Addresses with port where consumers reach the gateway."""
 
+    gateway_name: str | None = None
+    """Name of this machine's gateway, by which controllers know it. None: that of the machine."""
+
     gateway_status: str = "127.0.0.1:8081"
     """Where a balancer before the gateway asks for its readiness. It asks nobody who he is."""
 

@@ -51,11 +51,13 @@ class RotationUpdate(Noun, frozen=True, kw_only=True):
 
 
 class GatewayReport(Noun, frozen=True, kw_only=True):
-    """What a gateway says of itself. `in_flight` has the open requests of each endpoint of weight 0, by instance;
-    `traffic` what it counted of the instances whose counts changed since it last said so, at most about once a second.
+    """What a gateway says of itself. `place` tells it from another one that has the same name. `in_flight` has the open
+    requests of each endpoint of weight 0, by instance; `traffic` what it counted of the instances whose counts changed
+    since it last said so, at most about once a second.
     """
 
     gateway: str
+    place: str = ""
     applied: int
     in_flight: dict[str, int] = {}
     traffic: dict[str, Traffic] = {}

@@ -1,9 +1,13 @@
-"""Several controllers of one store, each behind its API, in one process and in real time, on one fake engine."""
+"""Several controllers of one store, each behind its API and with a gateway, in one process and in real time, on one
+fake engine."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import aiohttp
+
+from coldchain.api.passed import Passed, controller_headers
 from coldchain.api.server import ApiServer
 from coldchain.api.settings import ApiSettings
 from coldchain.control.candidate import Candidate
@@ -13,10 +17,12 @@ from coldchain.control.fence import Authority, FencedEngine, FencedRegistry
 from coldchain.control.gateway import feed_gateway
 from coldchain.control.standby import NoEngine
 from coldchain.decisions.leadership import Timing
-from coldchain.model.errors import Unavailable
+from coldchain.gateway.remote_feed import RemoteFeed
+from coldchain.model.caller import LOCAL
 from coldchain.model.leader import Leader
-from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.model.task import TaskSpec
+from coldchain.ports.clock import Clock
+from coldchain.ports.rotation_feed import RotationFeed
 from coldchain.ports.store import Store
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine, Life
@@ -29,12 +35,14 @@ TIMING = Timing(lease_seconds=2.0, renew_seconds=0.2, margin_seconds=0.2, rest_s
 
 
 class Served:
-    """One of them."""
+    """One of them, with a gateway of its own."""
 
-    def __init__(self, candidate: Candidate, server: ApiServer) -> None:
+    def __init__(self, candidate: Candidate, server: ApiServer, gateway: FakeGateway, clock: Clock) -> None:
         self.candidate = candidate
         self.server = server
+        self.gateway = gateway
         self.running = asyncio.create_task(candidate.run())
+        self.feeding = asyncio.create_task(feed_gateway(gateway, candidate, clock))
 
     @property
     def url(self) -> str:
@@ -42,16 +50,16 @@ class Served:
 
 
 class ServedCandidates:
-    """`start` starts one more. Store, engine, registry and gateway are common to all."""
+    """`start` starts one more. Store, engine and registry are common to all."""
 
-    def __init__(self, leader_wait_seconds: float) -> None:
+    def __init__(self, connections: aiohttp.ClientSession, leader_wait_seconds: float) -> None:
+        self._connections = connections
         self.clock = SystemClock()
         self.store = MemoryStore()
         self.engine = FakeEngine(self.clock)
         self.engine.life = self.life
         self.prober = FakeProber(self.clock, answers_of(self.engine))
         self.registry = FakeRegistry(self.clock)
-        self.gateway = FakeGateway("gateway-0", self.clock)
         self.settings = ApiSettings(clock=self.clock, leader_wait_seconds=leader_wait_seconds)
         self.all: list[Served] = []
 
@@ -73,12 +81,16 @@ class ServedCandidates:
         number = len(self.all)
         name = f"candidate-{number}"
         me = Leader(name=name, url="", secret=f"secret of {name}")
-        candidate = Candidate(self.store, self.clock, me, opening, standing_by, TIMING)
+        candidate = Candidate(self.store, self.clock, me, opening, standing_by, TIMING, self._feed_of)
         server = ApiServer(candidate, "127.0.0.1", 0, self.settings)
         await server.start()
         candidate.reached_at(f"http://{server.address}")
-        self.all.append(Served(candidate, server))
+        self.all.append(Served(candidate, server, FakeGateway(f"gateway-{number}", self.clock), self.clock))
         return self.all[-1]
+
+    def _feed_of(self, leader: Leader) -> RotationFeed:
+        headers = controller_headers(leader, Passed(caller=LOCAL, asked=True))
+        return RemoteFeed(self._connections, leader.url, headers)
 
     def leader(self) -> Served | None:
         """The one that leads."""
@@ -97,35 +109,26 @@ class ServedCandidates:
         served.candidate.leadership.forsake()
         self.all.remove(served)
         served.running.cancel()
-        await asyncio.gather(served.running, return_exceptions=True)
+        served.feeding.cancel()
+        await asyncio.gather(served.running, served.feeding, return_exceptions=True)
         await served.server.stop()
-
-    @property
-    def lease_seconds(self) -> float:
-        return 5.0
-
-    async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
-        """The gateway's way to who leads."""
-        leader = self.leader()
-        if leader is None:
-            raise Unavailable("nobody leads")
-        return await leader.candidate.exchange(report, wait_seconds)
 
 
 @contextlib.asynccontextmanager
 async def served_candidates(count: int = 2, leader_wait_seconds: float = 6.0) -> AsyncIterator[ServedCandidates]:
     """So many, of which one leads; stopped at the end."""
-    served = ServedCandidates(leader_wait_seconds)
-    feeding = asyncio.create_task(feed_gateway(served.gateway, served, served.clock))
-    try:
-        for _ in range(count):
-            await served.start()
-        await served.led()
-        yield served
-    finally:
-        feeding.cancel()
-        for one in served.all:
-            await one.server.stop()
-            one.running.cancel()
-        await asyncio.gather(feeding, *(one.running for one in served.all), return_exceptions=True)
-        await served.engine.close()
+    async with aiohttp.ClientSession() as connections:
+        served = ServedCandidates(connections, leader_wait_seconds)
+        try:
+            for _ in range(count):
+                await served.start()
+            await served.led()
+            yield served
+        finally:
+            for one in served.all:
+                await one.server.stop()
+                one.running.cancel()
+                one.feeding.cancel()
+            tasks = [task for one in served.all for task in (one.running, one.feeding)]
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await served.engine.close()

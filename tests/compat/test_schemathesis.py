@@ -289,6 +289,10 @@ class Grounds:
                 case.query = force
             case "deleteRoot":
                 case.query = force
+            case "exchangeWithGateway":
+                gateway = self.platform.gateway.name
+                case.query, case.body = {"wait": 0.1}, {"gateway": gateway, "applied": 0}
+                return {"gateway": gateway}
             case "createToken":
                 case.body = token
             case "revokeToken":

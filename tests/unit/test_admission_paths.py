@@ -241,6 +241,7 @@ BRING_NOTHING_IN = {
     ("POST", "/v1/secrets/rotate"),
     ("POST", "/v1/tokens"),
     ("DELETE", "/v1/tokens/{name}"),
+    ("POST", "/v1/gateways/{gateway}/exchange"),
     ("POST", "/v1/down"),
     ("DELETE", "/v2/leader"),
     *((method, "/v2/pods") for method in ("POST", "PUT", "DELETE")),

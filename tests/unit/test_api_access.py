@@ -123,6 +123,7 @@ CASES: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/v1/tokens"): ADMIN,
     ("DELETE", "/v1/tokens/{name}"): ADMIN,
     ("GET", "/v1/audit"): ADMIN,
+    ("POST", "/v1/gateways/{gateway}/exchange"): CHANGE_ALL,
     ("POST", "/v1/down"): ADMIN,
     ("GET", "/v2/events"): EVERYBODY,
     ("GET", "/v1/apps/{app_id}/logs"): READ_APP,
@@ -208,15 +209,11 @@ async def test_who_gets_to_a_handler(platform: ServedPlatform, method: str, addr
     async with ClientSession(platform.url) as session:
         created = await platform.deployed(session, WEB)
     door = await opened(platform)
-    names = {
+    names = dict.fromkeys(("task_id", "version", "agent", "gateway", "name"), "none") | {
         "app_id": "shop/web",
         "deployment_id": created["deployments"][0]["id"],
         "instance_id": next(iter(platform.controller.state.instances)),
-        "task_id": "none",
-        "version": "none",
         "secret": "-",
-        "agent": "none",
-        "name": "none",
         "below": "/shop",
         "group_id": "shop/web-group",
     }

@@ -114,6 +114,9 @@ CASES = (
     Refused("POST", "/v1/tokens", 422, {"name": "-", "role": "admin", "group": "/a"}, ("/name", "/group")),
     Refused("POST", "/v1/tokens", 409, {"name": "x", "role": "viewer"}),
     Refused("DELETE", "/v1/tokens/none", 404),
+    Refused("POST", "/v1/gateways/a/exchange", 422, {"gateway": "b", "applied": 0}, ("/gateway",)),
+    Refused("POST", "/v1/gateways/a/exchange", 422, {"gateway": "a"}, ("/",)),
+    Refused("POST", "/v1/gateways/a/exchange", 400, b"{"),
     Refused("POST", "/v1/down", 409),
 )
 NEVER_REFUSED = {"/v1/secrets/rotate"}

@@ -34,6 +34,10 @@ FREE: dict[str, str] = {
     "instancesOf": "by apps",
     "gauges": "numbers by name",
     "counters": "numbers by name",
+    "inFlight": "open requests, by instance",
+    "traffic": "what was counted, by instance",
+    "services": "endpoints, by service",
+    "routes": "rules, by domain",
 }
 """Members that are maps, and why; every other object says what it has."""
 REFUSED = {

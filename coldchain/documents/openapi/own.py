@@ -22,6 +22,7 @@ from coldchain.documents.openapi.schemas import STRING
 from coldchain.model.app import YEAR_SECONDS
 
 _NUMBER = {"type": "integer", "minimum": 0}
+_SECONDS = {"type": "number", "minimum": 0, "maximum": 30}
 _DEPLOYMENT = any_of("DeploymentAnswer", "GroupDeploymentAnswer")
 _CHARACTERS = _NUMBER | {"maximum": 1000}
 _SECRET_LINKS = (
@@ -239,6 +240,17 @@ OURS: tuple[Operation, ...] = (
         "/v1/secrets/rotate",
         "Seal all secrets by a fresh key",
         found("Sealed", "How many."),
+    ),
+    Operation(
+        "exchangeWithGateway",
+        "POST",
+        "/v1/gateways/{gateway}/exchange",
+        "Report of a gateway, and get what is new",
+        found("Given", "What is new, at once or when the wait is over."),
+        takes=(Parameter("wait", "How many seconds to wait for something new; 0 if not given.", _SECONDS),),
+        body=Body(schemas=("GatewayReport",)),
+        fails=(400, 409, 413, 422),
+        more="For gateways: it renews the gateway's lease, and what is reported counts as acknowledged.",
     ),
     Operation(
         "goDown",
