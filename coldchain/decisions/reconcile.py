@@ -176,10 +176,14 @@ def _failure(view: View, one: Instance, task: TaskStatus | None, app: App, now: 
 def _clear_away(view: View, one: Instance, seen: Seen, now: float) -> Iterator[Action]:
     if seen.launch_pending:
         return
+    waits = now < one.since + view.quarantine_seconds and one.agent is not None
+    entered = any(step.phase == "entering" for step in one.history)
     if seen.task is not None and not seen.task.terminal:
-        # A launch that was thought refused or lost went through after all.
-        yield KillTask(instance_id=one.id, grace_seconds=0, cause="a stopped instance's task still runs")
-    elif now < one.since + view.quarantine_seconds and one.agent is not None:
+        # A launch that was thought refused or lost went through after all, or an orphan was taken for gone. To that a
+        # gateway may still send requests until it has heard.
+        if not (entered and waits):
+            yield KillTask(instance_id=one.id, grace_seconds=0, cause="a stopped instance's task still runs")
+    elif waits:
         return
     elif seen.task is not None:
         yield ForgetTask(instance_id=one.id, cause="nothing asks for it any more")

@@ -6,7 +6,9 @@ counts what it created and deleted.
 
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from coldchain.engines.fake import SIGKILL_STATUS, FakeAgents, FakeTask, Life
 from coldchain.model.app import App
@@ -72,6 +74,13 @@ class FakeEngine(FakeAgents):
     def vanish(self, task_id: str) -> None:
         """The task and all that is left of it are gone, and nobody is told (a reboot, a `docker rm -f`)."""
         self._drop(task_id)
+
+    def orphan(self, task_id: str, who: Literal["", "executor", "agent"]) -> None:
+        """Nobody answers for the running task any more, because this is gone; empty: somebody does again."""
+        task = self.held[task_id]
+        words = f"its {who} is gone" if who else ""
+        task.status = msgspec.structs.replace(task.status, orphaned=who, message=words)
+        self._tell(task.status)
 
     def lose_agent(self, agent: str) -> None:
         """The agent is gone with all its tasks, which are reported lost."""

@@ -31,6 +31,9 @@ FOUND_BY = {
     "placed on a drained agent": 14,
     "drained before others serve": 24,
     "drain forgotten": 36,
+    "orphan taken for gone": 6,
+    "orphan forgotten": 6,
+    "orphan killed before the gateways know": 24,
 }
 """The seed that found it first, when the search began at 0."""
 FROM_THERE = 300

@@ -33,6 +33,7 @@ from coldchain.testing.simulation.drains import on_drained
 from coldchain.testing.simulation.groups import ALL, stuck, too_early, unasked
 from coldchain.testing.simulation.holds import broken, overdone
 from coldchain.testing.simulation.ledger import Ledger, Pair
+from coldchain.testing.simulation.orphans import given_up
 from coldchain.testing.simulation.places import misplaced
 from coldchain.testing.simulation.traffic import FAILING, tag, unjust
 
@@ -81,6 +82,8 @@ class Checkers:
         self._failed_at: dict[str, float] = {}
         self._failures: Counter[str] = Counter()
         self._bad_at: dict[str, float] = {}
+        self._recovered_at: dict[str, float] = {}
+        self.orphans: set[str] = set()
         self._applied_at: dict[str, float] = {}
         self._places: dict[object, tuple[str, float]] = {}
         self._drained: dict[str, float] = {}
@@ -156,6 +159,7 @@ class Checkers:
                 running, instances = self._running(after.app_id), self.ledger.instances_of(after.app_id)
                 drains = self.ledger.drains
                 well = [one for one in instances if one.id not in self._bad_at and one.agent not in drains]
+                well = [one for one in well if one.id not in self.orphans]
                 self._said("hold", overdone(running, wanted, well))
                 self._layers(running, wanted, well)
             self._world.stepped(after, after.phase)
@@ -186,8 +190,14 @@ class Checkers:
             self._drained[after.id] = self._asked_at
         if phase == "stopped":
             task = self._world.engine.held.get(after.task_id)
-            if task is not None and not task.status.terminal and after.id not in self._rewound:
+            runs = task is not None and not task.status.terminal and not self._given_up(after)
+            if runs and after.id not in self._rewound:
                 self.violated("gone", f"{after.id} was declared stopped while its task runs: {after.history[-1].cause}")
+
+    def _given_up(self, one: Instance) -> bool:
+        version = self._version(one.app_id, one.version_id)
+        bad = one.id in self._bad_at or self._now - self._recovered_at.get(one.id, -SEEN_SECONDS) < SEEN_SECONDS
+        return one.id in self.orphans and version is not None and given_up(version.app, bad=bad)
 
     def failing(self) -> list[str]:
         """The instances of versions that answer with errors."""
@@ -239,7 +249,7 @@ class Checkers:
             one
             for one in self.ledger.instances_of(instance.app_id)
             if one.id != instance.id and one.live and one.agent is not None and one.version_id == instance.version_id
-            if not one.asked_to_leave and one.agent not in self.ledger.drains
+            if not one.asked_to_leave and one.agent not in self.ledger.drains and one.id not in self.orphans
         ]
         failed = self._now - PROBES_SECONDS
         doubtful = [one for one in others if one.id in self._sick or self._failed_at.get(one.id, -1000.0) >= failed]
@@ -410,7 +420,8 @@ class Checkers:
         """An instance answered a probe, or did not."""
         if result.outcome == "passed":
             self._failures.pop(probe.instance_id, None)
-            self._bad_at.pop(probe.instance_id, None)
+            if self._bad_at.pop(probe.instance_id, None) is not None:
+                self._recovered_at[probe.instance_id] = self._now
             self._passed.add(probe.instance_id)
             self._sick.discard(probe.instance_id)
             return

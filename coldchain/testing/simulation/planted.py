@@ -242,6 +242,28 @@ def _drain_forgotten() -> Swaps:
     return [(View, "asked_to_leave", lambda self, one: one.asked_to_leave)]
 
 
+def _orphan_taken_for_gone() -> Swaps:
+    real = decisions._is_gone
+
+    def is_gone(one: Instance, app: App, seen: Seen) -> bool:
+        return real(one, app, seen) or (seen.task is not None and bool(seen.task.orphaned))
+
+    return [(decisions, "_is_gone", is_gone)]
+
+
+def _orphan_forgotten() -> Swaps:
+    return [(View, "_orphaned", lambda self, one: "")]
+
+
+def _orphan_killed_before_the_gateways_know() -> Swaps:
+    real = decisions._clear_away
+
+    def clear_away(view: View, one: Instance, seen: Seen, now: float) -> Iterator[Action]:
+        return real(view, msgspec.structs.replace(one, history=()), seen, now)
+
+    return [(decisions, "_clear_away", clear_away)]
+
+
 PLANTED: dict[str, Callable[[], Swaps]] = {
     "stop before acknowledgement": _stop_before_acknowledgement,
     "drain skipped": _drain_skipped,
@@ -265,4 +287,7 @@ PLANTED: dict[str, Callable[[], Swaps]] = {
     "placed on a drained agent": _placed_on_a_drained_agent,
     "drained before others serve": _drained_before_others_serve,
     "drain forgotten": _drain_forgotten,
+    "orphan taken for gone": _orphan_taken_for_gone,
+    "orphan forgotten": _orphan_forgotten,
+    "orphan killed before the gateways know": _orphan_killed_before_the_gateways_know,
 }

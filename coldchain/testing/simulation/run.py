@@ -132,6 +132,8 @@ def restless(world: World) -> str:
         assert wanted is not None, record
         if wanted.image is None and wanted.app.instances:
             return f"the image of {app_id} is not known"
+        if any(one.status.orphaned for one in world.engine.held.values()):
+            return "somebody has to replace what nobody answers for"
         serving = ledger.instances_of(app_id)
         if len(serving) != wanted.app.instances:
             return f"{len(serving)} instead of {wanted.app.instances} instances of {app_id}"

@@ -12,6 +12,7 @@ from coldchain.testing.simulation.faults import FAULTS
 from coldchain.testing.simulation.focus import Focus, focus
 from coldchain.testing.simulation.groups import GroupOperationKind, grouped
 from coldchain.testing.simulation.holds import HoldKind, held, planned
+from coldchain.testing.simulation.orphans import OrphanKind, with_orphans
 from coldchain.testing.simulation.places import constrained
 
 OperationKind = (
@@ -19,6 +20,7 @@ OperationKind = (
     | HoldKind
     | GroupOperationKind
     | DrainKind
+    | OrphanKind
 )
 
 GOOD = ("good", "slow", "stubborn")
@@ -37,7 +39,7 @@ class Operation(Noun, frozen=True, kw_only=True):
     """What the user asks for, `pause_seconds` after the operation before, and with a `phase` not until an instance is
     in it. `image` None: as it was. `back`: which earlier version, counted from the last. `images`, `before`: of a whole
     group, by app: images, and what each depends on; `factor`: by which its numbers are multiplied. `agent`: which one
-    is drained or taken back."""
+    is drained or taken back; of a task that becomes an orphan what of its agent is gone, and `factor` which task."""
 
     kind: OperationKind
     app_id: str
@@ -95,6 +97,7 @@ def generate(seed: int) -> Schedule:
     asked = grouped(seed, placed, operations if patient else held(seed, operations), GOOD, BAD)
     if not patient:  # who leaves for a drain depends on where the faults let it be placed
         asked, agents = drained(seed, asked, agents)
+        asked = with_orphans(seed, asked)
     return Schedule(
         seed=seed,
         patient=patient,

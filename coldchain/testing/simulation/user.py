@@ -16,6 +16,7 @@ from coldchain.model.errors import ColdchainError, Unavailable
 from coldchain.model.group import GroupDeployment
 from coldchain.ports.store import LostUpdate
 from coldchain.testing.simulation.groups import ALL
+from coldchain.testing.simulation.orphans import strike
 from coldchain.testing.simulation.schedule import GOOD, Operation, Schedule, container, deadline_seconds
 from coldchain.testing.simulation.world import World
 
@@ -61,6 +62,9 @@ class User:
                 await self._until_answered(operation, f"mend {app_id}")
 
     async def _ask(self, operation: Operation, caller: str) -> str:
+        if operation.kind in ("orphan", "answer"):
+            strike(self._world, operation)
+            return "done"
         if self._schedule.patient:
             return await self._until_answered(operation, caller)
         try:
