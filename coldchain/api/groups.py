@@ -13,7 +13,7 @@ from coldchain.api.context import context_of, unknown_app
 from coldchain.api.exchange import answer, authorize, body_of, caller_of, change_answer, flag, overrides_of
 from coldchain.control.group_operations import unknown_group
 from coldchain.decisions.group import all_updates, inside
-from coldchain.documents.answers import OWN, definition_answer, version_answer
+from coldchain.documents.answers import LIVE_EMBEDS, OWN, definition_answer, version_answer
 from coldchain.documents.application import decode_app, encode_app, merge_app
 from coldchain.documents.findings import pointer
 from coldchain.documents.group import GroupRequest, decode_apps, decode_group
@@ -38,6 +38,11 @@ def _embedded(request: web.Request) -> tuple[set[str], set[str]]:
     if any(".apps." in name or name.startswith("apps.") for name in names):
         groups.add("apps")
     return groups or (set(GROUP_EMBEDS) if set(names) <= {OWN} else set()), embedded(request)
+
+
+def by_records(request: web.Request) -> bool:
+    """Whether it asks for nothing of a group that only the engine and the probes tell."""
+    return not _embedded(request)[1] & LIVE_EMBEDS
 
 
 async def show_group(request: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ secret under the leader's key that it is a controller of the same store.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 
 import aiohttp
@@ -19,14 +19,17 @@ from coldchain.api import (
     apps,
     audit,
     callers,
+    deployments,
     events,
     groups,
+    history,
     leader,
     metrics,
     openapi,
     platform,
     secrets,
     session,
+    status,
 )
 from coldchain.api.authentication import by_socket
 from coldchain.api.context import Context, context_of
@@ -59,6 +62,9 @@ BY_RECORDS = frozenset(
         apps.show_version,
         groups.list_versions,
         groups.show_version,
+        deployments.list_deployments,
+        history.show_history,
+        status.show_story,
         secrets.list_secrets,
         callers.show_caller,
         callers.list_tokens,
@@ -66,6 +72,8 @@ BY_RECORDS = frozenset(
     }
 )
 """What a standby answers by the records that it follows. How tasks and health checks stand only the leader knows."""
+BY_RECORDS_AS_ASKED: Mapping[Handler, Callable[[web.Request], bool]] = {groups.show_group: groups.by_records}
+"""Likewise where the query asks for nothing else."""
 REDIRECTED = frozenset({events.follow_events, session.run_command})
 """Streams, which would only be held up by a controller between."""
 
@@ -119,7 +127,7 @@ async def catch_up(request: web.Request, handler: Handler) -> web.StreamResponse
     if context.candidate is None or not context.stands_by:
         return await handler(request)
     follower = context.candidate.follower
-    if request.match_info.http_exception is None and request.match_info.handler in BY_RECORDS:
+    if _by_records(request):
         age = await follower.catch_up()
         response = await handler(request)
         if age and not response.prepared:
@@ -136,7 +144,7 @@ async def pass_on(request: web.Request, handler: Handler) -> web.StreamResponse:
     context, found = context_of(request), request.match_info
     if context.candidate is None or not context.stands_by or found.http_exception is not None:
         return await handler(request)
-    if found.handler in OF_ITSELF or found.handler in BY_RECORDS:
+    if found.handler in OF_ITSELF or _by_records(request):
         return await handler(request)
     if found.handler in REDIRECTED and not (by_socket(request) and found.handler == events.follow_events):
         known = await _leader(context.candidate, context.settings.clock, context.settings.clock.monotonic())
@@ -160,6 +168,14 @@ async def pass_on(request: web.Request, handler: Handler) -> web.StreamResponse:
             if context.settings.clock.monotonic() >= until:
                 raise
             await context.settings.clock.sleep(LOOK_SECONDS)
+
+
+def _by_records(request: web.Request) -> bool:
+    found = request.match_info
+    if found.http_exception is not None:
+        return False
+    asked = BY_RECORDS_AS_ASKED.get(found.handler)
+    return found.handler in BY_RECORDS or (asked is not None and asked(request))
 
 
 async def _leader(candidate: Candidate, clock: Clock, until: float) -> Leader | None:

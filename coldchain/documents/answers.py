@@ -26,6 +26,8 @@ from coldchain.model.version import Override, Version
 
 EMBEDS = ("tasks", "counts", "deployments", "readiness", "lastTaskFailure", "taskStats")
 """What an app's answer can have beside its definition."""
+LIVE_EMBEDS = frozenset({"tasks", "counts", "readiness", "taskStats"})
+"""Those of them that are made of what engine and probes say at the moment; the others stand on record."""
 OWN = "coldchain"
 """What is embedded for clients that know Coldchain: the fields that Marathon has not."""
 OWN_FIELDS = frozenset(

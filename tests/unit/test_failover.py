@@ -113,6 +113,44 @@ async def test_while_nobody_leads_for_long_that_is_said() -> None:
         assert status == 404
 
 
+RECORDED = (
+    "/v2/groups",
+    "/v2/groups/shops?embed=group.apps&embed=group.apps.lastTaskFailure&embed=group.apps.deployments",
+    "/v2/groups/shops/versions",
+    "/v2/deployments",
+    "/v2/apps//shops/shop/versions",
+    "/v1/apps//shops/shop/history",
+    "/v1/instances/{instance}/story",
+)
+LIVE = (
+    "/v2/apps",
+    "/v2/apps//shops/shop",
+    "/v2/groups?embed=group.apps.counts",
+    "/v2/tasks",
+    "/v2/queue",
+    "/v1/status",
+)
+
+
+async def test_what_stands_on_record_a_standby_answers_as_the_leader_did_and_what_does_not_it_makes_not_up() -> None:
+    async with served_candidates(leader_wait_seconds=0.02) as served, ClientSession() as session:
+        leader, standby = await standby_of(served)
+        _, created, _ = await ask(session, "POST", f"{leader.url}/v2/apps", json={**SHOP, "id": "/shops/shop"})
+        assert await ended(session, served, created["deployments"][0]["id"]) == "succeeded"
+        names = {"instance": next(iter(leader.candidate.controller.state.instances))}
+        paths = [path.format_map(names) for path in RECORDED]
+        told = {path: (await ask(session, "GET", leader.url + path))[1] for path in paths}
+        standby.candidate.leadership.rest(1000.0)
+        await served.kill(leader)
+        while standby.candidate.leadership.leader is not None:
+            await asyncio.sleep(0.01)
+        for path in paths:
+            status, found, _ = await ask(session, "GET", standby.url + path)
+            assert (status, found) == (200, told[path]), path
+        for path in LIVE:
+            assert (await ask(session, "GET", standby.url + path))[0] == 503, path
+
+
 async def test_the_secret_of_another_controller_opens_nothing() -> None:
     async with served_candidates() as served, ClientSession() as session:
         leader, standby = await standby_of(served)
