@@ -135,6 +135,29 @@ async def test_what_was_stopped_before_it_was_started_is_told_so(bench: Bench) -
     assert bench.master.of("ACCEPT") == []
 
 
+async def test_what_is_left_of_a_task_is_not_asked_of_an_executor_that_is_gone(bench: Bench) -> None:
+    engine = await bench.engine()
+    spec = spec_of("1")
+    await bench.running(engine, spec)
+    bench.master.say(report(spec, "failed", exit_status=3))
+
+    async def failed() -> bool:
+        return await state_of(engine, spec) == "failed"
+
+    await until(failed)
+    with pytest.raises(Unavailable, match="does not answer"):
+        await engine.forget(spec.task_id)  # it may only be slow
+    (info,) = bench.master.of("ACCEPT")[0]["accept"]["operations"][0]["launch"]["task_infos"]
+    failure = {"agent_id": {"value": "S0"}, "executor_id": info["executor"]["executor_id"]}
+    bench.master.say({"type": "FAILURE", "failure": failure}, offers("O2"))
+
+    async def forgotten() -> bool:
+        await engine.forget(spec.task_id)
+        return await engine.tasks() == []
+
+    await until(forgotten)
+
+
 async def test_idle_offers_are_given_back_and_asked_for_again(bench: Bench) -> None:
     engine = await bench.engine(MesosSettings(hold_seconds=0.2, look_seconds=60.0))
     before = await engine.offers()

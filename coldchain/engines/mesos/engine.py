@@ -216,7 +216,13 @@ class MesosEngine:
         if task is None or not seen(task, self._clock.now()).terminal:
             return
         if task.told.terminal and task.port and self._offers.name_of(task.agent_id) is not None:
-            await self._runner(task).forget(task_id)
+            try:
+                await self._runner(task).forget(task_id)
+            except Unavailable as error:
+                if self._offers.has_executor(task.agent_id, task.executor_id):
+                    raise
+                # Nobody is there to ask: what no executor answers for, its machine sweeps.
+                log.info("what is left of a task is left to its machine's sweeper", task=task_id, error=str(error))
         self._launches.drop(task_id)
         self._listening.remove(task_id)
 

@@ -129,6 +129,11 @@ class OfferBook:
         if name := self._names.get(agent_id):
             self.agents[name].executors.discard(executor_id)
 
+    def has_executor(self, agent_id: str, executor_id: str) -> bool:
+        """As far as offers tell."""
+        name = self._names.get(agent_id)
+        return name is not None and executor_id in self.agents[name].executors
+
     def unavailable(self, agent_id: str, start: float) -> None:
         """Its operator says so."""
         if name := self._names.get(agent_id):
