@@ -21,7 +21,7 @@ import aiohttp
 
 from coldchain.model.errors import ColdchainError
 from coldchain.testing.application.image import ensure_image
-from coldchain.testing.demo.balancer import LOOK_SECONDS, Balancer
+from coldchain.testing.demo.balancer import Balancer
 from coldchain.testing.demo.cluster import cluster
 from coldchain.testing.demo.faults import steps
 from coldchain.testing.demo.result import good, in_words, result
@@ -124,8 +124,7 @@ async def _perform(options: argparse.Namespace, staging: Staging, folder: Path) 
     if len(staging.gateways) > 1:
         balancer = Balancer(staging.gateways, generator)
         beside.append(asyncio.create_task(balancer.run()))
-        while not balancer.used:
-            await asyncio.sleep(LOOK_SECONDS)
+        await balancer.found()
     show = Show(stage=platform, generator=generator, settings_of=settings_of, first_version=first["version"])
     try:
         await perform(show, board.began, options.requests, staging.steps)

@@ -2,15 +2,18 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 
 import aiohttp
 
+from coldchain.testing.driven import StepFailed
 from coldchain.testing.load.generator import Generator
 
 LOOK_SECONDS = 0.2
 """Far below the second by which a gateway's readiness ends before the controller gives it up."""
 ANSWER_SECONDS = 1.0
+PATIENCE_SECONDS = 30.0
 
 
 class Balancer:
@@ -21,6 +24,14 @@ class Balancer:
         self._gateways = gateways
         self._generator = generator
         self.used: tuple[int, ...] = ()
+
+    async def found(self) -> None:
+        """Waits until one is ready. Raises StepFailed."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not self.used:
+            if time.monotonic() > deadline:
+                raise StepFailed(f"no gateway is ready within {PATIENCE_SECONDS:g} s")
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def run(self) -> None:
         """Until cancelled."""

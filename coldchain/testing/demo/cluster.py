@@ -96,7 +96,7 @@ def _controllers(
 ) -> Controllers:
     stages = []
     for number in range(1, CONTROLLERS + 1):
-        data = folder / f"controller-{number}"
+        data = folder / str(number)  # short: sockets have their paths below it
         data.mkdir(mode=0o755)
         api, gateway, status, *registry = free_ports(PORTS_PER_CONTROLLER)
         if number == 1:

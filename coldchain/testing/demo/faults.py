@@ -23,7 +23,7 @@ LOOK_SECONDS = 0.1
 SETTLE_SECONDS = 3.0
 """Whoever would wrongly start or end something has done it by then."""
 LEAVING_SECONDS = 2.0
-"""By then what was cut off has left rotation."""
+"""By then what was cut off has left rotation: who is sent there later is lost by us."""
 CUT_SECONDS = 14.0
 """Longer than a client waits: what is thawed answers nobody late."""
 
@@ -173,10 +173,13 @@ async def cut_off(cluster: Cluster, show: Show) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     agent.freeze(whole=True)
-    ends = began + LEAVING_SECONDS
-    show.kills += [Kill(instance=one["instanceId"], started_at=began, completed_at=ends, silent=True) for one in mine]
     try:
         gone = {one["id"] for one in mine}
+        await until(show, lambda tasks: not any(one["id"] in gone and _alive(one) for one in tasks))
+        known = min(time.time(), began + LEAVING_SECONDS)
+        show.kills += [
+            Kill(instance=one["instanceId"], started_at=began, completed_at=known, silent=True) for one in mine
+        ]
         await until(show, lambda tasks: _replaced(tasks, gone), PATIENCE_SECONDS)
         await asyncio.sleep(max(0.0, began + CUT_SECONDS - time.time()))
     finally:
@@ -289,6 +292,11 @@ async def _unmoved(cluster: Cluster, show: Show, before: dict[str, str]) -> None
     if after != before:
         raise StepFailed(f"containers were started or ended: {sorted(before.items() ^ after.items())}")
     await expect_serving(show, INSTANCES)
+
+
+def _alive(task: dict[str, Any]) -> bool:
+    """Whether its probes keep it in rotation."""
+    return all(one["alive"] for one in task["healthCheckResults"])
 
 
 def _replaced(tasks: Sequence[dict[str, Any]], gone: set[str]) -> bool:
