@@ -39,7 +39,7 @@ class TaskSpec(Noun, frozen=True, kw_only=True):
     host_ports: tuple[int, ...] = ()
 
 
-class TaskStatus(Noun, frozen=True, kw_only=True):
+class TaskStatus(Noun, frozen=True, kw_only=True, omit_defaults=True):
     """What an engine reports of a task. `address` is where probes and gateways reach it, `ports` in the app's order.
 
     `orphaned`: who is gone that answered for it, its executor alone or its whole agent. What was started may run, and

@@ -57,6 +57,7 @@ class Upgrade:
 @pytest.fixture
 async def upgrade(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Upgrade]:
     monkeypatch.setattr(handover, "OFFERS_SECONDS", 0.2)
+    monkeypatch.setattr(handover, "LOOK_SECONDS", 0.0)
     bench = Bench()
     await bench.master.start()
     upgrade = Upgrade(bench)

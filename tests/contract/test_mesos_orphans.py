@@ -47,6 +47,7 @@ class Neighbour:
 async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     monkeypatch.setattr(mesos_task, "ADOPT_SECONDS", 0.2)
     monkeypatch.setattr(mesos_task, "END_SECONDS", 0.2)
+    monkeypatch.setattr(machines, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(machines, "ASK_AGAIN_SECONDS", 0.6)
     bench = Bench()
     await bench.master.start()

@@ -83,3 +83,8 @@ def test_an_executor_is_handed_its_own_token_and_not_the_key() -> None:
     assert settings.token != executor_token(KEY, "other", "agent-1")
     assert KEY not in base64.b64decode(info["data"])
     assert msgspec.structs.replace(settings, token="") == SETTINGS
+
+
+def test_what_an_older_scheduler_does_not_know_is_not_said_without_need() -> None:
+    plain = base64.b64decode(encode(TaskReport(address="10.0.0.7", port=40001, status=STATUS)))
+    assert b"orphaned" not in plain

@@ -20,6 +20,8 @@ from coldchain.ports.clock import Clock
 
 SCOUT_PREFIX = "coldchain-scout-"
 """Of the ids of scouts: no task of an app begins like that."""
+LOOK_SECONDS = 2.0
+"""Between two looks while there is nothing to hand over."""
 SCOUT_SECONDS = 60.0
 """How long an executor may take to start."""
 LEAVE_SECONDS = 30.0
@@ -69,6 +71,7 @@ class Handover:
         self._full_at: dict[str, float] = {}
         self._wanting_since: float | None = None
         self._refused_until: dict[str, float] = {}
+        self._look_at = 0.0
 
     def subscribed(self) -> None:
         """What was under way is seen again by what comes of it."""
@@ -97,12 +100,15 @@ class Handover:
 
     async def tick(self) -> None:
         """Look, and do one thing."""
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return
         aboard = self._aboard()
         moving = self._moving({one.agent for one in aboard})
         if not aboard:
             self._wanting_since = None
+            self._look_at = now + LOOK_SECONDS
             return
-        now = self._clock.monotonic()
         step = next_step(
             aboard,
             moving=moving,

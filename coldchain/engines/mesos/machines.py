@@ -19,6 +19,8 @@ from coldchain.model.mesos import MesosTask
 from coldchain.model.task import TaskStatus
 from coldchain.ports.clock import Clock
 
+LOOK_SECONDS = 2.0
+"""Between two looks at who is to be asked."""
 ASK_AGAIN_SECONDS = 10.0
 ORPHANED = "no executor answers for it"
 QUESTIONS_MAX = 32
@@ -53,6 +55,7 @@ class Machines:
         self._told: dict[tuple[str, str], tuple[Place, tuple[TaskStatus, ...]]] = {}
         self._heard: set[tuple[str, str]] = set()
         self._asked_at: dict[tuple[str, str], float] = {}
+        self._look_at = 0.0
 
     def subscribed(self) -> None:
         """Whoever answers now may know other things than before."""
@@ -103,6 +106,9 @@ class Machines:
     async def ask(self) -> None:
         """Those executors of ours that are to be asked now."""
         now = self._clock.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_SECONDS
         due: dict[tuple[str, str], None] = {}
         for task in self._book.in_mesos():
             key = task.agent_id, task.executor_id
