@@ -1,6 +1,7 @@
 """cable: addresses of a machine's own, and what happens to one whose cable is pulled: packets are dropped, not reset.
 
-Only inside the sandbox, whose network is nobody else's.
+Only inside the sandbox, whose network is nobody else's. A process has its machine's address where it listens; what it
+calls by itself may go out from another one. So all that runs on a machine that is cut off has to stand still too.
 """
 
 import subprocess
