@@ -12,7 +12,7 @@ from pathlib import Path
 
 from coldchain.clients.docker import DockerClient
 from coldchain.testing.controllers import Controllers
-from coldchain.testing.etcd import EtcdCluster, etcd_cluster
+from coldchain.testing.etcd import LIMITS, EtcdCluster, etcd_cluster
 from coldchain.testing.gateway_lab import free_ports
 from coldchain.testing.mesos import cable
 from coldchain.testing.mesos.lab import MesosLab
@@ -23,6 +23,8 @@ from coldchain.testing.stage import Stage
 MASTERS, AGENTS, ETCD, CONTROLLERS = 2, 3, 3, 2
 MASTER = MasterSettings(agent_ping_timeout_seconds=2.0, agent_pings_missed_max=5)
 """The registry is in memory: of a `replicated_log` both of two masters would have to be there to write into it."""
+ETCD_OPTIONS = (*LIMITS, "--heartbeat-interval=100", "--election-timeout=1000")
+"""As etcd is by itself: tests find another leader sooner, but on a busy machine nobody would lead for long."""
 RECOVERY_SECONDS = 5.0
 PORTS_PER_CONTROLLER = 5
 EXECUTOR = f"{sys.executable} -m coldchain executor"
@@ -69,7 +71,7 @@ async def cluster(folder: Path, docker_socket: Path, first_ports: Mapping[str, i
     """Started. `first_ports`: `api`, `gateway` and `status` of the first controller. Nothing is left of it."""
     docker = DockerClient(str(docker_socket))
     try:
-        with etcd_cluster(ETCD) as etcd:
+        with etcd_cluster(ETCD, options=ETCD_OPTIONS) as etcd:
             async with MesosLab(zookeeper=True) as lab:
                 lab.folder.chmod(0o711)
                 for _ in range(MASTERS):
