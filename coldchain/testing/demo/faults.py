@@ -61,8 +61,8 @@ async def kill_executor(cluster: Cluster, show: Show) -> None:
     """What it ran runs on, and successors take it over."""
     agent = await _busiest(cluster, show)
     before, held = await cluster.containers(), await _held(cluster, agent)
-    (executor,) = _executors(agent)
-    os.kill(executor, signal.SIGKILL)
+    for executor in _executors(agent):
+        os.kill(executor, signal.SIGKILL)
     await _until(
         lambda: _adopted(cluster, agent, len(held), without=set(held)), f"successors of the tasks of {agent.hostname}"
     )
@@ -234,7 +234,13 @@ async def _checked(cluster: Cluster, step: Step, show: Show) -> None:
 async def _in_mid_rollout(show: Show, tag: str) -> dict[str, Any]:
     wanted = show.settings_of(tag, START_MS="500") | {"instances": INSTANCES}
     started: dict[str, Any] = await show.stage.call("PUT", "/v2/apps/shop", wanted)
-    await until(show, lambda tasks: any(one["version"] == started["version"] and serves(one) for one in tasks))
+    version = started["version"]
+
+    def begun(tasks: list[dict[str, Any]]) -> bool:
+        old = [one for one in tasks if one["version"] != version]
+        return bool(old) and any(serves(one) for one in tasks if one not in old)
+
+    await until(show, begun)
     return started
 
 
