@@ -10,32 +10,34 @@ import msgspec
 
 from coldchain.control.controller import Controller
 from coldchain.control.credentials import Credentials
-from coldchain.control.fence import Authority, FencedFeed, FencedStore
+from coldchain.control.fence import Authority, Deposed, FencedFeed, FencedStore
 from coldchain.control.leadership import Leadership
 from coldchain.control.rotation import LEASE_SECONDS
 from coldchain.control.standby import Follower, ReadStore
 from coldchain.decisions.leadership import Timing
+from coldchain.documents import keys
 from coldchain.model.errors import Unavailable
 from coldchain.model.leader import Leader
 from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.ports.clock import Clock
 from coldchain.ports.rotation_feed import RotationFeed
-from coldchain.ports.store import Store
+from coldchain.ports.store import Change, LostUpdate, Store
 
 Opening = Callable[[Store, Authority], AbstractAsyncContextManager[Controller]]
 """Makes the controller of one lead, not started, with all that it needs; at the end of it lets go of that."""
 FeedOf = Callable[[Leader], RotationFeed]
 """The way of a gateway to another controller, which leads."""
 
+LOOK_SECONDS = 0.1
 REMOTE_WAIT_SECONDS = 0.3
 """How long one exchange with another controller waits for news. Its gateway's lease is the older the longer that is,
 and when the leader dies what is left of it must do until the next one answers."""
 
 
 class Candidate:
-    """`controller`: the one that leads here, or one that stands by. `on_controller` is told of each other one.
-    Implements ports.rotation_feed.RotationFeed, for gateways that this process feeds: from `own_feed` while it leads,
-    else from whoever does."""
+    """`controller`: the one that leads here, or one that stands by. `on_controller` is told of each other one. `down`
+    is set when everything was stopped and all controllers shall end. Implements ports.rotation_feed.RotationFeed, for
+    gateways that this process feeds: from `own_feed` while it leads, else from whoever does."""
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class Candidate:
         self._feed_of = feed_of
         self._followed: tuple[Leader, RotationFeed] | None = None
         self._changed = asyncio.Event()
+        self.down = asyncio.Event()
         self.own_feed: FencedFeed | None = None
         self._credentials: Credentials | None = None
         self.me = me
@@ -69,6 +72,7 @@ class Candidate:
         self.controller.stand_by()
         self.controller.callers.credentials = self._credentials
         self.follower = Follower(self._store, self.controller.state, self._clock, self.me.name)
+        self.follower.on_down = self.down.set
         self.on_controller(self.controller)
 
     def reached_at(self, url: str) -> None:
@@ -119,6 +123,27 @@ class Candidate:
             finally:
                 self._stand_by()
                 self._follow()
+
+    async def stop_everything(self) -> bool:
+        """As the leader: stop every instance, and have all other controllers end. False when it leads no more before
+        that is done: then somebody else leads, and everything goes on."""
+        authority = self.leadership.authority
+        if not self.leads or authority is None:
+            return False
+        stopping = asyncio.create_task(self.controller.stop_everything())
+        try:
+            while not stopping.done() and authority.holds:
+                await asyncio.wait({stopping}, timeout=LOOK_SECONDS)
+            if not stopping.done():
+                return False
+            await stopping
+            mark = Change(key=keys.CONTROLLERS_DOWN, value=b"")
+            await self._store.write([mark], [authority.guard])
+        except (LostUpdate, Deposed):
+            return False
+        finally:
+            stopping.cancel()
+        return True
 
     def _leader_changed(self, leader: Leader | None) -> None:
         changed, self._changed = self._changed, asyncio.Event()

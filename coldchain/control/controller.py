@@ -75,7 +75,7 @@ class Controller:
         self.reconciler.on_decision = self.recorder.record
         self.reconciler.observed = self.traffic.observed
         self.tasks.on_listed = self.reconciler.listed
-        self.secrets = Secrets(self.state, clock, cipher)
+        self.secrets = Secrets(store, self.state, clock, cipher)
         self.tasks.without_secrets = self.secrets.without_secrets
         self.reconciler.launch = Launcher(self.state, engine, policy, self.secrets).launch
         self.callers = Callers(self.state, clock)
@@ -195,10 +195,11 @@ class Controller:
             await self.reconciler.stop()
             await self.health.stop()
 
-    async def stop_everything(self) -> None:
-        """Drain and stop every instance of every app, in order; the definitions stay. Returns when nothing runs."""
+    async def stop_everything(self) -> bool:
+        """Drain and stop every instance of every app, in order; the definitions stay. True when nothing runs."""
         self.operations.closed_because = "The platform is going down; nothing can be changed."
         self.reconciler.stopping = True
         self.reconciler.mark_all()
         while any(one.live for one in self.state.instances.values()) or not self.tasks.known:
             await self._clock.sleep(0.1)
+        return True

@@ -146,8 +146,9 @@ class Leadership:
         assert self._lease is not None
         change = Change(key=keys.LEADER, value=stored.encode(self.me), expected=ABSENT, lease=self._lease.id)
         try:
-            # Not in a store that somebody empties into another one at this moment.
-            revision = await self._store.write([change], [Guard(key=keys.STORE_MOVE, revision=ABSENT)])
+            # Not in a store that somebody empties into another one at this moment, nor after everything was stopped.
+            free = [Guard(key=key, revision=ABSENT) for key in (keys.STORE_MOVE, keys.CONTROLLERS_DOWN)]
+            revision = await self._store.write([change], free)
         except LostUpdate:
             self._note(decisions.doubted(self._seen))
         except LeaseExpired:

@@ -5,18 +5,21 @@ import asyncio
 import msgspec
 
 from coldchain.control.state import State
+from coldchain.documents import keys, stored
 from coldchain.model.app import App
 from coldchain.model.errors import ColdchainError, Conflict, NotFound, Problem, Rejected
 from coldchain.model.secret import Secret, without_values
 from coldchain.model.task import TaskStatus
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
+from coldchain.ports.store import Change, Entry, Store
 
 
 class Secrets:
     """Values come in by `set` and go out by `filled` alone. Without a cipher there are none."""
 
-    def __init__(self, state: State, clock: Clock, cipher: Cipher | None) -> None:
+    def __init__(self, store: Store, state: State, clock: Clock, cipher: Cipher | None) -> None:
+        self._store = store
         self._state = state
         self._clock = clock
         self._cipher = cipher
@@ -49,14 +52,28 @@ class Secrets:
         async with self._state.lock:
             await self._state.fresh()
             opened = {one.name: cipher.open(one.name, one.key_id, one.sealed) for one in self._state.secrets.values()}
+            entry = await self._store.get(keys.MESOS_KEY)
             await asyncio.to_thread(cipher.add_key)
             again = [
                 msgspec.structs.replace(one, key_id=cipher.key_id, sealed=cipher.seal(one.name, opened[one.name]))
                 for one in self._state.secrets.values()
             ]
             await self._state.commit(again)
+            if entry is not None:
+                await self._reseal(entry, cipher)
             await asyncio.to_thread(cipher.retire)
             return len(again)
+
+    async def _reseal(self, entry: Entry, cipher: Cipher) -> None:
+        """The key of executors too, so that they can be asked for logs after the next start. One that cannot be opened
+        is made anew then."""
+        kept = stored.decode(entry.value, Secret)
+        try:
+            value = cipher.open(kept.name, kept.key_id, kept.sealed)
+        except Rejected:
+            return
+        again = msgspec.structs.replace(kept, key_id=cipher.key_id, sealed=cipher.seal(kept.name, value))
+        await self._store.write([Change(key=entry.key, value=stored.encode(again), expected=entry.revision)])
 
     def used_by(self, name: str) -> list[str]:
         """The apps that ask for it, as they are wanted now."""

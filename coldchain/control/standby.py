@@ -1,7 +1,7 @@
 """standby: what a controller has while another one leads: the records, as the leader writes them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import NoReturn
 
@@ -21,12 +21,15 @@ from coldchain.ports.store import Change, Changed, Compacted, Entry, Guard, Leas
 RETRY_SECONDS = 0.2
 SOUND_SECONDS_MAX = 2.0
 """How long a question waits for the store; then it is answered by what is known, which says how old it is."""
+KEY_SECONDS = 60.0
+"""For so long its key stays after the last question, or half as long."""
 
 log = structlog.get_logger(__name__)
 
 
 class Follower:
-    """Keeps a state as the store is. `name`: of the candidate, which has a key of its own."""
+    """Keeps a state as the store is. `name`: of the candidate, which has a key of its own. `on_down` is called when a
+    leader has stopped everything, and all controllers shall end."""
 
     def __init__(self, store: Store, state: State, clock: Clock, name: str) -> None:
         self._store = store
@@ -36,6 +39,9 @@ class Follower:
         self._changed = asyncio.Event()
         self._sounding: asyncio.Task[None] | None = None
         self._known_at: float | None = None
+        self._lease: Lease | None = None
+        self._lease_until = 0.0
+        self.on_down: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
         """For ever."""
@@ -45,9 +51,13 @@ class Follower:
                 await self._state.load()
                 self._known_at = asked_at
                 self._wake()
+                if await self._store.get(keys.CONTROLLERS_DOWN) is not None:
+                    self.on_down()
                 async with aclosing(self._store.watch("", self._state.revision)) as changes:  # type: ignore[type-var]
                     async for changed in changes:
                         self._state.follow(changed)
+                        if changed.key == keys.CONTROLLERS_DOWN and changed.value is not None:
+                            self.on_down()
                         self._wake()
             except Compacted:
                 continue
@@ -82,14 +92,24 @@ class Follower:
         asked_at = self._clock.monotonic()
         try:
             async with asyncio.timeout(SOUND_SECONDS_MAX):
-                revision = await self._store.write([Change(key=self._key, value=b"")])
+                lease = await self._leased()
+                revision = await self._store.write([Change(key=self._key, value=b"", lease=lease)])
                 while self._state.revision < revision:
                     await self._changed.wait()
         except (ColdchainError, TimeoutError) as error:
+            self._lease = None
             log.warning("the store is not heard", error=str(error))
             await self._clock.sleep(RETRY_SECONDS)
         else:
             self._known_at = max(asked_at, self._known_at or 0.0)
+
+    async def _leased(self) -> str:
+        """The key ends some time after the last question: that of a controller that is gone stays in no store."""
+        now = self._clock.monotonic()
+        if self._lease is None or now >= self._lease_until - SOUND_SECONDS_MAX:
+            self._lease = await self._store.lease(KEY_SECONDS)
+            self._lease_until = now + self._lease.seconds / 2
+        return self._lease.id
 
     def _sounded(self, sounding: asyncio.Task[None]) -> None:
         self._sounding = None

@@ -29,6 +29,9 @@ CONTROLLER_MACHINE = "controller/machine"
 LEADER = "controller/leader"
 """Who leads. It ends with the leader's lease, and its revision is by what the leader's writes are known."""
 
+CONTROLLERS_DOWN = "controller/down"
+"""Written by a leader that has stopped everything: all controllers end, and nobody leads before one is started."""
+
 STANDBY = "standby/"
 """Below it what standbys write to hear how far they follow."""
 

@@ -38,6 +38,8 @@ async def open_candidate(settings: PlatformSettings) -> AsyncIterator[Platform]:
         clock = SystemClock()
         if settings.local:
             await _check_machine(store, settings.agent)
+        # Who is started leads again, whatever was stopped before.
+        await store.write([Change(key=keys.CONTROLLERS_DOWN, value=None)])
         cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys_file)
         name = await controller_id(store, clock)
         gateway = await open_gateway(settings, closing)

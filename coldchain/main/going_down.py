@@ -44,6 +44,8 @@ def ask_to_go_down(data: Path, host: str, port: int) -> bool:
             continue
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise Rejected("the platform that runs here asks who you are", todo="Run this as root, with its --data.")
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise Rejected(f"the platform that runs here does not go down: {status}", todo="Ask again in a moment.")
         while True:
             try:
                 _request(connect(), "GET", "/ping")

@@ -165,7 +165,8 @@ async def check_nobody_leads(store: Store) -> None:
     """Raises Rejected where a controller of the store runs."""
     if await store.get(keys.LEADER) is not None:
         raise Rejected(
-            "another controller of this store leads", todo="End the `coldchain up` of all controllers first."
+            "another controller of this store leads",
+            todo="Run this where one of its controllers runs, or ask its API: POST /v1/down.",
         )
 
 

@@ -43,7 +43,7 @@ async def up(settings: PlatformSettings) -> int:
             platform.candidate.credentials = platform.controller.callers.credentials
         offered = ApiSettings(
             check=_impossible,
-            down=down.set if platform.candidate is None else None,
+            down=down.set,
             clock=platform.clock,
             tls=tls,
             certificate_role=settings.api_client_role if settings.api_client_authority else None,
@@ -57,15 +57,13 @@ async def up(settings: PlatformSettings) -> int:
         entry = f"gateway on {', '.join(settings.gateway)}" if platform.gateway else "no gateway: all agents are fake"
         _say(f"API on {'https' if tls else 'http'}://{server.address}, {entry}")
         try:
-            if await _first(serving, left, down) is down:
-                _say("going down: draining and stopping every instance")
-                stopping = asyncio.create_task(platform.controller.stop_everything())
-                await asyncio.wait({stopping, serving, asyncio.create_task(left.wait())}, return_when="FIRST_COMPLETED")
-                if stopping.done():
+            told = platform.candidate.down if platform.candidate is not None else asyncio.Event()
+            while (first := await _first(serving, left, down, told)) in (down, told):
+                if first is told or await _stop_everything(platform, serving, left):
                     await take_down(platform, serving)
                     _say("everything is stopped; `coldchain up` starts it again")
                     return 0
-                stopping.cancel()
+                down.clear()
         finally:
             await server.stop()
             serving.cancel()
@@ -76,6 +74,22 @@ async def up(settings: PlatformSettings) -> int:
     if settings.serves:
         _say("stopped; apps and gateway serve on. `coldchain up` takes them over again, `coldchain down` stops them")
     return 0
+
+
+async def _stop_everything(platform: Platform, serving: asyncio.Task[None], left: asyncio.Event) -> bool:
+    """False when the process is to end before, or another controller leads before, and goes on."""
+    _say("going down: draining and stopping every instance")
+    stopping = asyncio.create_task((platform.candidate or platform.controller).stop_everything())
+    leaving = asyncio.create_task(left.wait())
+    await asyncio.wait({stopping, serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    leaving.cancel()
+    if not stopping.done():
+        stopping.cancel()
+        return False
+    if not await stopping:
+        _say("another controller leads now, and goes on: ask again for everything to be stopped")
+        return False
+    return True
 
 
 async def _open(platform: Platform, server: ApiServer) -> None:

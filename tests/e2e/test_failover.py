@@ -74,3 +74,18 @@ async def test_the_next_write_is_taken_within_seconds(two: list[Stage], how: sig
         assert (await leader_of(two))[0] is standby
         [app] = (await leader.call("GET", "/v2/apps"))["apps"]
         assert app["instances"] == 4
+
+
+async def test_down_stops_everything_and_ends_all_controllers(two: list[Stage]) -> None:
+    leader, standby = await leader_of(two)
+    await standby.create(APP)
+    await standby.call("POST", "/v1/down")
+    async with asyncio.timeout(30):
+        while any(stage.exit_status is None for stage in two):
+            await asyncio.sleep(0.05)
+    assert [stage.exit_status for stage in two] == [0, 0], [stage.log_tail() for stage in two]
+    assert "draining and stopping every instance" in leader.log_tail()
+    await standby.start()
+    async with asyncio.timeout(20):
+        while len([one for one in await standby.tasks("/shop") if one["phase"] == "serving"]) != APP["instances"]:
+            await asyncio.sleep(0.05)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
+from coldchain.control.clock import SystemClock
 from coldchain.documents.application import decode_app, encode_app, merge_app
+from coldchain.main.mesos import executor_key
 from coldchain.model.errors import InvalidDocument
 from coldchain.store.cipher import KeyFileCipher
 from coldchain.store.sqlite import SQLiteStore
@@ -145,6 +147,7 @@ async def test_a_changed_secret_is_used_from_the_next_start_on(platform: ServedP
         first = await put("old")
         await platform.deployed(session, APP)
         assert (await put("new"))["keyId"] == first["keyId"]
+        executors = await executor_key(platform.store, platform.cipher, SystemClock())
         async with session.post("/v1/secrets/rotate") as answer:
             assert await answer.json() == {"secrets": 1}
         async with session.get("/v1/secrets") as answer:
@@ -154,6 +157,7 @@ async def test_a_changed_secret_is_used_from_the_next_start_on(platform: ServedP
         assert first["keyId"] not in (tmp_path / "keys").read_text()
         await platform.stop()
         platform.cipher = KeyFileCipher(tmp_path / "keys")
+        assert await executor_key(platform.store, platform.cipher, SystemClock()) == executors
         await platform.start()
         async with session.post("/v2/apps/app/restart") as answer:
             await platform.ended(session, (await answer.json())["deploymentId"])

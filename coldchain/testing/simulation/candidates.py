@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from coldchain.control.candidate import Candidate
 from coldchain.control.controller import Controller
 from coldchain.control.fence import Authority, FencedEngine, FencedRegistry
+from coldchain.control.gateway import feed_gateway
+from coldchain.control.rotation import LEASE_SECONDS
 from coldchain.control.standby import NoEngine
 from coldchain.model.errors import ColdchainError, Unavailable
 from coldchain.model.leader import Leader
+from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.model.task import TaskSpec, TaskStatus
+from coldchain.ports.rotation_feed import RotationFeed
 from coldchain.ports.store import Change, Changed, Entry, Guard, Lease, Listing, Store
+from coldchain.testing.fake_gateway import FakeGateway
 from coldchain.testing.fake_prober import FakeProber, answers_of
 from coldchain.testing.freezing_loop import FreezingLoop, Process, outside
 from coldchain.testing.simulated_loop import SimulatedClock
@@ -64,6 +69,7 @@ class Machine:
         self.slow_seconds = 0.0
         self.pauses_at_write_seconds = 0.0
         self.lives = 0
+        self.gateway = FakeGateway(f"gateway-{number}", self.clock)
         self.process: Process | None = None
         self.candidate: Candidate | None = None
         self._running: asyncio.Task[None] | None = None
@@ -96,8 +102,13 @@ class Machine:
         def standing_by(readable: Store) -> Controller:
             return Controller(readable, NoEngine(), prober, self.clock)
 
-        self.candidate = Candidate(store, self.clock, me, opening, standing_by)
-        await self.candidate.run()
+        def feed_of(leader: Leader) -> RotationFeed:
+            return MachineFeed(self, process, name, leader)
+
+        candidate = self.candidate = Candidate(store, self.clock, me, opening, standing_by, feed_of=feed_of)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(candidate.run())
+            group.create_task(feed_gateway(self.gateway, candidate, self.clock))
 
     def pause(self, seconds: float) -> None:
         """It stands still for so long."""
@@ -206,6 +217,40 @@ class MachineLease:
 
     async def revoke(self) -> None:
         await outside(self._store.ask(self._lease.revoke))
+
+
+class MachineFeed(_Handle):
+    """Implements ports.rotation_feed.RotationFeed: the way of a machine's gateway to the leader on another machine,
+    which does not lead over the store."""
+
+    lease_seconds = LEASE_SECONDS
+
+    def __init__(self, machine: Machine, process: Process, name: str, leader: Leader) -> None:
+        super().__init__(machine, process, name)
+        self._leader = leader
+
+    async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
+        return await outside(self._arrive(report, wait_seconds))
+
+    async def _arrive(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
+        await asyncio.sleep(self._way_seconds())
+        for machine in self._election.machines:
+            process, candidate = machine.process, machine.candidate
+            if process is not None and candidate is not None and candidate.me.name == self._leader.name:
+                answering = process.start(_answered(candidate, report, wait_seconds))
+                self._election.on_their_way.append(answering)
+                await asyncio.wait({answering}, timeout=wait_seconds + SILENCE_SECONDS)
+                if not answering.done():
+                    raise Unavailable("the leader does not answer")
+                await asyncio.sleep(self._way_seconds())
+                return answering.result()
+        raise Unavailable("the leader is gone")
+
+
+async def _answered(candidate: Candidate, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
+    if candidate.own_feed is None:
+        raise Unavailable("it does not lead")
+    return await candidate.own_feed.exchange(report, wait_seconds)
 
 
 class MachineEngine(_Handle):

@@ -5,24 +5,24 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import structlog.testing
 
 from coldchain.control.controller import Controller
 from coldchain.control.fence import FencedStore
-from coldchain.control.gateway import feed_gateway
 from coldchain.control.leadership import Leadership
+from coldchain.control.rotation import Publisher
 from coldchain.control.state import KINDS
 from coldchain.decisions.leadership import Timing
+from coldchain.decisions.rotation import GatewaySession
 from coldchain.documents import keys, stored
 from coldchain.model.base import Noun
-from coldchain.model.errors import ColdchainError, Unavailable
+from coldchain.model.errors import ColdchainError
 from coldchain.model.leader import Leader
-from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.ports.store import Change, Guard
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_engine import FakeEngine
-from coldchain.testing.fake_gateway import FakeGateway
 from coldchain.testing.fake_prober import FakeProber, answers_of
 from coldchain.testing.fake_registry import FakeRegistry
 from coldchain.testing.freezing_loop import FreezingLoop, Process
@@ -84,13 +84,12 @@ class Election:
         self.engine = FakeEngine(self.clock)
         self.registry = FakeRegistry(self.clock)
         self.prober = FakeProber(self.clock, answers_of(self.engine))
-        self.gateway = FakeGateway("gateway-0", self.clock)
         self.graves: list[tuple[Process, asyncio.Task[None]]] = []
         self.machines = [Machine(self, number) for number in range(3)]
         self.violations: list[str] = []
         self.leaders: list[str] = []
         self.accepted: list[str] = []
-        self.on_their_way: list[asyncio.Task[None]] = []
+        self.on_their_way: list[asyncio.Task[Any]] = []
         self._free_since = 0.0
         self.ended = False
 
@@ -136,8 +135,9 @@ class Election:
 
     async def killed(self, task_id: str, grace_seconds: float) -> None:
         task = self.engine.held.get(task_id)
-        if task is not None and self.gateway.routes_to(task.spec.instance_id):
-            self.violated(f"{task_id} killed while the gateway routes to it")
+        for gateway in (one.gateway for one in self.machines):
+            if task is not None and gateway.routes_to(task.spec.instance_id):
+                self.violated(f"{task_id} killed while {gateway.name} routes to it")
         await self.engine.kill(task_id, grace_seconds)
 
     def leading(self) -> Controller | None:
@@ -147,18 +147,6 @@ class Election:
             if machine.well and candidate is not None and candidate.leads:
                 return candidate.controller
         return None
-
-    @property
-    def lease_seconds(self) -> float:
-        return 5.0
-
-    async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
-        """The gateway's way to whoever leads."""
-        for machine in self.machines:
-            candidate = machine.candidate
-            if machine.well and candidate is not None and candidate.leads:
-                return await candidate.exchange(report, wait_seconds)
-        raise Unavailable("nobody leads")
 
     async def strike(self, strike: Strike) -> None:
         """Let a fault happen."""
@@ -227,7 +215,6 @@ async def _live(election: Election, strikes: Sequence[Strike]) -> None:
     for machine in election.machines:
         machine.start()
     watching = [
-        asyncio.create_task(feed_gateway(election.gateway, election, clock)),
         asyncio.create_task(election.watch_lead()),
         *(asyncio.create_task(election.strike(one)) for one in strikes),
     ]
@@ -275,6 +262,10 @@ def _serving(election: Election, app_id: str, count: int) -> bool:
 def _at_rest(election: Election) -> bool:
     controller = election.leading()
     if controller is None or controller.state.running:
+        return False
+    if not all(
+        one.gateway.ready and one.gateway.rotation == controller.publisher.rotation for one in election.machines
+    ):
         return False
     wanted = controller.state.wanted("/shop")
     serving = _serving(election, "/shop", 2) and _serving(election, "/still", 2)
@@ -345,10 +336,20 @@ async def _step_down_without_end(self: Leadership, why: str) -> None:
             await lease.revoke()
 
 
+def _waits_for_one_gateway() -> Swap:
+    real = Publisher.live
+
+    def live(self: Publisher) -> list[GatewaySession]:
+        return real(self)[:1]
+
+    return Publisher, "live", live
+
+
 PLANTED: dict[str, Callable[[], Swap]] = {
     "no guard": _no_guard,
     "acts until it is told to stop": _never_ends_by_itself,
     "counts its lease from too late": _counts_from_the_answer,
+    "waits for one gateway alone": _waits_for_one_gateway,
     "loops go on after stepping down": _loops_go_on,
 }
 
