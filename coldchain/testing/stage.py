@@ -19,7 +19,7 @@ from coldchain.documents import keys
 from coldchain.store.sqlite import SQLiteStore
 from coldchain.testing.driven import DrivenPlatform, StepFailed, process_ended
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 class Stage(DrivenPlatform):
