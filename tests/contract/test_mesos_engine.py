@@ -118,6 +118,11 @@ async def test_who_waits_for_an_agent_that_is_gone_is_told_at_once(bench: Bench)
     async with asyncio.timeout(10):
         with pytest.raises(Rejected, match="agent-1 does not answer any more"):
             await launching
+        with pytest.raises(Rejected, match="agent-1 does not answer any more"):
+            await engine.launch(spec)  # placed a moment before
+    bench.master.say(offers("O2"))
+    await until(engine.offers)
+    await bench.running(engine, spec_of("2"))
 
 
 async def test_what_was_stopped_before_it_was_started_is_told_so(bench: Bench) -> None:

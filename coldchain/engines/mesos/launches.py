@@ -88,6 +88,9 @@ class Launches:
         if known is not None and not adopts:
             return known
         launching = Launching(spec=spec, adopts=adopts, since=self._clock.monotonic())
+        if not adopts and self._offers.is_lost(spec.agent):  # it was placed by what was known a moment ago
+            launching.failed(_gone(spec.agent))
+            return launching
         self.accepted.pop(spec.task_id, None)
         self.waiting[spec.task_id] = launching
         self.wake.set()
@@ -125,7 +128,7 @@ class Launches:
         for task_id, one in tuple(self.waiting.items()):
             if one.spec.agent == agent and not one.adopts:
                 del self.waiting[task_id]
-                one.failed(Rejected(f"agent {agent} does not answer any more", todo="It is placed anew."))
+                one.failed(_gone(agent))
 
     def disconnected(self, trouble: str) -> None:
         """Nothing can be launched; who waits asks again."""
@@ -254,3 +257,7 @@ class Launches:
                     launching.failed(error)
         finally:
             self._book.in_flight.difference_update(fitted.task_id for fitted in acceptance.fitted)
+
+
+def _gone(agent: str) -> Rejected:
+    return Rejected(f"agent {agent} does not answer any more", todo="It is placed anew.")

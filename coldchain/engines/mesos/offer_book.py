@@ -84,6 +84,7 @@ class OfferBook:
         self._executor = executor
         self._names: dict[str, str] = {}
         self._agent_of_offer: dict[str, str] = {}
+        self._lost: set[str] = set()
 
     # What came
 
@@ -92,6 +93,7 @@ class OfferBook:
         self.agents.clear()
         self._names.clear()
         self._agent_of_offer.clear()
+        self._lost.clear()
 
     def offered(self, offers: Iterable[MesosOffer]) -> None:
         for one in offers:
@@ -124,6 +126,11 @@ class OfferBook:
             return
         for offer_id in self.agents.pop(name).offers:
             del self._agent_of_offer[offer_id]
+        self._lost.add(name)
+
+    def is_lost(self, name: str) -> bool:
+        """It was there in this subscription, and has offered nothing since it was lost."""
+        return name in self._lost
 
     def executor_lost(self, agent_id: str, executor_id: str) -> None:
         if name := self._names.get(agent_id):
@@ -243,6 +250,7 @@ class OfferBook:
             if known is not None:
                 self.agent_lost(known.id)
             known = self.agents[offer.hostname] = KnownAgent(name=offer.hostname, id=offer.agent_id.value)
+            self._lost.discard(offer.hostname)
             self._names[known.id] = known.name
         known.attributes = {one.name: _attribute_text(one) for one in offer.attributes}
         domain = offer.domain.fault_domain if offer.domain else None
