@@ -69,12 +69,15 @@ async def test_the_leader_waits_for_the_gateway_beside_a_standby(two: ServedCand
     leader, standby = await roles_of(two)
     async with ClientSession() as session:
         await deployed(session, leader)
+        async with asyncio.timeout(30):
+            while leader.candidate.controller.state.running:
+                await asyncio.sleep(0.01)
         await in_step(leader, leader.gateway.name, standby.gateway.name)
         standby.gateway.apply_seconds = 1000.0
         async with session.put(f"{leader.url}/v2/apps//shop", json={"instances": 2}) as answer:
             assert answer.status == 200
         state, publisher = leader.candidate.controller.state, leader.candidate.controller.publisher
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (entering := [one for one in state.instances.values() if one.phase == "entering"]):
                 await asyncio.sleep(0.01)
             while leader.gateway.rotation.revision < publisher.rotation.revision:
