@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from coldchain.model.app import App, CheckProtocol, HealthCheck, ReadinessCheck
+from coldchain.model.app import App, CheckProtocol, HealthCheck, PortMapping, ReadinessCheck
 from coldchain.model.base import Noun
 from coldchain.model.health import CheckHealth, Health, Probe, ProbeResult
 from coldchain.model.instance import Instance
@@ -105,10 +105,12 @@ def _health_probe(app: App, name: str, check: HealthCheck, instance: Instance, a
 def _health_port(app: App, check: HealthCheck, instance: Instance) -> int:
     if check.port is not None:
         return check.port
-    if check.port_name is not None:
-        return _named_port(app, check.port_name, instance)
-    index = check.port_index or 0
-    return instance.ports[index] if index < len(instance.ports) else 0
+    index = check.port_index or 0 if check.port_name is None else app.port_names.index(check.port_name)
+    if index >= len(instance.ports):
+        return 0
+    # Where a task is reached may be a port of its agent; beside it, it is where it listens.
+    inside = app.ports[index] if _ASKED[check.protocol][1] and app.network.mode != "host" else None
+    return (isinstance(inside, PortMapping) and inside.container_port) or instance.ports[index]
 
 
 def _named_port(app: App, name: str, instance: Instance) -> int:

@@ -104,6 +104,7 @@ def _runner(root: Path, settings: ExecutorSettings, address: str) -> LocalEngine
         DockerSettings(
             publish_address=settings.publish_address or address,
             host_address=address,
+            reached_by_host_ports=True,
             credentials=Path(settings.docker_credentials) if settings.docker_credentials else None,
         ),
     )

@@ -1,7 +1,6 @@
 """stage: the platform as a user runs it: `coldchain up` in a process of its own, reached by its API."""
 
 import asyncio
-import json
 import os
 import signal
 import ssl
@@ -15,19 +14,14 @@ from typing import Any
 import aiohttp
 
 from coldchain.documents import keys
-from coldchain.model.errors import ColdchainError
 from coldchain.store.sqlite import SQLiteStore
-from coldchain.testing.load.accounting import Kill
+from coldchain.testing.driven import DrivenPlatform, StepFailed, process_ended
 from coldchain.testing.ports import free_ports
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
-class StepFailed(ColdchainError):  # noqa: N818
-    """The platform did not do what the step expects of it."""
-
-
-class Stage:
+class Stage(DrivenPlatform):
     """One platform. `start` and `kill` may follow each other, as often as the scenario likes.
 
     `options` are those of `coldchain up` and `down`, `up_options` and `down_options` those of one alone;
@@ -44,6 +38,7 @@ class Stage:
         registry_port: int = 8500,
         dns_port: int = 8600,
     ) -> None:
+        super().__init__(docker_socket)
         self.data = data
         self.api = f"http://127.0.0.1:{api_port}"
         self.gateway_port = gateway_port
@@ -51,7 +46,6 @@ class Stage:
         self.dns_port = dns_port
         self.log = data / "coldchain.log"
         self.access_log = data / "gateway" / "logs" / "access.log"
-        self._docker_socket = docker_socket
         self.options = {
             "--data": str(data),
             "--api": f"127.0.0.1:{api_port}",
@@ -128,6 +122,11 @@ class Stage:
         return self._process.pid
 
     @property
+    def runs(self) -> bool:
+        """Whether the controller does."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def exit_status(self) -> int | None:
         """Of the controller; None while it runs."""
         return self._process.poll() if self._process else None
@@ -148,7 +147,7 @@ class Stage:
         assert master is not None
         workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         os.kill(master, signal.SIGKILL)
-        while not _ended(master):
+        while not process_ended(master):
             await asyncio.sleep(0.01)
         return [int(pid) for pid in workers]
 
@@ -160,13 +159,13 @@ class Stage:
         pids = [master, *map(int, children)]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        while not all(map(_ended, pids)):
+        while not all(map(process_ended, pids)):
             await asyncio.sleep(0.01)
 
     def _gateway_pid(self) -> int | None:
         found = sorted((Path(self.options["--data"]) / "gateway").glob("**/nginx.pid"))
         pid = int(found[0].read_text()) if found else None
-        return pid if pid is not None and not _ended(pid) else None
+        return pid if pid is not None and not process_ended(pid) else None
 
     def _command(self, verb: str) -> list[str]:
         options = [f"{name}={value}" for name, value in self.options.items()]
@@ -196,70 +195,9 @@ class Stage:
                 raise StepFailed(f"{method} {path}: {answer.status} {await answer.text()}")
             return await answer.json(content_type=None) if answer.content_type == "application/json" else None
 
-    async def deploy(self, method: str, path: str, body: object = None, expected: str = "succeeded") -> dict[str, Any]:
-        """A call that starts a deployment; wait until it has ended as expected and return it."""
-        started = await self.call(method, path, body)
-        return await self.deployment(started["deploymentId"], expected)
-
-    async def deployment(self, name: str, expected: str = "succeeded") -> dict[str, Any]:
-        """Wait until a deployment has ended as expected, over restarts of the controller."""
-        while True:
-            try:
-                found: dict[str, Any] = await self.call("GET", f"/v1/deployments/{name}")
-            except aiohttp.ClientError:
-                found = {"state": "running"}
-            if found["state"] == expected:
-                return found
-            if found["state"] != "running":
-                raise StepFailed(f"deployment {name} {found['state']}, not {expected}: {found['reason']}")
-            await asyncio.sleep(0.1)
-
-    async def create(self, app: dict[str, Any]) -> dict[str, Any]:
-        """Deploy a new app and wait until it serves; the app with its version."""
-        created: dict[str, Any] = await self.call("POST", "/v2/apps", app)
-        for deployment in created["deployments"]:
-            await self.deployment(deployment["id"])
-        return created
-
-    async def tasks(self, app_id: str) -> list[dict[str, Any]]:
-        """The tasks of an app."""
-        found: dict[str, Any] = await self.call("GET", f"/v2/apps{app_id}/tasks?embed=coldchain")
-        return list(found["tasks"])
-
-    async def set_health(self, tasks: list[dict[str, Any]], *, healthy: bool) -> None:
-        """Have the applications of these tasks answer their health checks so; all else they serve as before."""
-        async with aiohttp.ClientSession() as session:
-            for task in tasks:
-                url = f"http://{task['endpoints'][0]}/control/health?ok={int(healthy)}"
-                async with session.get(url) as answer:
-                    answer.raise_for_status()
-
-    async def kill_container(self, task_id: str, instance_id: str) -> Kill:
-        """SIGKILL for the process of a task's container, from the machine: nobody is told."""
-        connector = aiohttp.UnixConnector(str(self._docker_socket))
-        async with aiohttp.ClientSession("http://docker", connector=connector) as docker:
-            query = {"filters": json.dumps({"label": [f"coldchain.task={task_id}"]})}
-            async with docker.get("/containers/json", params=query) as answer:
-                (container,) = await answer.json()
-            async with docker.get(f"/containers/{container['Id']}/json") as answer:
-                pid = (await answer.json())["State"]["Pid"]
-        began = time.time()
-        os.kill(pid, signal.SIGKILL)
-        while not _ended(pid):
-            await asyncio.sleep(0.001)
-        return Kill(instance=instance_id, started_at=began, completed_at=time.time())
-
 
 def make_stage(docker_socket: Path | str) -> Stage:
     """A stage in a new folder with free ports, not started yet; nginx's workers can pass through the folder."""
     data = Path(tempfile.mkdtemp(prefix="coldchain-stage-"))
     data.chmod(0o755)
     return Stage(data, Path(docker_socket), *free_ports(5))
-
-
-def _ended(pid: int) -> bool:
-    """True for a process that is a zombie: its sockets are closed, only nobody has waited for it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except (OSError, IndexError):
-        return True

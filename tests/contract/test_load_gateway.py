@@ -110,12 +110,12 @@ async def test_what_a_kill_costs(gateway: Gateway, tmp_path: Path) -> None:
             kill = Kill(instance="i1", started_at=started, completed_at=time.time())
             await until_sent(generator, 150)
         log = await gateway.logged(generator.counts.sent)
-    split = failed_on_killed(generator.outcomes, log, [kill])
+    split = failed_on_killed(generator.outcomes, [log], [kill])
     assert split.failed == ()
     assert len(split.failed_on_killed) == generator.counts.failed > 0
     assert {outcome.kind for outcome in split.failed_on_killed} == {"502"}
     other = Kill(instance="i2", started_at=kill.started_at, completed_at=kill.completed_at)
-    assert len(failed_on_killed(generator.outcomes, log, [other]).failed) == generator.counts.failed
+    assert len(failed_on_killed(generator.outcomes, [log], [other]).failed) == generator.counts.failed
     result = reconcile_records(generator.outcomes, records)
     assert (result.duplicated, result.lost, result.unknown) == ((), (), ())
     assert {outcome.instance for outcome in generator.outcomes if not outcome.failed} == {"i1", "i2"}
@@ -134,7 +134,7 @@ async def test_a_killed_instance_that_nobody_takes_out_explains_only_what_was_in
             kill = Kill(instance="only", started_at=started, completed_at=time.time())
             await until_sent(generator, 50)
         log = await gateway.logged(generator.counts.sent)
-    split = failed_on_killed(generator.outcomes, log, [kill])
+    split = failed_on_killed(generator.outcomes, [log], [kill])
     assert len(split.failed) >= 49
     assert 0 < len(split.failed_on_killed) < 40
     assert all(outcome.started_at <= kill.completed_at + 0.01 for outcome in split.failed_on_killed)

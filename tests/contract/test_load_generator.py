@@ -316,6 +316,26 @@ async def test_a_server_that_stalls_does_not_slow_the_sending() -> None:
     assert all(gap == pytest.approx(1 / 200, abs=1e-4) for gap in gaps)
 
 
+async def test_requests_go_where_they_are_directed_from_then_on() -> None:
+    async def answer(_: Server, __: str) -> bytes:
+        return OK
+
+    async with serving(answer) as first, serving(answer) as second:
+        generator = Generator(plan(first.port, keep_alive_share=1.0))
+        async with generator:
+            await until(lambda: len(first.seen) >= 20)
+            assert not second.seen
+            generator.direct([("127.0.0.1", first.port), ("127.0.0.1", second.port)])
+            await until(lambda: len(second.seen) >= 20)
+            generator.direct([("127.0.0.1", second.port)])
+            sent = generator.counts.sent
+            await until(lambda: generator.counts.sent >= sent + 20)
+        ordered = sorted(outcome.id for outcome in generator.outcomes)
+        assert {*ordered[sent:]}.isdisjoint(first.seen)
+        assert {*ordered} == {*first.seen, *second.seen}
+    assert not failed(generator)
+
+
 async def test_the_counts_add_up_at_every_moment() -> None:
     forever = asyncio.Event()
 

@@ -109,6 +109,25 @@ async def test_an_agent_that_offers_too_little_is_said_and_not_believed_any_more
     assert await engine.tasks() == []
 
 
+async def test_who_waits_for_an_agent_that_is_gone_is_told_at_once(bench: Bench) -> None:
+    bench.master.script = [subscribed(), offers("O1", cpus=1.0)]
+    engine = await bench.engine(MesosSettings(settle_seconds=1.0, launch_seconds=60.0))
+    await engine.offers()
+    spec = spec_of("1")
+    big = msgspec.structs.replace(spec, app=msgspec.structs.replace(spec.app, cpus=2.0))
+    launching = asyncio.create_task(engine.launch(big))
+    await asyncio.sleep(0)  # it waits
+    bench.master.say({"type": "FAILURE", "failure": {"agent_id": {"value": "S0"}}})
+    async with asyncio.timeout(10):
+        with pytest.raises(Rejected, match="agent-1 does not answer any more"):
+            await launching
+        with pytest.raises(Rejected, match="agent-1 does not answer any more"):
+            await engine.launch(spec)  # placed a moment before
+    bench.master.say(offers("O2"))
+    await until(engine.offers)
+    await bench.running(engine, spec_of("2"))
+
+
 async def test_what_was_stopped_before_it_was_started_is_told_so(bench: Bench) -> None:
     bench.master.script = [subscribed()]
     engine = await bench.engine()
@@ -122,6 +141,29 @@ async def test_what_was_stopped_before_it_was_started_is_told_so(bench: Bench) -
     await engine.forget(spec.task_id)
     assert await engine.tasks() == []
     assert bench.master.of("ACCEPT") == []
+
+
+async def test_what_is_left_of_a_task_is_not_asked_of_an_executor_that_is_gone(bench: Bench) -> None:
+    engine = await bench.engine()
+    spec = spec_of("1")
+    await bench.running(engine, spec)
+    bench.master.say(report(spec, "failed", exit_status=3))
+
+    async def failed() -> bool:
+        return await state_of(engine, spec) == "failed"
+
+    await until(failed)
+    with pytest.raises(Unavailable, match="does not answer"):
+        await engine.forget(spec.task_id)  # it may only be slow
+    (info,) = bench.master.of("ACCEPT")[0]["accept"]["operations"][0]["launch"]["task_infos"]
+    failure = {"agent_id": {"value": "S0"}, "executor_id": info["executor"]["executor_id"]}
+    bench.master.say({"type": "FAILURE", "failure": failure}, offers("O2"))
+
+    async def forgotten() -> bool:
+        await engine.forget(spec.task_id)
+        return await engine.tasks() == []
+
+    await until(forgotten)
 
 
 async def test_idle_offers_are_given_back_and_asked_for_again(bench: Bench) -> None:

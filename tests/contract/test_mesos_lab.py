@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from coldchain.model.errors import Unavailable
-from coldchain.testing.mesos import library
+from coldchain.testing.mesos import cable, library
 from coldchain.testing.mesos.bare_scheduler import BareScheduler
 from coldchain.testing.mesos.lab import MesosLab
 from coldchain.testing.mesos.settings import AgentSettings, MasterSettings
@@ -96,6 +96,30 @@ async def test_agents_register_with_what_sets_them_apart() -> None:
     (one,), (other,) = ([each["ranges"] for each in port["resources"] if each["name"] == "ports"] for port in ports)
     assert one["range"][0]["end"] < other["range"][0]["begin"]
     assert said.splitlines()[0] == "one.test value"
+
+
+async def test_an_agent_with_an_address_of_its_own_is_cut_off_without_a_word() -> None:
+    address = "10.177.1.1"
+    cable.give_address(address)
+    async with MesosLab() as lab:
+        await lab.start_master()
+        agent = await lab.start_agent(AgentSettings(address=address))
+        await lab.registered(1)
+        host, _, port = agent.address.partition(":")
+        assert host == address
+        reader, writer = await asyncio.open_connection(host, int(port))
+        cable.pull(address)
+        agent.freeze(whole=True)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: agent\r\n\r\n")
+        answer = asyncio.create_task(reader.readline())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await asyncio.open_connection(host, int(port))
+        assert not answer.done(), "nothing is reset"
+        agent.thaw(whole=True)
+        cable.plug_in(address)
+        assert await answer == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
 
 
 async def test_a_task_goes_on_while_its_agent_is_killed_and_started_again() -> None:

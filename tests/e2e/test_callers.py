@@ -15,7 +15,8 @@ import aiohttp
 import pytest
 
 from coldchain.testing.certificates import Authority
-from coldchain.testing.stage import Stage, StepFailed
+from coldchain.testing.driven import StepFailed
+from coldchain.testing.stage import Stage
 
 Shop = Callable[..., dict[str, Any]]
 ADDRESS = "192.0.2.10"

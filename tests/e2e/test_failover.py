@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from coldchain.testing.driven import StepFailed
 from coldchain.testing.etcd import EtcdCluster, etcd_cluster
-from coldchain.testing.stage import Stage, StepFailed, make_stage
+from coldchain.testing.stage import Stage, make_stage
 
 APP: dict[str, Any] = {"id": "/shop", "instances": 3, "cpus": 1, "mem": 64, "cmd": "sleep 1000"}
 FAILOVER_SECONDS_MAX = 5.0

@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from coldchain.testing.stage import Stage, StepFailed
+from coldchain.testing.driven import StepFailed
+from coldchain.testing.stage import Stage
 
 Shop = Callable[..., dict[str, Any]]
 REFRESH_SECONDS = 1.0

@@ -15,8 +15,9 @@ import pytest
 
 from coldchain.main.stores import EtcdAccess, open_etcd
 from coldchain.ports.store import Change
+from coldchain.testing.driven import StepFailed
 from coldchain.testing.etcd import EtcdCluster, client_files, etcd_cluster, require_users
-from coldchain.testing.stage import Stage, StepFailed, make_stage
+from coldchain.testing.stage import Stage, make_stage
 
 APP: dict[str, Any] = {"id": "/shop", "instances": 5, "cpus": 1, "mem": 64, "cmd": "sleep 1000"}
 

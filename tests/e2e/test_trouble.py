@@ -14,7 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from coldchain.testing.stage import Stage, StepFailed, make_stage
+from coldchain.testing.driven import StepFailed
+from coldchain.testing.stage import Stage, make_stage
 
 Shop = Callable[..., dict[str, Any]]
 

@@ -156,6 +156,21 @@ def test_host_network_publishes_nothing_and_is_reached_at_the_host() -> None:
     assert {"PORT=9000", "PORT_9000=9000", "PORT_ADMIN=9000", "PORT1=31001", "PORT_31001=31001"} <= {*document["Env"]}
 
 
+def test_seen_from_other_machines_a_task_is_where_its_ports_are_published() -> None:
+    settings = DockerSettings(publish_address="192.0.2.7", reached_by_host_ports=True)
+    mappings = (PortMapping(container_port=80, host_port=0), PortMapping(container_port=81, host_port=0))
+    app = make_app(container=Container(docker=Docker(image="shop:1"), port_mappings=mappings))
+    document = document_of(app, settings, address=None, host_ports=(31001, 31002))
+    assert document["Labels"]["coldchain.address"] == "192.0.2.7"
+    assert document["Labels"]["coldchain.ports"] == "31001,31002"
+    own = document_of(app, address=None, host_ports=(31001, 31002))
+    assert own["Labels"]["coldchain.ports"] == "80,81"
+    assert own["Env"] == document["Env"]
+    hidden = document_of(app, settings, address=None, host_ports=(31001, 0))["Labels"]
+    assert "coldchain.address" not in hidden
+    assert hidden["coldchain.ports"] == "80,81"
+
+
 def test_named_network_without_a_wanted_address() -> None:
     document = document_of(make_app(networks=(Network(mode="container", name="online_net"),)), address=None)
     assert document["HostConfig"]["NetworkMode"] == "online_net"

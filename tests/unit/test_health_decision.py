@@ -13,7 +13,7 @@ from coldchain.decisions.health import (
     questions,
     verdict,
 )
-from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping, ReadinessCheck
+from coldchain.model.app import App, CheckProtocol, Container, Docker, HealthCheck, Network, PortMapping, ReadinessCheck
 from coldchain.model.health import CheckHealth, Health, Outcome, ProbeResult
 from coldchain.model.instance import Instance
 
@@ -127,3 +127,17 @@ def test_questions_go_to_the_ports_of_the_instance() -> None:
 
 def test_a_check_without_any_port_fails_instead_of_the_controller() -> None:
     assert [one.port for one in questions(App(id="/shop", health_checks=(CHECK,)), instance(()))] == [0]
+
+
+@pytest.mark.parametrize(("protocol", "port"), [("HTTP", 31001), ("MESOS_HTTP", 81), ("MESOS_TCP", 81)])
+def test_beside_a_task_it_is_asked_where_it_listens(protocol: CheckProtocol, port: int) -> None:
+    by_index = HealthCheck(protocol=protocol, port_index=1)
+    by_name = HealthCheck(protocol=protocol, port_name="admin")
+    app = msgspec.structs.replace(SHOP, health_checks=(by_index, by_name))
+    assert [one.port for one in questions(app, instance())] == [port, port]
+
+
+def test_in_the_network_of_its_machine_a_task_listens_where_it_is_reached() -> None:
+    check = HealthCheck(protocol="MESOS_HTTP")
+    app = msgspec.structs.replace(SHOP, health_checks=(check,), networks=(Network(mode="host"),))
+    assert [one.port for one in questions(app, instance())] == [31000]

@@ -139,7 +139,7 @@ def access_log(folder: Path, **changes: Any) -> Path:
 
 
 def explained(failure: Outcome, log: Path, *kills: Kill) -> bool:
-    result = failed_on_killed([failure, outcome("well")], log, kills or (KILL,))
+    result = failed_on_killed([failure, outcome("well")], [log], kills or (KILL,))
     assert len(result.failed) + len(result.failed_on_killed) == 1
     return result.failed_on_killed == (failure,)
 
@@ -197,13 +197,51 @@ def test_what_a_kill_does_not_do_is_not_explained(tmp_path: Path, failure: Outco
     assert not explained(failure, access_log(tmp_path))
 
 
+CUT = Kill(instance="i1", started_at=100.0, completed_at=102.0, silent=True)
+
+
+@pytest.mark.parametrize("came_in", [99.0, 100.0, 101.9])
+def test_sent_to_an_instance_before_anybody_could_know_that_it_was_cut_off(tmp_path: Path, came_in: float) -> None:
+    log = access_log(tmp_path, status=499, time=came_in + 10.0, seconds=10.0, reason="")
+    assert explained(broken("a", error="timeout"), log, CUT)
+
+
+def test_given_up_by_the_gateway_on_an_instance_that_was_cut_off(tmp_path: Path) -> None:
+    log = access_log(tmp_path, status=504, time=160.0, seconds=60.0, reason="the instance did not answer in time")
+    assert explained(outcome("a", status=504), log, CUT)
+
+
+@pytest.mark.parametrize(
+    ("failure", "changes"),
+    [
+        (broken("a", error="timeout"), {"time": 112.5, "seconds": 10.0}),
+        (broken("a", error="timeout"), {"instances": "i1, i2"}),
+        (broken("a"), {}),
+        (outcome("a", status=502), {}),
+        (outcome("a", status=504), {}),
+    ],
+    ids=["too late", "answered for by another", "reset", "broken off", "the app's own 504"],
+)
+def test_a_cut_explains_silence_only_and_only_for_a_while(
+    tmp_path: Path, failure: Outcome, changes: dict[str, Any]
+) -> None:
+    assert not explained(failure, access_log(tmp_path, **changes), CUT)
+
+
+def test_every_gateway_s_log_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    logs = [access_log(tmp_path, requestId="b"), access_log(tmp_path / "other")]
+    assert failed_on_killed([broken("a")], logs, (KILL,)).failed_on_killed == (broken("a"),)
+    assert failed_on_killed([broken("b"), broken("a")], logs[:1], (KILL,)).failed == (broken("a"),)
+
+
 def test_two_lines_of_one_id_explain_nothing(tmp_path: Path) -> None:
     access_log(tmp_path)
     assert not explained(broken("a"), access_log(tmp_path))
 
 
 def test_without_a_kill_the_log_is_not_needed(tmp_path: Path) -> None:
-    assert failed_on_killed([broken("a")], tmp_path / "absent", ()).failed == (broken("a"),)
+    assert failed_on_killed([broken("a")], [tmp_path / "absent"], ()).failed == (broken("a"),)
 
 
 def test_a_line_that_nginx_is_still_writing_is_left_out(tmp_path: Path) -> None:
@@ -217,7 +255,7 @@ def test_a_broken_log_is_an_error(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_text("{}\n")
     with pytest.raises(MalformedDocument, match="line 1"):
-        failed_on_killed([broken("a")], log, (KILL,))
+        failed_on_killed([broken("a")], [log], (KILL,))
 
 
 # ---- report ------------------------------------------------------------------------------------------------------

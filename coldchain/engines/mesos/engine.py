@@ -276,7 +276,8 @@ class MesosEngine:
         try:
             await self._runner(task).forget(task.task_id)
         except Unavailable:
-            if self._clock.now() - task.told.at < CLEAR_SECONDS:
+            lives = self._offers.has_executor(task.agent_id, task.executor_id)
+            if lives and self._clock.now() - task.told.at < CLEAR_SECONDS:
                 raise
             log.info("what is left of a task is left to the sweeper", task=task.task_id, agent=task.spec.agent)
 

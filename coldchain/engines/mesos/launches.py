@@ -94,6 +94,9 @@ class Launches:
         if known is not None and not adopts:
             return known
         launching = Launching(spec=spec, adopts=adopts, since=self._clock.monotonic())
+        if not adopts and self._offers.is_lost(spec.agent):  # it was placed by what was known a moment ago
+            launching.failed(_gone(spec.agent))
+            return launching
         self.accepted.pop(spec.task_id, None)
         self.waiting[spec.task_id] = launching
         self.wake.set()
@@ -131,6 +134,13 @@ class Launches:
             words = f"agent {one.spec.agent} has offered too little in {self._settings.launch_seconds:g} s"
             todo = "Other frameworks may have taken it: it is placed anew."
             one.failed(Rejected(words, todo=todo))
+
+    def agent_lost(self, agent: str) -> None:
+        """Of those that wait for it, who is not to take over what runs is refused: elsewhere there may be room."""
+        for task_id, one in tuple(self.waiting.items()):
+            if one.spec.agent == agent and not one.adopts:
+                del self.waiting[task_id]
+                one.failed(_gone(agent))
 
     def disconnected(self, trouble: str) -> None:
         """Nothing can be launched; who waits asks again."""
@@ -273,3 +283,7 @@ class Launches:
                     launching.failed(error)
         finally:
             self._book.in_flight.difference_update(fitted.task_id for fitted in acceptance.fitted)
+
+
+def _gone(agent: str) -> Rejected:
+    return Rejected(f"agent {agent} does not answer any more", todo="It is placed anew.")

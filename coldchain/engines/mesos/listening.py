@@ -140,6 +140,8 @@ class Listening:
             if event.failure.executor_id is not None:
                 self._executor_lost(event.failure.agent_id.value, event.failure.executor_id.value)
             else:
+                if name := self._offers.name_of(event.failure.agent_id.value):
+                    self._launches.agent_lost(name)
                 self._offers.agent_lost(event.failure.agent_id.value)
                 self._machines.agent_lost(event.failure.agent_id.value)
 

@@ -95,6 +95,7 @@ class OfferBook:
         self._containerizer = containerizer
         self._names: dict[str, str] = {}
         self._agent_of_offer: dict[str, str] = {}
+        self._lost: set[str] = set()
 
     # What came
 
@@ -103,6 +104,7 @@ class OfferBook:
         self.agents.clear()
         self._names.clear()
         self._agent_of_offer.clear()
+        self._lost.clear()
 
     def offered(self, offers: Iterable[MesosOffer]) -> None:
         for one in offers:
@@ -135,10 +137,20 @@ class OfferBook:
             return
         for offer_id in self.agents.pop(name).offers:
             del self._agent_of_offer[offer_id]
+        self._lost.add(name)
+
+    def is_lost(self, name: str) -> bool:
+        """It was there in this subscription, and has offered nothing since it was lost."""
+        return name in self._lost
 
     def executor_lost(self, agent_id: str, executor_id: str) -> None:
         if name := self._names.get(agent_id):
             self.agents[name].executors.discard(executor_id)
+
+    def has_executor(self, agent_id: str, executor_id: str) -> bool:
+        """As far as offers tell."""
+        name = self._names.get(agent_id)
+        return name is not None and executor_id in self.agents[name].executors
 
     def unavailable(self, agent_id: str, start: float | None) -> None:
         """Its operator says so, or takes it back."""
@@ -268,6 +280,7 @@ class OfferBook:
             if known is not None:
                 self.agent_lost(known.id)
             known = self.agents[offer.hostname] = KnownAgent(name=offer.hostname, id=offer.agent_id.value)
+            self._lost.discard(offer.hostname)
             self._names[known.id] = known.name
         known.attributes = {one.name: attribute_text(one) for one in offer.attributes}
         known.url = agent_url(offer)

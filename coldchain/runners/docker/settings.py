@@ -21,6 +21,10 @@ class DockerSettings:
     publish_address: str = "127.0.0.1"
     """Address of this machine on which host ports are published. Loopback: the gateway is the way in."""
 
+    reached_by_host_ports: bool = False
+    """Whether gateways and probes are on other machines, which a container's own address means nothing to: a task whose
+    ports are all published is then reached by those."""
+
     starts_at_once: int = 8
     """Containers created and started at the same time; more gains nothing, the engine is the limit (measured)."""
 

@@ -137,6 +137,10 @@ def _published(
 
 
 def _labels(spec: TaskSpec, controller_id: str, ports: tuple[int, ...], settings: DockerSettings) -> dict[str, str]:
+    published = tuple(published_port(spec, index) for index in range(len(ports)))
+    address = settings.host_address if spec.app.network.mode == "host" else spec.address
+    if settings.reached_by_host_ports and spec.app.network.mode != "host" and ports and all(published):
+        address, ports = settings.publish_address, published
     labels = {
         CONTROLLER: controller_id,
         TARGET: spec.target,
@@ -147,5 +151,4 @@ def _labels(spec: TaskSpec, controller_id: str, ports: tuple[int, ...], settings
         VERSION: spec.version_id,
         PORTS: ",".join(map(str, ports)),
     }
-    address = settings.host_address if spec.app.network.mode == "host" else spec.address
     return labels | ({ADDRESS: address} if address else {})

@@ -23,10 +23,12 @@ import aiohttp
 from coldchain.clients.docker import DockerClient
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.bench import Bar, report
+from coldchain.testing.controllers import Controllers
+from coldchain.testing.driven import StepFailed
 from coldchain.testing.etcd import EtcdCluster, etcd_cluster
 from coldchain.testing.mesos.lab import MesosLab
 from coldchain.testing.sandbox import DockerDaemon
-from coldchain.testing.stage import Stage, StepFailed, make_stage
+from coldchain.testing.stage import Stage, make_stage
 
 LIMIT_SECONDS = 5.0
 POLL_SECONDS = 0.02
@@ -53,8 +55,8 @@ NOTE: dict[str, Any] = {"id": "/note", "cmd": "true", "instances": 0, "cpus": 0.
 class Pair:
     """The two controllers, and what runs for them."""
 
-    def __init__(self, stages: tuple[Stage, Stage], lab: MesosLab, docker: DockerClient) -> None:
-        self._stages = stages
+    def __init__(self, controllers: Controllers, lab: MesosLab, docker: DockerClient) -> None:
+        self._controllers = controllers
         self._lab = lab
         self._docker = docker
         self.seconds: list[float] = []
@@ -62,14 +64,8 @@ class Pair:
 
     async def leader(self) -> tuple[Stage, Stage]:
         """The one that leads and the one that stands by, once both know."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                with contextlib.suppress(StepFailed, aiohttp.ClientError):
-                    infos = [await one.call("GET", "/v2/info") for one in self._stages]
-                    if infos[0]["leader"] == infos[1]["leader"] and any(info["elected"] for info in infos):
-                        first, second = self._stages
-                        return (first, second) if infos[0]["elected"] else (second, first)
-                await asyncio.sleep(POLL_SECONDS)
+        leader, (standby,) = await self._controllers.leader()
+        return leader, standby
 
     async def runs(self) -> dict[str, str]:
         """Every task as Mesos lists it, with its state, and every container by its id."""
@@ -111,6 +107,7 @@ async def pair(lab: MesosLab, etcd: EtcdCluster, socket: Path) -> AsyncIterator[
     """Started, with the app deployed; ended at the end."""
     docker = DockerClient(str(socket))
     stages = (make_stage(socket), make_stage(socket))
+    controllers = Controllers(stages, socket)
     keys = stages[0].data / "keys"
     try:
         for stage in stages:
@@ -121,7 +118,7 @@ async def pair(lab: MesosLab, etcd: EtcdCluster, socket: Path) -> AsyncIterator[
                 f"--mesos-executor={sys.executable} -m coldchain executor",
             ]
             await stage.start()
-        found = Pair(stages, lab, docker)
+        found = Pair(controllers, lab, docker)
         leader, _ = await found.leader()
         await leader.create(SHOP)
         await leader.create(NOTE)
@@ -129,12 +126,7 @@ async def pair(lab: MesosLab, etcd: EtcdCluster, socket: Path) -> AsyncIterator[
         leader, _ = await found.leader()
         await leader.deploy("DELETE", "/v2/apps/shop")
     finally:
-        for stage in stages:
-            with contextlib.suppress(AssertionError):
-                await stage.terminate()
-            with contextlib.suppress(AssertionError):
-                await stage.kill_gateway()
-            await stage.close()
+        await controllers.end()
         await docker.close()
 
 

@@ -24,12 +24,13 @@ import aiohttp
 from coldchain.clients.docker import DockerClient
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.bench import Bar, report
+from coldchain.testing.driven import StepFailed
 from coldchain.testing.gateway_lab import reachable_directory
 from coldchain.testing.peers.nginx_list import NginxList
 from coldchain.testing.peers.swarm import ListKeeper, Swarm
 from coldchain.testing.ports import free_ports
 from coldchain.testing.sandbox import DockerDaemon
-from coldchain.testing.stage import Stage, StepFailed, make_stage
+from coldchain.testing.stage import Stage, make_stage
 
 IMAGE = "coldchain/shop:v1"
 HOST = "shop.localhost"

@@ -25,9 +25,10 @@ import structlog
 
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.bench import Bar, report
+from coldchain.testing.driven import StepFailed
 from coldchain.testing.sandbox import DockerDaemon
 from coldchain.testing.scale_bench import COPIES, definition, exponent, grown, plan_seconds
-from coldchain.testing.stage import Stage, StepFailed, make_stage
+from coldchain.testing.stage import Stage, make_stage
 
 APPS = 1000
 AGENTS = 200

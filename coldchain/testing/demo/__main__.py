@@ -1,4 +1,7 @@
-"""`python -m coldchain.testing.demo [--keep]`, as bin/demo calls it: in a sandbox, or on the machine's own Docker."""
+"""`python -m coldchain.testing.demo [--mesos] [--keep]`, as bin/demo calls it: in a sandbox or on the machine's Docker.
+
+With `--mesos` always in a sandbox: machines are cut off in it.
+"""
 
 import argparse
 import asyncio
@@ -9,7 +12,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,13 @@ import aiohttp
 
 from coldchain.model.errors import ColdchainError
 from coldchain.testing.application.image import ensure_image
+from coldchain.testing.demo.balancer import Balancer
+from coldchain.testing.demo.cluster import cluster
+from coldchain.testing.demo.faults import steps
 from coldchain.testing.demo.result import good, in_words, result
-from coldchain.testing.demo.scenario import Show, perform
+from coldchain.testing.demo.scenario import STEPS, Show, Step, perform
 from coldchain.testing.demo.table import Board
+from coldchain.testing.driven import DrivenPlatform
 from coldchain.testing.load.generator import Generator
 from coldchain.testing.load.plan import LoadPlan, Target
 from coldchain.testing.sandbox import DockerDaemon, inside
@@ -28,6 +36,10 @@ from coldchain.testing.stage import Stage
 EXAMPLE = Path(__file__).parents[3] / "examples" / "01-shop"
 MACHINE_DOCKER = Path("/var/run/docker.sock")
 TAGS = ("v1", "v2", "v3")
+RATE, MESOS_RATE = 300.0, 100.0
+"""With --mesos two cores carry twenty servers more, and what is to be seen are faults, not throughput."""
+QUICK_CHECKS = {"intervalSeconds": 0.4, "timeoutSeconds": 0.5, "maxConsecutiveFailures": 6}
+"""Two failures in a row and the time between come to less than 2 s: so soon a machine that was cut off gets no more."""
 API_PORT, GATEWAY_PORT, STATUS_PORT = 8080, 8000, 8081
 """What --keep leaves running is reached under the ports that `coldchain` uses by itself."""
 
@@ -35,9 +47,12 @@ API_PORT, GATEWAY_PORT, STATUS_PORT = 8080, 8000, 8081
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bin/demo", description="Releases, scaling and crashes under load.")
     parser.add_argument("--keep", action="store_true", help="leave the platform running and say what to try")
+    parser.add_argument("--mesos", action="store_true", help="on a cluster of Mesos and etcd, whose parts fail too")
     parser.add_argument("--requests", type=int, default=21_000, help="send at least so many (default 21,000)")
-    parser.add_argument("--rate", type=float, default=300.0, help="requests per second (default 300)")
+    words = f"requests per second (default {RATE:g}; {MESOS_RATE:g} with --mesos)"
+    parser.add_argument("--rate", type=float, help=words)
     options = parser.parse_args()
+    options.rate = options.rate or (MESOS_RATE if options.mesos else RATE)
     try:
         return asyncio.run(_interruptible(demo(options)))
     except ColdchainError as error:
@@ -60,17 +75,30 @@ async def demo(options: argparse.Namespace) -> int:
     with _docker() as docker_socket, _folder() as folder:
         print("bin/demo: making images and starting the platform", file=sys.stderr)
         images = [await ensure_image(str(docker_socket), tag=tag) for tag in TAGS]
-        async with _stage(folder, docker_socket, images) as stage:
-            sums = await _perform(options, stage, folder)
+        staged = _cluster(folder, docker_socket) if options.mesos else _stage(folder, docker_socket, images)
+        async with staged as staging:
+            sums = await _perform(options, staging, folder)
             print(in_words(sums), file=sys.stderr)
             if options.keep:
                 with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how it is meant to end
-                    await _keep(stage)
+                    await _keep()
             print(json.dumps(sums), flush=True)
         return 0 if good(sums) else 1
 
 
-async def _perform(options: argparse.Namespace, stage: Stage, folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Staging:
+    """What the demo is shown on, what is done to it, and where its gateways are: ports of consumers and of readiness,
+    access logs."""
+
+    platform: DrivenPlatform
+    steps: Sequence[tuple[str, Step]]
+    gateways: Sequence[tuple[int, int]]
+    access_logs: Sequence[Path]
+
+
+async def _perform(options: argparse.Namespace, staging: Staging, folder: Path) -> dict[str, Any]:
+    platform = staging.platform
     records = folder / "records"
     definitions = {name: json.loads((EXAMPLE / f"{name}.json").read_text()) for name in ("shop", "cart")}
 
@@ -83,32 +111,48 @@ async def _perform(options: argparse.Namespace, stage: Stage, folder: Path) -> d
     for app in definitions.values():
         app["container"]["docker"]["parameters"] = [{"key": "volume", "value": f"{records}:/records"}]
         app["env"] |= {"RECORDS": "/records"}
-    first = await stage.create(settings_of("v1"))
-    await stage.create(definitions["cart"])
+        if options.mesos:
+            app["healthChecks"][0] |= QUICK_CHECKS
+            app["container"]["portMappings"][0]["hostPort"] = 0  # machines reach each other's containers by these
+    first = await platform.create(settings_of("v1"))
+    await platform.create(definitions["cart"])
     targets = (Target(host="shop.localhost", weight=4), Target(host="cart.localhost", weight=1))
-    plan = LoadPlan(address="127.0.0.1", port=stage.gateway_port, rate=options.rate, targets=targets)
+    plan = LoadPlan(address="127.0.0.1", port=staging.gateways[0][0], rate=options.rate, targets=targets)
     generator = Generator(plan)
-    board = Board(stage, generator)
-    showing = asyncio.create_task(board.run())
-    show = Show(stage=stage, generator=generator, settings_of=settings_of, first_version=first["version"])
+    board = Board(platform, generator)
+    beside = [asyncio.create_task(board.run())]
+    if len(staging.gateways) > 1:
+        balancer = Balancer(staging.gateways, generator)
+        beside.append(asyncio.create_task(balancer.run()))
+        await balancer.found()
+    show = Show(stage=platform, generator=generator, settings_of=settings_of, first_version=first["version"])
     try:
-        await perform(show, board.began, options.requests)
+        await perform(show, board.began, options.requests, staging.steps)
     finally:
         await generator.stop()
-        showing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await showing
-    return await result(generator, records, stage.access_log, show.kills)
+        for task in beside:
+            task.cancel()
+        for ended in await asyncio.gather(*beside, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
+    return await result(generator, records, [one for one in staging.access_logs if one.exists()], show.kills)
 
 
 @contextlib.asynccontextmanager
-async def _stage(folder: Path, docker_socket: Path, images: list[str]) -> AsyncIterator[Stage]:
+async def _cluster(folder: Path, docker_socket: Path) -> AsyncIterator[Staging]:
+    ports = {"api": API_PORT, "gateway": GATEWAY_PORT, "status": STATUS_PORT}
+    async with cluster(folder, docker_socket, ports) as started:
+        yield Staging(started.controllers, steps(started), started.gateways, started.access_logs)
+
+
+@contextlib.asynccontextmanager
+async def _stage(folder: Path, docker_socket: Path, images: list[str]) -> AsyncIterator[Staging]:
     data = folder / "data"
     data.mkdir()
     stage = Stage(data, docker_socket, API_PORT, GATEWAY_PORT, STATUS_PORT)
     try:
         await stage.start()
-        yield stage
+        yield Staging(stage, STEPS, [(GATEWAY_PORT, STATUS_PORT)], [stage.access_log])
     finally:
         await stage.down()
         await stage.close()
@@ -131,15 +175,15 @@ async def _sweep(docker_socket: Path, images: list[str], controller_id: str) -> 
             await docker.delete(f"/images/{image}", params={"force": "1"})
 
 
-async def _keep(stage: Stage) -> None:
+async def _keep() -> None:
     print(
         f"""
 It stays as it is until Ctrl-C. Try:
-  curl http://shop.localhost:{stage.gateway_port}/          (or in a browser; cart.localhost is the other app)
+  curl http://shop.localhost:{GATEWAY_PORT}/          (or in a browser; cart.localhost is the other app)
   .venv/bin/coldchain status /shop
   .venv/bin/coldchain scale /shop 6
   .venv/bin/coldchain logs /shop
-The API is on {stage.api}.""",
+The API is on http://127.0.0.1:{API_PORT}.""",
         file=sys.stderr,
     )
     await asyncio.Event().wait()

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from coldchain.testing.driven import DrivenPlatform, StepFailed
 from coldchain.testing.load.accounting import Kill
 from coldchain.testing.load.generator import Generator
-from coldchain.testing.stage import Stage, StepFailed
 
 SHORTEST_STEP_SECONDS = 6.0
 """Load goes on at least this long in each step, so that its numbers mean something."""
@@ -21,7 +21,7 @@ FAILING_SECONDS = 20.0
 class Show:
     """What the steps share. `settings_of(tag, **env)` gives the shop's definition for a version."""
 
-    stage: Stage
+    stage: DrivenPlatform
     generator: Generator
     settings_of: Callable[..., dict[str, Any]]
     first_version: str
@@ -34,12 +34,12 @@ async def steady(show: Show) -> None:
 
 async def scale_up(show: Show) -> None:
     await show.stage.deploy("PUT", "/v2/apps/shop", {"instances": 6})
-    await _expect_serving(show, 6)
+    await expect_serving(show, 6)
 
 
 async def scale_down(show: Show) -> None:
     await show.stage.deploy("PUT", "/v2/apps/shop", {"instances": 3})
-    await _expect_serving(show, 3)
+    await expect_serving(show, 3)
 
 
 async def restart_single(show: Show) -> None:
@@ -53,14 +53,14 @@ async def restart_single(show: Show) -> None:
 async def roll_out(show: Show) -> None:
     wanted = show.settings_of("v2", START_MS="1500") | {"instances": 4}
     await show.stage.deploy("PUT", "/v2/apps/shop", wanted)
-    await _expect_serving(show, 4)
+    await expect_serving(show, 4)
 
 
 async def pause_and_resume(show: Show) -> None:
     started = await show.stage.call("PUT", "/v2/apps/shop", show.settings_of("v3", START_MS="700") | {"instances": 4})
-    await _until(show, lambda tasks: any(task["version"] == started["version"] and _serves(task) for task in tasks))
+    await until(show, lambda tasks: any(task["version"] == started["version"] and serves(task) for task in tasks))
     await show.stage.call("POST", f"/v1/deployments/{started['deploymentId']}/pause")
-    await _until(show, lambda tasks: all(map(_serves, tasks)))
+    await until(show, lambda tasks: all(map(serves, tasks)))
     paused = {task["id"]: task["version"] for task in await show.stage.tasks("/shop")}
     await asyncio.sleep(PAUSE_SECONDS)
     if {task["id"]: task["version"] for task in await show.stage.tasks("/shop")} != paused:
@@ -69,7 +69,7 @@ async def pause_and_resume(show: Show) -> None:
         raise StepFailed(f"the rollout was not paused in its middle: {paused}")
     await show.stage.call("POST", f"/v1/deployments/{started['deploymentId']}/resume")
     await show.stage.deployment(started["deploymentId"])
-    await _expect_serving(show, 4)
+    await expect_serving(show, 4)
 
 
 async def fail_all_checks(show: Show) -> None:
@@ -86,7 +86,7 @@ async def fail_all_checks(show: Show) -> None:
     if not held:
         raise StepFailed("the brake did not hold, or did not say so")
     await show.stage.set_health(before, healthy=True)
-    await _until(show, lambda tasks: all(all(one["alive"] for one in task["healthCheckResults"]) for task in tasks))
+    await until(show, lambda tasks: all(all(one["alive"] for one in task["healthCheckResults"]) for task in tasks))
 
 
 async def roll_out_bad(show: Show) -> None:
@@ -121,12 +121,12 @@ async def kill_controller(show: Show) -> None:
     await asyncio.sleep(2)
     await show.stage.start()
     await show.stage.deployment(started["deploymentId"])
-    await _expect_serving(show, 4)
+    await expect_serving(show, 4)
 
 
 async def roll_back(show: Show) -> None:
     await show.stage.deploy("PUT", "/v2/apps/shop", {"version": show.first_version})
-    await _expect_serving(show, 4)
+    await expect_serving(show, 4)
 
 
 Step = Callable[[Show], Awaitable[None]]
@@ -145,12 +145,14 @@ STEPS: tuple[tuple[str, Step], ...] = (
 )
 
 
-async def perform(show: Show, began: Callable[[str], None], requests: int) -> None:
+async def perform(
+    show: Show, began: Callable[[str], None], requests: int, steps: Sequence[tuple[str, Step]] = STEPS
+) -> None:
     """Start the load, all steps in order, then steady load until `requests` were sent."""
-    for name, step in STEPS:
+    for name, step in steps:
         show.generator.step(name)
         began(name)
-        if name == STEPS[0][0]:
+        if name == steps[0][0]:
             show.generator.start()
         shortest = asyncio.ensure_future(asyncio.sleep(SHORTEST_STEP_SECONDS))
         try:
@@ -165,22 +167,24 @@ async def perform(show: Show, began: Callable[[str], None], requests: int) -> No
             await asyncio.sleep(0.2)
 
 
-async def _expect_serving(show: Show, count: int) -> None:
+async def expect_serving(show: Show, count: int) -> None:
+    """Raises StepFailed unless so many instances of the shop are there and in rotation."""
     tasks = await show.stage.tasks("/shop")
     phases = [task["phase"] for task in tasks]
     if phases != ["serving"] * count:
         raise StepFailed(f"expected {count} instances serving, found {phases}")
 
 
-def _serves(task: dict[str, Any]) -> bool:
+def serves(task: dict[str, Any]) -> bool:
     return bool(task["phase"] == "serving")
 
 
-async def _until(show: Show, reached: Callable[[list[dict[str, Any]]], bool]) -> None:
-    limit = time.monotonic() + 30
+async def until(show: Show, reached: Callable[[list[dict[str, Any]]], bool], patience_seconds: float = 30.0) -> None:
+    """Waits for what the tasks of the shop are to be. Raises StepFailed."""
+    limit = time.monotonic() + patience_seconds
     while not reached(await show.stage.tasks("/shop")):
         if time.monotonic() > limit:
-            raise StepFailed("the tasks of /shop did not get there within 30 s")
+            raise StepFailed(f"the tasks of /shop did not get there within {patience_seconds:g} s")
         await asyncio.sleep(0.05)
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from coldchain.testing.driven import DrivenPlatform, StepFailed
 from coldchain.testing.load.generator import Generator
-from coldchain.testing.stage import Stage, StepFailed
 
 REFRESH_SECONDS = 0.5
 
@@ -20,7 +20,7 @@ REFRESH_SECONDS = 0.5
 class Board:
     """Shows the steps with their numbers, and the instances by phase. Writes to standard error."""
 
-    def __init__(self, stage: Stage, generator: Generator) -> None:
+    def __init__(self, stage: DrivenPlatform, generator: Generator) -> None:
         self._stage = stage
         self._generator = generator
         self._console = Console(stderr=True)

@@ -12,6 +12,7 @@ from coldchain.testing.load.outcome import Outcome
 RECORD_FIELDS = 4  # id, version, instance, milliseconds since the epoch
 LOG_RESOLUTION_SECONDS = 0.001  # the log's times are cut to it, so an end may seem to lie before its cause
 BROKEN_OFF = "the instance broke off the connection"  # the gateway's reason when the request had reached the instance
+SILENT = "the instance did not answer in time"  # likewise
 
 
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,11 +59,16 @@ def _recorded_ids(records_dir: Path) -> Iterable[str]:
 
 
 class Kill(msgspec.Struct, frozen=True, kw_only=True):
-    """An instance killed on purpose: when that began and when it had certainly ended, in seconds since the epoch."""
+    """An instance killed on purpose: when that began and when it had certainly ended, in seconds since the epoch.
+
+    `silent`: its machine was cut off at `started_at`, so that nothing breaks off and nothing answers; until
+    `completed_at` gateways could not know that. Who came later had to go elsewhere.
+    """
 
     instance: str
     started_at: float
     completed_at: float
+    silent: bool = False
 
 
 class Failures(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,21 +88,23 @@ class _LogLine(msgspec.Struct, frozen=True, rename="camel"):
     reason: str = ""
 
 
-def failed_on_killed(outcomes: Iterable[Outcome], access_log_path: Path, kills: Sequence[Kill]) -> Failures:
-    """Tells failures that a kill explains from all others. The gateway writes its log at most a second late.
+def failed_on_killed(outcomes: Iterable[Outcome], access_logs: Sequence[Path], kills: Sequence[Kill]) -> Failures:
+    """Tells failures that a kill explains from all others. A gateway writes its log at most a second late.
 
     A kill explains a failure only if the access log has exactly one line of its request id, whose last try went to the
     killed instance, which came in before the kill was complete and ended after it was begun, and which was broken off:
     before its answer (the gateway says so with status 502) or within it (the client saw the end). An instance that
-    could not be reached explains nothing, for the request could have gone elsewhere; nor does a time-out. Raises
-    MalformedDocument when the log cannot be read as such (a torn last line is left out: nginx may be writing it).
+    could not be reached explains nothing, for the request could have gone elsewhere; nor does a time-out, but for an
+    instance that was cut off. Raises MalformedDocument when a log cannot be read as such (a torn last line is left out:
+    nginx may be writing it).
     """
     failures = [outcome for outcome in outcomes if outcome.failed]
     wanted = {outcome.id for outcome in failures}
     logged: dict[str, list[_LogLine]] = defaultdict(list)
-    for line in _log_lines(access_log_path) if wanted and kills else ():
-        if line.request_id in wanted:
-            logged[line.request_id].append(line)
+    for path in access_logs if wanted and kills else ():
+        for line in _log_lines(path):
+            if line.request_id in wanted:
+                logged[line.request_id].append(line)
     explained = {
         outcome.id
         for outcome in failures
@@ -114,6 +122,8 @@ def _explains(kill: Kill, line: _LogLine, outcome: Outcome) -> bool:
     came_in, ended_before = line.time - line.seconds, line.time + LOG_RESOLUTION_SECONDS
     if came_in > kill.completed_at or ended_before <= kill.started_at:
         return False
+    if kill.silent:
+        return outcome.error == "timeout" or (outcome.status == 504 and line.reason == SILENT)
     if outcome.error is None:
         return outcome.status == 502 and line.reason == BROKEN_OFF
     return outcome.error in ("reset", "closed")

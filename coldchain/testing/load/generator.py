@@ -10,7 +10,9 @@ import random
 import secrets
 import socket
 import time
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -43,6 +45,7 @@ class _Step:
 
 class _Pending:
     __slots__ = (
+        "address",
         "connection",
         "id",
         "kept",
@@ -62,6 +65,7 @@ class _Pending:
         self.target = target
         self.path = target.path
         self.method: Method = "GET"
+        self.address: Address
         self.kept = self.reused = False
         self.service_seconds = 0.0
         self.connection: Connection | None = None
@@ -82,14 +86,16 @@ class Generator:
         self._weights = list(itertools.accumulate(target.weight for target in plan.targets))
         self._steps: list[_Step] = []
         self._pending: dict[str, _Pending] = {}  # in the order of their schedule, so that the first times out first
-        self._idle: deque[Connection] = deque()
+        self._addresses: list[Address] = []
+        self._idle: defaultdict[Address, deque[Connection]] = defaultdict(deque)
         self._sent = self._failed = 0
         self._ended_all = asyncio.Event()
         self._stopped: float | None = None
 
     def start(self) -> None:
         """Begin to send. Raises Unavailable when the address of the plan has no meaning here."""
-        self._address = _resolve(self.plan.address, self.plan.port)
+        if not self._addresses:
+            self._addresses = [_resolve(self.plan.address, self.plan.port)]
         self._loop = asyncio.get_running_loop()
         self._started = time.monotonic()
         self._epoch = time.time() - self._started
@@ -108,12 +114,18 @@ class Generator:
         )
         self._steps.append(_Step(unique, time.monotonic()))
 
+    def direct(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """From now on requests go to these in turn, as behind a balancer; kept connections to others carry no more."""
+        self._addresses = [_resolve(*one) for one in addresses]
+        for address in self._idle.keys() - set(self._addresses):
+            for connection in self._idle.pop(address):
+                connection.close()
+
     async def stop(self) -> None:
         """Send no more; returns when every request has been answered or has failed."""
         self._stopped = self._stopped or time.monotonic()
         await self._ended_all.wait()
-        while self._idle:
-            self._idle.pop().close()
+        self.direct([])
 
     async def __aenter__(self) -> "Generator":
         self.start()
@@ -183,30 +195,32 @@ class Generator:
             pending.service_seconds = plan.slow_seconds
             pending.path += f"{'&' if '?' in target.path else '?'}ms={plan.slow_seconds * 1000:.0f}"
         payload = _render(pending)
+        address = pending.address = self._addresses[self._sent % len(self._addresses)]
 
         def ended(connection: Connection, result: Answer | ErrorKind, detail: str) -> None:
             self._ended(pending, connection, result, detail)
 
         if pending.kept:
             pending.reused = True
-            while self._idle:
-                connection = pending.connection = self._idle.popleft()
+            idle = self._idle[address]
+            while idle:
+                connection = pending.connection = idle.popleft()
                 if connection.send_again(payload, ended):
                     return
             pending.reused = False
-        connection = pending.connection = Connection(self._loop, self._idle_end)
-        connection.send_first(self._address, payload, ended)
+        connection = pending.connection = Connection(self._loop, partial(self._idle_end, address))
+        connection.send_first(address, payload, ended)
 
-    def _idle_end(self, connection: Connection) -> None:
-        self._idle.remove(connection)
+    def _idle_end(self, address: Address, connection: Connection) -> None:
+        self._idle[address].remove(connection)
 
     def _ended(self, pending: _Pending, connection: Connection, result: Answer | ErrorKind, detail: str) -> None:
         if isinstance(result, Answer) and result.request_id not in (None, pending.id):
             connection.close()
             self._end(pending, "malformed", f"the answer to another request: {result.request_id}")
             return
-        if pending.kept and connection.open:
-            self._idle.append(connection)
+        if pending.kept and connection.open and pending.address in self._addresses:
+            self._idle[pending.address].append(connection)
         else:
             connection.close()
         self._end(pending, result, detail)

@@ -129,9 +129,10 @@ class MesosLab:
         agent.known, agent.settings = self.known, settings or AgentSettings()
         agent.hostname = agent.settings.hostname or agent.name
         agent.work_directory = agent.folder / "work"
-        agent.address = f"127.0.0.1:{port}"
+        agent.address = f"{agent.settings.address}:{port}"
         agent.api = self._api(f"{agent.address}/slave(1)")  # their word
-        self._command_agents(agent, port, [self._surroundings.flags(agent.settings, agent.name, agent.folder, number)])
+        flags = self._surroundings.flags(agent.settings, agent.name, agent.folder, number)
+        self._command_agents(agent, port, [flags], agent.settings.address)
         self.agents.append(agent)
         agent.start()
         return agent
@@ -210,7 +211,9 @@ class MesosLab:
         except (aiohttp.ClientError, OSError, TimeoutError, Rejected):  # frozen, or just ended, or a standby
             return None
 
-    def _command_agents(self, machine: Machine, port: int, flags: list[dict[str, str]]) -> None:
+    def _command_agents(
+        self, machine: Machine, port: int, flags: list[dict[str, str]], address: str = "127.0.0.1"
+    ) -> None:
         common = as_variables(
             {
                 "port": str(port),
@@ -224,7 +227,7 @@ class MesosLab:
         arguments = [*_python("agent_process"), self.master_address, str(SESSION_SECONDS), *map(json.dumps, flags)]
         # The Docker containerizer reads what Docker 26 and newer tell of an image in older versions of the API only.
         docker = {"DOCKER_API_VERSION": "1.41"}
-        machine.command(arguments, self._surroundings.environment(port) | docker | common)
+        machine.command(arguments, self._surroundings.environment(port, address) | docker | common)
 
 
 def _python(module: str) -> list[str]:

@@ -72,6 +72,9 @@ class AgentSettings:
     hostname: str = ""
     """Empty: the lab gives one."""
 
+    address: str = "127.0.0.1"
+    """Where it listens, and where what runs on it is reached: one of its own can be cut off (see `cable`)."""
+
     attributes: Mapping[str, str] = field(default_factory=dict)
     resources: str = ""
     """In Mesos's own form. Empty: cpus:4, mem:4096, disk:10000 and 500 ports that no other agent of the lab offers."""

@@ -40,14 +40,14 @@ class Surroundings:
             self.authority = authority.file
             self.trust = ssl.create_default_context(cafile=str(authority.file))
 
-    def environment(self, port: int) -> dict[str, str]:
+    def environment(self, port: int, address: str = "127.0.0.1") -> dict[str, str]:
         """Nothing of ours but what the processes need: a variable MESOS_… of the test's own would be a flag."""
         kept = find_library()
         found = {
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", "/"),
             "TMPDIR": tempfile.gettempdir(),
-            "LIBPROCESS_IP": "127.0.0.1",
+            "LIBPROCESS_IP": address,
             "LIBPROCESS_PORT": str(port),
             "LIBPROCESS_NUM_WORKER_THREADS": "8",
             "LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT": "",
