@@ -2,7 +2,7 @@
 the platform meanwhile."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -36,7 +36,8 @@ and when the leader dies what is left of it must do until the next one answers."
 
 class Candidate:
     """`controller`: the one that leads here, or one that stands by. `on_controller` is told of each other one. `down`
-    is set when everything was stopped and all controllers shall end. Implements ports.rotation_feed.RotationFeed, for
+    is set when everything was stopped and all controllers shall end; `take_leave` is what the leader does before that,
+    once nothing runs. Implements ports.rotation_feed.RotationFeed, for
     gateways that this process feeds: from `own_feed` while it leads, else from whoever does."""
 
     def __init__(
@@ -58,6 +59,7 @@ class Candidate:
         self._followed: tuple[Leader, RotationFeed] | None = None
         self._changed = asyncio.Event()
         self.down = asyncio.Event()
+        self.take_leave: Callable[[], Awaitable[None]] | None = None
         self.own_feed: FencedFeed | None = None
         self._credentials: Credentials | None = None
         self.me = me
@@ -137,6 +139,8 @@ class Candidate:
             if not stopping.done():
                 return False
             await stopping
+            if self.take_leave is not None:
+                await self.take_leave()
             mark = Change(key=keys.CONTROLLERS_DOWN, value=b"")
             await self._store.write([mark], [authority.guard])
         except (LostUpdate, Deposed):

@@ -53,6 +53,7 @@ async def open_candidate(settings: PlatformSettings) -> AsyncIterator[Platform]:
                     open_controller(settings, fenced, clock, name, cipher, authority)
                 )
                 await opened.start_registry(leading)
+                candidate.take_leave = opened.mesos.tear_down if opened.mesos is not None else None
                 async with asyncio.TaskGroup() as group:
                     beside = group.create_task(opened.registry.run()) if opened.registry is not None else None
                     yield opened.controller

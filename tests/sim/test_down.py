@@ -63,8 +63,16 @@ def test_once_everything_is_stopped_all_are_told_and_nobody_leads_before_one_is_
         others = [one.candidate for one in election.machines if one is not machine and one.candidate is not None]
         await deployed(election, leader)
         assert not await others[0].stop_everything()
+        left: list[bool] = []
+
+        async def take_leave() -> None:
+            stopped = all(one.status.terminal for one in election.engine.held.values())
+            left.append(stopped and await election.holder() is not None)
+
+        leader.take_leave = others[0].take_leave = take_leave
         assert machine.process is not None
         assert await machine.process.start(leader.stop_everything())
+        assert left == [True]
         assert all(one.status.terminal for one in election.engine.held.values())
         machine.crash()
         await election.clock.sleep(LONGER_THAN_A_LEASE_SECONDS)
