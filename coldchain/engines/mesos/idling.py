@@ -151,7 +151,7 @@ class Idling:
             return stances.get(offer.role) != "hold"
 
         def in_vain(agent: KnownAgent, offer: HeldOffer) -> bool:
-            stands_in_the_way = agent.name in waited_for or self._held_since[offer.id] <= oldest
+            stands_in_the_way = agent.name in waited_for or self._held_since.get(offer.id, now) <= oldest
             return stands_in_the_way and (agent.name, offer.role) not in demand.places
 
         for chosen, seconds in ((unneeded, self._settings.look_seconds), (in_vain, RENEWED_SECONDS)):
