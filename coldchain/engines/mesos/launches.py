@@ -139,7 +139,7 @@ class Launches:
         """Of those that wait for it, who is not to take over what runs is refused: elsewhere there may be room."""
         for task_id, one in tuple(self.waiting.items()):
             if one.spec.agent == agent and not one.adopts:
-                del self.waiting[task_id]
+                self.drop(task_id)
                 one.failed(_gone(agent))
 
     def disconnected(self, trouble: str) -> None:

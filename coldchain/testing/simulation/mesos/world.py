@@ -74,11 +74,16 @@ class Containers(SimulatedEngine):
             checkers.violated("once", f"{spec.task_id} of {spec.agent} is started on {machine}")
         if spec.task_id not in self.held and spec.task_id in self.world.begun:
             checkers.violated("once", f"{spec.task_id} is started a second time")
-        used = [one.spec for one in self.held.values() if one.spec.agent == machine and not one.status.terminal]
-        used = [one for one in used if one.instance_id in checkers.ledger.instances and one.task_id != spec.task_id]
+        others = [one for one in self.held.values() if one.spec.agent == machine and one.spec.task_id != spec.task_id]
+        used = [one.spec for one in others if not one.status.terminal and not self._given_up(one)]
         amount = total(_amount(one) for one in (*used, spec))
         if not self.world.machine(machine).amount.covers(amount):
             checkers.violated("room", f"{machine} has no room for {spec.task_id}: {amount}")
+
+    def _given_up(self, task: FakeTask) -> bool:
+        """Nobody could end it in time, as its machine was struck: it runs, and its room is given to others."""
+        record = self.world.checkers.ledger.instances.get(task.spec.instance_id)
+        return record is None or (record.phase == "stopped" and self.world.excused(task))
 
     def stopped(self, task_id: str, holder: str) -> None:
         """Somebody on the machine ends it."""
