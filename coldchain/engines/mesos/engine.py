@@ -260,6 +260,9 @@ class MesosEngine:
                 await self._machine(place).kill(task_id, grace_seconds)
             except ColdchainError as error:
                 log.info("an orphan is left to its machine's sweeper", task=task_id, error=str(error))
+                if not self._offers.has_executor(place.agent_id, place.executor_id):
+                    # Its end may never be told, as when its agent came back under another id.
+                    self._machines.executor_lost(place.agent_id, place.executor_id)
 
     async def forget(self, task_id: str) -> None:
         await self._ready()
