@@ -109,12 +109,12 @@ class Machines:
         if now < self._look_at:
             return
         self._look_at = now + LOOK_SECONDS
-        due: dict[tuple[str, str], None] = {}
-        for task in self._book.in_mesos():
-            key = task.agent_id, task.executor_id
-            if self._is_open(task) and now - self._asked_at.get(key, -ASK_AGAIN_SECONDS) >= ASK_AGAIN_SECONDS:
-                due[key] = None
-        chosen = list(due)[:QUESTIONS_MAX]
+        open_ones = [(one.agent_id, one.executor_id) for one in self._book.in_mesos() if self._is_open(one)]
+        # That its orphans are gone an executor tells once, and the message may be lost.
+        with_orphans = [key for key, (_, orphans) in self._told.items() if orphans]
+        due = dict.fromkeys((*open_ones, *with_orphans))
+        chosen = [key for key in due if now - self._asked_at.get(key, -ASK_AGAIN_SECONDS) >= ASK_AGAIN_SECONDS]
+        chosen = chosen[:QUESTIONS_MAX]
         self._asked_at.update(dict.fromkeys(chosen, now))
         question = encode(ExecutorQuestion())
         await asyncio.gather(*(self._ask(agent_id, executor_id, question) for agent_id, executor_id in chosen))
