@@ -174,6 +174,13 @@ class Agent:
             kill["kill_policy"] = policy
         self.send(executor, {"type": "KILL", "kill": kill})
 
+    def pass_on(self, executor_id: str, event: Document) -> None:
+        """What the scheduler has for one that has subscribed."""
+        executor = self.executors.get(executor_id)
+        if executor is not None and executor.subscribed:
+            executor.ending = executor.ending or event["type"] == "SHUTDOWN"
+            self.send(executor, event)
+
     def acknowledged(self, task_id: str, uuid: str) -> None:
         """The scheduler has it; what came next is told."""
         for executor in self.executors.values():

@@ -386,6 +386,16 @@ class Masters:
                 self._kill(content["kill"])
             case "ACKNOWLEDGE":
                 self._acknowledge(content["acknowledge"])
+            case "MESSAGE":
+                self._pass_on(content["message"], {"type": "MESSAGE", "message": {"data": content["message"]["data"]}})
+            case "SHUTDOWN":
+                self._pass_on(content["shutdown"], {"type": "SHUTDOWN"})
+
+    def _pass_on(self, named: Document, event: Document) -> None:
+        """To an executor, once, if its agent is there."""
+        known = self.agents.get(named["agent_id"]["value"])
+        if known is not None:
+            self._to_agent(known, lambda: known.agent.pass_on(named["executor_id"]["value"], event))
 
     def _offered(self, named: Iterable[Document]) -> list[tuple[KnownAgent, str]]:
         ids = [one["value"] for one in named]
