@@ -330,6 +330,9 @@ class MesosWorld(World):
         book = {one.mesos_id: one for one in engine._book.tasks.values()}
         if {one.mesos_id for one in self.kept.values()} != book.keys() or engine._book.strangers:
             return "the engine knows other tasks than are stored"
+        wanted, until, now = engine._launches.executor_version, engine._handover._refused_until, self.clock.monotonic()
+        if any(one.executor_version != wanted and until.get(one.spec.agent, now) <= now for one in book.values()):
+            return "tasks are to be handed to another version of the executor"
         for machine in self.machines:
             here = {task.task_id for task in book.values() if task.spec.agent == machine.name}
             if set(machine.live()) != here:
