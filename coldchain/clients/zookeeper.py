@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,8 @@ from coldchain.clients.zookeeper_address import ZooKeeperAddress
 SESSION_SECONDS = 10.0
 MASTER_PREFIX = "json.info_"
 """Of the node of each master that is a candidate; the one with the lowest number leads."""
-LOOK_AGAIN_SECONDS = 1.0
+RECONNECT_SECONDS_MAX = 1.0
+"""Between two tries to connect; kazoo alone would wait up to an hour after a long silence."""
 
 
 class ZooKeeperUnavailable(Exception):  # noqa: N818 -- the field's word
@@ -33,8 +35,13 @@ class LeadingMaster:
         self._by_name = by_name
         self._path = address.path
         credentials = [("digest", address.credential)] if address.credential else None
-        self._client = KazooClient(address.hosts, timeout=session_seconds, auth_data=credentials)
+        retry = {"max_tries": -1, "max_delay": RECONNECT_SECONDS_MAX}
+        self._client = KazooClient(
+            address.hosts, timeout=session_seconds, auth_data=credentials, connection_retry=retry
+        )
         self._client.add_listener(self._on_state)
+        self._looking = threading.Lock()
+        """Looks come from several threads: what an earlier one has found must not be told after that of a later one."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leader = ""
         self._changed: asyncio.Event | None = None
@@ -74,30 +81,36 @@ class LeadingMaster:
     def _look(self, event: Any = None) -> None:
         """Who leads now, and a watch for the next change. A session that was lost leaves the watch with it: the new one
         comes by here."""
-        if self._client.state != KazooState.CONNECTED:
-            return
+        with self._looking:
+            while self._client.state == KazooState.CONNECTED and not self._looked():
+                pass
+
+    def _looked(self) -> bool:
+        """False when what it saw has changed meanwhile, and no watch would tell."""
         try:
             names = self._client.get_children(self._path, watch=self._look)
             candidates = sorted(name for name in names if name.startswith(MASTER_PREFIX))
             found = self._client.get(f"{self._path}/{candidates[0]}")[0] if candidates else b""
             address = _address(found, by_name=self._by_name) if found else ""
         except NoNodeError:
-            self._wait_for_path()
-            return
+            return self._waits_for_path()
         except (KazooException, KazooTimeoutError, ValueError, KeyError) as error:
             words = str(error) or type(error).__name__
             self._hand_over(lambda: self._note_trouble(words))
-            return
+            return True
         self._hand_over(lambda: self._note(address))
+        return True
 
-    def _wait_for_path(self) -> None:
-        """The first master makes it; or the leader's node went between two questions, which the watch tells."""
+    def _waits_for_path(self) -> bool:
+        """False where it need not wait. The first master makes the path. Where it is there by now (it was made between
+        the two questions, or only the leader's node went) this watch tells of itself alone, not of its children."""
         try:
             there = self._client.exists(self._path, watch=self._look)
         except (KazooException, KazooTimeoutError):
-            return  # the next connection looks again
+            return True  # the next connection looks again
         if not there:
             self._hand_over(lambda: self._note_trouble("there is no such node"))
+        return not there
 
     def _hand_over(self, work: Callable[[], None]) -> None:
         if self._loop is not None and not self._loop.is_closed():
