@@ -64,8 +64,16 @@ def test_the_first_version_tells_memory_and_processes_tell_the_rest(tmp_path: Pa
 
 def test_without_cgroups_its_processes_are_added_up(tmp_path: Path) -> None:
     work = str(tmp_path)
-    with subprocess.Popen(["sleep", "60"], env=os.environ | {"MESOS_SANDBOX": work}) as process:
+    environment = os.environ | {"MESOS_SANDBOX": work}
+    with subprocess.Popen(["cat"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
+            # The kernel shows the environment a little after it has told the parent that the program has begun: what
+            # the program itself says comes later.
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(b"begun\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"begun\n"
             used = measure(task() | {"work": work}, 7.0)
         finally:
             process.kill()
