@@ -42,7 +42,7 @@ class ControlSocket:
 
     def __init__(self, path: Path, timeout_seconds: float) -> None:
         self._path = path
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._timeout_seconds = timeout_seconds
         self._session: aiohttp.ClientSession | None = None
 
     async def state(self) -> GatewayState:
@@ -68,14 +68,17 @@ class ControlSocket:
         """Returns status and body."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(path=str(self._path)), timeout=self._timeout
+                connector=aiohttp.UnixConnector(path=str(self._path)),
+                timeout=aiohttp.ClientTimeout(total=self._timeout_seconds),
             )
         try:
             async with self._session.request(method, f"http://gateway{path}", data=io.BytesIO(body)) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            late = f"no answer in {self._timeout_seconds:g} s"
+            words = late if isinstance(error, TimeoutError) else str(error) or type(error).__name__
             raise Unavailable(
-                f"the gateway at {self._path} does not answer: {error or type(error).__name__}",
+                f"the gateway at {self._path} does not answer: {words}",
                 todo="It serves on if nginx runs; see its logs/error.log otherwise",
             ) from error
 

@@ -55,7 +55,7 @@ class RemoteFeed:
             ) as answer:
                 said = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            words = f"the controller at {self._url} does not answer: {error or type(error).__name__}"
+            words = f"the controller at {self._url} does not answer: {str(error) or type(error).__name__}"
             raise Unavailable(words, todo="The gateway goes on with what it has") from error
         if answer.status != 200:
             raise _refused(self._url, answer.status, said)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -107,7 +108,7 @@ async def test_while_a_worker_starts_an_update_on_an_older_base_is_refused(lab: 
 async def test_a_worker_that_stands_still_is_named_and_the_gateway_has_what_all_have() -> None:
     async with running_gateway(acknowledge_timeout_seconds=0.3) as lab, raw_application(answers) as app:
         await lab.route(endpoint("a", app.port))
-        with standing_still(await one_worker(lab)) as pid:
+        async with standing_still(await one_worker(lab)) as pid:
             with pytest.raises(Unavailable, match=f"worker {pid} did not take over"):
                 await lab.change(endpoint("a", app.port, 0))
             assert (await lab.gateway.report()).applied == 1
@@ -128,10 +129,13 @@ async def one_worker(lab: GatewayLab) -> int:
     return (await lab.state()).workers[0].pid
 
 
-@contextlib.contextmanager
-def standing_still(pid: int) -> Iterator[int]:
+@contextlib.asynccontextmanager
+async def standing_still(pid: int) -> AsyncIterator[int]:
+    """Of workers that wait for connections the kernel wakes one for each: until it really stands it could be this one,
+    and the connection would wait with it."""
     os.kill(pid, signal.SIGSTOP)
     try:
+        await until(lambda: stands(pid), "a worker that stands still")
         yield pid
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -140,7 +144,7 @@ def standing_still(pid: int) -> Iterator[int]:
 async def test_a_worker_that_missed_more_than_is_kept_reads_everything_anew() -> None:
     async with running_gateway(acknowledge_timeout_seconds=0.06) as lab, raw_application(answers) as app:
         await lab.route(endpoint("a", app.port))
-        with standing_still(await one_worker(lab)):
+        async with standing_still(await one_worker(lab)):
             for _ in range(80):
                 with pytest.raises(Unavailable):
                     await lab.change(endpoint("a", app.port))
@@ -168,6 +172,10 @@ async def test_an_update_that_does_not_fit_changes_nothing() -> None:
         for _ in range(100):
             await lab.change(endpoint("a", app.port), *(endpoint(f"i{n}", 80 + n, 0) for n in range(100)))
         assert (await lab.ask()).status == 200
+
+
+def stands(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @contextlib.contextmanager

@@ -46,7 +46,9 @@ class AgentClient:
             async with self._session.post(f"{url}/api/v1", data=msgspec.json.encode(call)) as response:
                 body = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise FilesUnavailable(f"the agent at {url} does not answer: {error or type(error).__name__}") from error
+            raise FilesUnavailable(
+                f"the agent at {url} does not answer: {str(error) or type(error).__name__}"
+            ) from error
         if response.status == 404:
             raise NoFile(path)
         if response.status != 200:

@@ -198,7 +198,7 @@ class RemoteRunner:
             raise self._silent(error) from error
 
     def _silent(self, error: Exception) -> Unavailable:
-        return Unavailable(f"the executor at {self._url} does not answer: {error or type(error).__name__}")
+        return Unavailable(f"the executor at {self._url} does not answer: {str(error) or type(error).__name__}")
 
     @property
     def _session(self) -> aiohttp.ClientSession:
