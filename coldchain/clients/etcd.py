@@ -297,8 +297,9 @@ class EtcdClient:
             return self._token
 
     @property
-    def has_token(self) -> bool:
-        return bool(self._token)
+    def takes_tokens(self) -> bool:
+        """Whether it has a user; the token of the moment may just have been forgotten."""
+        return bool(self._user)
 
     def forget_token(self) -> None:
         """The next question takes a new one."""

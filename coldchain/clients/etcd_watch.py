@@ -87,7 +87,7 @@ async def watch(
             # A watch may be refused in the same words whether the token has ended or the user may not. Where it is said
             # that the token is not known, a newer one may be as short-lived, or of a member that has started again.
             stale = any(words in refused.message for words in STALE_TOKEN)
-            if not client.has_token or (renewed and not stale):
+            if not client.takes_tokens or (renewed and not stale):
                 raise
             renewed, said = True, f"{endpoint}: {refused}"
             client.forget_token()

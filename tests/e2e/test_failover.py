@@ -46,7 +46,13 @@ async def leader_of(stages: list[Stage]) -> tuple[Stage, Stage]:
     """The leader, and the other one, once both know."""
     async with asyncio.timeout(10):
         while True:
-            infos = [await one.call("GET", "/v2/info") for one in stages]
+            try:
+                infos = [await one.call("GET", "/v2/info") for one in stages]
+            except StepFailed as error:  # one that has just stepped down reads the store first
+                if ": 503 " not in str(error):
+                    raise
+                await asyncio.sleep(0.05)
+                continue
             if infos[0]["leader"] == infos[1]["leader"] and any(info["elected"] for info in infos):
                 first, second = stages
                 return (first, second) if infos[0]["elected"] else (second, first)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from coldchain.decisions.mesos_task import seen
 from coldchain.decisions.orphan import SWEEPER
 from coldchain.documents import keys, stored
 from coldchain.documents.executor_messages import decode
@@ -113,6 +114,9 @@ class CheckedEngine(MesosEngine):
         if name not in self.world.ordered:  # it is asked again until it has ended
             self.world.checkers.kill(task_id)
             self.world.ordered.add(name)
+        task = self._book.tasks.get(task_id)
+        if task is not None and seen(task, self.world.clock.now()).orphaned:
+            self.world.ended_as_orphans.add(task_id)
         await super().kill(task_id, grace_seconds)
 
     async def forget(self, task_id: str) -> None:
@@ -139,8 +143,8 @@ class CheckedEngine(MesosEngine):
 
 
 class MesosWorld(World):
-    """`ordered`: instances of which the controller ordered the end; `forgettable`: tasks that it let be forgotten.
-    `kept`: the engine's records in the store; `told`: what agents told the engine, by uuid."""
+    """`ordered`: instances of which the controller ordered the end; `forgettable`: tasks that it let be forgotten;
+    `ended_as_orphans`: those whose end it ordered when nobody answered for them. `kept`: the engine's records in the store; `told`: what agents told the engine, by uuid."""
 
     faults = MESOS_FAULTS
     told_in_order = frozenset({"Mesos ends the subscription"})
@@ -157,6 +161,7 @@ class MesosWorld(World):
         self.ordered: set[str] = set()
         self.begun: set[str] = set()
         self.forgettable: set[str] = set()
+        self.ended_as_orphans: set[str] = set()
         self.kept: dict[str, MesosTask] = {}
         self.told: dict[str, dict[str, Any]] = {}
         self.mesos: MesosEngine | None = None
@@ -283,6 +288,8 @@ class MesosWorld(World):
 
     def excused(self, task: FakeTask) -> bool:
         status = task.status
+        if task.spec.task_id in self.ended_as_orphans:
+            return True  # nobody may be there to end it before its machine sweeps
         young = status.state != "running" or self.clock.now() - status.at < YOUNG_SECONDS
         return young or self._troubled.get(task.spec.agent, 0.0) > self.clock.monotonic()
 
