@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from coldchain.decisions.mesos_task import seen
+from coldchain.decisions.mesos_task import orphan_at, seen
 from coldchain.decisions.orphan import SWEEPER
 from coldchain.documents import keys, stored
 from coldchain.documents.executor_messages import decode
@@ -115,7 +115,7 @@ class CheckedEngine(MesosEngine):
             self.world.checkers.kill(task_id)
             self.world.ordered.add(name)
         task = self._book.tasks.get(task_id)
-        if task is not None and seen(task, self.world.clock.now()).orphaned:
+        if task is not None and (orphan_at(task) is not None or seen(task, self.world.clock.now()).orphaned):
             self.world.ended_as_orphans.add(task_id)
         await super().kill(task_id, grace_seconds)
 
@@ -144,7 +144,8 @@ class CheckedEngine(MesosEngine):
 
 class MesosWorld(World):
     """`ordered`: instances of which the controller ordered the end; `forgettable`: tasks that it let be forgotten;
-    `ended_as_orphans`: those whose end it ordered when nobody answered for them. `kept`: the engine's records in the store; `told`: what agents told the engine, by uuid."""
+    `ended_as_orphans`: those whose end it ordered when nobody answered for them. `kept`: the engine's records in the
+    store; `told`: what agents told the engine, by uuid."""
 
     faults = MESOS_FAULTS
     told_in_order = frozenset({"Mesos ends the subscription"})
