@@ -236,11 +236,12 @@ async def test_updates_that_nobody_kept_come_again_in_order_with_the_next_subscr
     assert bench.engine.created.total() == 2
 
 
-async def test_what_happens_while_the_agent_is_away_is_told_when_it_is_back(bench: Bench) -> None:
+@pytest.mark.parametrize("status", [404, 503])
+async def test_what_happens_while_the_agent_is_away_is_told_when_it_is_back(bench: Bench, status: int) -> None:
     await bench.start()
     bench.agent.launch("m1", description("shop.1"))
     await bench.agent.until_state("m1", "TASK_RUNNING")
-    bench.agent.refuses = 503
+    bench.agent.refuses = status
     bench.agent.drop()
     await bench.agent.until(lambda agent: agent.refused)
     bench.engine.crash("shop.1", 9)

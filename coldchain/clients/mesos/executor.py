@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from coldchain.clients.mesos.recordio import RecordDecoder
+from coldchain.clients.mesos.recordio import NOT_YET, RecordDecoder
 
 Document = dict[str, Any]
 
@@ -99,7 +99,7 @@ async def _check(response: aiohttp.ClientResponse) -> None:
     if response.status in (200, 202):
         return
     message = (await response.text(errors="replace")).strip() or response.reason or ""
-    if response.status in (500, 502, 503, 504):
+    if response.status in NOT_YET:
         raise AgentUnavailable(f"the agent cannot answer yet: {message}")
     raise AgentRefused(response.status, message)
 

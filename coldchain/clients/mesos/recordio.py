@@ -1,6 +1,10 @@
-"""RecordIO: records behind their lengths in decimal digits and a line end, in pieces of any size."""
+"""RecordIO: records behind their lengths in decimal digits and a line end, in pieces of any size; and what both who
+speak it have in common."""
 
 DIGITS_MAX = 20
+NOT_YET = frozenset({404, 500, 502, 503, 504})
+"""Status codes of a master or an agent that cannot answer now. One that has just begun listens before it has any route,
+and answers 404."""
 
 
 class DamagedStream(ValueError):  # noqa: N818

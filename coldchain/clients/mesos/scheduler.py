@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 
 from coldchain.clients.mesos.events import Event, read_event
-from coldchain.clients.mesos.recordio import RecordDecoder
+from coldchain.clients.mesos.recordio import NOT_YET, RecordDecoder
 
 Document = dict[str, Any]
 PATH = "/master/api/v1/scheduler"
@@ -134,7 +134,7 @@ class SchedulerClient:
         if response.status in (200, 202):
             return
         message = (await response.text(errors="replace")).strip() or response.reason or ""
-        if response.status in (307, 500, 502, 503, 504):
+        if response.status in (307, *NOT_YET):
             raise MesosUnavailable(f"the master at {self.master} does not lead or cannot answer: {message}")
         raise MesosRefused(response.status, message)
 
