@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from coldchain.engines.mesos import engine, listening, statuses
+from coldchain.engines.mesos import engine, launches, listening, statuses
 from coldchain.engines.mesos.idling import Idling
+from coldchain.engines.mesos.infos import task_info
 from coldchain.engines.mesos.keeper import Keeper
 from coldchain.engines.mesos.listening import Listening
 from coldchain.engines.mesos.offer_book import KnownAgent, OfferBook
@@ -73,8 +74,11 @@ def _own_tasks_counted_twice() -> Swaps:
     return [(OfferBook, "capacity", capacity)]
 
 
-def _successor_forgotten() -> Swaps:
-    return [(listening, "wants_successor", lambda task: False)]
+def _successor_starts_anew() -> Swaps:
+    def anew(*words: Any, adopts: bool) -> Any:
+        return task_info(*words, adopts=False)
+
+    return [(launches, "task_info", anew)]
 
 
 def _acts_before_reconciliation() -> Swaps:
@@ -129,7 +133,7 @@ PLANTED: dict[str, Callable[[], Swaps]] = {
     "never acknowledged": _never_acknowledged,
     "offer used twice": _offer_used_twice,
     "own tasks counted twice": _own_tasks_counted_twice,
-    "successor forgotten": _successor_forgotten,
+    "successor starts anew": _successor_starts_anew,
     "acts before reconciliation": _acts_before_reconciliation,
     "results forgotten": _results_forgotten,
     "offers in doubt kept": _offers_in_doubt_kept,
