@@ -323,7 +323,7 @@ EXPECTED = {
     "offer_too_small": Expected("running"),
     "offer_used_twice": Expected("running"),
     "subscribed_twice": Expected(""),
-    "task_unknown": Expected("lost"),
+    "task_unknown": Expected("running", orphaned="agent"),
     "zookeeper_away_and_back": Expected("running"),
 }
 

@@ -51,8 +51,9 @@ def heard_of(status: Status, now: float, *, settled: bool = False) -> Heard:
         if status.unreachable_time is not None:
             at = min(now, status.unreachable_time.seconds)
         standing = STANDINGS[status.state]
-        if settled and standing == "unknown":
-            standing = "nowhere"
+        forgotten = status.state == "TASK_GONE" and status.reason == RECONCILIATION
+        if forgotten or (settled and standing == "unknown"):
+            standing = "nowhere"  # what it was of may run: of its executor's end nobody may have heard
         return Stood(standing=standing, at=at, message=words_of(status))
     if status.state in ENDED and not (status.state in SAID and status.reason == RECONCILIATION):
         return ExecutorGone(at=now, message=words_of(status))
