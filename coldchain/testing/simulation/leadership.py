@@ -4,7 +4,7 @@ acts or writes who does not lead, no result is forgotten, nothing is restarted, 
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog.testing
@@ -29,6 +29,7 @@ from coldchain.testing.freezing_loop import FreezingLoop, Process
 from coldchain.testing.platform import example_app, image, to
 from coldchain.testing.simulated_loop import SimulatedClock, simulate
 from coldchain.testing.simulation.candidates import Machine
+from coldchain.testing.simulation.planting import swapped
 
 KINDS_OF_FAULT = ("crash", "pause", "pause at a write", "pause at a write", "cut off", "cut off", "slow", "abdicate")
 FREE_SECONDS_MAX = Timing().rest_seconds + 4.0
@@ -354,21 +355,9 @@ PLANTED: dict[str, Callable[[], Swap]] = {
 }
 
 
-@contextlib.contextmanager
-def planted(name: str) -> Iterator[None]:
-    """The bug of this name is there until the end of the block."""
-    owner, attribute, replacement = PLANTED[name]()
-    real = owner.__dict__[attribute]
-    setattr(owner, attribute, replacement)
-    try:
-        yield
-    finally:
-        setattr(owner, attribute, real)
-
-
 def find(name: str, seeds: range) -> Life | None:
     """The first life that shows the bug; None when it is not found."""
-    with planted(name):
+    with swapped([PLANTED[name]()]):
         for seed in seeds:
             life = live(seed)
             if life.violations:

@@ -1,8 +1,8 @@
 """planted: bugs made on purpose in the real decisions and loops, each switched on for a while, to prove that the
 simulation finds such bugs. Each takes the place of one function and gives it back at the end."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -30,21 +30,15 @@ from coldchain.model.instance import Instance, Phase
 from coldchain.model.rotation import Endpoint
 from coldchain.ports.store import Change
 from coldchain.testing.simulation.oracle import compared
+from coldchain.testing.simulation.planting import Swaps, swapped
 from coldchain.testing.simulation.ports import SimulatedEngine
 from coldchain.testing.simulation.run import Result
 from coldchain.testing.simulation.schedule import generate
 
-Swaps = Sequence[tuple[object, str, object]]
 
-
-@contextlib.contextmanager
-def planted(name: str) -> Iterator[None]:
+def planted(name: str) -> AbstractContextManager[None]:
     """The bug of this name is there until the end of the block."""
-    with contextlib.ExitStack() as undo:
-        for owner, attribute, replacement in PLANTED[name]():
-            undo.callback(setattr, owner, attribute, getattr(owner, attribute))
-            setattr(owner, attribute, replacement)
-        yield
+    return swapped(PLANTED[name]())
 
 
 def find(name: str, seeds: range) -> Result | None:

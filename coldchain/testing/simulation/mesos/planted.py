@@ -1,7 +1,7 @@
 """planted: bugs made on purpose in engine mesos and its executor, each of which the lives of a cluster must find."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -18,19 +18,13 @@ from coldchain.model.mesos import MesosTask
 from coldchain.model.offer import Offer
 from coldchain.testing.simulation.mesos.run import compared
 from coldchain.testing.simulation.mesos.schedule import generate
+from coldchain.testing.simulation.planting import Swaps, swapped
 from coldchain.testing.simulation.run import Result
 
-Swaps = Sequence[tuple[object, str, object]]
 
-
-@contextlib.contextmanager
-def planted(name: str) -> Iterator[None]:
+def planted(name: str) -> AbstractContextManager[None]:
     """The bug of this name is there until the end of the block."""
-    with contextlib.ExitStack() as undo:
-        for owner, attribute, replacement in PLANTED[name]():
-            undo.callback(setattr, owner, attribute, getattr(owner, attribute))
-            setattr(owner, attribute, replacement)
-        yield
+    return swapped(PLANTED[name]())
 
 
 def find(name: str, seeds: range) -> Result | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from coldchain.decisions.mesos_task import orphan_at, seen
+from coldchain.decisions.mesos_task import orphan_at
 from coldchain.decisions.orphan import SWEEPER
 from coldchain.documents import keys, stored
 from coldchain.documents.executor_messages import decode
@@ -115,7 +115,7 @@ class CheckedEngine(MesosEngine):
             self.world.checkers.kill(task_id)
             self.world.ordered.add(name)
         task = self._book.tasks.get(task_id)
-        if task is not None and (orphan_at(task) is not None or seen(task, self.world.clock.now()).orphaned):
+        if task is not None and orphan_at(task) is not None:
             self.world.ended_as_orphans.add(task_id)
         await super().kill(task_id, grace_seconds)
 
