@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from coldchain.clients.mesos.scheduler import SchedulerClient
 from coldchain.control.clock import SystemClock
@@ -24,7 +24,7 @@ SETTINGS = MesosSettings(settle_seconds=1.0, launch_seconds=1.0)
 
 
 class Bench:
-    """To be closed; its master is to be started before."""
+    """A context manager: its master is there in it."""
 
     def __init__(self) -> None:
         self.master = FakeMaster()
@@ -50,7 +50,11 @@ class Bench:
         await engine.start()
         return engine
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        await self.master.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
         for engine in self.engines:
             await engine.close()
         await self.master.stop()

@@ -11,20 +11,16 @@ import pytest
 from aiohttp import web
 
 from coldchain.clients.mesos.agent import AgentClient, FilesUnavailable, NoFile
-from coldchain.clients.mesos.scheduler import SchedulerClient
-from coldchain.control.clock import SystemClock
 from coldchain.documents import keys, stored
 from coldchain.engines.mesos import MesosEngine, MesosSettings
 from coldchain.engines.mesos.sandbox import PIECE_BYTES
 from coldchain.model.app import App
 from coldchain.model.errors import NotFound, Rejected, Unavailable
-from coldchain.model.executor import ExecutorSettings
 from coldchain.model.mesos import MesosTask
 from coldchain.model.task import TaskSpec, TaskStatus
-from coldchain.runners.remote import RemoteRunner
-from coldchain.store.memory import MemoryStore
 from coldchain.testing.engine_labs import make_spec
-from coldchain.testing.fake_master import FakeMaster, knows, offers, subscribed, update
+from coldchain.testing.fake_master import offers, subscribed, update
+from coldchain.testing.mesos_bench import Bench
 
 SETTINGS = MesosSettings(settle_seconds=1.0, launch_seconds=1.0, containerizer="docker", pids_max=64)
 
@@ -66,35 +62,18 @@ class AgentFiles:
         return web.json_response({"type": "READ_FILE", "read_file": answer})
 
 
-class Bench:
+class ContainersBench(Bench):
     """A master, one agent, a store, and engines, one after the other."""
 
     def __init__(self, agent: AgentFiles) -> None:
+        super().__init__()
         self.agent = agent
-        self.master = FakeMaster()
         self.master.script = [subscribed(), offers("O1", url=agent.url)]
-        self.master.answers = knows
-        self.store = MemoryStore()
-        self.engines: list[MesosEngine] = []
 
-    async def engine(self) -> MesosEngine:
-        async def find_master() -> str:
-            return self.master.address
+    async def engine(self, settings: MesosSettings = SETTINGS) -> MesosEngine:
+        return await super().engine(settings)
 
-        engine = MesosEngine(
-            SchedulerClient(find_master),
-            self.store,
-            SystemClock(),
-            SETTINGS,
-            ExecutorSettings(controller_id="c", version="1"),
-            key=b"k",
-            reach=RemoteRunner,
-        )
-        self.engines.append(engine)
-        await engine.start()
-        return engine
-
-    async def running(self, engine: MesosEngine, spec: TaskSpec) -> dict[str, Any]:
+    async def launched(self, engine: MesosEngine, spec: TaskSpec) -> dict[str, Any]:
         """Launched, and told to run; what Mesos was asked for."""
         launching = asyncio.create_task(engine.launch(spec))
         accepted = await self.master.until("ACCEPT", len(self.master.of("ACCEPT")) + 1)
@@ -130,21 +109,17 @@ async def agent() -> AsyncIterator[AgentFiles]:
 
 
 @pytest.fixture
-async def bench(agent: AgentFiles) -> AsyncIterator[Bench]:
-    made = Bench(agent)
-    await made.master.start()
-    yield made
-    for engine in made.engines:
-        await engine.close()
-    await made.master.stop()
+async def bench(agent: AgentFiles) -> AsyncIterator[ContainersBench]:
+    async with ContainersBench(agent) as made:
+        yield made
 
 
-async def test_a_task_goes_without_an_executor_and_its_record_says_so(bench: Bench) -> None:
+async def test_a_task_goes_without_an_executor_and_its_record_says_so(bench: ContainersBench) -> None:
     engine = await bench.engine()
     [offer] = await engine.offers()
     assert (offer.containerizer, offer.cpus) == (True, 4.0)
     spec = make_spec("serves")
-    task = await bench.running(engine, spec)
+    task = await bench.launched(engine, spec)
     assert (task["container"]["type"], "executor" in task, "data" in task) == ("DOCKER", False, False)
     [record] = await bench.records()
     assert (record.executor_id, record.agent_url) == ("", f"http://127.0.0.1:{bench.agent.port}/slave(1)")
@@ -153,16 +128,16 @@ async def test_a_task_goes_without_an_executor_and_its_record_says_so(bench: Ben
     assert await engine.prepare(spec.app, None, lambda words: None) == "coldchain/shop:v1"
 
 
-async def test_what_mesos_ran_itself_and_lost_has_failed_and_is_not_taken_over(bench: Bench) -> None:
+async def test_what_mesos_ran_itself_and_lost_has_failed_and_is_not_taken_over(bench: ContainersBench) -> None:
     engine = await bench.engine()
     spec = make_spec("serves")
-    await bench.running(engine, spec)
+    await bench.launched(engine, spec)
     bench.master.say(said(spec, "FAILED", "Executor terminated", "SOURCE_AGENT"))
     failed = await state_of(engine, spec, "failed")
     assert failed.message == "Mesos says failed: Executor terminated"
     bench.master.say(offers("O2", url=bench.agent.url))
     other = make_spec("serves")
-    await bench.running(engine, other)
+    await bench.launched(engine, other)
     launched = [one["accept"]["operations"][0]["launch"]["task_infos"] for one in bench.master.of("ACCEPT")]
     assert [[task["task_id"]["value"] for task in some] for some in launched] == [[spec.task_id], [other.task_id]]
     await engine.forget(spec.task_id)
@@ -171,7 +146,7 @@ async def test_what_mesos_ran_itself_and_lost_has_failed_and_is_not_taken_over(b
             await asyncio.sleep(0.01)
 
 
-async def test_a_container_that_cannot_begin_is_refused_to_who_launched_it(bench: Bench) -> None:
+async def test_a_container_that_cannot_begin_is_refused_to_who_launched_it(bench: ContainersBench) -> None:
     engine = await bench.engine()
     spec = make_spec("serves")
     launching = asyncio.create_task(engine.launch(spec))
@@ -182,17 +157,17 @@ async def test_a_container_that_cannot_begin_is_refused_to_who_launched_it(bench
     assert await engine.tasks() == []
 
 
-async def test_what_needs_an_executor_waits_in_vain_there(bench: Bench) -> None:
+async def test_what_needs_an_executor_waits_in_vain_there(bench: ContainersBench) -> None:
     engine = await bench.engine()
     with pytest.raises(Rejected, match="offered too little"):
         await engine.launch(make_spec("serves", app=App(id="/p", cmd="serve"), host_ports=()))
     assert bench.master.of("ACCEPT") == []
 
 
-async def test_a_framework_that_mesos_has_forgotten_has_none_of_its_containers(bench: Bench) -> None:
+async def test_a_framework_that_mesos_has_forgotten_has_none_of_its_containers(bench: ContainersBench) -> None:
     engine = await bench.engine()
     spec = make_spec("serves")
-    await bench.running(engine, spec)
+    await bench.launched(engine, spec)
     bench.master.script = [subscribed("G"), offers("O9", url=bench.agent.url)]
     bench.master.cut()
     await bench.master.until("SUBSCRIBE", 2)
@@ -209,10 +184,10 @@ async def test_a_framework_that_mesos_has_forgotten_has_none_of_its_containers(b
     assert len(bench.master.of("ACCEPT")) == 1
 
 
-async def test_output_is_that_of_the_sandbox(bench: Bench) -> None:
+async def test_output_is_that_of_the_sandbox(bench: ContainersBench) -> None:
     engine = await bench.engine()
     spec = make_spec("serves")
-    await bench.running(engine, spec)
+    await bench.launched(engine, spec)
     folder = f"/frameworks/F/executors/{spec.task_id}/runs/latest"
     lines = b"".join(b"line %d of \xff\n" % number for number in range(20_000))
     bench.agent.contents = {f"{folder}/stdout": lines, f"{folder}/stderr": b"one\ntwo\nthree"}
@@ -241,7 +216,7 @@ async def test_output_is_that_of_the_sandbox(bench: Bench) -> None:
         await read()
     other = make_spec("serves")
     bench.master.say(offers("O2", url=bench.agent.url))
-    await bench.running(engine, other)
+    await bench.launched(engine, other)
     with pytest.raises(Unavailable, match="is there yet"):
         [piece async for piece in engine.logs(other.task_id, follow=False, tail=None)]
     bench.agent.broken = True

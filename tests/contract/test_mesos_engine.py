@@ -25,10 +25,8 @@ RECORDED = Path(__file__).parent / "recorded" / "mesos"
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
-    bench = Bench()
-    await bench.master.start()
-    yield bench
-    await bench.close()
+    async with Bench() as bench:
+        yield bench
 
 
 async def test_launches_of_one_moment_go_in_one_call(bench: Bench) -> None:

@@ -58,13 +58,11 @@ class Upgrade:
 async def upgrade(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Upgrade]:
     monkeypatch.setattr(handover, "OFFERS_SECONDS", 0.2)
     monkeypatch.setattr(handover, "LOOK_SECONDS", 0.0)
-    bench = Bench()
-    await bench.master.start()
-    upgrade = Upgrade(bench)
-    yield upgrade
-    upgrade.following.cancel()
-    await asyncio.gather(upgrade.following, return_exceptions=True)
-    await bench.close()
+    async with Bench() as bench:
+        upgrade = Upgrade(bench)
+        yield upgrade
+        upgrade.following.cancel()
+        await asyncio.gather(upgrade.following, return_exceptions=True)
 
 
 def shown(spec: TaskSpec, info: dict[str, Any]) -> TaskDescription:

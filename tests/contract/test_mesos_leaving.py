@@ -14,10 +14,8 @@ from coldchain.testing.mesos_bench import Bench, spec_of, state_of, until
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
-    bench = Bench()
-    await bench.master.start()
-    yield bench
-    await bench.close()
+    async with Bench() as bench:
+        yield bench
 
 
 async def test_who_takes_leave_leaves_nothing_behind_and_does_not_come_back(bench: Bench) -> None:

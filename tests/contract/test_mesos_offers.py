@@ -15,10 +15,8 @@ from coldchain.testing.mesos_bench import Bench, report, spec_of
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
-    bench = Bench()
-    await bench.master.start()
-    yield bench
-    await bench.close()
+    async with Bench() as bench:
+        yield bench
 
 
 def of_role(*names: str, role: str, **more: Any) -> dict[str, Any]:

@@ -49,10 +49,8 @@ async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     monkeypatch.setattr(mesos_task, "END_SECONDS", 0.2)
     monkeypatch.setattr(machines, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(machines, "ASK_AGAIN_SECONDS", 0.6)
-    bench = Bench()
-    await bench.master.start()
-    yield bench
-    await bench.close()
+    async with Bench() as bench:
+        yield bench
 
 
 @pytest.fixture
