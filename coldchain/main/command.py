@@ -312,6 +312,11 @@ def doctor(
     gateway: Gateway = None,
     gateway_status: Status = "127.0.0.1:8081",
     docker_socket: Socket = DEFAULT_DOCKER,
+    store: Store = None,
+    etcd_authority: EtcdAuthority = None,
+    etcd_certificate: EtcdCertificate = None,
+    etcd_key: EtcdKey = None,
+    etcd_credentials_file: EtcdCredentials = None,
     as_json: Json = False,
 ) -> None:
     """Look at this machine: what it lacks to run a platform, and what to do about it. Nothing is changed.
@@ -326,8 +331,10 @@ def doctor(
         gateway=tuple(gateway or ("0.0.0.0:80",)),
         gateway_status=gateway_status,
         docker_socket=docker_socket,
+        store=store,
+        **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
     )
-    examine(settings, as_json=as_json)
+    _run(examine(settings, as_json=as_json))
 
 
 @application.command(hidden=True)
