@@ -48,7 +48,8 @@ class AgentExecutor:
 
 class Agent:
     """`id`: by which masters know it, empty until one gave it. `epoch` changes whenever what was on its way is lost.
-    `leaving`: it shall not be used any more, by its operator's word (seconds since the epoch)."""
+    `term`: of the master that it registered with last. `leaving`: it shall not be used any more, by its operator's word
+    (seconds since the epoch)."""
 
     def __init__(self, machine: "Machine") -> None:
         self.machine = machine
@@ -56,6 +57,7 @@ class Agent:
         self.up = False
         self.registered = False
         self.epoch = 0
+        self.term = 0
         self.executors: dict[str, AgentExecutor] = {}
         self.leaving: float | None = None
         self._uuids = 0
@@ -125,7 +127,7 @@ class Agent:
 
     def welcomed(self, agent_id: str, known: list[str], again: bool) -> None:
         """The master knows it, and these tasks on it. What never came here is dropped."""
-        self.id, self.registered = agent_id, True
+        self.id, self.registered, self.term = agent_id, True, self.machine.world.masters.term
         here = {task.id for executor in self.executors.values() for task in executor.tasks.values()}
         for task_id in known:
             if task_id not in here:

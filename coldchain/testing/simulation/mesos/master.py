@@ -72,8 +72,8 @@ class KnownAgent:
 
 
 class Masters:
-    """All of them, of which one leads or none. What is on their registry outlives each: `admitted`, `unreachable`
-    (since when), `gone`; with `kept` False there is no such thing. `removed`: frameworks that are no more."""
+    """All of them, of which one leads or none; `term`: of the last that did. What is on their registry outlives each:
+    `admitted`, `unreachable` (since when), `gone`; with `kept` False there is no such thing. `removed`: frameworks."""
 
     def __init__(self, world: "MesosWorld") -> None:
         self.world = world
@@ -89,14 +89,14 @@ class Masters:
         self.subscription: Subscription | None = None
         self._suppressed = False
         self._numbers = 0
-        self._term = 0
+        self.term = 0
 
     # Leading
 
     def fail(self) -> None:
         """The leading one is gone; its successor knows what is on the registry."""
         self.leading = False
-        self._term += 1
+        self.term += 1
         self.agents.clear()
         if not self.kept:
             self.unreachable.clear()
@@ -107,8 +107,8 @@ class Masters:
 
     def lead(self) -> None:
         self.leading = True
-        term = self._term
-        self.world.later(REREGISTRATION_SECONDS, lambda: self._give_up_recovered() if self._term == term else None)
+        term = self.term
+        self.world.later(REREGISTRATION_SECONDS, lambda: self._give_up_recovered() if self.term == term else None)
         for machine in self.world.machines:
             machine.agent.new_leader()
 
