@@ -5,6 +5,14 @@ from typing import Protocol
 
 from coldchain.model.base import Noun
 
+GATEWAY = "169.254.1.1"
+GATEWAY6 = "fe80::1"
+"""What every container sends to. Each machine's end of each link has it, so it is never routed."""
+
+HOST_PREFIX = "cn"
+PEER_PREFIX = "ct"
+"""Names of the two ends of a link go on with the first characters of the attachment's id."""
+
 
 class Link(Noun, frozen=True, kw_only=True):
     """The link of one attachment. `host` is the name of the machine's end, `peer` of the container's, before Docker
@@ -17,6 +25,16 @@ class Link(Noun, frozen=True, kw_only=True):
     mtu: int
     source: str
     address6: str = ""
+
+
+def host_name(attachment: str) -> str:
+    """Of the machine's end; names of links have 15 characters at most."""
+    return HOST_PREFIX + attachment[:11]
+
+
+def peer_name(attachment: str) -> str:
+    """Of the container's end before Docker moves it there."""
+    return PEER_PREFIX + attachment[:11]
 
 
 class Links(Protocol):
