@@ -11,7 +11,8 @@ GATEWAY6 = "fe80::1"
 
 HOST_PREFIX = "cn"
 PEER_PREFIX = "ct"
-"""Names of the two ends of a link go on with the first characters of the attachment's id."""
+BEGINNING_CHARACTERS = 11
+"""Names of the two ends of a link go on with so many characters of the attachment's id."""
 
 
 class Link(Noun, frozen=True, kw_only=True):
@@ -29,12 +30,12 @@ class Link(Noun, frozen=True, kw_only=True):
 
 def host_name(attachment: str) -> str:
     """Of the machine's end; names of links have 15 characters at most."""
-    return HOST_PREFIX + attachment[:11]
+    return HOST_PREFIX + attachment[:BEGINNING_CHARACTERS]
 
 
 def peer_name(attachment: str) -> str:
     """Of the container's end before Docker moves it there."""
-    return PEER_PREFIX + attachment[:11]
+    return PEER_PREFIX + attachment[:BEGINNING_CHARACTERS]
 
 
 class Links(Protocol):
