@@ -44,6 +44,21 @@ class NetlinkLinks:
         return await _in_thread(f"interface {interface} is not known", lambda kernel: _mtu(kernel, interface))
 
 
+def pass_packets_on() -> None:
+    """From one interface to another, which this machine then does for its containers. Docker, where it has to turn that
+    on itself, forbids all of it but its own. Blocks. Raises Unavailable."""
+    try:
+        _turn_on(SETTINGS / "ipv4" / "ip_forward")
+    except OSError as error:
+        raise Unavailable(f"ip_forward cannot be set: {error.strerror}", todo="netd has to run as root") from error
+
+
+def _turn_on(setting: Path) -> None:
+    """Not where it is on: writing it has effects of its own."""
+    if setting.read_text().strip() != "1":
+        setting.write_text("1")
+
+
 async def interface_of(address: str) -> str:
     """The name of the interface that has this address; empty where none has it. Raises Unavailable."""
 
@@ -108,6 +123,8 @@ def _configure(link: Link) -> None:
                 raise OSError(errno.EAFNOSUPPORT, "this kernel has no IPv6")
             continue
         (folder / name).write_text(value)
+    if link.address6:
+        _turn_on(SETTINGS / "ipv6" / "conf" / "all" / "forwarding")
 
 
 def _settings(link: Link) -> Iterator[tuple[str, str, str]]:

@@ -5,9 +5,6 @@ from typing import Protocol
 
 from coldchain.model.pool import Pool
 
-ASKED = "asked-"
-"""Docker asks for an address before it says for what: until then its attachment has a name that begins so."""
-
 
 class AddressBook(Protocol):
     """Addresses of IPv4 and IPv6 without a length. Each has one attachment at most, and every call may be repeated.
@@ -15,11 +12,12 @@ class AddressBook(Protocol):
     store would have to be asked and is away."""
 
     async def give(self, pool: str, attachment: str, wanted: str | None) -> str:
-        """An address of the pool, by its name, that nobody has; `wanted`: this one."""
+        """An address of the pool, by its name, that nobody has; `wanted`: this one. `attachment` empty: Docker asks for
+        an address before it says for what, and it is bound later."""
         ...
 
     async def bind(self, address: str, attachment: str) -> None:
-        """What was given under another name is this attachment's from now on. Raises Conflict where it is not given."""
+        """It is this attachment's from now on. Raises Conflict where it is not given, or bound to another one."""
         ...
 
     async def release(self, address: str, attachment: str | None = None) -> None:
@@ -29,5 +27,5 @@ class AddressBook(Protocol):
     def pool_of(self, cidr: str) -> Pool | None: ...
 
     async def known(self) -> Mapping[str, str]:
-        """The attachment of each address that is given on this machine."""
+        """The attachment of each address that is given on this machine, empty for one that is not bound yet."""
         ...

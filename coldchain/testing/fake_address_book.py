@@ -1,13 +1,19 @@
 """FakeAddressBook: port AddressBook for one machine that has its pools for itself."""
 
+import asyncio
 import ipaddress
 from collections.abc import Mapping, Sequence
 
+from coldchain.model.base import Noun
 from coldchain.model.errors import Conflict, NotFound, Rejected
 from coldchain.model.pool import Pool
 from coldchain.ports.network import Journal
 
 PREFIX = "fake-address/"
+
+
+class FakeAddressStatus(Noun, frozen=True, kw_only=True):
+    """It has nothing to say."""
 
 
 class FakeAddressBook:
@@ -16,8 +22,13 @@ class FakeAddressBook:
     def __init__(self, pools: Sequence[Pool], journal: Journal) -> None:
         self.pools = {one.name: one for one in pools}
         self.trouble: Exception | None = None
+        self.status = FakeAddressStatus()
         self._journal = journal
         self._last: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Nobody else has to be told."""
+        await asyncio.Event().wait()
 
     async def give(self, pool: str, attachment: str, wanted: str | None) -> str:
         self._check()
@@ -25,7 +36,7 @@ class FakeAddressBook:
         found = self.pools.get(pool)
         if found is None:
             raise NotFound(f"there is no pool {pool}")
-        if wanted is not None and given.get(wanted, attachment) != attachment:
+        if wanted is not None and wanted in given and given[wanted] != (attachment or None):
             raise Conflict(f"address {wanted} is in use")
         address = wanted or self._next(found, given)
         if wanted is not None and ipaddress.ip_address(wanted) not in ipaddress.ip_network(found.cidr):
@@ -39,6 +50,8 @@ class FakeAddressBook:
         owner = (await self.known()).get(address)
         if owner is None:
             raise Conflict(f"address {address} was not given")
+        if owner not in ("", attachment):
+            raise Conflict(f"address {address} is in use")
         if owner != attachment:
             await self._journal.write({PREFIX + address: attachment.encode()})
 

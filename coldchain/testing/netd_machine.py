@@ -78,9 +78,7 @@ class NetdMachine:
         self._killed, self.links.trouble, self.journal.fault = False, "", lambda number: None
         self.book = FakeAddressBook(POOLS, self.journal)
         self.networks = Networks(self.store, self.docker, self.clock)
-        self.attachments = Attachments(
-            self.book, self.journal, self.links, NODE, "eth0", lambda: self.networks.known, self.clock
-        )
+        self.attachments = Attachments(self.book, self.journal, self.links, NODE, "eth0", lambda: self.networks.known)
         self.networks.attachments = self.docker.driver = self.attachments
         self.places = PlacesLoop(
             self.store, self.attachments, self.book, self.docker, self.links, NODE.name, self.clock

@@ -26,8 +26,7 @@ from coldchain.model.docker_network import KeptAttachment, KeptNetwork
 from coldchain.model.errors import ColdchainError, Conflict, NotFound, Rejected, Unavailable
 from coldchain.model.node import Node
 from coldchain.model.pool import Pool
-from coldchain.ports.address_book import ASKED, AddressBook
-from coldchain.ports.clock import Clock
+from coldchain.ports.address_book import AddressBook
 from coldchain.ports.docker_networks import NETWORK_OPTION
 from coldchain.ports.network import Journal, Link, Links, host_name, peer_name
 from coldchain.ports.network_driver import Joined, WantedAttachment, WantedNetwork, WantedPool
@@ -51,7 +50,6 @@ class Attachments:
         node: Node,
         interface: str,
         networks: KnownNetworks,
-        clock: Clock,
     ) -> None:
         self._book = book
         self._journal = journal
@@ -59,7 +57,6 @@ class Attachments:
         self._node = node
         self._interface = interface
         self._networks = networks
-        self._clock = clock
         self._kept: dict[str, KeptAttachment] | None = None
         self._docker_networks: dict[str, KeptNetwork] = {}
         self._deciding = asyncio.Lock()
@@ -86,9 +83,9 @@ class Attachments:
 
     async def take_address(self, cidr: str, wanted: str | None) -> str:
         pool = self._pool(cidr)
-        if wanted is not None and (await self._book.known()).get(wanted, "").startswith(ASKED):
+        if wanted is not None and (await self._book.known()).get(wanted) == "":
             return wanted  # Docker asks again, or for two containers: only one of them gets it bound
-        return await self._book.give(pool.name, ASKED + self._clock.unique(), wanted)
+        return await self._book.give(pool.name, "", wanted)
 
     async def give_back(self, address: str, owner: str | None = None) -> None:
         """Docker names no owner, and may say it twice: whoever has a place with it keeps it."""
@@ -145,7 +142,7 @@ class Attachments:
         address = address_of(wanted.address, wanted.docker_network)
         address6 = address_of(wanted.address6, wanted.docker_network) if wanted.address6 else ""
         async with self._alone(wanted.id), self._deciding:
-            await self.kept()
+            await self.kept()  # with which the networks are read
             network = self._network(wanted.docker_network)
             check_address_family(network, address6)
             attachment = Attachment(
@@ -161,7 +158,9 @@ class Attachments:
             kept = KeptAttachment(
                 attachment=attachment, docker_network=wanted.docker_network, mac=wanted.mac or mac_of(address)
             )
-            await self._check_free(kept)
+            before = (await self.kept()).get(wanted.id)
+            if before is not None and before.attachment.address != address:
+                raise Conflict(f"endpoint {wanted.id[:12]} is there with address {before.attachment.address}")
             for one in filter(None, (address, address6)):
                 await self._book.bind(one, wanted.id)
             await self._keep(kept)
@@ -218,23 +217,6 @@ class Attachments:
         if attachment not in kept:
             raise NotFound(f"endpoint {attachment[:12]} is not known to Coldchain", todo="Start the container again")
         return kept[attachment]
-
-    async def _check_free(self, wanted: KeptAttachment) -> None:
-        """Raises Conflict where the address is another's, or this place is there with another one."""
-        its = wanted.attachment
-        before = (await self.kept()).get(its.id)
-        if before is not None and (before.attachment.address, before.attachment.address6) != (
-            its.address,
-            its.address6,
-        ):
-            raise Conflict(f"endpoint {its.id[:12]} is there with address {before.attachment.address}")
-        known = await self._book.known()
-        for address in filter(None, (its.address, its.address6)):
-            owner = known.get(address)
-            if owner is None:
-                raise Conflict(f"address {address} was not given to this machine", todo="Start the container again")
-            if owner != its.id and not owner.startswith(ASKED):
-                raise Conflict(f"address {address} is in use", todo="Choose another one, or let Docker have the next")
 
     async def _link(self, kept: KeptAttachment) -> Link:
         its = kept.attachment
