@@ -78,8 +78,8 @@ def check_only_network(attachment: KeptAttachment, sandbox: str, kept: Mapping[s
             first, second = other.attachment.network, attachment.attachment.network
             raise Rejected(
                 f"the container is in network {first} already, and has one address in all networks of Coldchain",
-                todo=f"Leave it out of one of them: `docker network disconnect {second} CONTAINER`; who may talk to "
-                "whom across networks is for `coldchain policy` to say",
+                todo=f"While it does not run, leave it out of one: `docker network disconnect {second} CONTAINER`; who "
+                "may talk to whom across networks is for `coldchain policy` to say",
             )
 
 

@@ -77,6 +77,11 @@ class NetdProcess:
         self._process = None
         return status
 
+    def descriptors(self) -> int:
+        """How many it has open."""
+        assert self._process is not None
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
+
     async def status(self) -> dict[str, Any]:
         async with self._get("status") as answer:
             return dict(await answer.json())

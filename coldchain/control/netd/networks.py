@@ -22,6 +22,8 @@ from coldchain.ports.store import Store
 AGAIN_SECONDS = 30.0
 """How often Docker is looked at again, whose networks can be removed by hand."""
 RETRY_SECONDS = 1.0
+TROUBLED_SECONDS = 5.0
+"""While some network is not as it should be: those who are in its way leave without telling."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +53,9 @@ class Networks:
         while True:
             try:
                 after = await self.step()
-                seconds = AGAIN_SECONDS if not self.status.trouble else RETRY_SECONDS
+                seconds = RETRY_SECONDS if self.status.trouble else AGAIN_SECONDS
+                if self.status.troubles:
+                    seconds = min(seconds, TROUBLED_SECONDS)
                 await until_written(self._store, after, self._clock, seconds)
             except ColdchainError as error:
                 self._trouble(error)
