@@ -48,7 +48,7 @@ KINDS_OF_FAULT = (
     "forced away",
 )
 LATE, VERY_LATE = 0.05, 0.7
-"""How many writes are heard of by nobody, and arrive later or not at all."""
+"""How many writes are heard of by nobody, and arrive later or not at all; before a removal most do, after it."""
 WANTED = ("10.200.0.9", "10.200.0.33")
 
 
@@ -123,7 +123,9 @@ class FarStore:
 
     async def _arrive(self, changes: Sequence[Change], guards: Sequence[Guard]) -> None:
         await self._world.clock.sleep(self._world.draw.choice((0.0, 0.05, 2.0, 20.0)))
-        if self._world.draw.random() < 0.6:
+        while self._machine is not None and self._machine.late == VERY_LATE:
+            await self._world.clock.sleep(0.5)
+        if self._world.draw.random() < 0.8:
             with suppress(ColdchainError):
                 await self._world.store.write(changes, guards)
 
@@ -320,12 +322,12 @@ class World:
                 machine.journal.fault = lambda number: None
             case "removed":
                 machine.late = VERY_LATE
-                await self.clock.sleep(3.0)
+                await self.clock.sleep(6.0)
                 machine.crash()
                 await self.store.write([Change(key=keys.node(machine.name), value=None)])
                 await self.pools.reclaim(machine.name)
-                await self.clock.sleep(strike.seconds)
                 machine.late = LATE
+                await self.clock.sleep(1.0 + strike.seconds)
                 await self.removed(machine)
                 machine.off = machine.store_away = False
                 if self.draw.random() < 0.3:

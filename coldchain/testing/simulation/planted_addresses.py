@@ -8,7 +8,7 @@ import msgspec
 from coldchain.control.netd.addresses import AddressBook
 from coldchain.control.netd.kept import Kept
 from coldchain.decisions import block as decisions
-from coldchain.decisions.block import Claim, Settled
+from coldchain.decisions.block import Claim
 from coldchain.documents import stored
 from coldchain.model.pool import Block
 from coldchain.ports.store import ABSENT, Change, Entry
@@ -74,16 +74,6 @@ def _removed_node_goes_on() -> Swap:
     return AddressBook, "_put", put
 
 
-def _adopts_what_it_only_read() -> Swap:
-    real = decisions.settle
-
-    def settle(block: Block | None, *others: Any, **options: Any) -> Settled:
-        settled = real(block, *others, **options)
-        return msgspec.structs.replace(settled, write=settled.block != block)
-
-    return decisions, "settle", settle
-
-
 def _removed_nodes_addresses_do_not_rest() -> Swap:
     real = decisions.claim
 
@@ -116,7 +106,6 @@ PLANTED: dict[str, Callable[[], Swap]] = {
     "lets go what it may still give": _lets_go_what_it_may_still_give,
     "writes over others": _writes_over_others,
     "removed node goes on": _removed_node_goes_on,
-    "adopts what it only read": _adopts_what_it_only_read,
     "removed node's addresses do not rest": _removed_nodes_addresses_do_not_rest,
     "does not mend": _does_not_mend,
     "does not renounce": _does_not_renounce,
