@@ -8,8 +8,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +16,9 @@ import structlog
 
 from coldchain.clients.docker import DockerClient
 from coldchain.control.clock import SystemClock
+from coldchain.control.netd.addresses import AddressBook
 from coldchain.control.netd.attachments import Attachments
+from coldchain.control.netd.membership import Membership
 from coldchain.control.netd.networks import Networks
 from coldchain.control.netd.places import PlacesLoop
 from coldchain.main.netd_settings import NetdSettings
@@ -30,10 +31,8 @@ from coldchain.network.docker_networks import EngineNetworks
 from coldchain.network.driver import DriverServer
 from coldchain.network.journal import FileJournal
 from coldchain.network.links import NetlinkLinks, interface_of, pass_packets_on
-from coldchain.ports.address_book import AddressBook
-from coldchain.ports.clock import Clock
 from coldchain.ports.docker_networks import DockerNetworks
-from coldchain.ports.network import Journal, Links
+from coldchain.ports.network import Journal
 from coldchain.ports.store import Store
 
 JOURNAL = "journal"
@@ -53,47 +52,49 @@ class Loop(Protocol):
     async def run(self) -> None: ...
 
 
-class Book(AddressBook, Loop, Protocol):
-    """Also tells the store what it gave."""
-
-
-@dataclass(kw_only=True)
-class Parts:
-    """What netd is made of, real or not."""
-
-    store: Store
-    journal: Journal
-    links: Links
-    docker: DockerNetworks
-    book: Book
-    clock: Clock
-    more: Mapping[str, Loop] = field(default_factory=dict)
-    """Loops that need nothing of the others, by name."""
-
-
 async def netd(settings: NetdSettings) -> int:
     """Run until SIGTERM or SIGINT. Raises ColdchainError when it cannot start."""
     settings.check()
-    async with _open_parts(settings) as parts:
-        return await run_netd(settings, parts)
-
-
-async def run_netd(settings: NetdSettings, parts: Parts) -> int:
-    """As `netd`, with parts that somebody else closes."""
     left = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, left.set)
     node = Node(name=settings.node, address=settings.address, interface=await _interface(settings))
     await asyncio.to_thread(pass_packets_on)
-    networks = Networks(parts.store, parts.docker, parts.clock)
-    attachments = Attachments(parts.book, parts.journal, parts.links, node, node.interface, lambda: networks.known)
+    async with contextlib.AsyncExitStack() as closing:
+        await asyncio.to_thread(_make_folder, settings.state)
+        journal = FileJournal(settings.state / JOURNAL)
+        closing.callback(journal.close)
+        store = open_etcd(settings.store, settings.etcd)
+        closing.push_async_callback(store.close)
+        client = DockerClient(settings.docker, timeout_seconds=PATIENCE_SECONDS)
+        closing.push_async_callback(client.close)
+        await _run(settings, node, store, journal, EngineNetworks(client), left)
+    log.info("netd ends; containers, routes and policy stay as they are")
+    return 0
+
+
+async def _run(
+    settings: NetdSettings, node: Node, store: Store, journal: Journal, docker: DockerNetworks, left: asyncio.Event
+) -> None:
+    """Docker is answered from what is on the disk, before the store says anything."""
+    clock, links = SystemClock(), NetlinkLinks()
+    book = AddressBook(store, journal, node.name, clock)
+    await book.start()
+    networks = Networks(store, docker, clock)
+    attachments = Attachments(book, journal, links, node, node.interface, lambda: networks.known)
     networks.attachments = attachments
-    places = PlacesLoop(parts.store, attachments, parts.book, parts.docker, parts.links, node.name, parts.clock)
     await attachments.kept()
+    loops: dict[str, Loop] = {
+        "addresses": book,
+        "attachments": PlacesLoop(store, attachments, book, docker, links, node.name, clock),
+        "membership": Membership(store, node, book.renounce, clock),
+        "networks": networks,
+        # JOIN net-routes: "routes": RouteLoop(store, Bird(...), node.name, ...)
+        # JOIN net-policy: "policy": PolicyLoop(store, Nftables(...), node.name, ...)
+    }
     driver = DriverServer(attachments, settings.socket)
-    loops: dict[str, Loop] = {"addresses": parts.book, "attachments": places, "networks": networks, **parts.more}
-    status = StatusServer(settings.state / STATUS_SOCKET, node, loops, driver.calls, parts.book)
+    status = StatusServer(settings.state / STATUS_SOCKET, node, loops, driver.calls, book)
     async with contextlib.AsyncExitStack() as closing:
         for server in (driver, status):
             closing.push_async_callback(server.stop)
@@ -102,8 +103,6 @@ async def run_netd(settings: NetdSettings, parts: Parts) -> int:
         _tell_systemd("READY=1")
         await _until(left, loops)
         _tell_systemd("STOPPING=1")
-    log.info("netd ends; containers, routes and policy stay as they are")
-    return 0
 
 
 async def _until(left: asyncio.Event, loops: Mapping[str, Loop]) -> None:
@@ -113,39 +112,6 @@ async def _until(left: asyncio.Event, loops: Mapping[str, Loop]) -> None:
         await left.wait()
         for task in running:
             task.cancel()
-
-
-@contextlib.asynccontextmanager
-async def _open_parts(settings: NetdSettings) -> AsyncIterator[Parts]:
-    async with contextlib.AsyncExitStack() as closing:
-        await asyncio.to_thread(_make_folder, settings.state)
-        journal = FileJournal(settings.state / JOURNAL)
-        closing.callback(journal.close)
-        store = open_etcd(settings.store, settings.etcd)
-        closing.push_async_callback(store.close)
-        client = DockerClient(settings.docker, timeout_seconds=PATIENCE_SECONDS)
-        closing.push_async_callback(client.close)
-        clock = SystemClock()
-        yield Parts(
-            store=store,
-            journal=journal,
-            links=NetlinkLinks(),
-            docker=EngineNetworks(client),
-            book=_address_book(store, journal, settings.node, clock),
-            clock=clock,
-            more=_more_loops(settings, store, clock),
-        )
-
-
-def _address_book(store: Store, journal: Journal, node: str, clock: Clock) -> Book:
-    # JOIN net-ipam: return AddressBook(store, journal, node, clock)
-    raise Rejected("this build of netd gives no addresses")
-
-
-def _more_loops(settings: NetdSettings, store: Store, clock: Clock) -> Mapping[str, Loop]:
-    # JOIN net-routes: "routes": RouteLoop(store, Bird(...), settings.node, ...)
-    # JOIN net-policy: "policy": PolicyLoop(store, Nftables(...), settings.node, ...)
-    return {}
 
 
 async def _interface(settings: NetdSettings) -> str:

@@ -12,10 +12,11 @@ from aiohttp import web
 from coldchain._version import __version__
 from coldchain.api.metrics import CONTENT_TYPE, Metric, render
 from coldchain.model.base import Noun
-from coldchain.model.errors import ColdchainError
+from coldchain.model.kept_address import AddressStatus
 from coldchain.model.node import Node
 from coldchain.network.driver import Calls
-from coldchain.ports.address_book import AddressBook
+
+Samples = dict[tuple[tuple[str, str], ...], float]
 
 
 class Standing(Protocol):
@@ -25,11 +26,18 @@ class Standing(Protocol):
     def status(self) -> Noun: ...
 
 
+class Addresses(Protocol):
+    """How it stands with addresses."""
+
+    @property
+    def status(self) -> AddressStatus: ...
+
+
 class StatusServer:
     """`GET /status`: JSON of each loop's status by its name. `GET /metrics`: text in Prometheus's form."""
 
     def __init__(
-        self, path: Path, node: Node, loops: Mapping[str, Standing], calls: Mapping[str, Calls], book: AddressBook
+        self, path: Path, node: Node, loops: Mapping[str, Standing], calls: Mapping[str, Calls], book: Addresses
     ) -> None:
         self._path = path
         self._node = node
@@ -65,29 +73,25 @@ class StatusServer:
         return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        try:
-            used: int | None = len(await self._book.known())
-        except ColdchainError:
-            used = None  # rather no number than a wrong one
-        text = render(metrics(self._calls, used))
+        text = render(metrics(self._calls, self._book.status))
         return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
 
-def metrics(calls: Mapping[str, Calls], used: int | None) -> list[Metric]:
-    """`used`: addresses that are given on this machine."""
-    counted: dict[tuple[tuple[str, str], ...], float] = {
+def metrics(calls: Mapping[str, Calls], addresses: AddressStatus) -> list[Metric]:
+    """Calls of Docker, and how it stands with addresses."""
+    counted: Samples = {
         (("call", name), ("outcome", outcome)): float(number)
         for name, its in sorted(calls.items())
         for outcome, number in (("answered", its.answered), ("refused", its.refused))
     }
-    seconds: dict[tuple[tuple[str, str], ...], float] = {
-        (("call", name),): its.seconds for name, its in sorted(calls.items())
+    seconds: Samples = {(("call", name),): its.seconds for name, its in sorted(calls.items())}
+    stand: Samples = {
+        (("pool", name), ("state", state)): float(number)
+        for name, its in addresses.pools.items()
+        for state, number in (("used", its.given), ("free", its.reserve), ("resting", its.resting))
     }
-    found = [
+    return [
         Metric("coldchain_netd_calls_total", "counter", "Calls of Docker, by kind and outcome.", counted),
         Metric("coldchain_netd_call_seconds_total", "counter", "What they took, all together.", seconds),
+        Metric("coldchain_netd_addresses", "gauge", "Addresses that this machine holds, by pool and state.", stand),
     ]
-    if used is not None:
-        name = "coldchain_netd_addresses_used"
-        found.append(Metric(name, "gauge", "Addresses that containers of this machine have.", {(): float(used)}))
-    return found

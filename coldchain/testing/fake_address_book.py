@@ -1,19 +1,13 @@
 """FakeAddressBook: port AddressBook for one machine that has its pools for itself."""
 
-import asyncio
 import ipaddress
 from collections.abc import Mapping, Sequence
 
-from coldchain.model.base import Noun
 from coldchain.model.errors import Conflict, NotFound, Rejected
 from coldchain.model.pool import Pool
 from coldchain.ports.network import Journal
 
 PREFIX = "fake-address/"
-
-
-class FakeAddressStatus(Noun, frozen=True, kw_only=True):
-    """It has nothing to say."""
 
 
 class FakeAddressBook:
@@ -22,13 +16,8 @@ class FakeAddressBook:
     def __init__(self, pools: Sequence[Pool], journal: Journal) -> None:
         self.pools = {one.name: one for one in pools}
         self.trouble: Exception | None = None
-        self.status = FakeAddressStatus()
         self._journal = journal
         self._last: dict[str, str] = {}
-
-    async def run(self) -> None:
-        """Nobody else has to be told."""
-        await asyncio.Event().wait()
 
     async def give(self, pool: str, attachment: str, wanted: str | None) -> str:
         self._check()

@@ -1,8 +1,4 @@
-"""netd for tests: a process of its own that can be killed, with all that is real but the address book.
-
-`python -m coldchain.testing.netd STORE NODE ADDRESS FOLDER DRIVER-SOCKET DOCKER-SOCKET POOL…` runs it, where POOL is
-NAME=CIDR.
-"""
+"""netd for tests: `coldchain netd` in a process of its own, which can be killed."""
 
 import asyncio
 import contextlib
@@ -10,23 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from coldchain.clients.docker import DockerClient
-from coldchain.control.clock import SystemClock
-from coldchain.main.log import open_log
-from coldchain.main.netd import JOURNAL, PATIENCE_SECONDS, STATUS_SOCKET, Parts, run_netd
-from coldchain.main.netd_settings import NetdSettings
-from coldchain.main.stores import EtcdAccess, open_etcd
-from coldchain.model.pool import Pool
-from coldchain.network.docker_networks import EngineNetworks
-from coldchain.network.journal import FileJournal
-from coldchain.network.links import NetlinkLinks
-from coldchain.testing.fake_address_book import FakeAddressBook
+from coldchain.main.netd import STATUS_SOCKET
 
 START_SECONDS = 30.0
 
@@ -34,18 +20,17 @@ START_SECONDS = 30.0
 class NetdProcess:
     """netd of `node`. It dies with the process that started it; what it made outlives it."""
 
-    def __init__(
-        self, store: str, node: str, address: str, folder: Path, driver: Path, docker: Path, pools: Mapping[str, str]
-    ) -> None:
+    def __init__(self, store: str, node: str, address: str, folder: Path, docker: Path) -> None:
         self.status_socket = folder / STATUS_SOCKET
         self.log = folder / "netd.log"
-        given = [f"{name}={cidr}" for name, cidr in pools.items()]
-        self._words = [store, node, address, str(folder), str(driver), str(docker), *given]
+        self._options = ["--store", store, "--node", node, "--address", address]
+        self._options += ["--state-directory", str(folder), "--docker", str(docker)]
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
         """Returns once Docker is answered."""
-        command = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-m", "coldchain.testing.netd", *self._words]
+        command = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-m", "coldchain", "netd"]
+        command += self._options
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
@@ -95,32 +80,3 @@ class NetdProcess:
         connector = aiohttp.UnixConnector(str(self.status_socket))
         async with aiohttp.ClientSession(connector=connector) as session, session.get(f"http://netd/{name}") as answer:
             yield answer
-
-
-async def _run(words: Sequence[str]) -> int:
-    store_address, node, address, folder, driver, docker, *given = words
-    settings = NetdSettings(
-        store=store_address, node=node, address=address, state=Path(folder), socket=Path(driver), docker=docker
-    )
-    pools = [Pool(name=name, cidr=cidr) for name, _, cidr in (one.partition("=") for one in given)]
-    async with contextlib.AsyncExitStack() as closing:
-        journal = FileJournal(settings.state / JOURNAL)
-        closing.callback(journal.close)
-        store = open_etcd(store_address, EtcdAccess())
-        closing.push_async_callback(store.close)
-        client = DockerClient(docker, timeout_seconds=PATIENCE_SECONDS)
-        closing.push_async_callback(client.close)
-        parts = Parts(
-            store=store,
-            journal=journal,
-            links=NetlinkLinks(),
-            docker=EngineNetworks(client),
-            book=FakeAddressBook(pools, journal),
-            clock=SystemClock(),
-        )
-        return await run_netd(settings, parts)
-
-
-if __name__ == "__main__":
-    open_log()
-    sys.exit(asyncio.run(_run(sys.argv[1:])))

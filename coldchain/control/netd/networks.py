@@ -22,7 +22,7 @@ from coldchain.ports.store import Store
 AGAIN_SECONDS = 30.0
 """How often Docker is looked at again, whose networks can be removed by hand."""
 RETRY_SECONDS = 1.0
-TROUBLED_SECONDS = 5.0
+TROUBLED_SECONDS = 2.0
 """While some network is not as it should be: those who are in its way leave without telling."""
 
 log = structlog.get_logger(__name__)
