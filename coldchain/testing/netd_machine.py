@@ -1,10 +1,12 @@
 """NetdMachine: a machine with netd on fakes, and Docker as far as it speaks to a network driver. netd can be killed at
 any write of it; what is on the disk, in the kernel and in Docker outlives it."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from coldchain.control.netd.addresses import AddressBook
 from coldchain.control.netd.attachments import Attachments
 from coldchain.control.netd.networks import Networks
 from coldchain.control.netd.places import PlacesLoop
@@ -21,7 +23,6 @@ from coldchain.ports.network import host_name
 from coldchain.ports.network_driver import WantedAttachment
 from coldchain.ports.store import Change
 from coldchain.store.memory import MemoryStore
-from coldchain.testing.fake_address_book import FakeAddressBook
 from coldchain.testing.fake_docker_networks import FakeDockerNetworks
 from coldchain.testing.fake_journal import FakeJournal, JournalFault
 from coldchain.testing.fake_links import FakeLinks
@@ -29,8 +30,8 @@ from coldchain.testing.fake_links import FakeLinks
 NODE = Node(name="node-1", address="10.10.3.5/24", interface="eth0")
 POOLS = (
     Pool(name="online", cidr="10.200.0.0/24"),
-    Pool(name="tiny", cidr="10.201.0.0/31"),
-    Pool(name="online6", cidr="fd00:200::/120"),
+    Pool(name="tiny", cidr="10.201.0.0/31", block_length=31),
+    Pool(name="online6", cidr="fd00:200::/120", block_length=122),
 )
 NETWORKS = (
     ContainerNetwork(name="online_net", pool="online"),
@@ -69,14 +70,19 @@ class NetdMachine:
 
     async def fill(self, networks: Iterable[ContainerNetwork] = NETWORKS, pools: Iterable[Pool] = POOLS) -> None:
         """The store, and Docker from it."""
-        records: list[ContainerNetwork | Pool] = [*networks, *pools]
+        records: list[ContainerNetwork | Pool | Node] = [*networks, *pools, NODE]
         await self.store.write([Change(key=network_key_of(one), value=encode(one)) for one in records])
+        await self.learn()
+
+    async def learn(self) -> None:
+        """What the loops would, from the store."""
+        await self.book.settle()
         await self.networks.step()
 
     def start(self) -> None:
         """netd, from what is on the disk. What was killed has let go of it."""
         self._killed, self.links.trouble, self.journal.fault = False, "", lambda number: None
-        self.book = FakeAddressBook(POOLS, self.journal)
+        self.book = AddressBook(self.store, self.journal, NODE.name, self.clock)
         self.networks = Networks(self.store, self.docker, self.clock)
         self.attachments = Attachments(self.book, self.journal, self.links, NODE, "eth0", lambda: self.networks.known)
         self.networks.attachments = self.docker.driver = self.attachments
@@ -156,9 +162,7 @@ class NetdMachine:
             else:
                 if not self._killed:
                     return True if answer is None else answer  # type: ignore[return-value]
-            self.kills += 1
-            self.start()
-            await self.networks.step()
+            await self._start_again()
             if not self.retries:
                 return None
 
@@ -169,11 +173,24 @@ class NetdMachine:
         assert len(set(addresses)) == len(addresses), addresses
         assert set(addresses) <= {one.address for one in self.links.made.values()}, "a container has lost its link"
 
+    async def _loops(self) -> None:
+        """One round of each."""
+        with contextlib.suppress(ColdchainError):  # killed, which is seen below
+            await self.book.settle()
+        await self.places.tell()
+        await self.places.compare()
+        if self._killed:
+            await self._start_again()
+
+    async def _start_again(self) -> None:
+        self.kills += 1
+        self.start()
+        await self.learn()
+
     async def at_rest(self) -> Mapping[str, str]:
         """After a while in which nothing happens everybody knows the same. Returns the address of each container."""
         for _ in range(6):
-            await self.places.tell()
-            await self.places.compare()
+            await self._loops()
             await self.clock.sleep(61.0)
         kept = await self.attachments.kept()
         entries = (await self.store.list("network/attachment/")).entries
