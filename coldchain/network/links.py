@@ -19,6 +19,8 @@ HOST_MAC = "ee:ee:ee:ee:ee:ee"
 
 NAME_CHARACTERS = len(HOST_PREFIX) + BEGINNING_CHARACTERS
 SCOPE_LINK = 253
+SIZE_MAX = 65535
+"""Of packets on a link of ours; loopback has one more."""
 NEIGHBOUR_PERMANENT = 0x80
 NO_DUPLICATE_DETECTION = 0x02
 """Of an IPv6 address: without it the address is of no use for the first second."""
@@ -152,7 +154,7 @@ def _present(kernel: IPRoute) -> Sequence[str]:
 
 
 def _mtu(kernel: IPRoute, interface: str) -> int:
-    return int(_link(kernel, _index(kernel, interface)).get("mtu"))
+    return min(int(_link(kernel, _index(kernel, interface)).get("mtu")), SIZE_MAX)
 
 
 def _link(kernel: IPRoute, index: int) -> Any:

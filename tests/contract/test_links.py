@@ -93,6 +93,8 @@ async def test_an_address_leads_to_the_last_link_that_has_it(uplink: None) -> No
 
 async def test_the_size_of_packets_is_that_of_the_interface(links: Links) -> None:
     assert await links.mtu(UPLINK) == MTU
+    if isinstance(links, NetlinkLinks):
+        assert await links.mtu("lo") == 65535
     with pytest.raises(Unavailable, match="interface nothing is not known: no such interface"):
         await links.mtu("nothing")
 
