@@ -48,7 +48,7 @@ def steps(
 
 def _unwanted(wanted: Mapping[str, ContainerNetwork], present: Sequence[DockerNetwork], driver: str) -> Iterator[Step]:
     for one in sorted(present, key=lambda one: one.name):
-        if one.driver == driver and one.network and one.network not in wanted:
+        if one.driver == driver and one.network and not {one.network, one.name} & wanted.keys():
             yield _removal(one, "the network was removed")
 
 
@@ -73,8 +73,7 @@ def _of_network(
 def _removal(found: DockerNetwork, why: str) -> Step:
     if not found.endpoints:
         return Remove(found.id, found.name)
-    number = len(found.endpoints)
-    return Trouble(found.name, f"{why}; it goes once nobody is in it, and {number} containers are")
+    return Trouble(found.name, f"{why}; it goes once nobody is in it (containers now: {len(found.endpoints)})")
 
 
 def check_pool_wanted(cidr: str, sub_pool: str, pool: Pool | None, *, ipv6: bool) -> None:
