@@ -4,14 +4,18 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from coldchain.model.agent import AgentDrain
+from coldchain.model.attachment import Attachment
 from coldchain.model.backoff import Backoff
 from coldchain.model.caller import Token
 from coldchain.model.catalog import CatalogCheck, CatalogRecord, CatalogService, CatalogSession, KeyValue
+from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.deployment import Deployment
 from coldchain.model.gateway import KnownGateway
 from coldchain.model.group import Group, GroupDeployment, GroupVersion
 from coldchain.model.instance import Instance
 from coldchain.model.mesos import MesosTask
+from coldchain.model.node import Node
+from coldchain.model.pool import Block, Pool
 from coldchain.model.registration import ExternalService
 from coldchain.model.secret import Secret
 from coldchain.model.task import TaskFailure
@@ -52,6 +56,22 @@ CATALOG_BEGUN = "registry/begun"
 
 AUDIT = "audit/"
 """Below it who did what, each entry by its number, with as many digits as keep them in order."""
+
+POOL = "network/pool/"
+BLOCK = "network/block/"
+CONTAINER_NETWORK = "network/network/"
+NODE = "network/node/"
+ATTACHMENT = "network/attachment/"
+"""What the container network keeps, each below a key of its own; nodes write all of it but pools and networks."""
+
+ROUTING = "network/routing"
+POLICY = "network/policy"
+"""One document each, for all nodes."""
+
+POOLS_CHANGED = "network/pools-changed"
+"""Written with every change of which pools and networks there are: of two that could not both be, one comes later."""
+
+NetworkRecord = Pool | Block | ContainerNetwork | Node | Attachment
 
 Record = (
     AppRecord
@@ -130,6 +150,51 @@ def catalog_key_of(record: CatalogRecord) -> str:
             return CATALOG + _key("key", record.key)
         case CatalogSession():
             return CATALOG + _key("session", record.id)
+
+
+def network_key_of(record: NetworkRecord) -> str:
+    """The key of a record of the container network."""
+    match record:
+        case Pool():
+            return POOL + _escaped(record.name)
+        case Block():
+            return BLOCK + _key(record.pool, record.cidr)
+        case ContainerNetwork():
+            return CONTAINER_NETWORK + _escaped(record.name)
+        case Node():
+            return NODE + _escaped(record.name)
+        case Attachment():
+            return ATTACHMENT + _key(record.node, record.id)
+
+
+def pool(name: str) -> str:
+    """The key of a pool."""
+    return POOL + _escaped(name)
+
+
+def container_network(name: str) -> str:
+    """The key of a network of containers."""
+    return CONTAINER_NETWORK + _escaped(name)
+
+
+def blocks(pool: str) -> str:
+    """Below it the blocks of a pool."""
+    return BLOCK + _escaped(pool) + "/"
+
+
+def block(pool: str, cidr: str) -> str:
+    """The key of one of them."""
+    return blocks(pool) + _escaped(cidr)
+
+
+def node(name: str) -> str:
+    """The key of a node."""
+    return NODE + _escaped(name)
+
+
+def attachments(node: str) -> str:
+    """Below it the attachments of a node."""
+    return ATTACHMENT + _escaped(node) + "/"
 
 
 def _key(*parts: str) -> str:

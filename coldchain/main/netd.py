@@ -1,0 +1,150 @@
+"""netd: the container network of one machine: Docker's driver, addresses, routes and policy.
+
+What is there goes on without it: containers keep their links, BIRD its routes, the kernel its rules.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from coldchain.clients.docker import DockerClient
+from coldchain.control.clock import SystemClock
+from coldchain.control.netd.addresses import AddressBook
+from coldchain.control.netd.attachments import Attachments
+from coldchain.control.netd.membership import Membership
+from coldchain.control.netd.networks import Networks
+from coldchain.control.netd.places import PlacesLoop
+from coldchain.main.netd_settings import NetdSettings
+from coldchain.main.netd_status import StatusServer
+from coldchain.main.stores import open_etcd
+from coldchain.model.base import Noun
+from coldchain.model.errors import Rejected, Unavailable
+from coldchain.model.node import Node
+from coldchain.network.docker_networks import EngineNetworks
+from coldchain.network.driver import DriverServer
+from coldchain.network.journal import FileJournal
+from coldchain.network.links import NetlinkLinks, interface_of, pass_packets_on
+from coldchain.ports.docker_networks import DockerNetworks
+from coldchain.ports.network import Journal
+from coldchain.ports.store import Store
+
+JOURNAL = "journal"
+STATUS_SOCKET = "netd.sock"
+PATIENCE_SECONDS = 120.0
+"""How long Docker may take for one answer: making a network it asks us, and then the kernel."""
+
+log = structlog.get_logger(__name__)
+
+
+class Loop(Protocol):
+    """Runs for ever; `status` says how it stands."""
+
+    @property
+    def status(self) -> Noun: ...
+
+    async def run(self) -> None: ...
+
+
+async def netd(settings: NetdSettings) -> int:
+    """Run until SIGTERM or SIGINT. Raises ColdchainError when it cannot start."""
+    settings.check()
+    left = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, left.set)
+    node = Node(name=settings.node, address=settings.address, interface=await _interface(settings))
+    await asyncio.to_thread(pass_packets_on)
+    async with contextlib.AsyncExitStack() as closing:
+        await asyncio.to_thread(_make_folder, settings.state)
+        journal = FileJournal(settings.state / JOURNAL)
+        closing.callback(journal.close)
+        store = open_etcd(settings.store, settings.etcd)
+        closing.push_async_callback(store.close)
+        client = DockerClient(settings.docker, timeout_seconds=PATIENCE_SECONDS)
+        closing.push_async_callback(client.close)
+        await _run(settings, node, store, journal, EngineNetworks(client), left)
+    log.info("netd ends; containers, routes and policy stay as they are")
+    return 0
+
+
+async def _run(
+    settings: NetdSettings, node: Node, store: Store, journal: Journal, docker: DockerNetworks, left: asyncio.Event
+) -> None:
+    """Docker is answered from what is on the disk, before the store says anything."""
+    clock, links = SystemClock(), NetlinkLinks()
+    book = AddressBook(store, journal, node.name, clock)
+    await book.start()
+    networks = Networks(store, docker, clock)
+    attachments = Attachments(book, journal, links, node, node.interface, lambda: networks.known)
+    networks.attachments = attachments
+    await attachments.kept()
+    loops: dict[str, Loop] = {
+        "addresses": book,
+        "attachments": PlacesLoop(store, attachments, book, docker, links, node.name, clock),
+        "membership": Membership(store, node, book.renounce, clock),
+        "networks": networks,
+        # JOIN net-routes: "routes": RouteLoop(store, Bird(...), node.name, ...)
+        # JOIN net-policy: "policy": PolicyLoop(store, Nftables(...), node.name, ...)
+    }
+    driver = DriverServer(attachments, settings.socket)
+    status = StatusServer(settings.state / STATUS_SOCKET, node, loops, driver.calls, book)
+    async with contextlib.AsyncExitStack() as closing:
+        for server in (driver, status):
+            closing.push_async_callback(server.stop)
+            await server.start()
+        log.info("netd answers Docker", node=node.name, address=node.address, socket=str(settings.socket))
+        _tell_systemd("READY=1")
+        await _until(left, loops)
+        _tell_systemd("STOPPING=1")
+
+
+async def _until(left: asyncio.Event, loops: Mapping[str, Loop]) -> None:
+    """Raises what ended a loop, which none of them does by itself."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(one.run(), name=name) for name, one in loops.items()]
+        await left.wait()
+        for task in running:
+            task.cancel()
+
+
+async def _interface(settings: NetdSettings) -> str:
+    if settings.interface is not None:
+        return settings.interface
+    address = settings.address.partition("/")[0]
+    found = await interface_of(address)
+    if not found:
+        raise Rejected(
+            f"no interface of this machine has the address {address}",
+            todo="Give --address as `ip address` shows it, or --interface",
+        )
+    return found
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Rejected(
+            f"cannot make the folder {folder}: {error.strerror}",
+            todo="Run as root, or name another folder with --state-directory.",
+        ) from error
+
+
+def _tell_systemd(words: str) -> None:
+    """That it may start Docker now; nobody, where it did not start us."""
+    name = os.environ.get("NOTIFY_SOCKET")
+    if not name:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as plain:
+        try:
+            plain.connect("\0" + name[1:] if name.startswith("@") else name)
+            plain.sendall(words.encode())
+        except OSError as error:
+            raise Unavailable(f"systemd does not listen at {name}: {error.strerror}") from error

@@ -1,0 +1,94 @@
+"""Network: what netd has of its machine: links of containers, routing daemon, packet filter, and its own disk."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from coldchain.model.base import Noun
+
+GATEWAY = "169.254.1.1"
+GATEWAY6 = "fe80::1"
+"""What every container sends to. Each machine's end of each link has it, so it is never routed."""
+
+HOST_PREFIX = "cn"
+PEER_PREFIX = "ct"
+BEGINNING_CHARACTERS = 11
+"""Names of the two ends of a link go on with so many characters of the attachment's id."""
+
+
+class Link(Noun, frozen=True, kw_only=True):
+    """The link of one attachment. `host` is the name of the machine's end, `peer` of the container's, before Docker
+    moves it into the container. Addresses without a length; `mac` of the container's end; `source`: the node's."""
+
+    host: str
+    peer: str
+    address: str
+    mac: str
+    mtu: int
+    source: str
+    address6: str = ""
+
+
+def host_name(attachment: str) -> str:
+    """Of the machine's end; names of links have 15 characters at most."""
+    return HOST_PREFIX + attachment[:BEGINNING_CHARACTERS]
+
+
+def peer_name(attachment: str) -> str:
+    """Of the container's end before Docker moves it there."""
+    return PEER_PREFIX + attachment[:BEGINNING_CHARACTERS]
+
+
+class Links(Protocol):
+    """Links of containers in the kernel of this machine. Raises Unavailable where the kernel refuses."""
+
+    async def add(self, link: Link) -> None:
+        """A pair with its route and neighbour. One of the same name is replaced."""
+        ...
+
+    async def remove(self, host: str) -> None:
+        """The pair goes, with its route. No error if it has gone."""
+        ...
+
+    async def present(self) -> Sequence[str]:
+        """The machine's ends of all links of ours."""
+        ...
+
+    async def mtu(self, interface: str) -> int: ...
+
+
+class RoutingDaemon(Protocol):
+    """BIRD. It goes on, with its routes, when netd ends."""
+
+    async def apply(self, configuration: str) -> None:
+        """Checked first; the daemon is started where it does not run. Raises Rejected with what it says of the text."""
+        ...
+
+    async def sessions(self) -> Mapping[str, str]:
+        """State of each session by its name in the configuration (`Established`, `Active`...)."""
+        ...
+
+    async def stop(self) -> None:
+        """Its routes go as well."""
+        ...
+
+
+class PacketFilter(Protocol):
+    """nftables."""
+
+    async def apply(self, ruleset: str) -> None:
+        """One transaction: all of it or nothing. Raises Rejected with what nft says of it."""
+        ...
+
+    async def drops(self) -> Mapping[str, int]:
+        """Packets by the name of the counter."""
+        ...
+
+
+class Journal(Protocol):
+    """What netd must not forget when it or its machine ends, by name. A write is on the disk when it returns."""
+
+    async def read(self) -> Mapping[str, bytes]: ...
+
+    async def write(self, changes: Mapping[str, bytes | None]) -> None:
+        """All of them or none; None deletes."""
+        ...
