@@ -12,7 +12,18 @@ LIVES_LONG = 1500
 ONCE_FAILED = (0, 27, 38)
 """What was let go was taken back at once; what a failing disk did not forget stayed in the journal; a node that was
 removed and came back gave from the journal of before."""
-FOUND_BY = dict.fromkeys(PLANTED, 0) | {"removed node goes on": 17}
+FOUND_BY = {
+    "gives before it writes": 0,
+    "does not rest": 0,
+    "forgets rests when it ends": 0,
+    "lets go what it may still give": 0,
+    "writes over others": 0,
+    "removed node goes on": 70,
+    "removed node's addresses do not rest": 2,
+    "releases what it never gave": 9,
+    "does not renounce": 5,
+    "keeps too many": 0,
+}
 """The seed that found it first, when the search began at 0."""
 FROM_THERE = 100
 """Another Python runs a seed in another order, and finds the bug by a later one."""

@@ -246,12 +246,21 @@ class Machine:
                 with suppress(ColdchainError):
                     await self.start_container(f"{self.name}-{count}", wanted)
 
-    async def repairs(self) -> None:
-        """As the driver asks for it."""
+    async def compare(self) -> None:
+        """As the driver does: what was given and no container has, twice in a row, is given back."""
+        doubtful: dict[str, str] = {}
         while True:
             await self.world.clock.sleep(20.0)
             with suppress(ColdchainError):
-                await self.asked(lambda book: book.repair(dict(self.containers)))
+                known = await self.asked(lambda book: book.known())
+                left = {address: owner for address, owner in known.items() if address not in self.containers}
+                for address, owner in left.items():
+                    if doubtful.get(address) == owner:
+                        await self.give_back(address, owner)
+                doubtful = left
+
+    async def give_back(self, address: str, owner: str) -> None:
+        await self.asked(lambda book: book.release(address, owner))
 
 
 class World:
@@ -390,7 +399,7 @@ async def _live(world: World, strikes: Sequence[Strike]) -> None:
         await world.join(machine)
         machine.start_netd()
     users = [asyncio.ensure_future(machine.users()) for machine in world.machines]
-    repairs = [asyncio.ensure_future(machine.repairs()) for machine in world.machines]
+    compares = [asyncio.ensure_future(machine.compare()) for machine in world.machines]
     faults = [asyncio.ensure_future(world.strike(one)) for one in strikes]
     await asyncio.gather(*faults)
     await world.clock.sleep(max(0.0, FAULTY_SECONDS - world.clock.monotonic()))
@@ -398,7 +407,7 @@ async def _live(world: World, strikes: Sequence[Strike]) -> None:
     await asyncio.gather(*users)
     await world.clock.sleep(CALM_SECONDS)
     await world.at_the_end()
-    for task in repairs:
+    for task in compares:
         task.cancel()
     await world.over()
 
