@@ -81,6 +81,8 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
         return
     elif _is_gone(one, app, seen):
         yield from _gone(view, one, seen.task, app, now)
+    elif elsewhere := _elsewhere(one, app, seen.task):
+        yield from _gone(view, one, seen.task, app, now, elsewhere)
     elif one.phase == "launching":
         yield from _launching(view, one, seen, app, now)
     elif one.wanted and seen.task is not None and seen.task.state == "killing":
@@ -119,6 +121,16 @@ def _is_gone(one: Instance, app: App, seen: Seen) -> bool:
     return blind or seen.verdict.standing == "unhealthy"
 
 
+def _elsewhere(one: Instance, app: App, task: TaskStatus | None) -> str:
+    """Why its task is not the one that was given traffic; empty if it is. Somebody started its container anew, and the
+    network gave it another address: where it was, another app may be by now."""
+    if not app.network.by_name or one.phase == "stopping" or task is None or task.state != "running":
+        return ""
+    if one.address is None or task.address in (None, one.address):
+        return ""
+    return f"somebody started its container anew: it is at {task.address} now, and was at {one.address}"
+
+
 def _launching(view: View, one: Instance, seen: Seen, app: App, now: float) -> Iterator[Action]:
     if seen.task is not None and seen.task.state == "running":
         yield Move(
@@ -135,11 +147,14 @@ def _launching(view: View, one: Instance, seen: Seen, app: App, now: float) -> I
         yield LaunchTask(instance_id=one.id, cause="placed")
 
 
-def _gone(view: View, one: Instance, task: TaskStatus | None, app: App, now: float) -> Iterator[Action]:
+def _gone(
+    view: View, one: Instance, task: TaskStatus | None, app: App, now: float, reason: str = ""
+) -> Iterator[Action]:
     if one.phase == "stopping":
         yield Move(instance_id=one.id, phase="stopped", cause="the task ended")
         return
-    reason = "the engine does not have the task any more" if task is None else task.message or f"task {task.state}"
+    if not reason:
+        reason = "the engine does not have the task any more" if task is None else task.message or f"task {task.state}"
     yield Move(instance_id=one.id, phase="stopped", cause=reason)
     yield _failure(view, one, task, app, now, reason)
 
