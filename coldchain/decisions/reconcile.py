@@ -199,7 +199,7 @@ def _clear_away(view: View, one: Instance, seen: Seen, now: float) -> Iterator[A
     if seen.task is not None and not seen.task.terminal:
         # A launch that was thought refused or lost went through after all, or an orphan was taken for gone. To that a
         # gateway may still send requests until it has heard.
-        if not (entered and waits):
+        if view.stopping or not (entered and waits):
             yield KillTask(instance_id=one.id, grace_seconds=0, cause="a stopped instance's task still runs")
     elif waits:
         return

@@ -1,4 +1,4 @@
-"""network plugin: a driver of networks that a Docker Engine finds by name, which makes no links and keeps what it is told."""
+"""network plugin: a driver of networks that a Docker Engine finds by name. It makes no link and keeps what it hears."""
 
 import json
 from pathlib import Path

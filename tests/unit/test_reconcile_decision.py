@@ -31,7 +31,7 @@ from coldchain.decisions.version import end
 from coldchain.decisions.view import Seen, View
 from coldchain.model.app import App, Container, Docker, Network, UpgradeStrategy
 from coldchain.model.deployment import Deployment
-from coldchain.model.instance import Instance, Phase
+from coldchain.model.instance import Instance, Phase, Transition
 from coldchain.model.task import TaskState, TaskStatus
 from coldchain.model.version import Version
 
@@ -402,6 +402,20 @@ def test_a_stopped_instance_keeps_its_address_for_the_quarantine() -> None:
     assert decision.actions == ()
     assert decision.look_again_at == world.now + 20.0
     assert [type(one) for one in reconcile(world.view(), world.now + 20.0).actions] == [RemoveInstance]
+
+
+def test_what_was_given_up_and_runs_is_ended_after_the_quarantine_or_at_once_when_all_is_to_end() -> None:
+    world = started(instances=1)
+    world.add("x", V1, "serving")
+    world.instances["x"] = lives.move(world.instances["x"], "stopped", world.now, "test")
+    world.task("x", "running")
+    world.instances["x"] = msgspec.structs.replace(
+        world.instances["x"], history=(Transition(phase="entering", at=world.now, cause="test"),)
+    )
+    assert reconcile(world.view(), world.now).actions == ()
+    assert [type(one) for one in reconcile(world.view(), world.now + 20.0).actions] == [KillTask]
+    ending = msgspec.structs.replace(world.view(), stopping=True)
+    assert [one.instance_id for one in reconcile(ending, world.now).actions if isinstance(one, KillTask)] == ["x"]
 
 
 def test_a_listing_older_than_a_launch_says_nothing() -> None:
