@@ -27,6 +27,7 @@ from coldchain.main.mesos_options import (
     MesosRoles,
     mesos_cluster,
 )
+from coldchain.main.network_doctor_command import network_doctor  # noqa: F401 -- its import adds the command
 from coldchain.main.runner_options import running
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
 from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, Store, etcd_access

@@ -36,21 +36,20 @@ SIGNS: dict[State, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", 
 
 def examine(settings: PlatformSettings, *, as_json: bool) -> None:
     """The command: look, tell, and end with 1 if something is missing."""
-    found = findings(asyncio.run(look(settings)))
+    tell(findings(asyncio.run(look(settings))), _("this machine can run a platform"), as_json=as_json)
+
+
+def tell(found: list[Finding], well: str, *, as_json: bool) -> None:
+    """What was found, and `well` if nothing is missing; else ends with 1."""
     missing = [one for one in found if one.state == "missing"]
     if as_json:
         write_json({"ready": not missing, "findings": [one._asdict() for one in found]})
     else:
         _show(found)
-        say(_conclusion(len(missing)))
+        said = plural("{number} thing is missing", "{number} things are missing", len(missing))
+        say(said if missing else well)
     if missing:
         raise typer.Exit(FAILED)
-
-
-def _conclusion(missing: int) -> str:
-    if not missing:
-        return _("this machine can run a platform")
-    return plural("{number} thing is missing", "{number} things are missing", missing)
 
 
 def _show(found: list[Finding]) -> None:

@@ -75,6 +75,11 @@ def open_etcd(address: str, access: EtcdAccess, option: str = "--store") -> Etcd
     return EtcdStore(client, prefix)
 
 
+def endpoints_of(address: str, option: str = "--store") -> Sequence[str]:
+    """HOST:PORT of each member. Raises InvalidDocument."""
+    return _parsed(address, option)[0]
+
+
 def open_any(address: str, access: EtcdAccess, option: str) -> Store:
     """By `etcd://…` or the path of a file. Raises InvalidDocument, Rejected. Blocks."""
     return open_etcd(address, access, option) if is_etcd(address) else SQLiteStore(address)
