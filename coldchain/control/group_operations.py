@@ -275,7 +275,8 @@ class GroupOperations:
     def _with_service_ports(self, before: decide.Tree, after: decide.Tree) -> decide.Tree:
         """With a service port for each port of what changes: those it had, or some that nobody has and gets; and with
         the name of its network."""
-        named = {name: with_network_named(app, self._operations.default_network) for name, app in after.apps.items()}
+        default = self._operations.default_network
+        named = {name: with_network_named(app, before.apps.get(name), default) for name, app in after.apps.items()}
         given = {name: app for name, app in named.items() if before.apps.get(name) != app}
         taken = self._operations.taken_service_ports()
         ports = service_ports.assigned_among(given, before.apps, taken)

@@ -255,9 +255,10 @@ class Operations:
     def with_service_ports(self, app: App) -> App:
         """The app with a service port for each of its ports: those it had, or some that nobody has; and with the name
         of its network."""
-        app = with_network_named(app, self.default_network)
         current = self._state.wanted(app.id)
-        return service_ports.assigned(app, current.app if current else None, self.taken_service_ports())
+        before = current.app if current else None
+        app = with_network_named(app, before, self.default_network)
+        return service_ports.assigned(app, before, self.taken_service_ports())
 
     def check_dependencies(self, app: App) -> None:
         """Raises InvalidDocument where the app is to depend on what is not there, or on what depends on it. What it

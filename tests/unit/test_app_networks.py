@@ -4,6 +4,7 @@ asks; and which network it joins when it names none."""
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import ClientSession
 from typer.testing import CliRunner
@@ -106,8 +107,10 @@ def test_only_who_asks_for_a_network_and_names_none_gets_the_default(
     networks: tuple[Network, ...], named: tuple[Network, ...]
 ) -> None:
     app = App(id="/a", container=Container(docker=Docker(image="a")), networks=networks)
-    assert with_network_named(app, "online_net").networks == named
-    assert with_network_named(app, None) is app
+    assert with_network_named(app, None, "online_net").networks == named
+    assert with_network_named(app, None, None) is app
+    scaled = msgspec.structs.replace(app, instances=7)
+    assert with_network_named(scaled, app, "online_net") is scaled, "what is there already is not moved"
 
 
 @pytest.fixture
