@@ -120,6 +120,7 @@ async def test_a_network_that_is_missing_is_waited_for_and_said(
     assert reason in told["lastFailure"]["message"]
     assert f"docker network create {network}" in told["lastFailure"]["message"]
     assert told["deployment"]["state"] == "running"
+    assert reason in told["deployment"]["explain"]
     await make(docker, network)
     await stage.deployment(told["deployment"]["id"])
     assert len(await addresses(stage)) == 1

@@ -89,7 +89,9 @@ def test_marathons_clients_see_it_in_tasks_and_events() -> None:
     shown = task_answer(APP, InstanceView(instance=INSTANCE, status=STATUS), own=False)
     addresses = [{"ipAddress": ADDRESS, "protocol": "IPv4"}]
     assert (shown["host"], shown["ipAddresses"]) == ("box-2", addresses)
-    assert status_update_event(STATUS, "V1", (0, 31007))["ipAddresses"] == addresses
+    assert shown["ports"] == [31007], "as with Marathon those that are published, and no others"
+    event = status_update_event(STATUS, "V1", (0, 31007))
+    assert (event["host"], event["ipAddresses"], event["ports"]) == ("box-2", addresses, [31007])
 
 
 @pytest.mark.parametrize(
