@@ -122,13 +122,13 @@ def _is_gone(one: Instance, app: App, seen: Seen) -> bool:
 
 
 def _elsewhere(one: Instance, app: App, task: TaskStatus | None) -> str:
-    """Why its task is not the one that was given traffic; empty if it is. Somebody started its container anew, and the
-    network gave it another address: where it was, another app may be by now."""
+    """Why its task is not where it was given traffic; empty if it is. Somebody has started its container anew, or taken
+    it out of its network and put it back, and where it was another app may be by now."""
     if not app.network.by_name or one.phase == "stopping" or task is None or task.state != "running":
         return ""
     if one.address is None or task.address in (None, one.address):
         return ""
-    return f"somebody started its container anew: it is at {task.address} now, and was at {one.address}"
+    return f"its container is at {task.address} now, and was at {one.address}: somebody has moved it or started it anew"
 
 
 def _launching(view: View, one: Instance, seen: Seen, app: App, now: float) -> Iterator[Action]:

@@ -1,8 +1,9 @@
 """An app in a network by name, on this machine: its addresses are those of the network, wherever one looks."""
 
 import asyncio
+import json
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from coldchain.testing.load.generator import Generator
 from coldchain.testing.load.plan import LoadPlan, Target
 from coldchain.testing.stage import Stage
 
-Shop = Callable[..., dict[str, Any]]
+EXAMPLE = Path(__file__).parents[2] / "examples" / "02-network"
 SUBNET = "10.194.7.0/24"
 
 
@@ -41,13 +42,11 @@ async def make(docker: DockerClient, network: str) -> None:
     await docker.create_network({"Name": network, "Driver": "bridge", "IPAM": {"Config": [{"Subnet": SUBNET}]}})
 
 
-def in_network(shop: dict[str, Any], network: str) -> dict[str, Any]:
-    mappings = [{"containerPort": 8080, "name": "http", "networkNames": [network]}]
-    return shop | {
-        "container": shop["container"] | {"portMappings": mappings},
-        "networks": [{"mode": "container", "name": network, "labels": {"zone": "dmz"}}],
-        "service": "shop",
-    }
+def in_network(network: str, **fields: object) -> dict[str, Any]:
+    """The example's definition, in that network; fields given replace its own."""
+    app: dict[str, Any] = json.loads((EXAMPLE / "web.json").read_text())
+    [joined] = app["networks"]
+    return app | {"networks": [joined | {"name": network}]} | fields
 
 
 async def addresses(stage: Stage) -> set[str]:
@@ -69,12 +68,12 @@ async def registered(stage: Stage) -> set[tuple[str, int]]:
 
 
 async def test_releases_and_a_restart_of_the_controller_cost_no_request(
-    stage: Stage, shop: Shop, docker: DockerClient, network: str
+    stage: Stage, docker: DockerClient, network: str
 ) -> None:
     await make(docker, network)
     await stage.start()
-    created = await stage.create(in_network(shop(instances=3), network))
-    assert created["networks"] == [{"mode": "container", "name": network, "labels": {"zone": "dmz"}}]
+    created = await stage.create(in_network(network))
+    assert created["networks"] == [{"mode": "container", "name": network, "labels": {"zone": "front"}}]
     before = await addresses(stage)
     assert len(before) == 3
     assert all(ip_address(one) in ip_network(SUBNET) for one in before)
@@ -89,7 +88,7 @@ async def test_releases_and_a_restart_of_the_controller_cost_no_request(
     )
     async with Generator(plan) as load:
         image = {"docker": {"image": "coldchain/shop:v2"}}
-        changed = in_network(shop(instances=3), network)
+        changed = in_network(network)
         await stage.deploy("PUT", "/v2/apps/shop", changed | {"container": changed["container"] | image})
         after = await addresses(stage)
         stage.kill()
@@ -106,10 +105,10 @@ async def test_releases_and_a_restart_of_the_controller_cost_no_request(
 
 
 async def test_a_network_that_is_missing_is_waited_for_and_said(
-    stage: Stage, shop: Shop, docker: DockerClient, network: str
+    stage: Stage, docker: DockerClient, network: str
 ) -> None:
     await stage.start()
-    await stage.call("POST", "/v2/apps", in_network(shop(instances=1, maxLaunchDelaySeconds=2), network))
+    await stage.call("POST", "/v2/apps", in_network(network, instances=1, maxLaunchDelaySeconds=2))
     reason = f"has no network {network}"
     async with asyncio.timeout(30):
         while True:
@@ -126,17 +125,23 @@ async def test_a_network_that_is_missing_is_waited_for_and_said(
     assert len(await addresses(stage)) == 1
 
 
-async def test_a_container_that_somebody_restarts_is_replaced(
-    stage: Stage, shop: Shop, docker: DockerClient, network: str
+async def test_a_container_that_is_at_another_address_is_replaced(
+    stage: Stage, docker: DockerClient, network: str
 ) -> None:
-    """Whatever address it comes back with, requests go on to those that serve."""
+    """Where it was, somebody else may be: nobody is sent there any more."""
     await make(docker, network)
     await stage.start()
-    await stage.create(in_network(shop(instances=2), network))
+    app = in_network(network, instances=2)
+    app["healthChecks"][0]["maxConsecutiveFailures"] = 0  # else its probes might be quicker, and it leaves for those
+    await stage.create(app)
     before = {task["id"]: task["ipAddresses"][0]["ipAddress"] for task in await marathon_tasks(stage)}
-    victim = sorted(before)[0]
+    victim = min(before, key=lambda task: ip_address(before[task]))
     [row] = await docker.containers([f"coldchain.task={victim}"])
-    await docker._call("POST", f"/containers/{row['Id']}/restart", query={"t": "0"})
+    await docker._call("POST", f"/networks/{network}/disconnect", body={"Container": row["Id"]})
+    elsewhere = {"IPAMConfig": {"IPv4Address": "10.194.7.200"}}
+    await docker._call(
+        "POST", f"/networks/{network}/connect", body={"Container": row["Id"], "EndpointConfig": elsewhere}
+    )
     async with asyncio.timeout(60):
         while True:
             tasks = await stage.tasks("/shop")
@@ -152,3 +157,6 @@ async def test_a_container_that_somebody_restarts_is_replaced(
     }
     shown = {task["id"]: task["ipAddresses"][0]["ipAddress"] for task in tasks if task["id"] in serving}
     assert shown == there
+    failure = (await stage.call("GET", "/v1/apps/shop/status"))["lastFailure"]
+    assert failure["taskId"] == victim
+    assert f"at 10.194.7.200 now, and was at {before[victim]}" in failure["message"]

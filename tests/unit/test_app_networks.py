@@ -14,6 +14,7 @@ from coldchain.decisions.health import questions
 from coldchain.decisions.registration import registration
 from coldchain.decisions.rotation import endpoints
 from coldchain.documents.answers import InstanceView, task_answer
+from coldchain.documents.answers import endpoints as endpoints_shown
 from coldchain.documents.events import status_update_event
 from coldchain.main.command import application
 from coldchain.model.app import App, Container, Docker, HealthCheck, Network, PortMapping, ReadinessCheck
@@ -92,6 +93,13 @@ def test_marathons_clients_see_it_in_tasks_and_events() -> None:
     assert shown["ports"] == [31007], "as with Marathon those that are published, and no others"
     event = status_update_event(STATUS, "V1", (0, 31007))
     assert (event["host"], event["ipAddresses"], event["ports"]) == ("box-2", addresses, [31007])
+
+
+def test_an_address_of_ipv6_is_told_apart_from_the_port() -> None:
+    assert endpoints_shown(msgspec.structs.replace(INSTANCE, address="2001:db8::7")) == [
+        "[2001:db8::7]:8080",
+        "[2001:db8::7]:9090",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -371,7 +371,7 @@ def test_a_container_that_came_back_at_another_address_is_another_task(phase: Ph
         assert [one.phase for one in moves if one.phase == "stopped"] == ([after] if after else [])
     failures = [one for one in reconcile(world.view(), world.now).actions if isinstance(one, RecordFailure)]
     assert failures[0].failure.message == (
-        "somebody started its container anew: it is at 10.200.0.2 now, and was at 10.200.0.1"
+        "its container is at 10.200.0.2 now, and was at 10.200.0.1: somebody has moved it or started it anew"
     )
 
 
