@@ -2,6 +2,7 @@
 asks; and which network it joins when it names none."""
 
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from coldchain.decisions.rotation import endpoints
 from coldchain.documents.answers import InstanceView, task_answer
 from coldchain.documents.answers import endpoints as endpoints_shown
 from coldchain.documents.events import status_update_event
+from coldchain.engines.fake import NETWORK
 from coldchain.main.command import application
 from coldchain.model.app import App, Container, Docker, HealthCheck, Network, PortMapping, ReadinessCheck
 from coldchain.model.instance import Instance, Transition
@@ -121,6 +123,15 @@ def test_only_who_asks_for_a_network_and_names_none_gets_the_default(
     assert with_network_named(app, None, None) is app
     scaled = msgspec.structs.replace(app, instances=7)
     assert with_network_named(scaled, app, "online_net") is scaled, "what is there already is not moved"
+
+
+async def test_no_two_tasks_have_one_address_of_a_network(platform: ServedPlatform) -> None:
+    async with ClientSession(platform.url) as session:
+        await platform.deployed(session, definition(instances=3, networks=[{"name": "shops"}]))
+        async with session.get("/v2/apps/web/tasks") as answer:
+            found = [task["ipAddresses"][0]["ipAddress"] for task in (await answer.json())["tasks"]]
+    assert len({*found}) == 3
+    assert all(ip_address(one) in NETWORK for one in found)
 
 
 @pytest.fixture
