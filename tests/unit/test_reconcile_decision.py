@@ -373,6 +373,10 @@ def test_a_container_that_came_back_at_another_address_is_another_task(phase: Ph
     assert failures[0].failure.message == (
         "its container is at 10.200.0.2 now, and was at 10.200.0.1: somebody has moved it or started it anew"
     )
+    world.to_rest()
+    assert name not in world.instances
+    assert name not in world.tasks
+    assert [one.phase for one in world.instances.values()] == ["serving"]
 
 
 def test_what_is_to_end_anyway_is_ended_wherever_it_is() -> None:
