@@ -6,6 +6,7 @@ import contextlib
 import email.utils
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,8 @@ ASKED = (
 OF_LINKS = ("rp_filter", "forwarding")
 BIRD_CONTROLS = ("bird/bird.ctl", "bird.ctl", "/run/bird/bird.ctl")
 """Where BIRD may be asked: in netd's folder, or where Debian's package has it."""
+
+DAY_AND_TIME = re.compile(r" (\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)")
 
 Document = Mapping[str, Any]
 
@@ -203,7 +206,7 @@ def routes_in(said: str) -> tuple[Route, ...]:
 
 def sessions_in(said: str) -> tuple[Session, ...]:
     """In what `birdc show protocols` says: those of BGP."""
-    lines = (line.split(maxsplit=5) for line in said.splitlines())
+    lines = (_one_time(line).split(maxsplit=5) for line in said.splitlines())
     return tuple(
         Session(
             name=words[0], state=(words[5] if len(words) > 5 else words[3]).split(maxsplit=1)[0], words=_rest(words)
@@ -211,6 +214,11 @@ def sessions_in(said: str) -> tuple[Session, ...]:
         for words in lines
         if len(words) >= 5 and words[1] == "BGP"
     )
+
+
+def _one_time(line: str) -> str:
+    """Older ones say day and time of a session in two words."""
+    return DAY_AND_TIME.sub(r" \1T\2", line)
 
 
 def _rest(words: Sequence[str]) -> str:

@@ -32,6 +32,16 @@ ip route add blackhole 10.200.0.0/26
 sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0
 sysctl -qw net.ipv4.conf.{LINK}.rp_filter=1 net.ipv4.conf.{LINK}.forwarding=1
 """
+BIRD = """
+log stderr all;
+router id 10.10.3.5;
+protocol device {}
+protocol bgp mesh_b {
+  local 10.10.3.5 as 64512;
+  neighbor 10.10.3.6 as 64512;
+  ipv4 { import none; export none; };
+}
+"""
 
 
 @pytest.fixture
@@ -103,6 +113,21 @@ async def test_what_is_wrong_in_the_kernel_is_found(
     netd: Path, docker_daemon: Path, change: str, expected: dict[str, str]
 ) -> None:
     assert states(await examined(netd, docker_daemon, set_up=f"{SET_UP}{change}\n")) == expected
+
+
+async def test_a_session_of_bird_that_does_not_stand_is_found(netd: Path, docker_daemon: Path) -> None:
+    folder = netd / "bird"
+    folder.mkdir()
+    (folder / "bird.conf").write_text(BIRD)
+    start = f"""{SET_UP}
+setpriv --pdeathsig KILL bird -f -c {folder}/bird.conf -s {folder}/bird.ctl -P {folder}/bird.pid &
+until [ -S {folder}/bird.ctl ]; do sleep 0.02; done
+"""
+    found = await examined(netd, docker_daemon, set_up=start)
+    assert "BIRD" not in found, "it answers"
+    assert found["BIRD mesh_b"]["state"] == "missing"
+    assert found["BIRD mesh_b"]["found"].split()[0] in ("Idle", "Connect", "Active", "OpenSent")
+    assert found["BIRD mesh_b"]["todo"]
 
 
 async def test_where_nothing_runs_that_is_said(tmp_path: Path) -> None:

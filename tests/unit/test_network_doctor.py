@@ -241,6 +241,8 @@ kernel1    Kernel     master4    up     09:12:01.004
 mesh_b     BGP        ---        up     09:12:03.310  Established   
 mesh_c     BGP        ---        start  09:12:01.004  Active        Socket: Connection refused
 mesh_d     BGP        ---        down   09:12:01.004  
+mesh_e     BGP        ---        up     2026-11-28 09:12:03  Established   
+mesh_f     BGP        ---        start  2026-11-28  Connect       
 """  # noqa: W291 -- as BIRD has it
 RECORDED_LINKS = """[
  {"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536},
@@ -262,6 +264,8 @@ def test_what_bird_says_is_read() -> None:
         Session(name="mesh_b", state="Established"),
         Session(name="mesh_c", state="Active", words="Socket: Connection refused"),
         Session(name="mesh_d", state="down"),
+        Session(name="mesh_e", state="Established"),
+        Session(name="mesh_f", state="Connect"),
     )
     assert sessions_in("") == ()
 
