@@ -34,6 +34,7 @@ from coldchain.documents import keys
 from coldchain.documents.keys import Record
 from coldchain.model.agent import AgentDrain
 from coldchain.model.group import GroupDeployment
+from coldchain.model.instance import Instance
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine
@@ -206,6 +207,11 @@ class Controller:
         self.operations.closed_because = "The platform is going down; nothing can be changed."
         self.reconciler.stopping = True
         self.reconciler.mark_all()
-        while any(one.live for one in self.state.instances.values()) or not self.tasks.known:
+        while not self.tasks.known or any(one.live or self._runs(one) for one in self.state.instances.values()):
             await self._clock.sleep(0.1)
         return True
+
+    def _runs(self, instance: Instance) -> bool:
+        """Whether its task does though it was given up, and somebody could end it."""
+        task = self.tasks.tasks.get(instance.task_id)
+        return task is not None and not task.terminal and not task.orphaned

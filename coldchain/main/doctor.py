@@ -33,20 +33,19 @@ SIGNS: dict[State, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", 
 
 async def examine(settings: PlatformSettings, *, as_json: bool) -> int:
     """The command: look and tell. Returns the exit status: 1 if something is missing."""
-    found = findings(await look(settings))
+    return tell(findings(await look(settings)), _("this machine can run a platform"), as_json=as_json)
+
+
+def tell(found: list[Finding], well: str, *, as_json: bool) -> int:
+    """What was found, and `well` if nothing is missing. Returns the exit status."""
     missing = [one for one in found if one.state == "missing"]
     if as_json:
         write_json({"ready": not missing, "findings": [one._asdict() for one in found]})
     else:
         _show(found)
-        say(_conclusion(len(missing)))
+        said = plural("{number} thing is missing", "{number} things are missing", len(missing))
+        say(said if missing else well)
     return FAILED if missing else 0
-
-
-def _conclusion(missing: int) -> str:
-    if not missing:
-        return _("this machine can run a platform")
-    return plural("{number} thing is missing", "{number} things are missing", missing)
 
 
 def _show(found: list[Finding]) -> None:

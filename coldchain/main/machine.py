@@ -123,7 +123,7 @@ def _look(
         controllers=controllers,
         descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         now=time.time(),
-        clock_synchronised=_synchronised(),
+        clock_synchronised=clock_synchronised(),
     )
 
 
@@ -231,7 +231,7 @@ def _cgroups() -> tuple[int | None, frozenset[str]]:
     return (1, names) if "memory" in names else (None, names)
 
 
-def _synchronised() -> bool | None:
+def clock_synchronised() -> bool | None:
     """Whether the kernel's clock is kept right by somebody; None where it does not say."""
     try:
         state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)))
