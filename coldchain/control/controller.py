@@ -16,6 +16,7 @@ from coldchain.control.groups import Groups
 from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
 from coldchain.control.launch import Launcher
+from coldchain.control.network_policy import NetworkPolicy
 from coldchain.control.operations import Operations
 from coldchain.control.reconciler import Reconciler
 from coldchain.control.recorder import Recorder
@@ -78,6 +79,7 @@ class Controller:
         self.secrets = Secrets(store, self.state, clock, cipher)
         self.tasks.without_secrets = self.secrets.without_secrets
         self.reconciler.launch = Launcher(self.state, engine, policy, self.secrets).launch
+        self.network_policy = NetworkPolicy(store)
         self.callers = Callers(self.state, clock)
         self.audit = AuditLog(store, self.state)
         self.operations = Operations(self.state, clock, policy, self.secrets)

@@ -117,6 +117,16 @@ CASES = (
     Refused("POST", "/v1/gateways/a/exchange", 422, {"gateway": "b", "applied": 0}, ("/gateway",)),
     Refused("POST", "/v1/gateways/a/exchange", 422, {"gateway": "a"}, ("/",)),
     Refused("POST", "/v1/gateways/a/exchange", 400, b"{"),
+    Refused("PUT", "/v1/policy", 422, {"rules": [{"name": "X", "verdikt": 1}]}, ("/rules/0/verdikt", "/rules/0/name")),
+    Refused(
+        "PUT", "/v1/policy", 422, {"rules": [{"name": "x", "source": {"network": "no"}}]}, ("/rules/0/source/network",)
+    ),
+    Refused("PUT", "/v1/policy", 409, {"rules": [], "revision": 7}),
+    Refused("PUT", "/v1/policy", 422, [], ("/",)),
+    Refused("POST", "/v1/policy/test", 422, {"source": "x"}, ("/destination",)),
+    Refused(
+        "POST", "/v1/policy/test", 422, {"source": "/a", "destination": "b", "port": 1}, ("/source", "/destination")
+    ),
     Refused("POST", "/v1/down", 409),
 )
 NEVER_REFUSED = {"/v1/secrets/rotate"}

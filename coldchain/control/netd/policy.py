@@ -7,16 +7,12 @@ import structlog
 from msgspec.structs import replace
 
 from coldchain.control.netd.waiting import until_set
+from coldchain.control.network_view import NetworkView
 from coldchain.decisions.policy import Seen, forbidden, ruleset
-from coldchain.documents.keys import ATTACHMENT, CONTAINER_NETWORK, NETWORK, NODE, POLICY, POOL
-from coldchain.documents.stored import decode
-from coldchain.model.attachment import Attachment
+from coldchain.documents.keys import NETWORK
 from coldchain.model.base import Noun
-from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.errors import ColdchainError
-from coldchain.model.node import Node
 from coldchain.model.policy import Policy
-from coldchain.model.pool import Pool
 from coldchain.model.ruleset import Ruleset
 from coldchain.ports.clock import Clock
 from coldchain.ports.network import PacketFilter
@@ -27,14 +23,6 @@ GATHER_SECONDS = 0.05
 AGAIN_SECONDS = 15.0
 """How often it is looked whether somebody has taken our table away, or Docker has made its own anew."""
 RETRY_SECONDS = 1.0
-
-KINDS: dict[str, type[Noun]] = {
-    POOL: Pool,
-    CONTAINER_NETWORK: ContainerNetwork,
-    NODE: Node,
-    ATTACHMENT: Attachment,
-    POLICY: Policy,
-}
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +47,7 @@ class PolicyLoop:
         self._filter = packet_filter
         self._node = node
         self._clock = clock
-        self._records: dict[str, Noun] = {}
+        self._view = NetworkView()
         self._listed = False
         self._changed = asyncio.Event()
         self._applied: Ruleset | None = None
@@ -86,38 +74,14 @@ class PolicyLoop:
                 await self._clock.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
-        listing = await self._store.list(NETWORK)
-        self._records = {}
-        for entry in listing.entries:
-            self._note(entry.key, entry.value)
+        revision = await self._view.load(self._store)
         self._listed = True
         self.status = replace(self.status, trouble="")
         self._changed.set()
-        async with aclosing(self._store.watch(NETWORK, listing.revision)) as changes:  # type: ignore[type-var]
+        async with aclosing(self._store.watch(NETWORK, revision)) as changes:  # type: ignore[type-var]
             async for change in changes:
-                self._note(change.key, change.value)
-
-    def _note(self, key: str, value: bytes | None) -> None:
-        kind = next((kind for prefix, kind in KINDS.items() if key.startswith(prefix)), None)
-        if kind is None:
-            return  # blocks: who has which address says nothing of who may talk
-        if value is None:
-            self._records.pop(key, None)
-        else:
-            self._records[key] = decode(value, kind)
-        self._changed.set()
-
-    def _seen(self) -> Seen:
-        records = self._records.values()
-        policy = self._records.get(POLICY)
-        return Seen(
-            policy=policy if isinstance(policy, Policy) else Policy(),
-            networks=tuple(one for one in records if isinstance(one, ContainerNetwork)),
-            pools=tuple(one for one in records if isinstance(one, Pool)),
-            attachments=tuple(one for one in records if isinstance(one, Attachment)),
-            nodes=tuple(one for one in records if isinstance(one, Node)),
-            this=self._node,
-        )
+                if self._view.note(change.key, change.value):
+                    self._changed.set()
 
     # What the kernel does
 
@@ -152,7 +116,7 @@ class PolicyLoop:
         if not self._listed:
             return
         self._changed.clear()
-        seen = self._seen()
+        seen = self._view.seen(self._node)
         wanted = ruleset(seen)
         if wanted != self._applied:
             before, self._applied = self._applied, None  # until it is known that the kernel has it
