@@ -18,6 +18,7 @@ from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
 from coldchain.control.launch import Launcher
 from coldchain.control.network_check import NetworkCheck
+from coldchain.control.network_policy import NetworkPolicy
 from coldchain.control.operations import Operations
 from coldchain.control.pools import Pools
 from coldchain.control.reconciler import Reconciler
@@ -85,6 +86,7 @@ class Controller:
         self.pools = Pools(store)
         self.container_networks = ContainerNetworks(store, self.state.apps_in_network)
         self.network_check = NetworkCheck(store, clock, self.pools)
+        self.network_policy = NetworkPolicy(store)
         self.callers = Callers(self.state, clock)
         self.audit = AuditLog(store, self.state)
         self.operations = Operations(self.state, clock, policy, self.secrets)

@@ -57,6 +57,9 @@ CATALOG_BEGUN = "registry/begun"
 AUDIT = "audit/"
 """Below it who did what, each entry by its number, with as many digits as keep them in order."""
 
+NETWORK = "network/"
+"""Below it all that the container network keeps."""
+
 POOL = "network/pool/"
 BLOCK = "network/block/"
 CONTAINER_NETWORK = "network/network/"

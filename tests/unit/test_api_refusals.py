@@ -127,6 +127,16 @@ CASES = (
     Refused("POST", "/v1/networks", 422, {"name": "host", "poll": 1}, ("/name", "/poll", "/pool")),
     Refused("POST", "/v1/networks", 422, {"name": "x", "pool": "none", "pool6": "no"}, ("/pool", "/pool6")),
     Refused("DELETE", "/v1/networks/none", 404),
+    Refused("PUT", "/v1/policy", 422, {"rules": [{"name": "X", "verdikt": 1}]}, ("/rules/0/verdikt", "/rules/0/name")),
+    Refused(
+        "PUT", "/v1/policy", 422, {"rules": [{"name": "x", "source": {"network": "no"}}]}, ("/rules/0/source/network",)
+    ),
+    Refused("PUT", "/v1/policy", 409, {"rules": [], "revision": 7}),
+    Refused("PUT", "/v1/policy", 422, [], ("/",)),
+    Refused("POST", "/v1/policy/test", 422, {"source": "x"}, ("/destination",)),
+    Refused(
+        "POST", "/v1/policy/test", 422, {"source": "/a", "destination": "b", "port": 1}, ("/source", "/destination")
+    ),
     Refused("POST", "/v1/down", 409),
 )
 NEVER_REFUSED = {"/v1/secrets/rotate", "/v1/network/check"}
