@@ -45,7 +45,12 @@ class RoutingDaemon(Protocol):
         ...
 
     async def sessions(self) -> Mapping[str, str]:
-        """State of each session by its name in the configuration (`Established`, `Active`...)."""
+        """State of each session by its name in the configuration (`Established`, `Active`...). Raises Unavailable where
+        the daemon does not run."""
+        ...
+
+    async def ended(self) -> None:
+        """Returns once the daemon does not run, at once if it does not now."""
         ...
 
     async def stop(self) -> None:
