@@ -17,6 +17,7 @@ from coldchain.model.route_plan import (
 )
 
 NAMES_SHOWN_MAX = 5
+PASSWORD_CHARACTERS_MAX = 80
 
 
 def route_plan(
@@ -57,6 +58,13 @@ def route_plan(
 def tunnel_mac(address: str) -> str:
     """Of the end of the tunnel of the node with this IPv4 address: made out of it, so that nobody has to be told."""
     return ":".join(["02", "cc", *(f"{byte:02x}" for byte in ipaddress.IPv4Address(_ip(address)).packed)])
+
+
+def password_problem(password: str) -> str:
+    """Why a session cannot have it; empty: it can. The kernel takes 80 bytes (TCP MD5), BIRD no quotation mark."""
+    if not 1 <= len(password) <= PASSWORD_CHARACTERS_MAX or not password.isascii() or not password.isprintable():
+        return f"a password of a session has 1 to {PASSWORD_CHARACTERS_MAX} printable characters of ASCII"
+    return "a password of a session has no quotation mark in it" if '"' in password else ""
 
 
 def _partners(

@@ -19,6 +19,7 @@ class FakeRoutingDaemon:
         self.starts = 0
         self.refuses = False
         self._configuration: str | None = None
+        self._last: str | None = None
         self._gone = asyncio.Event()
         self._gone.set()
 
@@ -26,10 +27,11 @@ class FakeRoutingDaemon:
         if self.refuses or configuration.count("{") != configuration.count("}"):
             raise Rejected("BIRD refuses its configuration: syntax error", todo="It goes on by the one before")
         self.applied.append(configuration)
-        if self._configuration is None:
-            self.starts += 1
-        self._configuration = configuration
-        self._gone.clear()
+        self._run(configuration)
+
+    async def resume(self) -> None:
+        if self._last is not None:
+            self._run(self._last)
 
     async def sessions(self) -> Mapping[str, str]:
         if self._configuration is None:
@@ -40,9 +42,16 @@ class FakeRoutingDaemon:
         await self._gone.wait()
 
     async def stop(self) -> None:
+        self._last = None
         self.kill()
 
     def kill(self) -> None:
         """It ends by itself."""
         self._configuration = None
         self._gone.set()
+
+    def _run(self, configuration: str) -> None:
+        if self._configuration is None:
+            self.starts += 1
+        self._configuration = self._last = configuration
+        self._gone.clear()

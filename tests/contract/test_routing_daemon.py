@@ -92,6 +92,20 @@ async def test_its_end_is_noticed_and_it_is_started_again(lab: Lab) -> None:
     assert set(await lab.daemon.sessions()) == {"node4-two"}
 
 
+async def test_it_is_started_by_its_last_configuration_but_not_once_it_was_stopped(lab: Lab) -> None:
+    await lab.daemon.resume()
+    await lab.daemon.ended()
+    await lab.daemon.apply(lab.configuration("two"))
+    await lab.daemon.resume()
+    lab.kill()
+    await lab.daemon.ended()
+    await lab.daemon.resume()
+    assert set(await lab.daemon.sessions()) == {"node4-two"}
+    await lab.daemon.stop()
+    await lab.daemon.resume()
+    await lab.daemon.ended()
+
+
 async def test_stopped_it_does_not_run_and_may_be_stopped_again(lab: Lab) -> None:
     await lab.daemon.stop()
     await lab.daemon.apply(lab.configuration("two"))

@@ -49,6 +49,10 @@ class Bird:
         elif said := refusal(await ask(self._socket, "configure")):
             raise Rejected(f"BIRD refuses its configuration: {said}", todo=f"See {self.log_file}")
 
+    async def resume(self) -> None:
+        if await asyncio.to_thread(self._configuration.exists) and await asyncio.to_thread(self._pid) is None:
+            await self._start(_program())
+
     async def sessions(self) -> Mapping[str, str]:
         return session_states(await ask(self._socket, "show protocols"))
 
@@ -73,6 +77,7 @@ class Bird:
         pid = await asyncio.to_thread(self._pid)
         if pid is not None:
             await asyncio.to_thread(self._end, pid)
+        await asyncio.to_thread(self._configuration.unlink, missing_ok=True)
         for family in ("-4", "-6"):
             # It leaves its routes when it ends, for the sake of the next one.
             status, output = await _run("ip", family, "route", "flush", "proto", _KERNEL_PROTOCOL)
