@@ -64,12 +64,21 @@ class RoutingDaemon(Protocol):
         """Checked first; the daemon is started where it does not run. Raises Rejected with what it says of the text."""
         ...
 
+    async def resume(self) -> None:
+        """Started by the last configuration, if it does not run and there is one."""
+        ...
+
     async def sessions(self) -> Mapping[str, str]:
-        """State of each session by its name in the configuration (`Established`, `Active`...)."""
+        """State of each session by its name in the configuration (`Established`, `Active`...). Raises Unavailable where
+        the daemon does not run."""
+        ...
+
+    async def ended(self) -> None:
+        """Returns once the daemon does not run, at once if it does not now."""
         ...
 
     async def stop(self) -> None:
-        """Its routes go as well."""
+        """Its routes go as well, and its configuration is forgotten."""
         ...
 
 
