@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from coldchain.model.errors import Unavailable
-from coldchain.testing.sandbox import cgroups
+from coldchain.testing.sandbox import cgroups, roots
 from coldchain.testing.sandbox.uplink import RESOLVER
 
 SUITES = {"12": "bookworm", "13": "trixie"}
@@ -15,43 +15,7 @@ CHECKOUT = Path("/srv/coldchain")
 CERTIFICATES = Path("/usr/local/share/coldchain-fresh.crt")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_FURNISH = """
-root="$1" parent="$2"
-shift 2
-mount --make-rprivate /
-mount --bind "$root" "$root"
-mount -t proc proc "$root/proc"
-mount -t sysfs sysfs "$root/sys"
-mount -t tmpfs -o mode=755 tmpfs "$root/run"
-mount -t tmpfs -o mode=755 tmpfs "$root/dev"
-mkdir "$root/dev/net"
-for device in null zero full random urandom tty net/tun; do
-    : >"$root/dev/$device"
-    mount --bind "/dev/$device" "$root/dev/$device"
-done
-mkdir "$root/run/lock" "$root/dev/pts" "$root/dev/shm"
-mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
-mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
-ln -s pts/ptmx "$root/dev/ptmx"
-ln -s /proc/self/fd "$root/dev/fd"
-for stream in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${stream%%:*}" "$root/dev/${stream#*:}"; done
-case "$*" in
-    /sys/fs/cgroup) ;;
-    *) mount -t tmpfs -o mode=755 tmpfs "$root/sys/fs/cgroup" ;;
-esac
-for hierarchy in "$@"; do
-    mkdir -p "$root$hierarchy"
-    mount --bind "$hierarchy$parent" "$root$hierarchy"
-done
-cd "$root"
-mkdir -p .outside
-pivot_root . .outside
-umount -l /.outside
-rmdir /.outside
-echo ready
-exec sleep infinity
-"""
-"""Arguments: the root, the cgroup that is to look like the root of each hierarchy, and where these are mounted."""
+_FURNISH = roots.FURNISH + roots.ENTER + "echo ready\nexec sleep infinity\n"
 
 
 class FreshMachine:
@@ -95,7 +59,7 @@ class FreshMachine:
         """Give it mounts and cgroups that last from now on."""
         hierarchies = cgroups.hierarchies()
         for hierarchy in hierarchies:
-            _make_cgroup(hierarchy, self.cgroup_parent)
+            cgroups.make(hierarchy, self.cgroup_parent)
         command = ["unshare", "--mount", "--uts", "sh", "-euc", _FURNISH, "furnish", str(self.root), self.cgroup_parent]
         self._holder = subprocess.Popen([*command, *map(str, hierarchies)], stdout=subprocess.PIPE, text=True)
         assert self._holder.stdout is not None
@@ -126,15 +90,3 @@ class FreshMachine:
             self._holder = None
         cgroups.remove(self.cgroup_parent)
         shutil.rmtree(self.root, ignore_errors=True)
-
-
-def _make_cgroup(hierarchy: Path, parent: str) -> None:
-    """A cgroup in which others can be made. In a cpuset nothing runs until it was told where, level by level."""
-    above = hierarchy
-    for name in parent.strip("/").split("/"):
-        below = above / name
-        below.mkdir(exist_ok=True)
-        for setting in ("cpuset.cpus", "cpuset.mems"):
-            if (above / setting).exists() and (below / setting).exists():
-                (below / setting).write_text((above / setting).read_text())
-        above = below

@@ -16,6 +16,18 @@ def hierarchies() -> list[Path]:
     return [Path(point) for point, kind in kernel.mounts() if kind in ("cgroup", "cgroup2")]
 
 
+def make(hierarchy: Path, parent: str) -> None:
+    """A cgroup in which others can be made. In a cpuset nothing runs until it was told where, level by level."""
+    above = hierarchy
+    for name in parent.strip("/").split("/"):
+        below = above / name
+        below.mkdir(exist_ok=True)
+        for setting in ("cpuset.cpus", "cpuset.mems"):
+            if (above / setting).exists() and (below / setting).exists():
+                (below / setting).write_text((above / setting).read_text())
+        above = below
+
+
 def directories(parent: str) -> list[Path]:
     """Every directory of `parent` (such as /coldchain-1a2b) in every hierarchy, the deepest first."""
     found = []

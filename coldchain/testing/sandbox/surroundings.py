@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,12 +23,12 @@ _SET_INTERFACE_FLAGS = 0x8914
 _INTERFACE_UP = 0x1
 
 
-def become_init(identity: Identity, report: int) -> NoReturn:
+def become_init(identity: Identity, report: int, furnish: Callable[[Identity], None] | None = None) -> NoReturn:
     """Runs as PID 1 of the new PID namespace. Writes `ready` or the reason to `report`; ends only by SIGKILL."""
     try:
         kernel.die_with_parent()
         kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_NETWORK | kernel.NEW_IPC | kernel.NEW_HOST_NAME)
-        _furnish(identity)
+        (furnish or _furnish)(identity)
     except OSError as error:
         tell(report, f"{error.strerror}\n")
         os._exit(1)
@@ -54,7 +55,7 @@ def _furnish(identity: Identity) -> None:
     os.mkdir("/run/lock", 0o755)
     _layer_over(LAYERED_DIRECTORY)
     MARK.write_text(identity.name)
-    _loopback_up()
+    loopback_up()
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
 
 
@@ -76,6 +77,7 @@ def _layer_over(directory: str) -> None:
         kernel.mount("overlay", directory, f"lowerdir={directory},upperdir={upper},workdir={work}")
 
 
-def _loopback_up() -> None:
+def loopback_up() -> None:
+    """Of the network namespace that the caller is in."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
         fcntl.ioctl(plain, _SET_INTERFACE_FLAGS, struct.pack("16sH22x", b"lo", _INTERFACE_UP))
