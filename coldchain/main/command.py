@@ -337,7 +337,7 @@ def doctor(
         store=store,
         **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
     )
-    _run(examine(settings, as_json=as_json))
+    run_to_end(examine(settings, as_json=as_json))
 
 
 @application.command(hidden=True)
