@@ -242,6 +242,8 @@ BRING_NOTHING_IN = {
     *((method, "/v1/pools/{pool}") for method in ("PATCH", "DELETE")),
     *(("POST", f"/v1/{one}") for one in ("pools", "networks", "network/check")),
     ("DELETE", "/v1/networks/{network}"),
+    ("PUT", "/v1/policy"),
+    ("POST", "/v1/policy/test"),
     ("POST", "/v1/tokens"),
     ("DELETE", "/v1/tokens/{name}"),
     ("POST", "/v1/gateways/{gateway}/exchange"),
