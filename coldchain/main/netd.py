@@ -28,11 +28,10 @@ from coldchain.model.base import Noun
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.node import Node
 from coldchain.network.docker_networks import EngineNetworks
-from coldchain.network.driver import DriverServer
+from coldchain.network.driver import Calls, DriverServer
 from coldchain.network.journal import FileJournal
 from coldchain.network.links import NetlinkLinks, interface_of, pass_packets_on
-from coldchain.ports.docker_networks import DockerNetworks
-from coldchain.ports.network import Journal
+from coldchain.ports.clock import Clock
 from coldchain.ports.store import Store
 
 JOURNAL = "journal"
@@ -59,50 +58,73 @@ async def netd(settings: NetdSettings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, left.set)
-    node = Node(name=settings.node, address=settings.address, interface=await _interface(settings))
+    node = Node(
+        name=settings.node,
+        address=settings.address,
+        address6=settings.address6,
+        interface=await _interface(settings),
+        containers=settings.containers,
+    )
     await asyncio.to_thread(pass_packets_on)
     async with contextlib.AsyncExitStack() as closing:
         await asyncio.to_thread(_make_folder, settings.state)
-        journal = FileJournal(settings.state / JOURNAL)
-        closing.callback(journal.close)
         store = open_etcd(settings.store, settings.etcd)
         closing.push_async_callback(store.close)
-        client = DockerClient(settings.docker, timeout_seconds=PATIENCE_SECONDS)
-        closing.push_async_callback(client.close)
-        await _run(settings, node, store, journal, EngineNetworks(client), left)
+        clock = SystemClock()
+        loops: dict[str, Loop] = {}
+        # JOIN net-routes: loops["routes"] = RouteLoop(store, Bird(...), ...)
+        # JOIN net-policy: loops["policy"] = PolicyLoop(store, Nftables(...), ...)
+        if settings.containers:
+            driver = await _open_driver(settings, node, store, clock, loops, closing)
+            calls: Mapping[str, Calls] = driver.calls
+        else:
+            loops["membership"] = Membership(store, node, _renounce_nothing, clock)
+            calls = {}
+        status = StatusServer(settings.state / STATUS_SOCKET, node, loops, calls)
+        closing.push_async_callback(status.stop)
+        await status.start()
+        log.info("netd is there", node=node.name, address=node.address, containers=node.containers)
+        _tell_systemd("READY=1")
+        await _until(left, loops)
+        _tell_systemd("STOPPING=1")
     log.info("netd ends; containers, routes and policy stay as they are")
     return 0
 
 
-async def _run(
-    settings: NetdSettings, node: Node, store: Store, journal: Journal, docker: DockerNetworks, left: asyncio.Event
-) -> None:
-    """Docker is answered from what is on the disk, before the store says anything."""
-    clock, links = SystemClock(), NetlinkLinks()
+async def _open_driver(
+    settings: NetdSettings,
+    node: Node,
+    store: Store,
+    clock: Clock,
+    loops: dict[str, Loop],
+    closing: contextlib.AsyncExitStack,
+) -> DriverServer:
+    """Answers Docker from what is on the disk, before the store says anything. Adds the loops that go with it."""
+    journal, links = FileJournal(settings.state / JOURNAL), NetlinkLinks()
+    closing.callback(journal.close)
+    client = DockerClient(settings.docker, timeout_seconds=PATIENCE_SECONDS)
+    closing.push_async_callback(client.close)
+    docker = EngineNetworks(client)
     book = AddressBook(store, journal, node.name, clock)
     await book.start()
     networks = Networks(store, docker, clock)
     attachments = Attachments(book, journal, links, node, node.interface, lambda: networks.known)
     networks.attachments = attachments
     await attachments.kept()
-    loops: dict[str, Loop] = {
+    loops |= {
         "addresses": book,
         "attachments": PlacesLoop(store, attachments, book, docker, links, node.name, clock),
         "membership": Membership(store, node, book.renounce, clock),
         "networks": networks,
-        # JOIN net-routes: "routes": RouteLoop(store, Bird(...), node.name, ...)
-        # JOIN net-policy: "policy": PolicyLoop(store, Nftables(...), node.name, ...)
     }
     driver = DriverServer(attachments, settings.socket)
-    status = StatusServer(settings.state / STATUS_SOCKET, node, loops, driver.calls, book)
-    async with contextlib.AsyncExitStack() as closing:
-        for server in (driver, status):
-            closing.push_async_callback(server.stop)
-            await server.start()
-        log.info("netd answers Docker", node=node.name, address=node.address, socket=str(settings.socket))
-        _tell_systemd("READY=1")
-        await _until(left, loops)
-        _tell_systemd("STOPPING=1")
+    closing.push_async_callback(driver.stop)
+    await driver.start()
+    return driver
+
+
+async def _renounce_nothing() -> None:
+    """It holds no addresses."""
 
 
 async def _until(left: asyncio.Event, loops: Mapping[str, Loop]) -> None:

@@ -19,7 +19,11 @@ NodeName = Annotated[str | None, typer.Option("--node", help="Name of this machi
 Address = Annotated[
     str, typer.Option(help="By which other machines reach this one, with the length of its segment: 10.10.3.5/24.")
 ]
+Address6 = Annotated[str, typer.Option(help="The same of IPv6, where networks have addresses of it: fd00:3::5/64.")]
 Interface = Annotated[str | None, typer.Option(help="Of that address; looked for if not given.")]
+NoContainers = Annotated[
+    bool, typer.Option("--no-containers", help="For a machine without Docker: routes and policy alone.")
+]
 State = Annotated[Path, typer.Option("--state-directory", help="Folder of what must outlive a restart.")]
 Driver = Annotated[Path, typer.Option("--socket", help="Unix socket at which Docker finds the network driver.")]
 Docker = Annotated[
@@ -35,7 +39,9 @@ def netd(
     store: Store,
     address: Address,
     node: NodeName = None,
+    address6: Address6 = "",
     interface: Interface = None,
+    no_containers: NoContainers = False,
     state_directory: State = DEFAULT_STATE,
     driver: Driver = DEFAULT_SOCKET,
     docker: Docker = DEFAULT_DOCKER,
@@ -58,7 +64,9 @@ def netd(
         **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         node=node or socket.gethostname(),
         address=address,
+        address6=address6,
         interface=interface,
+        containers=not no_containers,
         state=state_directory,
         socket=driver,
         docker=docker,

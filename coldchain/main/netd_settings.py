@@ -30,8 +30,14 @@ class NetdSettings:
     address: str
     """By which other machines reach it, with the length of its segment: `10.10.3.5/24`."""
 
+    address6: str = ""
+    """The same of IPv6, `fd00:3::5/64`, where networks have addresses of it."""
+
     interface: str | None = None
     """Of that address; looked for if not given. Links of containers have its size of packets."""
+
+    containers: bool = True
+    """False: this machine has no Docker, or none of its containers in the network; it has routes and policy alone."""
 
     state: Path = DEFAULT_STATE
     """Folder of what must outlive a restart. One netd at a time uses it."""
@@ -44,11 +50,21 @@ class NetdSettings:
 
     def check(self) -> None:
         """Raises InvalidDocument."""
-        try:
-            given = ipaddress.ip_interface(self.address)
-            known = "/" in self.address and given.network.num_addresses != 1
-        except ValueError:
-            known = False
-        if not known:
-            reason = f"{self.address!r} is not an address with the length of its segment, as 10.10.3.5/24"
-            raise InvalidDocument([Problem(path="--address", reason=reason)])
+        problems = []
+        for option, given, version, example in (
+            ("--address", self.address, 4, "10.10.3.5/24"),
+            ("--address6", self.address6, 6, "fd00:3::5/64"),
+        ):
+            if not _has_segment(given, version) and not (version == 6 and given == ""):
+                reason = f"{given!r} is not an address of IPv{version} with the length of its segment, as {example}"
+                problems.append(Problem(path=option, reason=reason))
+        if problems:
+            raise InvalidDocument(problems)
+
+
+def _has_segment(given: str, version: int) -> bool:
+    try:
+        interface = ipaddress.ip_interface(given)
+    except ValueError:
+        return False
+    return "/" in given and interface.version == version and interface.network.num_addresses > 1

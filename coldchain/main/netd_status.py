@@ -26,24 +26,14 @@ class Standing(Protocol):
     def status(self) -> Noun: ...
 
 
-class Addresses(Protocol):
-    """How it stands with addresses."""
-
-    @property
-    def status(self) -> AddressStatus: ...
-
-
 class StatusServer:
     """`GET /status`: JSON of each loop's status by its name. `GET /metrics`: text in Prometheus's form."""
 
-    def __init__(
-        self, path: Path, node: Node, loops: Mapping[str, Standing], calls: Mapping[str, Calls], book: Addresses
-    ) -> None:
+    def __init__(self, path: Path, node: Node, loops: Mapping[str, Standing], calls: Mapping[str, Calls]) -> None:
         self._path = path
         self._node = node
         self._loops = loops
         self._calls = calls
-        self._book = book
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -73,7 +63,9 @@ class StatusServer:
         return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        text = render(metrics(self._calls, self._book.status))
+        book = self._loops.get("addresses")
+        addresses = book.status if book is not None else None
+        text = render(metrics(self._calls, addresses if isinstance(addresses, AddressStatus) else AddressStatus()))
         return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
 

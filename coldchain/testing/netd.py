@@ -20,11 +20,11 @@ START_SECONDS = 30.0
 class NetdProcess:
     """netd of `node`. It dies with the process that started it; what it made outlives it."""
 
-    def __init__(self, store: str, node: str, address: str, folder: Path, docker: Path) -> None:
+    def __init__(self, store: str, node: str, address: str, folder: Path, docker: Path, *options: str) -> None:
         self.status_socket = folder / STATUS_SOCKET
         self.log = folder / "netd.log"
         self._options = ["--store", store, "--node", node, "--address", address]
-        self._options += ["--state-directory", str(folder), "--docker", str(docker)]
+        self._options += ["--state-directory", str(folder), "--docker", str(docker), *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:

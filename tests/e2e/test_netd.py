@@ -20,6 +20,7 @@ from coldchain.main.stores import EtcdAccess, open_etcd
 from coldchain.model.attachment import Attachment
 from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.kept_address import KeptAddress
+from coldchain.model.node import Node
 from coldchain.model.pool import Pool
 from coldchain.network.journal import FileJournal
 from coldchain.network.links import NetlinkLinks
@@ -214,6 +215,25 @@ async def test_ipv6_beside_ipv4(netd: NetdProcess, docker: Docker, store: Store)
     ping(docker, "one", two["IPAddress"])
     ping(docker, "one", two["GlobalIPv6Address"])
     assert {one.address6 for one in await attachments(store, 2)} > {two["GlobalIPv6Address"]}
+
+
+async def test_a_machine_without_docker_is_a_node_and_nothing_else(
+    store: Store, etcd: EtcdCluster, uplink: None, tmp_path: Path
+) -> None:
+    nobody = tmp_path / "docker.sock"
+    options = ("--no-containers", "--socket", str(tmp_path / "driver.sock"))
+    address = f"etcd://{etcd.addresses}/netd"
+    process = NetdProcess(address, "vm-1", f"{NODE_ADDRESS}/24", tmp_path, nobody, *options)
+    await process.start()
+    async with asyncio.timeout(30):
+        while not (await process.status())["loops"]["membership"]["written"]:
+            await asyncio.sleep(0.02)
+    entry = await store.get("network/node/vm-1")
+    assert entry is not None
+    wanted = Node(name="vm-1", address=f"{NODE_ADDRESS}/24", interface=UPLINK, containers=False)
+    assert decode(entry.value, Node) == wanted
+    assert not (tmp_path / "driver.sock").exists()
+    assert await process.terminate() == 0
 
 
 # What is refused

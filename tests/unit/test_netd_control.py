@@ -136,12 +136,25 @@ def test_a_new_node_renounces_what_it_held_and_is_written() -> None:
 
 def test_what_its_operator_says_of_a_node_stays() -> None:
     async def story(store: FaultyStore, membership: Membership, renounced: list[str], clock: SimulatedClock) -> None:
-        before = replace(NODE, address="10.10.3.99/24", reflector=True, containers=False)
+        before = replace(NODE, interface="eth1", reflector=True, containers=False)
         await store.write([Change(key=network_key_of(NODE), value=encode(before))])
         await membership.write()
         assert (await record(store), renounced) == (replace(NODE, reflector=True), [])
         writes = store.writes
         await membership.write()
         assert store.writes == writes, "nothing to write"
+
+    joined(story)
+
+
+def test_two_machines_of_one_name_are_not_one_node() -> None:
+    async def story(store: FaultyStore, membership: Membership, renounced: list[str], clock: SimulatedClock) -> None:
+        other = replace(NODE, address="10.10.3.99/24")
+        await store.write([Change(key=network_key_of(NODE), value=encode(other))])
+        loop = asyncio.create_task(membership.run())
+        await clock.sleep(60)
+        assert await record(store) == other
+        assert "node-1 is known with the address 10.10.3.99/24" in membership.status.trouble
+        loop.cancel()
 
     joined(story)

@@ -17,8 +17,14 @@ def test_the_address_has_the_length_of_its_segment(address: str) -> None:
         NetdSettings(store="etcd://a:1", address=address).check()
 
 
+@pytest.mark.parametrize("address6", ["10.10.3.5/24", "fd00::1", "fd00::1/128"])
+def test_that_of_ipv6_as_well(address6: str) -> None:
+    with pytest.raises(InvalidDocument, match="--address6"):
+        NetdSettings(store="etcd://a:1", address="10.10.3.5/24", address6=address6).check()
+
+
 def test_settings_that_are_right() -> None:
-    NetdSettings(store="etcd://a:1", address="10.10.3.5/24").check()
+    NetdSettings(store="etcd://a:1", address="10.10.3.5/24", address6="fd00:3::5/64").check()
 
 
 def test_systemd_starts_it_before_docker_and_ends_it_alone() -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from coldchain.documents.keys import network_key_of
 from coldchain.documents.stored import decode, encode
 from coldchain.model.base import Noun
-from coldchain.model.errors import ColdchainError
+from coldchain.model.errors import ColdchainError, Conflict
 from coldchain.model.node import Node
 from coldchain.ports.clock import Clock
 from coldchain.ports.store import ABSENT, Change, LostUpdate, Store
@@ -52,7 +52,7 @@ class Membership:
         await asyncio.Event().wait()
 
     async def write(self) -> None:
-        """What only its operator says of a node stays as it is."""
+        """What only its operator says of a node stays. Raises Conflict where another machine has its name."""
         key = network_key_of(self._node)
         entry = await self._store.get(key)
         wanted, revision = self._node, ABSENT
@@ -60,8 +60,13 @@ class Membership:
             await self._renounce()
         else:
             found, revision = decode(entry.value, Node), entry.revision
-            own = {"address": self._node.address, "interface": self._node.interface, "containers": True}
-            wanted = replace(found, **own)
+            if found.address != self._node.address:
+                raise Conflict(
+                    f"node {found.name} is known with the address {found.address}, not {self._node.address}",
+                    todo="Give this machine another name with --node; or, if its address was changed, tell of it with "
+                    "`coldchain node set`",
+                )
+            wanted = replace(self._node, reflector=found.reflector)
         if entry is None or encode(wanted) != entry.value:
             await self._store.write([Change(key=key, value=encode(wanted), expected=revision)])
         self.status = MembershipStatus(written=True)
