@@ -1,5 +1,5 @@
-"""address crashes: a few containers start and stop on a node, and netd is killed at one step of all that it does: before
-or after anything reaches its disk or the store. The store fails nobody here, and what is heard is true."""
+"""address crashes: a few containers start and stop on a node, and netd is killed at one step of all that it does:
+before or after anything reaches its disk or the store. The store fails nobody here, and what is heard is true."""
 
 import asyncio
 from contextlib import suppress
