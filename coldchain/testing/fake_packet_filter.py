@@ -8,7 +8,8 @@ from coldchain.model.ruleset import Connection, Ruleset
 
 class FakePacketFilter:
     """`applied`: what it has, None before the first. `times`: how often it was told.
-    `away`: it does not answer. `refuses`: what it says of the next ruleset."""
+    `away`: it does not answer. `refuses`: what it says of the next ruleset. `lost`: which of its answers about
+    connections fail, each once: `connections` before, `cut` after half of it is done."""
 
     def __init__(self) -> None:
         self.applied: Ruleset | None = None
@@ -17,6 +18,7 @@ class FakePacketFilter:
         self.docker_forwards = 0
         self.away = False
         self.refuses = ""
+        self.lost: set[str] = set()
 
     async def apply(self, ruleset: Ruleset, before: Ruleset | None) -> None:
         self._answer()
@@ -41,12 +43,21 @@ class FakePacketFilter:
 
     async def connections(self) -> Sequence[Connection]:
         self._answer()
+        self._lose("connections")
         return list(self.standing)
 
     async def cut(self, connections: Iterable[Connection]) -> None:
         self._answer()
         gone = list(connections)
+        if "cut" in self.lost:
+            gone = gone[: len(gone) // 2]
         self.standing = [one for one in self.standing if one not in gone]
+        self._lose("cut")
+
+    def _lose(self, answer: str) -> None:
+        if answer in self.lost:
+            self.lost.remove(answer)
+            raise Rejected("conntrack: Operation failed: Device or resource busy")
 
     def _answer(self) -> None:
         if self.away:

@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+from msgspec.structs import replace
+
 from coldchain.control.netd.policy import AGAIN_SECONDS, RETRY_SECONDS, PolicyLoop
 from coldchain.documents import stored
 from coldchain.documents.keys import POLICY, network_key_of
@@ -194,3 +197,24 @@ def test_a_start_cuts_nothing() -> None:
         await asyncio.gather(running, return_exceptions=True)
 
     simulate(program(), loop)
+
+
+@pytest.mark.parametrize("lost", ["connections", "cut"])
+def test_a_cut_that_failed_is_made_up_for_and_the_rest_is_told_meanwhile(lost: str) -> None:
+    async def story(bench: Bench) -> None:
+        falls = [replace(FALLS, source_port=port) for port in (40000, 40001, 40002)]
+        bench.filter.standing = [STANDS, *falls]
+        bench.filter.lost = {lost}
+        await bench.set_policy(NO_WEB, cut=True)
+        await bench.clock.sleep(0.2)
+        assert set(falls) & set(bench.filter.standing)
+        assert (bench.loop.status.rules, bench.loop.status.cut) == (1, 0)
+        assert "busy" in bench.loop.status.filter_trouble
+        await bench.clock.sleep(2 * RETRY_SECONDS)
+        assert bench.filter.standing == [STANDS]
+        assert bench.loop.status.filter_trouble == ""
+        bench.filter.standing = [FALLS]
+        await bench.clock.sleep(2 * AGAIN_SECONDS)
+        assert bench.filter.standing == [FALLS], "one change cuts once"
+
+    tell(story)

@@ -122,14 +122,12 @@ class PolicyLoop:
             before, self._applied = self._applied, None  # until it is known that the kernel has it
             await self._filter.apply(wanted, before)
             self._applied = wanted
-        known = self._policy is not None
-        if seen.policy != self._policy:
-            self._policy = seen.policy
-            if known and seen.policy.cut:
-                await self._cut(seen)
         self.status = replace(
             self.status, applied=True, rules=len(seen.policy.rules), attachments=len(seen.attachments)
         )
+        if self._policy is not None and seen.policy != self._policy and seen.policy.cut:
+            await self._cut(seen)
+        self._policy = seen.policy  # what was not cut is tried again
 
     async def _cut(self, seen: Seen) -> None:
         standing = forbidden(seen, await self._filter.connections())
