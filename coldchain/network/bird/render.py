@@ -9,8 +9,11 @@ from coldchain.ports.tunnel import TUNNEL
 LOG_BYTES_MAX = 1_048_576
 KEEPALIVES = 3
 """So many of them may get lost before the other is given up; so it is with BFD."""
-RESTART_SECONDS = 30
-"""So long others keep our routes after a death of BIRD, and so long it waits for theirs when it comes back."""
+RESTART_SECONDS = 5
+"""So long others keep our routes after BIRD has ended, or BFD has heard nothing of it. That is also how a BIRD looks
+that was killed: so BFD takes no route by itself, but begins this wait; netd cuts it short for a machine that is lost."""
+RECOVERY_SECONDS = 30
+"""So long it waits for the routes of others when it comes back, with those of the kernel as they were."""
 PASSED_ON_MED = 100
 """Of what is passed on from another node, against 0 of what a node announces of its own: a router that hears of a
 block from several takes the shortest way."""
@@ -33,7 +36,7 @@ def _general(plan: RoutePlan, log_file: Path) -> list[str]:
         f"log {_quoted(str(log_file))} {LOG_BYTES_MAX} {_quoted(f'{log_file}.1')} "
         "{ info, remote, warning, error, auth, fatal, bug };",
         f"router id {plan.router_id};",
-        f"graceful restart wait {RESTART_SECONDS};",
+        f"graceful restart wait {RECOVERY_SECONDS};",
     ]
 
 
@@ -164,7 +167,7 @@ def _mesh(plan: RoutePlan, family: RouteFamily) -> list[str]:
 def _session(plan: RoutePlan, family: RouteFamily, session: Session, password: str) -> list[str]:
     version = _version(family)
     neighbor = f"  neighbor {session.address} as {session.autonomous_system};"
-    bfd = ["  bfd on;"] if session.bfd else []
+    bfd = ["  bfd graceful;"] if session.bfd else []
     secret = [f"  password {_quoted(password)};"] if password else []
     if session.role != "external":
         client = ["  rr client;"] if session.role == "client" else []
