@@ -19,6 +19,7 @@ from coldchain.testing.ports import free_ports
 HEARTBEAT_MILLISECONDS, ELECTION_MILLISECONDS = 50, 250
 """So that a leader is found in half a second, and a lease of one second is granted."""
 PATIENCE_SECONDS = 30.0
+LOOPBACK = "127.0.0.1"
 LIMITS = (f"--max-txn-ops={OPERATIONS_ADVISED}", f"--max-request-bytes={REQUEST_BYTES_ADVISED}")
 """As the documentation says."""
 
@@ -28,8 +29,8 @@ class EtcdMember:
 
     def __init__(self, cluster: "EtcdCluster", number: int, client_port: int, peer_port: int) -> None:
         self.name = f"member-{number}"
-        self.url = f"{cluster.scheme}://127.0.0.1:{client_port}"
-        self.peer_url = f"http://127.0.0.1:{peer_port}"
+        self.url = f"{cluster.scheme}://{cluster.address}:{client_port}"
+        self.peer_url = f"http://{cluster.address}:{peer_port}"
         self._cluster = cluster
         self._folder = cluster.folder / self.name
         self._process: subprocess.Popen[bytes] | None = None
@@ -69,12 +70,19 @@ class EtcdMember:
 
 class EtcdCluster:
     """Members that know each other. `authority`: of the certificates with which they speak TLS to their clients, of
-    whom they want one of its as well. `options`: more of etcd's own."""
+    whom they want one of its as well. `options`: more of etcd's own. `address`: where they listen."""
 
     def __init__(
-        self, folder: Path, size: int = 1, *, authority: Authority | None = None, options: Sequence[str] = LIMITS
+        self,
+        folder: Path,
+        size: int = 1,
+        *,
+        authority: Authority | None = None,
+        options: Sequence[str] = LIMITS,
+        address: str = LOOPBACK,
     ) -> None:
         self.folder = folder
+        self.address = address
         self.authority = authority
         self.scheme = "https" if authority else "http"
         self.options = [*options, *(_tls_options(authority) if authority else ())]
@@ -172,11 +180,14 @@ async def require_users(cluster: EtcdCluster, user: str, password: str, prefix: 
 
 
 @contextlib.contextmanager
-def etcd_cluster(size: int = 1, *, tls: bool = False, options: Sequence[str] = LIMITS) -> Iterator[EtcdCluster]:
+def etcd_cluster(
+    size: int = 1, *, tls: bool = False, options: Sequence[str] = LIMITS, address: str = LOOPBACK
+) -> Iterator[EtcdCluster]:
     """Started, perhaps not yet ready; nothing is left of it."""
     folder = Path(tempfile.mkdtemp(prefix="coldchain-etcd-"))
     try:
-        cluster = EtcdCluster(folder, size, authority=Authority(folder) if tls else None, options=options)
+        authority = Authority(folder) if tls else None
+        cluster = EtcdCluster(folder, size, authority=authority, options=options, address=address)
         try:
             cluster.start()
             yield cluster
@@ -200,7 +211,7 @@ def client_context(authority: Authority) -> ssl.SSLContext:
 
 def _tls_options(authority: Authority) -> list[str]:
     # The JSON gateway of a member is a client of the same member and shows its certificate.
-    own = authority.made("etcd", "both", ["127.0.0.1"])
+    own = authority.made("etcd", "both", [LOOPBACK])
     # etcd reads whatever is in the file of authorities as a certificate, also a key.
     trusted = authority.file.with_name("trusted.pem")
     trusted.write_text(authority.file.read_text().partition("-----BEGIN PRIVATE")[0])

@@ -11,39 +11,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from coldchain.testing.sandbox import cgroups, inside, kernel
+from coldchain.testing.remains import nothing_remains
+from coldchain.testing.sandbox import inside
 
 SANDBOX = [sys.executable, "-m", "coldchain.testing.sandbox"]
 DOCKER_WITH_CONTAINER = [sys.executable, str(Path(__file__).parent / "programs" / "docker_with_container.py")]
 PATIENCE_SECONDS = 30.0
-
-
-class Machine(NamedTuple):
-    """Everything that a sandbox could leave behind."""
-
-    processes: frozenset[str]
-    links: frozenset[str]
-    rules: str
-    mounts: tuple[tuple[str, str], ...]
-    cgroups: frozenset[str]
-    files: frozenset[str]
-
-
-def machine() -> Machine:
-    own_cgroup = os.environ["COLDCHAIN_CGROUP_PARENT"]  # made with the first within it; the outer sandbox removes it
-    rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
-    return Machine(
-        frozenset(entry for entry in os.listdir("/proc") if entry.isdigit()),
-        frozenset(name for _, name in socket.if_nameindex()),
-        "\n".join(line.split("[")[0] for line in rules.splitlines() if not line.startswith("#")),
-        tuple(kernel.mounts()),
-        frozenset(str(path) for path in cgroups.directories(own_cgroup) if not str(path).endswith(own_cgroup)),
-        frozenset(path.name for path in Path(os.environ["TMPDIR"]).glob("coldchain-*")),
-    )
 
 
 @pytest.fixture
@@ -51,13 +27,8 @@ def untouched() -> Iterator[None]:
     """The machine after the test is the machine before it."""
     if not inside():
         pytest.fail("Sandboxes are tested within one; run this through bin/test", pytrace=False)
-    machine()  # the first look loads what iptables-save itself needs
-    before = machine()
-    yield
-    deadline = time.monotonic() + 5.0
-    while machine() != before and time.monotonic() < deadline:
-        time.sleep(0.01)  # a process closes its files, which is what tests wait for, a moment before it is buried
-    assert machine() == before
+    with nothing_remains():
+        yield
 
 
 def start(*command: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:

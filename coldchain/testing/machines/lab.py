@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from coldchain.model.errors import Conflict, Unavailable
 from coldchain.testing.machines.machine import Machine, call
 from coldchain.testing.machines.plan import FLAT, OUTSIDE, Plan
 from coldchain.testing.machines.switch import Switch
-from coldchain.testing.sandbox import inside
+from coldchain.testing.sandbox import cgroups, inside
 
 
 class MachineLab:
@@ -34,6 +35,7 @@ class MachineLab:
         self.console = plan.console.address.partition("/")[0]
         self.machines = {place.name: Machine(self, place) for place in plan.places}
         self._docker = docker
+        self._cgroup_parent = f"{os.environ['COLDCHAIN_CGROUP_PARENT']}/{self.folder.name}"
         self._keeper: subprocess.Popen[str] | None = None
 
     def __getitem__(self, name: str) -> Machine:
@@ -65,28 +67,27 @@ class MachineLab:
             self.switch.connect(machine.place, machine.init)
 
     def power_off(self, machine: Machine) -> None:
+        self.switch.disconnect(machine.place)
+        machine.lost_power()
         self._order({"power_off": machine.name})
-        machine.init = 0
-        machine.docker.kill()
 
     def close(self) -> None:
         """Everything is killed and removed."""
         if self._keeper is not None:
+            for machine in self:
+                machine.lost_power()
             _, words = self._keeper.communicate()
             self._keeper = None
-            for machine in self:
-                machine.init = 0
-                machine.docker.kill()
             if words:
                 raise Unavailable(words.strip(), todo="It is swept with the sandbox")
-        elif self.folder.exists():
-            (self.folder / "hosts").unlink(missing_ok=True)
-            self.folder.rmdir()
+        # The keeper has done it, unless it was killed, or never was.
+        cgroups.remove(self._cgroup_parent)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "coldchain.testing.machines.keeper", str(self.folder)]
+        command = [sys.executable, "-m", "coldchain.testing.machines.keeper", str(self.folder), self._cgroup_parent]
         self._keeper = subprocess.Popen(
-            [*command, f"{os.environ['COLDCHAIN_CGROUP_PARENT']}/{self.folder.name}"],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 60.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DIES_WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid")
 
 
@@ -58,6 +59,16 @@ class Started:
                 self.signal(signal.SIGKILL)
         self.ended()
 
+    def let_go(self) -> None:
+        """Both are killed: a door that stands still buries nobody, and its machine could not end."""
+        self._door.kill()
+        self._door.wait()
+
+    def unfreeze_door(self) -> None:
+        """It stopped with its process."""
+        if self.runs:
+            self._door.send_signal(signal.SIGCONT)
+
     def ended(self, patience_seconds: float = PATIENCE_SECONDS) -> int:
         """Its exit status, once it has one. Raises Unavailable."""
         try:
@@ -79,7 +90,7 @@ class Machine:
         self.docker = MachineDocker(self, lab.folder)
         self.init = 0
         self._lab = lab
-        self._started = 0
+        self._started: list[Started] = []
 
     @property
     def runs(self) -> bool:
@@ -102,19 +113,19 @@ class Machine:
 
     def start(self, *command: str, variables: Mapping[str, str] | None = None, name: str = "") -> Started:
         """A process in it that goes on. Its output goes to a log in the folder of the lab."""
-        self._started += 1
-        name = name or f"{Path(command[0]).name}-{self._started}"
+        name = name or f"{Path(command[0]).name}-{len(self._started) + 1}"
         log = self._lab.folder / f"{self.name}-{name}.log"
         with log.open("ab") as output:
             door = subprocess.Popen(
-                self.entered("setpriv", "--pdeathsig", "KILL", "--", *command),
+                [*DIES_WITH_ITS_PARENT, *self.entered(*DIES_WITH_ITS_PARENT, *command)],
                 env=environment() | dict(variables or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
-        return Started(f"{self.name}: {name}", door, log)
+        self._started.append(Started(f"{self.name}: {name}", door, log))
+        return self._started[-1]
 
     def reaches(self, address: str, patience_seconds: float = 1.0) -> bool:
         """By one ICMP echo."""
@@ -147,11 +158,20 @@ class Machine:
 
     def thaw(self) -> None:
         self._signal_all(signal.SIGCONT)
+        for each in self._started:
+            each.unfreeze_door()
         self.plug_in_cable()
 
     def power_off(self) -> None:
         """All at once, with no farewell. Its disk stays as it is."""
         self._lab.power_off(self)
+
+    def lost_power(self) -> None:
+        """What the user's side of it has to forget."""
+        for each in self._started:
+            each.let_go()
+        self._started.clear()
+        self.init = 0
 
     def boot(self) -> None:
         """With its disk and its cables. Docker is started by who wants it."""

@@ -14,7 +14,7 @@ class Switch:
     """In the network of the keeper, whose number `keeper` is."""
 
     def __init__(self, keeper: int, plan: Plan) -> None:
-        self._keeper = keeper
+        self.keeper = keeper
         self._plan = plan
 
     def build(self) -> None:
@@ -33,10 +33,15 @@ class Switch:
         if place.router:
             call(["nsenter", f"--target={init}", "--net", "--", "ip", "route", "add", "default", "via", place.router])
 
+    def disconnect(self, place: Place) -> None:
+        """At once; with the machine's network its links would go some time later."""
+        for number, _ in enumerate(place.cables):
+            self._ip("link", "delete", f"{place.name}.{number}")
+
     def connect_console(self, name: str) -> None:
         """The user of the lab himself, whose other networks stay as they are. His link goes with the switch."""
         cable = self._plan.console
-        call(["ip", "link", "add", name, "type", "veth", "peer", "name", "console", "netns", str(self._keeper)])
+        call(["ip", "link", "add", name, "type", "veth", "peer", "name", "console", "netns", str(self.keeper)])
         self._ip("link", "set", "console", "master", cable.segment, "up")
         _furnish((), Cable(cable.segment, cable.address, name))
         router = self._router_of(cable.segment)
@@ -62,7 +67,7 @@ class Switch:
             self._ip("link", "set", f"{place.name}.{number}", "master", cable.segment, "up")
 
     def _door(self) -> list[str]:
-        return ["nsenter", f"--target={self._keeper}", "--net", "--"]
+        return ["nsenter", f"--target={self.keeper}", "--net", "--"]
 
     def _ip(self, *words: str) -> None:
         call([*self._door(), "ip", *words])
