@@ -3,10 +3,11 @@
 All by compare-and-swap on the store that the nodes write too: whoever was quicker makes the other look again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from coldchain.control.pools import Pools
 from coldchain.decisions.node import problems, problems_beside, routing_problems
 from coldchain.documents import keys, stored
 from coldchain.model.attachment import Attachment
@@ -32,8 +33,9 @@ class Nodes:
         """Raises NotFound."""
         return (await self._entry(name))[1]
 
-    async def join(self, node: Node) -> Node:
+    async def join(self, node: Node, renounce: Callable[[], Awaitable[None]] | None = None) -> Node:
         """What a machine says of itself when it comes, also again. Whether it reflects stays as an operator has said.
+        `renounce` is called before the record is made where there is none: others may have what this node held.
         Raises InvalidDocument; Conflict where its name is known with another address: two machines of one name would
         take each other's routes."""
         for _ in range(TRIES):
@@ -47,6 +49,8 @@ class Nodes:
                 )
             wanted = replace(node, reflector=before.reflector) if before is not None else node
             await self._check(wanted)
+            if before is None and renounce is not None:
+                await renounce()
             if before == wanted or await self._put(wanted, entry):
                 return wanted
         raise _busy(node.name)
@@ -76,7 +80,7 @@ class Nodes:
                 await self._store.write([Change(key=entry.key, value=None, expected=entry.revision)])
             except LostUpdate:
                 continue
-            # JOIN net-ipam: await Pools(self._store).reclaim(name): its blocks and addresses become free.
+            await Pools(self._store).reclaim(name)
             return node
         raise _busy(name)
 

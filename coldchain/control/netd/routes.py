@@ -5,7 +5,7 @@ and so does one that knows of no node at all: a store that has lost everything m
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -54,7 +54,7 @@ class RouteStatus(Noun, frozen=True, kw_only=True):
 
 class RouteLoop:
     """`me`: this node as its machine knows it. `cipher` opens the passwords of sessions; without it those that need one
-    are left out."""
+    are left out. `joining` returns once the store has the record of this node; None: the loop sees to that itself."""
 
     def __init__(
         self,
@@ -65,7 +65,9 @@ class RouteLoop:
         render: Render,
         clock: Clock,
         cipher: Cipher | None = None,
+        joining: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
+        self._joining = joining or (lambda: Nodes(store).join(me))
         self._store = store
         self._daemon = daemon
         self._tunnels = tunnels
@@ -94,7 +96,7 @@ class RouteLoop:
         """Once: who is removed while it runs does not come back by itself."""
         while True:
             try:
-                await Nodes(self._store).join(self._me)
+                await self._joining()
             except ColdchainError as error:
                 self._trouble(error)
                 await self._clock.sleep(RETRY_SECONDS if isinstance(error, Unavailable) else AGAIN_SECONDS)
