@@ -18,6 +18,8 @@ from coldchain.cli import (
     login,
     logs,
     migrate,
+    network,
+    pool,
     replay,
     secret,
     services,
@@ -100,6 +102,8 @@ for command in (
     login.login,
     audit.audit,
     migrate.migrate,
+    pool.pool,
+    network.network,
 ):
     application.command()(command)
 application.command("exec")(session.exec_)

@@ -10,13 +10,16 @@ from coldchain.control.agents import AgentOperations
 from coldchain.control.audit import AuditLog
 from coldchain.control.callers import Callers
 from coldchain.control.clock import SteadyClock
+from coldchain.control.container_networks import ContainerNetworks
 from coldchain.control.events import EventLog
 from coldchain.control.group_operations import GroupOperations
 from coldchain.control.groups import Groups
 from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
 from coldchain.control.launch import Launcher
+from coldchain.control.network_check import NetworkCheck
 from coldchain.control.operations import Operations
+from coldchain.control.pools import Pools
 from coldchain.control.reconciler import Reconciler
 from coldchain.control.recorder import Recorder
 from coldchain.control.registry import Registrar
@@ -78,6 +81,9 @@ class Controller:
         self.secrets = Secrets(store, self.state, clock, cipher)
         self.tasks.without_secrets = self.secrets.without_secrets
         self.reconciler.launch = Launcher(self.state, engine, policy, self.secrets).launch
+        self.pools = Pools(store)
+        self.container_networks = ContainerNetworks(store, self.state.apps_in_network)
+        self.network_check = NetworkCheck(store, clock, self.pools)
         self.callers = Callers(self.state, clock)
         self.audit = AuditLog(store, self.state)
         self.operations = Operations(self.state, clock, policy, self.secrets)

@@ -1,6 +1,5 @@
-"""The loops of netd, which runs on each machine of the container network: addresses, routes, policy, attachments.
+"""The loops of netd, which runs on each machine of the container network.
 
-Each lists what it needs from the store, applies it, then watches; while the store is away the last state stays. What a
-container's start needs is on the machine itself, so nothing here stands in its way. What touches Docker, the kernel or
-a disk is behind a port, and handed over by `main/netd.py`.
+Each is level-triggered: it reads what it needs from the store, sees that its machine has it so, and waits for a change.
+A store that does not answer is waited for, with what is there kept. What the machine is told goes through ports.
 """
