@@ -46,6 +46,8 @@ NETWORKS = (
     ContainerNetwork(name="dual_net", pool="online", pool6="online6"),
 )
 IMAGE = "coldchain/shop:v1"
+QUICK = ("--stop-signal", "KILL")
+"""The only process of these containers would not hear SIGTERM."""
 Docker = Callable[..., str]
 
 
@@ -131,7 +133,9 @@ async def at_rest(netd: NetdProcess, docker: Docker, store: Store, names: set[st
     for name in names:
         (only,) = json.loads(docker("inspect", name))[0]["NetworkSettings"]["Networks"].values()
         endpoints[only["EndpointID"]] = only["IPAddress"]
-    assert {one.id: one.address for one in await attachments(store, len(names))} == endpoints
+    async with asyncio.timeout(30):
+        while {one.id: one.address for one in await told(store)} != endpoints:
+            await asyncio.sleep(0.02)
     assert set(await NetlinkLinks().present()) == {host_name(one) for one in endpoints}
     pools = (await netd.status())["loops"]["addresses"]["pools"]
     assert sum(one["given"] for one in pools.values()) == len(names)
@@ -154,16 +158,20 @@ async def networks_are(netd: NetdProcess, names: set[str]) -> None:
 async def attachments(store: Store, count: int) -> list[Attachment]:
     """What the store says, once it is so many."""
     async with asyncio.timeout(30):
-        while True:
-            entries = (await store.list(STORED)).entries
-            if len(entries) == count:
-                return [decode(entry.value, Attachment) for entry in entries]
+        while len(found := await told(store)) != count:
             await asyncio.sleep(0.02)
+    return found
+
+
+async def told(store: Store) -> list[Attachment]:
+    return [decode(entry.value, Attachment) for entry in (await store.list(STORED)).entries]
 
 
 def run(docker: Docker, name: str, *options: str, network: str = "online_net") -> str:
     """Start a container that does nothing; returns its address."""
-    docker("run", "-d", "--name", name, "--label", "netd", "--network", network, *options, IMAGE, "sleep", "1000")
+    docker(
+        "run", "-d", "--name", name, "--label", "netd", *QUICK, "--network", network, *options, IMAGE, "sleep", "1000"
+    )
     return address_of(docker, name)
 
 
@@ -186,8 +194,8 @@ async def test_containers_get_addresses_and_reach_each_other_and_the_machine(
     for name, address in (("one", two), ("two", one), ("one", NODE_ADDRESS)):
         ping(docker, name, address)
     reach(two)
-    told = {found.address: found for found in await attachments(store, 2)}
-    first, second = told[one], told[two]
+    stored = {found.address: found for found in await attachments(store, 2)}
+    first, second = stored[one], stored[two]
     assert (first.app_id, first.labels, first.network) == ("/shop/web", {"tier": "front"}, "online_net")
     assert (second.app_id, second.node) == ("", NODE)
     docker("rm", "-f", "one", "two")
