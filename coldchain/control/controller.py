@@ -16,6 +16,7 @@ from coldchain.control.groups import Groups
 from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
 from coldchain.control.launch import Launcher
+from coldchain.control.nodes import Nodes
 from coldchain.control.operations import Operations
 from coldchain.control.reconciler import Reconciler
 from coldchain.control.recorder import Recorder
@@ -80,6 +81,7 @@ class Controller:
         self.reconciler.launch = Launcher(self.state, engine, policy, self.secrets).launch
         self.callers = Callers(self.state, clock)
         self.audit = AuditLog(store, self.state)
+        self.nodes = Nodes(store)
         self.operations = Operations(self.state, clock, policy, self.secrets)
         self.groups = Groups(self.state, clock)
         self.reconciler.lead = self.groups.lead
