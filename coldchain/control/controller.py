@@ -19,6 +19,7 @@ from coldchain.control.health import HealthWatcher
 from coldchain.control.launch import Launcher
 from coldchain.control.network_check import NetworkCheck
 from coldchain.control.network_policy import NetworkPolicy
+from coldchain.control.nodes import Nodes
 from coldchain.control.operations import Operations
 from coldchain.control.pools import Pools
 from coldchain.control.reconciler import Reconciler
@@ -89,6 +90,7 @@ class Controller:
         self.network_policy = NetworkPolicy(store)
         self.callers = Callers(self.state, clock)
         self.audit = AuditLog(store, self.state)
+        self.nodes = Nodes(store)
         self.operations = Operations(self.state, clock, policy, self.secrets)
         self.groups = Groups(self.state, clock)
         self.reconciler.lead = self.groups.lead

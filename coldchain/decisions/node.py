@@ -11,6 +11,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,54}")
 """With what stands before it a name of BIRD's has 64 characters at most."""
 INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,14}")
 AUTONOMOUS_SYSTEM_MAX = 4294967294
+MESH_NODES_MIN = 2
+MESH_NODES_MAX = 1000
 HOLD_SECONDS_MIN = 3
 HOLD_SECONDS_MAX = 3600
 BFD_INTERVAL_MS_MIN = 10
@@ -59,7 +61,7 @@ def routing_problems(routing: Routing) -> list[Problem]:
     """All that is wrong with the settings of routes."""
     found = [
         *_range_problems("/autonomousSystem", routing.autonomous_system, 1, AUTONOMOUS_SYSTEM_MAX),
-        *_range_problems("/meshNodesMax", routing.mesh_nodes_max, 2, 1000),
+        *_range_problems("/meshNodesMax", routing.mesh_nodes_max, MESH_NODES_MIN, MESH_NODES_MAX),
         *_range_problems("/holdSeconds", routing.hold_seconds, HOLD_SECONDS_MIN, HOLD_SECONDS_MAX),
         *_range_problems("/bfdIntervalMs", routing.bfd_interval_ms, BFD_INTERVAL_MS_MIN, BFD_INTERVAL_MS_MAX),
     ]

@@ -29,6 +29,7 @@ from coldchain.main.mesos_options import (
 )
 from coldchain.main.netd_command import netd as netd
 from coldchain.main.network_doctor_command import network_doctor  # noqa: F401 -- its import adds the command
+from coldchain.main.node_command import node as node
 from coldchain.main.runner_options import DefaultNetwork, running
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
 from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, Store, etcd_access

@@ -80,6 +80,8 @@ class RouteLoop:
         self._text: str | None = None
         self._changed = asyncio.Event()
         self.status = RouteStatus()
+        self.removed = asyncio.Event()
+        """Set while somebody has removed this node, once its routes are gone."""
 
     async def run(self) -> None:
         """For ever. A machine that comes back while the store is away begins with the routes it had."""
@@ -178,6 +180,7 @@ class RouteLoop:
     async def _apply(self, plan: RoutePlan) -> None:
         passwords, findings = await self._open_passwords(plan)
         self.status = replace(self.status, removed=False, findings=plan.findings + findings)
+        self.removed.clear()
         text = self._render(plan, passwords)
         if plan.tunnel is not None:
             await self._tunnels.apply(plan.tunnel)  # before its routes, which need the device
@@ -209,6 +212,7 @@ class RouteLoop:
         await self._tunnels.apply(None)
         self._text = None
         self.status = replace(self.status, removed=True, findings=())
+        self.removed.set()
 
     async def _open_passwords(self, plan: RoutePlan) -> tuple[Mapping[str, str], tuple[RouteFinding, ...]]:
         """A store that does not answer leaves those that are known."""

@@ -112,6 +112,8 @@ PATH_PARAMETERS: Mapping[str, tuple[str, Schema]] = {
     "group_id": ("The group's id, with its slashes as in an app's.", STRING | {"minLength": 1}),
     "name": ("The name of a token.", STRING | {"minLength": 1}),
     "agent": ("The name of an agent.", STRING),
+    "node": ("The name of a node.", STRING | {"minLength": 1}),
+    "peer": ("The name of a router of the data centre.", STRING | {"minLength": 1}),
     "gateway": ("The name of a gateway.", STRING),
     "pool": ("The name of a pool.", STRING | {"minLength": 1}),
     "network": ("The name of a network of containers.", STRING | {"minLength": 1}),

@@ -10,8 +10,8 @@ LOG_BYTES_MAX = 1_048_576
 KEEPALIVES = 3
 """So many of them may get lost before the other is given up; so it is with BFD."""
 RESTART_SECONDS = 5
-"""So long others keep our routes after BIRD has ended, or BFD has heard nothing of it. That is also how a BIRD looks
-that was killed: so BFD takes no route by itself, but begins this wait; netd cuts it short where a machine is lost."""
+"""So long others keep our routes after BIRD has ended, or BFD has heard nothing of it: which is also how a BIRD looks
+that was killed. So BFD takes no route by itself, it begins this wait."""
 RECOVERY_SECONDS = 30
 """So long it waits for the routes of others when it comes back, with those of the kernel as they were."""
 PASSED_ON_MED = 100
