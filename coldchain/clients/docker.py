@@ -200,6 +200,10 @@ class DockerClient:
         """Refused with 403 when the subnet overlaps another network's, 409 when the name is taken."""
         await self._call("POST", "/networks/create", body=document)
 
+    async def remove_network(self, name: str) -> None:
+        """Refused with 403 while containers are in it, 404 when it is not there."""
+        await self._call("DELETE", f"/networks/{quote(name)}")
+
     # The wire
 
     async def _call(

@@ -14,7 +14,7 @@ from coldchain.control.effects import Effects
 from coldchain.control.health import HealthWatcher
 from coldchain.control.holdings import Holdings
 from coldchain.control.plan import Plan
-from coldchain.control.rotation import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Publisher
+from coldchain.control.rotation import QUARANTINE_SECONDS, Publisher
 from coldchain.control.state import State
 from coldchain.control.tasks import TaskWatcher
 from coldchain.decisions.acceptance import Observed
@@ -31,9 +31,6 @@ from coldchain.model.version import Version
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine
 
-QUARANTINE_SECONDS = LEASE_SECONDS + LEASE_MARGIN_SECONDS + 5.0
-"""How long the address of a stopped instance stays unused: a gateway that lost touch has failed its readiness by then
-(lease), and requests it had accepted before are over or have found nobody (staleness)."""
 SWEEP_SECONDS = 1.0
 """Apps not at rest are looked at this often even if nothing was heard: what ends by mere time (a lease) is seen so."""
 AGAIN_SECONDS = 10.0

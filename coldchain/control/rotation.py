@@ -26,6 +26,9 @@ LEASE_SECONDS = 5.0
 a gateway that died holds up a rollout only for a moment."""
 LEASE_MARGIN_SECONDS = 1.0
 """The controller's side ends this much later, so that a gateway has failed its readiness before it is given up."""
+QUARANTINE_SECONDS = LEASE_SECONDS + LEASE_MARGIN_SECONDS + 5.0
+"""How long the address of a stopped instance stays unused: a gateway that lost touch has failed its readiness by then
+(lease), and requests it had accepted before are over or have found nobody (staleness)."""
 UPDATES_KEPT = 1000
 """A gateway that is further behind gets the whole."""
 TERM_SHIFT = 32

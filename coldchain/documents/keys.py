@@ -68,6 +68,9 @@ ROUTING = "network/routing"
 POLICY = "network/policy"
 """One document each, for all nodes."""
 
+POOLS_CHANGED = "network/pools-changed"
+"""Written with every change of which pools and networks there are: of two that could not both be, one comes later."""
+
 NetworkRecord = Pool | Block | ContainerNetwork | Node | Attachment
 
 Record = (
@@ -162,6 +165,36 @@ def network_key_of(record: NetworkRecord) -> str:
             return NODE + _escaped(record.name)
         case Attachment():
             return ATTACHMENT + _key(record.node, record.id)
+
+
+def pool(name: str) -> str:
+    """The key of a pool."""
+    return POOL + _escaped(name)
+
+
+def container_network(name: str) -> str:
+    """The key of a network of containers."""
+    return CONTAINER_NETWORK + _escaped(name)
+
+
+def blocks(pool: str) -> str:
+    """Below it the blocks of a pool."""
+    return BLOCK + _escaped(pool) + "/"
+
+
+def block(pool: str, cidr: str) -> str:
+    """The key of one of them."""
+    return blocks(pool) + _escaped(cidr)
+
+
+def node(name: str) -> str:
+    """The key of a node."""
+    return NODE + _escaped(name)
+
+
+def attachments(node: str) -> str:
+    """Below it the attachments of a node."""
+    return ATTACHMENT + _escaped(node) + "/"
 
 
 def _key(*parts: str) -> str:

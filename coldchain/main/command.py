@@ -27,6 +27,7 @@ from coldchain.main.mesos_options import (
     MesosRoles,
     mesos_cluster,
 )
+from coldchain.main.netd_command import netd as netd
 from coldchain.main.runner_options import running
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
 from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, Store, etcd_access
@@ -302,7 +303,7 @@ def down(
         **mesos_cluster(engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor),
     )
     open_log()
-    _run(run(settings))
+    run_to_end(run(settings))
 
 
 @application.command()
@@ -341,7 +342,7 @@ def executor(
     from coldchain.main.log import open_log
 
     open_log()
-    _run(program.executor() if sweep is None else program.sweep(sweep))
+    run_to_end(program.executor() if sweep is None else program.sweep(sweep))
 
 
 @application.command()
@@ -432,7 +433,7 @@ def _run_platform(settings: PlatformSettings) -> None:
     from coldchain.main.up import up as run
 
     open_log()
-    _run(run(settings))
+    run_to_end(run(settings))
 
 
 def _gateway(listen: Gateway, name: str | None, status: str, status_open: bool) -> Entry:
@@ -456,7 +457,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _run(program: Coroutine[Any, Any, int]) -> NoReturn:
+def run_to_end(program: Coroutine[Any, Any, int]) -> NoReturn:
     """Run to the end; an error is said in words, with what to do, and exits with 1."""
     try:
         status = asyncio.run(program)

@@ -20,7 +20,7 @@ class Pool(Noun, frozen=True, kw_only=True):
 class Holding(Noun, frozen=True, kw_only=True):
     """One address of a block that somebody holds. Only `node` may give it to a container; no other node does so before
     it is taken back. `attachment`: to which it was given as far as the store knows, empty while the node keeps it in
-    reserve or lets it rest."""
+    reserve or lets it rest. `node` empty: it was removed, and whoever takes the address over lets it rest first."""
 
     node: str
     attachment: str = ""

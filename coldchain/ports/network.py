@@ -5,6 +5,15 @@ from typing import Protocol
 
 from coldchain.model.base import Noun
 
+GATEWAY = "169.254.1.1"
+GATEWAY6 = "fe80::1"
+"""What every container sends to. Each machine's end of each link has it, so it is never routed."""
+
+HOST_PREFIX = "cn"
+PEER_PREFIX = "ct"
+BEGINNING_CHARACTERS = 11
+"""Names of the two ends of a link go on with so many characters of the attachment's id."""
+
 
 class Link(Noun, frozen=True, kw_only=True):
     """The link of one attachment. `host` is the name of the machine's end, `peer` of the container's, before Docker
@@ -17,6 +26,16 @@ class Link(Noun, frozen=True, kw_only=True):
     mtu: int
     source: str
     address6: str = ""
+
+
+def host_name(attachment: str) -> str:
+    """Of the machine's end; names of links have 15 characters at most."""
+    return HOST_PREFIX + attachment[:BEGINNING_CHARACTERS]
+
+
+def peer_name(attachment: str) -> str:
+    """Of the container's end before Docker moves it there."""
+    return PEER_PREFIX + attachment[:BEGINNING_CHARACTERS]
 
 
 class Links(Protocol):

@@ -1,0 +1,172 @@
+"""netd: the container network of one machine: Docker's driver, addresses, routes and policy.
+
+What is there goes on without it: containers keep their links, BIRD its routes, the kernel its rules.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from coldchain.clients.docker import DockerClient
+from coldchain.control.clock import SystemClock
+from coldchain.control.netd.addresses import AddressBook
+from coldchain.control.netd.attachments import Attachments
+from coldchain.control.netd.membership import Membership
+from coldchain.control.netd.networks import Networks
+from coldchain.control.netd.places import PlacesLoop
+from coldchain.main.netd_settings import NetdSettings
+from coldchain.main.netd_status import StatusServer
+from coldchain.main.stores import open_etcd
+from coldchain.model.base import Noun
+from coldchain.model.errors import Rejected, Unavailable
+from coldchain.model.node import Node
+from coldchain.network.docker_networks import EngineNetworks
+from coldchain.network.driver import Calls, DriverServer
+from coldchain.network.journal import FileJournal
+from coldchain.network.links import NetlinkLinks, interface_of, pass_packets_on
+from coldchain.ports.clock import Clock
+from coldchain.ports.store import Store
+
+JOURNAL = "journal"
+STATUS_SOCKET = "netd.sock"
+PATIENCE_SECONDS = 120.0
+"""How long Docker may take for one answer: making a network it asks us, and then the kernel."""
+
+log = structlog.get_logger(__name__)
+
+
+class Loop(Protocol):
+    """Runs for ever; `status` says how it stands."""
+
+    @property
+    def status(self) -> Noun: ...
+
+    async def run(self) -> None: ...
+
+
+async def netd(settings: NetdSettings) -> int:
+    """Run until SIGTERM or SIGINT. Raises ColdchainError when it cannot start."""
+    settings.check()
+    left = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, left.set)
+    node = Node(
+        name=settings.node,
+        address=settings.address,
+        address6=settings.address6,
+        interface=await _interface(settings),
+        containers=settings.containers,
+    )
+    await asyncio.to_thread(pass_packets_on)
+    async with contextlib.AsyncExitStack() as closing:
+        await asyncio.to_thread(_make_folder, settings.state)
+        store = open_etcd(settings.store, settings.etcd)
+        closing.push_async_callback(store.close)
+        clock = SystemClock()
+        loops: dict[str, Loop] = {}
+        # JOIN net-routes: loops["routes"] = RouteLoop(store, Bird(...), ...)
+        # JOIN net-policy: loops["policy"] = PolicyLoop(store, Nftables(...), ...)
+        if settings.containers:
+            driver = await _open_driver(settings, node, store, clock, loops, closing)
+            calls: Mapping[str, Calls] = driver.calls
+        else:
+            loops["membership"] = Membership(store, node, _renounce_nothing, clock)
+            calls = {}
+        status = StatusServer(settings.state / STATUS_SOCKET, node, loops, calls)
+        closing.push_async_callback(status.stop)
+        await status.start()
+        log.info("netd is there", node=node.name, address=node.address, containers=node.containers)
+        _tell_systemd("READY=1")
+        await _until(left, loops)
+        _tell_systemd("STOPPING=1")
+    log.info("netd ends; containers, routes and policy stay as they are")
+    return 0
+
+
+async def _open_driver(
+    settings: NetdSettings,
+    node: Node,
+    store: Store,
+    clock: Clock,
+    loops: dict[str, Loop],
+    closing: contextlib.AsyncExitStack,
+) -> DriverServer:
+    """Answers Docker from what is on the disk, before the store says anything. Adds the loops that go with it."""
+    journal, links = FileJournal(settings.state / JOURNAL), NetlinkLinks()
+    closing.callback(journal.close)
+    client = DockerClient(settings.docker, timeout_seconds=PATIENCE_SECONDS)
+    closing.push_async_callback(client.close)
+    docker = EngineNetworks(client)
+    book = AddressBook(store, journal, node.name, clock)
+    await book.start()
+    networks = Networks(store, docker, clock)
+    attachments = Attachments(book, journal, links, node, node.interface, lambda: networks.known)
+    networks.attachments = attachments
+    await attachments.kept()
+    loops |= {
+        "addresses": book,
+        "attachments": PlacesLoop(store, attachments, book, docker, links, node.name, clock),
+        "membership": Membership(store, node, book.renounce, clock),
+        "networks": networks,
+    }
+    driver = DriverServer(attachments, settings.socket)
+    closing.push_async_callback(driver.stop)
+    await driver.start()
+    return driver
+
+
+async def _renounce_nothing() -> None:
+    """It holds no addresses."""
+
+
+async def _until(left: asyncio.Event, loops: Mapping[str, Loop]) -> None:
+    """Raises what ended a loop, which none of them does by itself."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(one.run(), name=name) for name, one in loops.items()]
+        await left.wait()
+        for task in running:
+            task.cancel()
+
+
+async def _interface(settings: NetdSettings) -> str:
+    if settings.interface is not None:
+        return settings.interface
+    address = settings.address.partition("/")[0]
+    found = await interface_of(address)
+    if not found:
+        raise Rejected(
+            f"no interface of this machine has the address {address}",
+            todo="Give --address as `ip address` shows it, or --interface",
+        )
+    return found
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Rejected(
+            f"cannot make the folder {folder}: {error.strerror}",
+            todo="Run as root, or name another folder with --state-directory.",
+        ) from error
+
+
+def _tell_systemd(words: str) -> None:
+    """That it may start Docker now; nobody, where it did not start us."""
+    name = os.environ.get("NOTIFY_SOCKET")
+    if not name:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as plain:
+        try:
+            plain.connect("\0" + name[1:] if name.startswith("@") else name)
+            plain.sendall(words.encode())
+        except OSError as error:
+            raise Unavailable(f"systemd does not listen at {name}: {error.strerror}") from error

@@ -1,0 +1,44 @@
+"""Nodes that give addresses of one pool, under every fault: none is given twice or too early, and none is lost."""
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from coldchain.testing.simulation.addresses import live
+from coldchain.testing.simulation.planted_addresses import PLANTED, find
+
+LIVES = 12
+LIVES_LONG = 1500
+ONCE_FAILED = (0, 27, 38)
+"""What was let go was taken back at once; what a failing disk did not forget stayed in the journal; a node that was
+removed and came back gave from the journal of before."""
+FOUND_BY = dict.fromkeys(PLANTED, 0) | {"removed node goes on": 17}
+"""The seed that found it first, when the search began at 0."""
+FROM_THERE = 100
+"""Another Python runs a seed in another order, and finds the bug by a later one."""
+
+Tell = Callable[[str, object], None]
+
+
+def _live(seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        life = live(seed)
+        assert not life.violations, f"life {seed}: {life.violations[0]}\nfaults: {life.strikes}"
+        assert life.given > 100
+
+
+def test_no_address_is_given_twice_or_too_early_and_none_is_lost() -> None:
+    _live([*range(LIVES), *ONCE_FAILED])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_no_address_is_given_twice_in_many_lives(first_seed: int) -> None:
+    _live(range(first_seed, first_seed + LIVES_LONG))
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_is_found(name: str, record_property: Tell) -> None:
+    life = find(name, range(FOUND_BY[name], FOUND_BY[name] + FROM_THERE))
+    assert life is not None, f"{name}: not found in {FROM_THERE} lives"
+    record_property("planted bug", f"{name}: found by life {life.seed}: {life.violations[0]}")
