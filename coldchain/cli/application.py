@@ -18,6 +18,9 @@ from coldchain.cli import (
     login,
     logs,
     migrate,
+    network,
+    policy,
+    pool,
     replay,
     secret,
     services,
@@ -96,10 +99,13 @@ for command in (
     agents.drain,
     changes.delete,
     secret.secret,
+    policy.policy,
     token.token,
     login.login,
     audit.audit,
     migrate.migrate,
+    pool.pool,
+    network.network,
 ):
     application.command()(command)
 application.command("exec")(session.exec_)

@@ -74,7 +74,7 @@ def read_definitions(paths: list[Path]) -> list[Definition]:
         source = "standard input" if str(path) == "-" else str(path)
         try:
             text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-            _add(source, text, _parse(path, text), found, mistakes)
+            _add(source, text, parsed(path, text), found, mistakes)
         except OSError as error:
             reason = _("cannot be read: {why}", why=error.strerror or str(error))
             mistakes.append(Mistake(source, None, None, reason))
@@ -112,7 +112,8 @@ def unsafe(found: list[Definition]) -> list[str]:
     ]
 
 
-def _parse(path: Path, text: bytes) -> Any:
+def parsed(path: Path, text: bytes) -> Any:
+    """By its name, or else by how it begins, YAML or JSON. Raises MalformedDocument."""
     from coldchain.documents.text import parse_json, parse_yaml
 
     is_yaml = path.suffix in (".yaml", ".yml") or (path.suffix != ".json" and text.lstrip()[:1] not in (b"{", b"["))
@@ -139,7 +140,7 @@ def _add(source: str, text: bytes, document: Any, found: list[Definition], mista
         try:
             app = decode_app(one)
         except InvalidDocument as error:
-            mistakes += _mistakes(source, text, where, error)
+            mistakes += mistakes_of(source, text, where, error)
         else:
             found.append(Definition(source, text, where, one, app))
 
@@ -159,7 +160,7 @@ def _add_group(
     try:
         request = decode_group(document)
     except InvalidDocument as error:
-        mistakes += _mistakes(source, text, (), error)
+        mistakes += mistakes_of(source, text, (), error)
         return
     updates = list(all_updates(request.update)) if request.update is not None else []
     depends_on = tuple(name for one in updates for name in one.dependencies or ())
@@ -169,7 +170,8 @@ def _add_group(
         found.append(Definition(source, text, where, encode_app(app), app, group))
 
 
-def _mistakes(source: str, text: bytes, where: tuple[str, ...], error: "InvalidDocument") -> "Iterator[Mistake]":
+def mistakes_of(source: str, text: bytes, where: tuple[str, ...], error: "InvalidDocument") -> "Iterator[Mistake]":
+    """What is wrong with a part of a file, with its lines."""
     for problem in error.problems:
         line = _line(text, (*where, *_parts(problem.path)))
         meant = f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else ""

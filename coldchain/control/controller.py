@@ -10,13 +10,17 @@ from coldchain.control.agents import AgentOperations
 from coldchain.control.audit import AuditLog
 from coldchain.control.callers import Callers
 from coldchain.control.clock import SteadyClock
+from coldchain.control.container_networks import ContainerNetworks
 from coldchain.control.events import EventLog
 from coldchain.control.group_operations import GroupOperations
 from coldchain.control.groups import Groups
 from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
 from coldchain.control.launch import Launcher
+from coldchain.control.network_check import NetworkCheck
+from coldchain.control.network_policy import NetworkPolicy
 from coldchain.control.operations import Operations
+from coldchain.control.pools import Pools
 from coldchain.control.reconciler import Reconciler
 from coldchain.control.recorder import Recorder
 from coldchain.control.registry import Registrar
@@ -31,6 +35,7 @@ from coldchain.documents import keys
 from coldchain.documents.keys import Record
 from coldchain.model.agent import AgentDrain
 from coldchain.model.group import GroupDeployment
+from coldchain.model.instance import Instance
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine
@@ -78,6 +83,10 @@ class Controller:
         self.secrets = Secrets(store, self.state, clock, cipher)
         self.tasks.without_secrets = self.secrets.without_secrets
         self.reconciler.launch = Launcher(self.state, engine, policy, self.secrets).launch
+        self.pools = Pools(store)
+        self.container_networks = ContainerNetworks(store, self.state.apps_in_network)
+        self.network_check = NetworkCheck(store, clock, self.pools)
+        self.network_policy = NetworkPolicy(store)
         self.callers = Callers(self.state, clock)
         self.audit = AuditLog(store, self.state)
         self.operations = Operations(self.state, clock, policy, self.secrets)
@@ -200,6 +209,11 @@ class Controller:
         self.operations.closed_because = "The platform is going down; nothing can be changed."
         self.reconciler.stopping = True
         self.reconciler.mark_all()
-        while any(one.live for one in self.state.instances.values()) or not self.tasks.known:
+        while not self.tasks.known or any(one.live or self._runs(one) for one in self.state.instances.values()):
             await self._clock.sleep(0.1)
         return True
+
+    def _runs(self, instance: Instance) -> bool:
+        """Whether its task does though it was given up, and somebody could end it."""
+        task = self.tasks.tasks.get(instance.task_id)
+        return task is not None and not task.terminal and not task.orphaned

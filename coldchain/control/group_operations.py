@@ -13,6 +13,7 @@ from coldchain.decisions import group as decide
 from coldchain.decisions import rollout as rollouts
 from coldchain.decisions import service_port as service_ports
 from coldchain.decisions import version as versions
+from coldchain.decisions.default_network import with_network_named
 from coldchain.decisions.dependency import Cycle, group_ids, unknown
 from coldchain.decisions.reconcile import rolled_back
 from coldchain.decisions.route import conflicts_among
@@ -272,11 +273,14 @@ class GroupOperations:
         )
 
     def _with_service_ports(self, before: decide.Tree, after: decide.Tree) -> decide.Tree:
-        """With a service port for each port of what changes: those it had, or some that nobody has and gets."""
-        given = {name: app for name, app in after.apps.items() if before.apps.get(name) != app}
+        """With a service port for each port of what changes: those it had, or some that nobody has and gets; and with
+        the name of its network."""
+        default = self._operations.default_network
+        named = {name: with_network_named(app, before.apps.get(name), default) for name, app in after.apps.items()}
+        given = {name: app for name, app in named.items() if before.apps.get(name) != app}
         taken = self._operations.taken_service_ports()
         ports = service_ports.assigned_among(given, before.apps, taken)
-        return msgspec.structs.replace(after, apps=after.apps | ports)
+        return msgspec.structs.replace(after, apps=named | ports)
 
     def _version(self, app_id: str, app: App, current: Version | None, back: Version | None) -> Version:
         last = max(self._state.versions.get(app_id, ()), default=None)

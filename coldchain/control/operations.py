@@ -12,6 +12,7 @@ from coldchain.decisions import deployment as deployments
 from coldchain.decisions import rollout as rollouts
 from coldchain.decisions import service_port as service_ports
 from coldchain.decisions import version as decide
+from coldchain.decisions.default_network import with_network_named
 from coldchain.decisions.dependency import Cycle, layers, unknown
 from coldchain.decisions.group import given_up
 from coldchain.decisions.reconcile import rolled_back
@@ -44,6 +45,7 @@ class Operations:
         self._secrets = secrets
         self._claims = Claims(state)
         self.closed_because = ""
+        self.default_network: str | None = None
         self.on_refused: Callable[[str, str], None] = lambda app_id, reason: None
 
     async def create(self, app: App, caller: str, *, overrides: Sequence[Override] = ()) -> Deployment:
@@ -251,9 +253,12 @@ class Operations:
         return self._claims.service_ports
 
     def with_service_ports(self, app: App) -> App:
-        """The app with a service port for each of its ports: those it had, or some that nobody has."""
+        """The app with a service port for each of its ports: those it had, or some that nobody has; and with the name
+        of its network."""
         current = self._state.wanted(app.id)
-        return service_ports.assigned(app, current.app if current else None, self.taken_service_ports())
+        before = current.app if current else None
+        app = with_network_named(app, before, self.default_network)
+        return service_ports.assigned(app, before, self.taken_service_ports())
 
     def check_dependencies(self, app: App) -> None:
         """Raises InvalidDocument where the app is to depend on what is not there, or on what depends on it. What it

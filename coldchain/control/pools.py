@@ -16,7 +16,7 @@ from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.errors import Conflict, InvalidDocument, NotFound
 from coldchain.model.node import Node
 from coldchain.model.pool import Block, Pool
-from coldchain.ports.store import ABSENT, Change, Entry, LostUpdate, Store
+from coldchain.ports.store import ABSENT, Change, Entry, Guard, LostUpdate, Store
 
 TRIES = 20
 N = TypeVar("N", bound=Noun)
@@ -99,7 +99,8 @@ class Pools:
     async def reclaim(self, node: str) -> int:
         """Take back what a node holds, once its own record is gone: without that it takes nothing any more. For a
         machine that is off or has left: what its containers have, others get. What it held rests with whoever takes
-        it next. Returns how many addresses it were. To be asked again after Unavailable: the rest is done then."""
+        it next. Returns how many addresses it were. To be asked again after Unavailable: the rest is done then.
+        Raises Conflict for a node that is there."""
         count = 0
         listing = await self._store.list(keys.BLOCK)
         for entry in listing.entries:
@@ -119,9 +120,12 @@ class Pools:
             if after == block:
                 return 0
             value = stored.encode(after) if after is not None else None
+            gone = Guard(key=keys.node(node), revision=ABSENT)
             try:
-                await self._store.write([Change(key=entry.key, value=value, expected=entry.revision)])
+                await self._store.write([Change(key=entry.key, value=value, expected=entry.revision)], [gone])
             except LostUpdate:
+                if await self._store.get(gone.key) is not None:
+                    raise Conflict(f"Node {node} is there", todo="Remove it first: `coldchain node remove`.") from None
                 entry = await self._store.get(seen.key)
                 continue
             return sum(one.node == node for one in block.held.values())

@@ -297,6 +297,10 @@ class State:
         """The definitions aimed at, of all apps."""
         return [self.versions[app_id][record.version_id].app for app_id, record in self.apps.items()]
 
+    def apps_in_network(self, name: str) -> list[str]:
+        """Ids of the apps that are wanted in a network, by its name."""
+        return sorted(app.id for app in self.wanted_apps() if app.network.name == name)
+
     def version_of(self, app_id: str, version_id: str) -> Version | None:
         """An app's version, None where it is not on record (any more)."""
         return self.versions.get(app_id, {}).get(version_id)

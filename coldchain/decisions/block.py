@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from coldchain.decisions.pool import address_of, block_at, block_count, block_of, block_size, contains, network_of
+from coldchain.decisions.pool import address_of, block_at, block_count, block_of, block_size, network_of
 from coldchain.model.base import Noun
 from coldchain.model.kept_address import KeptAddress
 from coldchain.model.pool import Block, Holding, Pool
@@ -186,32 +186,6 @@ def given_to(one: KeptAddress, attachment: str, *, fixed: bool = False) -> KeptA
 def released_as(one: KeptAddress, number: int) -> KeptAddress:
     """Once it is released, as the release with this number."""
     return msgspec.structs.replace(one, given=False, attachment="", resting=True, released=number)
-
-
-def mended(
-    kept: Mapping[str, KeptAddress],
-    attached: Mapping[str, str],
-    settled: Collection[str],
-    pools: Collection[Pool],
-    released: int,
-) -> list[KeptAddress]:
-    """What the journal has to have instead, where containers say otherwise. `attached`: what each address is attached
-    to on this machine; `settled`: the addresses given long enough ago that a container would have them by now;
-    `released`: how many releases there were."""
-    changed = []
-    for one in kept.values():
-        attachment = attached.get(one.address)
-        if attachment is not None and (not one.given or one.attachment != attachment):
-            changed.append(given_to(one, attachment))
-        elif attachment is None and one.given and one.address in settled:
-            released += 1
-            changed.append(released_as(one, released))
-    for address, attachment in attached.items():
-        pool = next((pool for pool in pools if contains(pool.cidr, address)), None)
-        if address not in kept and pool is not None:
-            cidr = block_of(pool, address)
-            changed.append(KeptAddress(address=address, pool=pool.name, block=cidr, given=True, attachment=attachment))
-    return changed
 
 
 def _taken(block: Block, node: str, count: int) -> Claim:

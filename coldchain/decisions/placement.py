@@ -161,7 +161,8 @@ def held_by(instances: Iterable[tuple[Instance, App]]) -> Held:
     still its address and ports, because a stale gateway may know them."""
     ordered = sorted(instances, key=lambda pair: (pair[0].created_at, pair[0].id))
     live = [app for instance, app in ordered if instance.live]
-    addresses = [one.address for one, _ in ordered if one.address is not None]
+    # What a network by name gave is none of the subnet that addresses are chosen from here, even where it looks so.
+    addresses = [one.address for one, app in ordered if one.address is not None and not app.network.by_name]
     ports = [[port for port in one.host_ports if port] for one, _ in ordered]
     return Held(
         cpus=sum(app.cpus for app in live),

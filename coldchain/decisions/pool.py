@@ -45,6 +45,15 @@ def contains(cidr: str, address: str) -> bool:
     return found is not None and found.version == network.version and found in network
 
 
+def overlapping(cidr: str, other: str) -> bool:
+    """Whether they have an address in common; `other` may be a node's own, with the length of its segment."""
+    try:
+        network = ipaddress.ip_network(other, strict=False)
+    except ValueError:
+        return False
+    return network.version == network_of(cidr).version and network.overlaps(network_of(cidr))
+
+
 def block_size(pool: Pool) -> int:
     """How many addresses a block of the pool has."""
     return 1 << (network_of(pool.cidr).max_prefixlen - pool.block_length)
@@ -95,25 +104,16 @@ def problems(pool: Pool, pools: Iterable[Pool], nodes: Iterable[Node]) -> list[P
     """What is wrong with adding the pool: all of it, before anything is changed."""
     if found := problems_of_form(pool):
         return found
-    network = network_of(pool.cidr)
     for other in pools:
-        if _overlap(network, other.cidr):
+        if overlapping(pool.cidr, other.cidr):
             reason = f"overlaps pool {other.name} ({other.cidr}): an address would be given twice"
             found.append(Problem(path="/cidr", reason=reason))
     for node in nodes:
         for own in filter(None, (node.address, node.address6)):
-            if _overlap(network, own):
+            if overlapping(pool.cidr, own):
                 reason = f"overlaps the machines' own network: node {node.name} has {own}"
                 found.append(Problem(path="/cidr", reason=reason))
     return found
-
-
-def _overlap(network: Network, other: str) -> bool:
-    try:
-        found = ipaddress.ip_network(other, strict=False)
-    except ValueError:
-        return False
-    return found.version == network.version and found.overlaps(network)
 
 
 def _no_network(cidr: str) -> str:

@@ -81,6 +81,8 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
         return
     elif _is_gone(one, app, seen):
         yield from _gone(view, one, seen.task, app, now)
+    elif elsewhere := _elsewhere(one, app, seen.task):
+        yield from _gone(view, one, seen.task, app, now, elsewhere)
     elif one.phase == "launching":
         yield from _launching(view, one, seen, app, now)
     elif one.wanted and seen.task is not None and seen.task.state == "killing":
@@ -119,6 +121,16 @@ def _is_gone(one: Instance, app: App, seen: Seen) -> bool:
     return blind or seen.verdict.standing == "unhealthy"
 
 
+def _elsewhere(one: Instance, app: App, task: TaskStatus | None) -> str:
+    """Why its task is not where it was given traffic; empty if it is. Somebody has started its container anew, or taken
+    it out of its network and put it back, and where it was another app may be by now."""
+    if not app.network.by_name or one.phase == "stopping" or task is None or task.state != "running":
+        return ""
+    if one.address is None or task.address in (None, one.address):
+        return ""
+    return f"its container is at {task.address} now, and was at {one.address}: somebody has moved it or started it anew"
+
+
 def _launching(view: View, one: Instance, seen: Seen, app: App, now: float) -> Iterator[Action]:
     if seen.task is not None and seen.task.state == "running":
         yield Move(
@@ -135,11 +147,14 @@ def _launching(view: View, one: Instance, seen: Seen, app: App, now: float) -> I
         yield LaunchTask(instance_id=one.id, cause="placed")
 
 
-def _gone(view: View, one: Instance, task: TaskStatus | None, app: App, now: float) -> Iterator[Action]:
+def _gone(
+    view: View, one: Instance, task: TaskStatus | None, app: App, now: float, reason: str = ""
+) -> Iterator[Action]:
     if one.phase == "stopping":
         yield Move(instance_id=one.id, phase="stopped", cause="the task ended")
         return
-    reason = "the engine does not have the task any more" if task is None else task.message or f"task {task.state}"
+    if not reason:
+        reason = "the engine does not have the task any more" if task is None else task.message or f"task {task.state}"
     yield Move(instance_id=one.id, phase="stopped", cause=reason)
     yield _failure(view, one, task, app, now, reason)
 
@@ -184,7 +199,7 @@ def _clear_away(view: View, one: Instance, seen: Seen, now: float) -> Iterator[A
     if seen.task is not None and not seen.task.terminal:
         # A launch that was thought refused or lost went through after all, or an orphan was taken for gone. To that a
         # gateway may still send requests until it has heard.
-        if not (entered and waits):
+        if view.stopping or not (entered and waits):
             yield KillTask(instance_id=one.id, grace_seconds=0, cause="a stopped instance's task still runs")
     elif waits:
         return

@@ -211,7 +211,7 @@ def task_answer(app: App, view: InstanceView, *, own: bool = True) -> dict[str, 
         "host": instance.agent,
         "slaveId": instance.agent,
         "ipAddresses": _addresses(instance.address),
-        "ports": list(instance.host_ports),
+        "ports": [port for port in instance.host_ports if port],
         "servicePorts": list(app.service_ports),
         "state": TASK_STATES[state],
         "version": instance.version_id,
@@ -234,7 +234,10 @@ def task_answer(app: App, view: InstanceView, *, own: bool = True) -> dict[str, 
 
 def endpoints(instance: Instance) -> list[str]:
     """Where the instance is reached, port by port."""
-    return [f"{instance.address}:{port}" for port in instance.ports] if instance.address else []
+    if not instance.address:
+        return []
+    host = f"[{instance.address}]" if ":" in instance.address else instance.address
+    return [f"{host}:{port}" for port in instance.ports]
 
 
 def _addresses(address: str | None) -> list[dict[str, str]]:

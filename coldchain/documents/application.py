@@ -16,8 +16,7 @@ DEADLINE_AFTER_GRACE_SECONDS = 300.0
 """Where no deadline is given it leaves at least this long after the longest time an instance has to become healthy."""
 
 _LATER = """
-    apps container.appc container.docker.credential container.linuxInfo groups linuxInfo networks.labels
-    residency
+    apps container.appc container.docker.credential container.linuxInfo groups linuxInfo residency
 """
 EXPLAINED = dict.fromkeys(_LATER.split(), "is a field of Marathon's that Coldchain does not have yet")
 
@@ -71,6 +70,9 @@ def encode_app(app: App) -> dict[str, Any]:
     assert isinstance(encoded, dict)
     del encoded["secretEnv"]
     encoded["env"] |= {name: {"secret": secret} for name, secret in app.secret_env.items()}
+    for network in encoded["networks"]:
+        if not network["labels"]:
+            del network["labels"]  # as Marathon does
     return encoded
 
 

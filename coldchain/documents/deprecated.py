@@ -156,25 +156,32 @@ def _networks(document: Given, findings: Findings) -> None:
         _discovery(document, address, findings)
     if mode is None and address is None:
         return
-    network = {"mode": MODES[str(mode).upper()] if mode is not None else "container"}
-    name = (address or {}).get("networkName")
+    network: Given = {"mode": MODES[str(mode).upper()] if mode is not None else "container"}
+    name, labels = (address or {}).get("networkName"), (address or {}).get("labels")
     if network["mode"] == "container" and name is not None:
         network["name"] = name
+    if network["mode"] != "host" and labels:
+        network["labels"] = labels
     if not document.get("networks"):
         document["networks"] = [network]
         findings.renamed[("networks",)] = old
-        findings.renamed[("networks", 0, "name")] = ("ipAddress", "networkName")
-    elif [_mode_and_name(one) for one in _objects(document["networks"])] != [_mode_and_name(network)]:
+        for new, known in (("name", "networkName"), ("labels", "labels")):
+            findings.renamed[("networks", 0, new)] = ("ipAddress", known)
+    elif list(map(_said_of_network, _objects(document["networks"]))) != [_said_of_network(network)]:
         _both(findings, old, "networks")
 
 
-def _mode_and_name(network: Given) -> tuple[Any, Any]:
-    return network.get("mode") or "container", network.get("name")
+def _said_of_network(network: Given) -> tuple[Any, Any, Any]:
+    return _mode_of(network), network.get("name"), network.get("labels") or {}
+
+
+def _mode_of(network: Given) -> Any:
+    return network.get("mode") or "container"
 
 
 def _discovery(document: Given, address: Given, findings: Findings) -> None:
     for name in address:
-        if name in ("groups", "labels") and address[name]:
+        if name == "groups" and address[name]:
             findings.report(("ipAddress", name), "is a field of Marathon's that Coldchain does not have yet")
         elif name not in ("groups", "labels", "discovery", "networkName"):
             findings.report(("ipAddress", name), "is not a field of this object")
@@ -204,15 +211,8 @@ def _discovery(document: Given, address: Given, findings: Findings) -> None:
 
 
 def _network_names(document: Given, findings: Findings) -> None:
-    """`networkNames` of a port: with one network it says nothing. Of a network, labels that there are none of."""
+    """`networkNames` of a port: with one network it says nothing."""
     networks = document.get("networks")
-    if isinstance(networks, list | tuple):
-        document["networks"] = [
-            {name: member for name, member in one.items() if name != "labels" or member}
-            if isinstance(one, dict)
-            else one
-            for one in networks
-        ]
     container = _container_of(document)
     mappings = container.get("portMappings")
     if not isinstance(mappings, list | tuple):
@@ -269,7 +269,7 @@ def _as_service_ports(document: Given, ports: list[int]) -> bool:
 
 def _in_host_network(document: Given) -> bool:
     networks = _objects(document.get("networks"))
-    return _mode_and_name(networks[0])[0] == "host" if networks else not document.get("container")
+    return _mode_of(networks[0]) == "host" if networks else not document.get("container")
 
 
 def _container_of(document: Given) -> Given:

@@ -86,7 +86,7 @@ def status_update_event(status: TaskStatus, version_id: str, host_ports: tuple[i
         "instanceId": status.instance_id,
         "host": status.agent,
         "ipAddresses": [{"ipAddress": address, "protocol": "IPv6" if ":" in address else "IPv4"}] if address else [],
-        "ports": list(host_ports),
+        "ports": [port for port in host_ports if port],
         "version": version_id,
     }
 

@@ -57,6 +57,9 @@ CATALOG_BEGUN = "registry/begun"
 AUDIT = "audit/"
 """Below it who did what, each entry by its number, with as many digits as keep them in order."""
 
+NETWORK = "network/"
+"""Below it all that the container network keeps."""
+
 POOL = "network/pool/"
 BLOCK = "network/block/"
 CONTAINER_NETWORK = "network/network/"
@@ -115,13 +118,18 @@ def key_of(record: Record) -> str:
         case KnownGateway():
             return _key("gateway", record.name)
         case Secret():
-            return _key("secret", record.name)
+            return secret(record.name)
         case Token():
             return _key("token", record.id)
         case ExternalService():
             return _key("external", record.target, record.app_id)
         case AgentDrain():
             return _key("agent-drain", record.target, record.agent)
+
+
+def secret(name: str) -> str:
+    """The key of a secret."""
+    return _key("secret", name)
 
 
 def mesos_framework(target: str) -> str:

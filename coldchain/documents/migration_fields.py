@@ -22,7 +22,7 @@ class Loss(NamedTuple):
 
 
 SAFE: dict[Pattern, Loss] = {
-    ("networks", "*", "labels"): Loss("networks have no labels", "Nothing, unless a plug-in of the network read them."),
+    ("ipAddress", "groups"): Loss("networks have no groups", "Say by labels and by policy who may talk to whom."),
 }
 """What an app runs as well without."""
 

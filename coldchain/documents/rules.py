@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from coldchain.decisions.docker_options import is_network
 from coldchain.documents.constraint_rules import constraint_findings
 from coldchain.documents.findings import Finding, Path, closest, shown
 from coldchain.documents.resource_rules import resource_findings
@@ -219,16 +220,22 @@ def _volumes(app: App) -> Iterator[Finding]:
 
 def _networks(app: App) -> Iterator[Finding]:
     if len(app.networks) > 1:
-        yield Finding(("networks",), "an app joins one network")
+        reason = f"an app joins one network, and here are {len(app.networks)}: keep that by which the app is reached"
+        yield Finding(("networks",), reason)
     for position, network in enumerate(app.networks):
         where: Path = ("networks", position, "name")
         mode: Path = ("networks", position, "mode")
+        if network.mode == "host" and network.labels:
+            reason = "mode host has no labels: the machine's own network asks nobody who joins it"
+            yield Finding(("networks", position, "labels"), reason, needs=(mode,))
         if network.name is None:
             continue
         if network.mode != "container":
             yield Finding(where, f"mode {network.mode} has no name; only mode container has", needs=(mode,))
         elif not NETWORK_NAME.fullmatch(network.name):
             yield Finding(where, f"{shown(network.name)} is no name of a network")
+        elif not is_network(network.name):
+            yield Finding(where, f"{shown(network.name)} means no network to Docker, but a mode", needs=(mode,))
 
 
 def _ports(app: App) -> Iterator[Finding]:

@@ -24,6 +24,8 @@ SIGTERM_STATUS = 143
 SIGKILL_STATUS = 137
 AGENTS_MAX = 8192
 DISK_MIB = 1048576.0
+NETWORK = ipaddress.IPv4Network("10.210.0.0/16")
+"""Of which networks by name give addresses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +86,7 @@ class FakeAgents:
         self.image = image
         self.held: dict[str, FakeTask] = {}
         self._of_instance: dict[str, FakeTask] = {}
+        self._given = 0
         self._clock = clock
         self._agents = {offer.agent: offer for offer in agents}
         self._users: dict[tuple[str, str | int], str] = {}
@@ -204,7 +207,7 @@ class FakeAgents:
             agent=spec.agent,
             state="staging",
             at=self._clock.now(),
-            address=spec.address or self._agents[spec.agent].hostname,
+            address=self._address(spec),
             ports=ports,
         )
         task = self.held[spec.task_id] = FakeTask(spec=spec, life=life, status=status)
@@ -212,6 +215,14 @@ class FakeAgents:
         self._users.update(dict.fromkeys(_places(spec), spec.task_id))
         self._tell(status)
         self._begin(task, partial(self._live, task))
+
+    def _address(self, spec: TaskSpec) -> str:
+        """A network by name gives one itself, the next that it has; whoever has no network of his own has that of his
+        agent."""
+        if spec.app.network.by_name:
+            self._given += 1
+            return str(NETWORK[1 + self._given % (NETWORK.num_addresses - 2)])
+        return spec.address or self._agents[spec.agent].hostname
 
     def _begin(self, task: FakeTask, work: Callable[[], Awaitable[None]]) -> None:
         task.work.append(asyncio.create_task(self._carry_out(task, work)))

@@ -62,7 +62,9 @@ async def open_candidate(settings: PlatformSettings) -> AsyncIterator[Platform]:
 
         def standing_by(readable: Store) -> Controller:
             policy = settings.admission_policy()
-            return Controller(readable, NoEngine(), idle, clock, None, policy, cipher)
+            standby = Controller(readable, NoEngine(), idle, clock, None, policy, cipher)
+            standby.operations.default_network = settings.default_network
+            return standby
 
         connections = await closing.enter_async_context(aiohttp.ClientSession())
         trust = await asyncio.to_thread(leader_trust, settings)

@@ -28,7 +28,8 @@ from coldchain.main.mesos_options import (
     mesos_cluster,
 )
 from coldchain.main.netd_command import netd as netd
-from coldchain.main.runner_options import running
+from coldchain.main.network_doctor_command import network_doctor  # noqa: F401 -- its import adds the command
+from coldchain.main.runner_options import DefaultNetwork, running
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
 from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, Store, etcd_access
 from coldchain.model.caller import Role
@@ -209,6 +210,7 @@ def up(
     zone: Zone = None,
     publish_address: Publish = "127.0.0.1",
     docker_credentials: Credentials = None,
+    default_network: DefaultNetwork = None,
     cgroup_parent: Cgroups = "coldchain",
     allow_root_tasks: Root = False,
     fetch_folder: FetchFolders = None,
@@ -239,7 +241,7 @@ def up(
         **_address(api, reached_at),
         **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
         **_gateway(gateway, gateway_name, gateway_status, gateway_status_open),
-        **running(docker_socket, publish_address, docker_credentials, cgroup_parent),
+        **running(docker_socket, publish_address, docker_credentials, cgroup_parent, default_network),
         **_offered(agent, cpu_factor, attribute, region, zone),
         **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
         secret_keys=secret_keys,
@@ -313,6 +315,11 @@ def doctor(
     gateway: Gateway = None,
     gateway_status: Status = "127.0.0.1:8081",
     docker_socket: Socket = DEFAULT_DOCKER,
+    store: Store = None,
+    etcd_authority: EtcdAuthority = None,
+    etcd_certificate: EtcdCertificate = None,
+    etcd_key: EtcdKey = None,
+    etcd_credentials_file: EtcdCredentials = None,
     as_json: Json = False,
 ) -> None:
     """Look at this machine: what it lacks to run a platform, and what to do about it. Nothing is changed.
@@ -327,8 +334,10 @@ def doctor(
         gateway=tuple(gateway or ("0.0.0.0:80",)),
         gateway_status=gateway_status,
         docker_socket=docker_socket,
+        store=store,
+        **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
     )
-    examine(settings, as_json=as_json)
+    run_to_end(examine(settings, as_json=as_json))
 
 
 @application.command(hidden=True)

@@ -1,10 +1,7 @@
 """doctor: what a machine lacks to run a platform, and what to do about each thing."""
 
-import asyncio
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
-
-import typer
 
 from coldchain.cli.errors import FAILED
 from coldchain.cli.language import _, plural
@@ -34,23 +31,21 @@ class Finding(NamedTuple):
 SIGNS: dict[State, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "missing": ("✗", "red")}
 
 
-def examine(settings: PlatformSettings, *, as_json: bool) -> None:
-    """The command: look, tell, and end with 1 if something is missing."""
-    found = findings(asyncio.run(look(settings)))
+async def examine(settings: PlatformSettings, *, as_json: bool) -> int:
+    """The command: look and tell. Returns the exit status: 1 if something is missing."""
+    return tell(findings(await look(settings)), _("this machine can run a platform"), as_json=as_json)
+
+
+def tell(found: list[Finding], well: str, *, as_json: bool) -> int:
+    """What was found, and `well` if nothing is missing. Returns the exit status."""
     missing = [one for one in found if one.state == "missing"]
     if as_json:
         write_json({"ready": not missing, "findings": [one._asdict() for one in found]})
     else:
         _show(found)
-        say(_conclusion(len(missing)))
-    if missing:
-        raise typer.Exit(FAILED)
-
-
-def _conclusion(missing: int) -> str:
-    if not missing:
-        return _("this machine can run a platform")
-    return plural("{number} thing is missing", "{number} things are missing", missing)
+        said = plural("{number} thing is missing", "{number} things are missing", len(missing))
+        say(said if missing else well)
+    return FAILED if missing else 0
 
 
 def _show(found: list[Finding]) -> None:
@@ -74,6 +69,7 @@ def findings(machine: Machine) -> list[Finding]:
         *_cgroups(machine),
         *_limits(machine),
         *_clock(machine),
+        *_members(machine),
     ]
 
 
@@ -183,3 +179,15 @@ def _clock(machine: Machine) -> Iterator[Finding]:
         yield Finding("clock", "warning", _("nobody keeps it right"), todo)
     else:
         yield Finding("clock", "ok", _("set"))
+
+
+def _members(machine: Machine) -> Iterator[Finding]:
+    """A member that is away is a warning while more than half are there: etcd writes with those."""
+    enough = 2 * sum(not one.error for one in machine.members) > len(machine.members)
+    for one in machine.members:
+        name = f"etcd {one.endpoint}"
+        if not one.error:
+            yield Finding(name, "ok", _("reads, writes and limits are as they must be"))
+        else:
+            todo = one.todo or _("Look at this member and at the network between.")
+            yield Finding(name, "warning" if enough and not one.refused else "missing", one.error, todo)

@@ -13,14 +13,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from coldchain.clients.docker import DockerClient, DockerRefused, DockerUnavailable
 from coldchain.gateway.installation import find_installation
 from coldchain.main.settings import PlatformSettings
-from coldchain.model.errors import Rejected
+from coldchain.main.stores import open_each_member
+from coldchain.model.errors import Rejected, Unavailable
+from coldchain.store.etcd import EtcdStore
 
 MIB = 1024 * 1024
 LUA_LIBRARIES = {
@@ -53,6 +55,17 @@ class Port:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Member:
+    """One member of the etcd that is to keep the state. `error` and `todo` are of what its answer was, empty where all
+    is well; `refused`: it answers, and would not take the platform's writes."""
+
+    endpoint: str
+    error: str = ""
+    todo: str = ""
+    refused: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """Facts. None stands for what is not there, or could not be found out."""
 
@@ -75,13 +88,17 @@ class Machine:
     descriptors: int
     now: float
     clock_synchronised: bool | None
+    members: tuple[Member, ...] = ()
+    """Of etcd; none where the state is in a file."""
 
 
 async def look(settings: PlatformSettings) -> Machine:
-    """Look at this machine as one that is to run a platform with these settings."""
+    """Look at this machine as one that is to run a platform with these settings. Raises InvalidDocument for those that
+    say no place."""
     docker, docker_error = await _docker(settings.docker_socket)
     root = str(docker["DockerRootDir"]) if docker else None
-    return await asyncio.to_thread(_look, settings, docker, docker_error, root)
+    machine = await asyncio.to_thread(_look, settings, docker, docker_error, root)
+    return replace(machine, members=await _members(settings))
 
 
 def _look(
@@ -106,7 +123,7 @@ def _look(
         controllers=controllers,
         descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         now=time.time(),
-        clock_synchronised=_synchronised(),
+        clock_synchronised=clock_synchronised(),
     )
 
 
@@ -119,6 +136,26 @@ async def _docker(path: str) -> tuple[dict[str, Any] | None, str]:
         return None, str(error) if there else f"there is no socket {path}"
     finally:
         await client.close()
+
+
+async def _members(settings: PlatformSettings) -> tuple[Member, ...]:
+    """Each is asked by itself: a cluster that has lost one works, and somebody should know."""
+    if settings.store is None:
+        return ()
+    stores = open_each_member(settings.store, settings.etcd)
+    return tuple(await asyncio.gather(*(_member(endpoint, store) for endpoint, store in stores)))
+
+
+async def _member(endpoint: str, store: EtcdStore) -> Member:
+    try:
+        await store.check_limits()
+    except (Unavailable, Rejected) as error:
+        return Member(
+            endpoint=endpoint, error=error.message, todo=error.todo or "", refused=isinstance(error, Rejected)
+        )
+    finally:
+        await store.close()
+    return Member(endpoint=endpoint)
 
 
 def _nginx() -> tuple[str | None, str]:
@@ -194,7 +231,7 @@ def _cgroups() -> tuple[int | None, frozenset[str]]:
     return (1, names) if "memory" in names else (None, names)
 
 
-def _synchronised() -> bool | None:
+def clock_synchronised() -> bool | None:
     """Whether the kernel's clock is kept right by somebody; None where it does not say."""
     try:
         state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)))

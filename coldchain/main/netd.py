@@ -21,20 +21,28 @@ from coldchain.control.netd.attachments import Attachments
 from coldchain.control.netd.membership import Membership
 from coldchain.control.netd.networks import Networks
 from coldchain.control.netd.places import PlacesLoop
+from coldchain.control.netd.policy import PolicyLoop
+from coldchain.control.netd.routes import RouteLoop
 from coldchain.main.netd_settings import NetdSettings
 from coldchain.main.netd_status import StatusServer
 from coldchain.main.stores import open_etcd
 from coldchain.model.base import Noun
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.node import Node
+from coldchain.model.route_plan import RoutePlan
+from coldchain.network.bird.process import Bird
+from coldchain.network.bird.render import render
 from coldchain.network.docker_networks import EngineNetworks
 from coldchain.network.driver import Calls, DriverServer
+from coldchain.network.filter.nftables import Nftables
 from coldchain.network.journal import FileJournal
 from coldchain.network.links import NetlinkLinks, interface_of, pass_packets_on
+from coldchain.network.tunnel import VxlanTunnels
 from coldchain.ports.clock import Clock
 from coldchain.ports.store import Store
+from coldchain.store.cipher import KeyFileCipher
 
-JOURNAL = "journal"
+JOURNAL, BIRD = "journal", "bird"
 STATUS_SOCKET = "netd.sock"
 PATIENCE_SECONDS = 120.0
 """How long Docker may take for one answer: making a network it asks us, and then the kernel."""
@@ -72,14 +80,14 @@ async def netd(settings: NetdSettings) -> int:
         closing.push_async_callback(store.close)
         clock = SystemClock()
         loops: dict[str, Loop] = {}
-        # JOIN net-routes: loops["routes"] = RouteLoop(store, Bird(...), ...)
-        # JOIN net-policy: loops["policy"] = PolicyLoop(store, Nftables(...), ...)
+        calls: Mapping[str, Calls] = {}
+        membership = Membership(store, node, _renounce_nothing, clock)
         if settings.containers:
-            driver = await _open_driver(settings, node, store, clock, loops, closing)
-            calls: Mapping[str, Calls] = driver.calls
-        else:
-            loops["membership"] = Membership(store, node, _renounce_nothing, clock)
-            calls = {}
+            driver, membership = await _open_driver(settings, node, store, clock, loops, closing)
+            calls = driver.calls
+        loops["membership"] = membership
+        loops["routes"] = await _routes(settings, node, store, clock, membership)
+        loops["policy"] = PolicyLoop(store, Nftables(), node.name, clock)
         status = StatusServer(settings.state / STATUS_SOCKET, node, loops, calls)
         closing.push_async_callback(status.stop)
         await status.start()
@@ -98,7 +106,7 @@ async def _open_driver(
     clock: Clock,
     loops: dict[str, Loop],
     closing: contextlib.AsyncExitStack,
-) -> DriverServer:
+) -> tuple[DriverServer, Membership]:
     """Answers Docker from what is on the disk, before the store says anything. Adds the loops that go with it."""
     journal, links = FileJournal(settings.state / JOURNAL), NetlinkLinks()
     closing.callback(journal.close)
@@ -114,13 +122,24 @@ async def _open_driver(
     loops |= {
         "addresses": book,
         "attachments": PlacesLoop(store, attachments, book, docker, links, node.name, clock),
-        "membership": Membership(store, node, book.renounce, clock),
         "networks": networks,
     }
     driver = DriverServer(attachments, settings.socket)
     closing.push_async_callback(driver.stop)
     await driver.start()
-    return driver
+    return driver, Membership(store, node, book.renounce, clock)
+
+
+async def _routes(settings: NetdSettings, node: Node, store: Store, clock: Clock, membership: Membership) -> RouteLoop:
+    bird = Bird(settings.state / BIRD)
+    cipher = None
+    if settings.secret_keys is not None:
+        cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys)
+
+    def text(plan: RoutePlan, passwords: Mapping[str, str]) -> str:
+        return render(plan, passwords, bird.log_file)
+
+    return RouteLoop(store, bird, VxlanTunnels(), node, text, clock, cipher, membership.joined)
 
 
 async def _renounce_nothing() -> None:

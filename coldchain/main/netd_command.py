@@ -29,6 +29,9 @@ Driver = Annotated[Path, typer.Option("--socket", help="Unix socket at which Doc
 Docker = Annotated[
     str, typer.Option("--docker", envvar="COLDCHAIN_DOCKER_SOCKET", help="Unix socket of the Docker Engine.")
 ]
+SecretKeys = Annotated[
+    Path | None, typer.Option(help="File of the keys by which secrets are sealed, for passwords of routers.")
+]
 PrintUnit = Annotated[
     bool, typer.Option("--print-unit", help="Write the systemd unit that runs this command, and end.")
 ]
@@ -49,6 +52,7 @@ def netd(
     etcd_certificate: EtcdCertificate = None,
     etcd_key: EtcdKey = None,
     etcd_credentials_file: EtcdCredentials = None,
+    secret_keys: SecretKeys = None,
     print_unit: PrintUnit = False,
 ) -> None:
     """Run the container network of this machine: addresses and links for Docker, routes, policy.
@@ -70,6 +74,7 @@ def netd(
         state=state_directory,
         socket=driver,
         docker=docker,
+        secret_keys=secret_keys,
     )
     if print_unit:
         words = [word for word in sys.argv[1:] if word != "--print-unit"]

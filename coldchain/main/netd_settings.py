@@ -48,6 +48,9 @@ class NetdSettings:
     docker: str = DEFAULT_DOCKER
     """Unix socket of the Docker Engine."""
 
+    secret_keys: Path | None = None
+    """File of the keys by which secrets are sealed, for passwords of routers. None: sessions with one are left out."""
+
     def check(self) -> None:
         """Raises InvalidDocument."""
         problems = []

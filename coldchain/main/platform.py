@@ -155,6 +155,7 @@ async def open_controller(
         if authority is not None:
             engine, registry = FencedEngine(engine, authority), FencedRegistry(registry, authority)
         controller = Controller(store, engine, prober, clock, registry, settings.admission_policy(), cipher)
+        controller.operations.default_network = settings.default_network
         if mesos is not None:
             mesos.lacks_room = lambda: bool(controller.reconciler.refused)
         yield Opened(controller=controller, registry=embedded, own_token=own_token, mesos=mesos)

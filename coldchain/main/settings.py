@@ -81,6 +81,9 @@ class PlatformSettings:
     docker_socket: str = DEFAULT_DOCKER
     """Unix socket of the Docker Engine."""
 
+    default_network: str | None = None
+    """Which network an app joins that asks for mode `container` and names none. None: the bridge of its machine."""
+
     agent: str = field(default_factory=socket.gethostname)
     """Name of this machine in placements and in $HOST."""
 

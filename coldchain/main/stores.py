@@ -75,6 +75,17 @@ def open_etcd(address: str, access: EtcdAccess, option: str = "--store") -> Etcd
     return EtcdStore(client, prefix)
 
 
+def open_each_member(address: str, access: EtcdAccess, option: str = "--store") -> Sequence[tuple[str, EtcdStore]]:
+    """One store for each endpoint, by HOST:PORT, to see which of them answer. Raises InvalidDocument."""
+    endpoints, prefix = _parsed(address, option)
+    return [(one, open_etcd(f"{SCHEME}{one}/{prefix}", access, option)) for one in endpoints]
+
+
+def endpoints_of(address: str, option: str = "--store") -> Sequence[str]:
+    """HOST:PORT of each member. Raises InvalidDocument."""
+    return _parsed(address, option)[0]
+
+
 def open_any(address: str, access: EtcdAccess, option: str) -> Store:
     """By `etcd://…` or the path of a file. Raises InvalidDocument, Rejected. Blocks."""
     return open_etcd(address, access, option) if is_etcd(address) else SQLiteStore(address)

@@ -93,10 +93,17 @@ class Container(Noun, frozen=True, kw_only=True):
 
 
 class Network(Noun, frozen=True, kw_only=True):
-    """The network the tasks join. `name` only with mode `container`."""
+    """The network the tasks join. `name` only with mode `container`. `labels`: what the network is told of them beside
+    the labels of the app; not with mode `host`, where there is nobody to be told."""
 
     mode: NetworkMode = "container"
     name: str | None = None
+    labels: dict[Name, Text] = {}
+
+    @property
+    def by_name(self) -> bool:
+        """Whether the network, and nobody here, gives each task an address of its own."""
+        return self.mode == "container" and self.name is not None
 
 
 class Fetch(Noun, frozen=True, kw_only=True):

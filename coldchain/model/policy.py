@@ -35,8 +35,10 @@ class Rule(Noun, frozen=True, kw_only=True):
 
 class Policy(Noun, frozen=True, kw_only=True):
     """All rules in their order. Where none fits: who is in one network may talk, networks among each other may not;
-    machines reach containers; containers reach Consul's agent, DNS and the health monitor of their own machine and
-    what is outside, and on machines nothing else. `cut`: connections that stand are cut when a change forbids them."""
+    machines reach containers, who is neither does not; containers reach what is outside, and of machines all but the
+    ports of what holds the cluster together. A network that is isolated reaches of all this nothing but DNS and
+    Consul's agent of each container's own machine, which alone reaches into it. `cut`: connections that stand are cut
+    when a change forbids them."""
 
     rules: tuple[Rule, ...] = ()
     cut: bool = False

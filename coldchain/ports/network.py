@@ -1,9 +1,10 @@
 """Network: what netd has of its machine: links of containers, routing daemon, packet filter, and its own disk."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from coldchain.model.base import Noun
+from coldchain.model.ruleset import Connection, Ruleset
 
 GATEWAY = "169.254.1.1"
 GATEWAY6 = "fe80::1"
@@ -63,24 +64,46 @@ class RoutingDaemon(Protocol):
         """Checked first; the daemon is started where it does not run. Raises Rejected with what it says of the text."""
         ...
 
+    async def resume(self) -> None:
+        """Started by the last configuration, if it does not run and there is one."""
+        ...
+
     async def sessions(self) -> Mapping[str, str]:
-        """State of each session by its name in the configuration (`Established`, `Active`...)."""
+        """State of each session by its name in the configuration (`Established`, `Active`...). Raises Unavailable where
+        the daemon does not run."""
+        ...
+
+    async def ended(self) -> None:
+        """Returns once the daemon does not run, at once if it does not now."""
         ...
 
     async def stop(self) -> None:
-        """Its routes go as well."""
+        """Its routes go as well, and its configuration is forgotten."""
         ...
 
 
 class PacketFilter(Protocol):
-    """nftables."""
+    """nftables. Raises Unavailable where it cannot be spoken to."""
 
-    async def apply(self, ruleset: str) -> None:
-        """One transaction: all of it or nothing. Raises Rejected with what nft says of it."""
+    async def apply(self, ruleset: Ruleset, before: Ruleset | None) -> None:
+        """One transaction: all of it or nothing. `before`: what it has by now, so that only what is new need be said;
+        None: nobody knows. Raises Rejected with what nft says of it."""
         ...
 
     async def drops(self) -> Mapping[str, int]:
-        """Packets by the name of the counter."""
+        """Packets by the name of the counter; nothing before the first ruleset."""
+        ...
+
+    async def let_docker_forward(self) -> None:
+        """What goes from or to our links is not dropped by Docker's own rules, which it makes anew when it starts."""
+        ...
+
+    async def connections(self) -> Sequence[Connection]:
+        """All that stand."""
+        ...
+
+    async def cut(self, connections: Iterable[Connection]) -> None:
+        """They have to begin anew, and are asked about then. No error for one that has ended."""
         ...
 
 

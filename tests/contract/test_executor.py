@@ -19,7 +19,7 @@ from coldchain.engines.executor import sweeper
 from coldchain.engines.executor.claims import Claims
 from coldchain.engines.executor.executor import Executor, Machine
 from coldchain.engines.fake import Life
-from coldchain.model.app import App
+from coldchain.model.app import App, Network
 from coldchain.model.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from coldchain.model.executor import ExecutorQuestion, ExecutorSettings, TaskDescription
 from coldchain.model.health import Probe
@@ -131,6 +131,17 @@ async def test_a_task_is_started_and_told_with_where_we_listen(bench: Bench) -> 
     with pytest.raises(Forbidden):
         await runner.launch(make_spec("serves"))
     await runner.close()
+
+
+async def test_mesos_is_told_which_network_gave_the_address(bench: Bench) -> None:
+    await bench.start()
+    asked = description("shop.1")
+    app = msgspec.structs.replace(asked.spec.app, networks=(Network(name="online_net"),))
+    bench.agent.launch("m1", msgspec.structs.replace(asked, spec=msgspec.structs.replace(asked.spec, app=app)))
+    running = await bench.agent.until_state("m1", "TASK_RUNNING")
+    address = report_of(running).status.address
+    infos = [{"name": "online_net", "ip_addresses": [{"ip_address": address}]}]
+    assert running["container_status"]["network_infos"] == infos
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 
 from coldchain.clients.docker import DockerClient
 from coldchain.documents.executor_messages import decode, encode, executor_token, identified
+from coldchain.model.app import Network
 from coldchain.model.errors import Unavailable
 from coldchain.model.executor import ExecutorSettings, TaskDescription, TaskReport
 from coldchain.model.task import TaskSpec
@@ -173,6 +174,31 @@ async def test_tasks_run_by_the_same_runners_and_are_reached_over_http(bench: Be
     await runner.forget("shop.1")
     assert {one.task_id for one in await runner.tasks()} == {"plain.7"}
     await runner.close()
+
+
+async def test_a_network_by_name_gives_the_address_which_outlives_the_executor(bench: Bench) -> None:
+    """Though a port is published: what is in such a network is reached there."""
+    name = f"shops-{bench.lab.folder.name}".lower()
+    subnet = {"Subnet": "10.195.7.0/24"}
+    await bench.docker.create_network({"Name": name, "IPAM": {"Config": [subnet]}})
+    spec = container()
+    spec = msgspec.structs.replace(
+        spec, app=msgspec.structs.replace(spec.app, networks=(Network(name=name),)), host_ports=(31901, 31902)
+    )
+    await bench.launch("m1", spec)
+    status = await bench.scheduler.update("m1", "TASK_RUNNING")
+    told = decode(status["data"], TaskReport).status
+    assert (told.address, told.ports) == ("10.195.7.2", (8080, 9090))
+    [info] = status["container_status"]["network_infos"]
+    assert (info["name"], info["ip_addresses"][0]["ip_address"]) == (name, "10.195.7.2")
+    (executor,) = bench.executor_pids()
+    os.kill(executor, signal.SIGKILL)
+    await bench.scheduler.update("m1", "TASK_FAILED", "TASK_GONE", "TASK_LOST")
+    adopted = await bench.started("m1.2", spec, adopts=True)
+    assert (adopted.status.address, adopted.status.ports) == ("10.195.7.2", (8080, 9090))
+    await bench.scheduler.kill("m1.2")
+    await bench.until("m1.2", "TASK_KILLED")
+    await bench.docker._call("DELETE", f"/networks/{name}")
 
 
 async def test_what_cannot_be_started_says_why(bench: Bench) -> None:

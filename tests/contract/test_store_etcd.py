@@ -4,9 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from coldchain.main.machine import look
+from coldchain.main.settings import PlatformSettings
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.ports.store import ABSENT, Change, Changed, Compacted, Guard, LostUpdate, Store
 from coldchain.store.etcd import EtcdStore
@@ -239,6 +242,17 @@ async def test_without_most_of_its_members_a_cluster_answers_nothing(etcd: EtcdC
             assert f"{member.url}: " in str(caught.value)
         with pytest.raises(Unavailable, match="etcd does not answer"):
             await asyncio.wait_for(watching, 20)
+
+
+async def test_the_doctor_asks_each_member(etcd: EtcdCluster, tmp_path: Path) -> None:
+    lost = etcd.members[1]
+    lost.kill()
+    address = "etcd://" + ",".join(one.url.removeprefix("http://") for one in etcd.members)
+    members = (await look(PlatformSettings(data=tmp_path, store=address))).members
+    assert [one.endpoint for one in members] == address.removeprefix("etcd://").split(",")
+    assert [bool(one.error) for one in members] == [False, True, False]
+    assert lost.url in members[1].error
+    assert not members[1].refused
 
 
 async def test_everything_is_there_after_all_members_were_killed(etcd: EtcdCluster) -> None:

@@ -24,14 +24,17 @@ FOUND_BY = {
     "results forgotten": 0,
     "acts before reconciliation": 1,
     "successor starts anew": 87,
+    "unknown for ever": 1061,
 }
 """The seed that found it first, when the search began at 0."""
 TAKEN_OUT = {
     "offers in doubt kept": "offer-in-doubt",
     "remains waited for": "remains-of-a-task",
-    "unknown for ever": "unknown-for-ever",
+    "scout for what is gone": "scout-for-what-is-gone",
 }
 """What was mended after a replay had shown it: without that the same replay shows it again."""
+SHUFFLES = 8
+"""Another Python runs what is ready in another order: one of so many orders shows it in each."""
 FROM_THERE = 400
 """Another Python runs a seed in another order, and finds the bug by a later one."""
 
@@ -74,9 +77,10 @@ def test_a_bug_planted_in_the_engine_is_found(name: str, record_property: Tell) 
 @pytest.mark.parametrize("name", TAKEN_OUT)
 def test_what_was_mended_is_what_the_replay_holds(name: str) -> None:
     path = next(one for one in REPLAYS if one.stem == TAKEN_OUT[name])
+    schedule = msgspec.json.decode(path.read_bytes(), type=Replay).schedule
+    shuffled = (msgspec.structs.replace(schedule, seed=schedule.seed + number) for number in range(SHUFFLES))
     with planted(name):
-        result, _ = compared(msgspec.json.decode(path.read_bytes(), type=Replay).schedule)
-    assert result.violations
+        assert any(compared(one)[0].violations for one in shuffled)
 
 
 def test_a_failing_schedule_of_a_cluster_gets_smaller() -> None:

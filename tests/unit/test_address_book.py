@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 import pytest
 
 from coldchain.control.netd.addresses import SCAN_SECONDS, SETTLE_SECONDS, AddressBook
-from coldchain.control.netd.kept import LEAK_SECONDS
 from coldchain.control.pools import Pools, records
 from coldchain.control.rotation import QUARANTINE_SECONDS
 from coldchain.documents import keys, stored
@@ -211,22 +210,6 @@ def test_addresses_of_ipv6_are_given_in_the_same_way() -> None:
         await book.release("fd00:200:0::aa:7", "y")
         assert await book.known() == {address: "x"}
         assert book.pool_of("fd00:200::/64") == SIX
-
-    simulated(program)
-
-
-def test_what_was_lost_on_the_way_is_found_by_what_containers_have() -> None:
-    async def program(bench: Bench) -> None:
-        book = await bench.started("a")
-        lost, bound, gone = [await book.give("online", "") for _ in range(3)]
-        await book.bind(bound, "x")
-        await book.bind(gone, "y")
-        assert await book.repair({bound: "x"}) == []
-        await bench.clock.sleep(LEAK_SECONDS)
-        assert sorted(await book.repair({bound: "x"})) == sorted([lost, gone])
-        assert await book.known() == {bound: "x"}
-        await bench.clock.sleep(0.01)
-        assert {one.attachment for one in (await bench.held()).values()} == {"", "x"}
 
     simulated(program)
 

@@ -114,6 +114,14 @@ CASES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/v1/agents"): EVERYBODY,
     ("POST", "/v1/agents/{agent}/drain"): CHANGE_ALL,
     ("DELETE", "/v1/agents/{agent}/drain"): CHANGE_ALL,
+    **{("GET", f"/v1/{one}"): EVERYBODY for one in ("pools", "networks")},
+    **{("GET", f"/v1/{one}"): READ_ALL for one in ("pools/{pool}", "networks/{network}", "network/check")},
+    **{("POST", f"/v1/{one}"): CHANGE_ALL for one in ("pools", "networks", "network/check")},
+    **{("DELETE", f"/v1/{one}"): CHANGE_ALL for one in ("pools/{pool}", "networks/{network}")},
+    ("PATCH", "/v1/pools/{pool}"): CHANGE_ALL,
+    ("GET", "/v1/policy"): READ_ALL,
+    ("PUT", "/v1/policy"): CHANGE_ALL,
+    ("POST", "/v1/policy/test"): READ_ALL,
     ("GET", "/v1/secrets"): CHANGE_ALL,
     ("PUT", "/v1/secrets/{secret}"): CHANGE_ALL,
     ("DELETE", "/v1/secrets/{secret}"): CHANGE_ALL,
@@ -209,15 +217,10 @@ async def test_who_gets_to_a_handler(platform: ServedPlatform, method: str, addr
     async with ClientSession(platform.url) as session:
         created = await platform.deployed(session, WEB)
     door = await opened(platform)
-    names = dict.fromkeys(("task_id", "version", "agent", "gateway", "name"), "none") | {
-        "app_id": "shop/web",
-        "deployment_id": created["deployments"][0]["id"],
-        "instance_id": next(iter(platform.controller.state.instances)),
-        "secret": "-",
-        "below": "/shop",
-        "group_id": "shop/web-group",
-    }
-    path = re.sub(r"\{(\w+)\}", lambda found: names[found[1]], address)
+    names = {"app_id": "shop/web", "group_id": "shop/web-group", "secret": "-", "below": "/shop"}
+    names["deployment_id"] = created["deployments"][0]["id"]
+    names["instance_id"] = next(iter(platform.controller.state.instances))
+    path = re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], "none"), address)
     passed = set()
     for name in (*NOBODY, *CALLERS):
         # What cannot be read is refused by every handler that reads it, so that no case changes what the next one sees.

@@ -117,9 +117,29 @@ CASES = (
     Refused("POST", "/v1/gateways/a/exchange", 422, {"gateway": "b", "applied": 0}, ("/gateway",)),
     Refused("POST", "/v1/gateways/a/exchange", 422, {"gateway": "a"}, ("/",)),
     Refused("POST", "/v1/gateways/a/exchange", 400, b"{"),
+    Refused("POST", "/v1/pools", 422, {"name": "-", "cidr": "10.0.0.1/8", "blockLenght": 3}, ("/name", "/blockLenght")),
+    Refused("POST", "/v1/pools", 422, {"name": "x", "cidr": "10.0.0.1/8"}, ("/cidr",)),
+    Refused("POST", "/v1/pools", 422, {"name": "x", "cidr": "10.9.0.0/16", "blockLength": 40}, ("/blockLength",)),
+    Refused("POST", "/v1/pools", 422, [], ("/",)),
+    Refused("PATCH", "/v1/pools/none", 404, {"disabled": True}),
+    Refused("PATCH", "/v1/pools/none", 422, {"disabled": "yes", "cidr": "x"}, ("/disabled", "/cidr")),
+    Refused("DELETE", "/v1/pools/none", 404),
+    Refused("POST", "/v1/networks", 422, {"name": "host", "poll": 1}, ("/name", "/poll", "/pool")),
+    Refused("POST", "/v1/networks", 422, {"name": "x", "pool": "none", "pool6": "no"}, ("/pool", "/pool6")),
+    Refused("DELETE", "/v1/networks/none", 404),
+    Refused("PUT", "/v1/policy", 422, {"rules": [{"name": "X", "verdikt": 1}]}, ("/rules/0/verdikt", "/rules/0/name")),
+    Refused(
+        "PUT", "/v1/policy", 422, {"rules": [{"name": "x", "source": {"network": "no"}}]}, ("/rules/0/source/network",)
+    ),
+    Refused("PUT", "/v1/policy", 409, {"rules": [], "revision": 7}),
+    Refused("PUT", "/v1/policy", 422, [], ("/",)),
+    Refused("POST", "/v1/policy/test", 422, {"source": "x"}, ("/destination",)),
+    Refused(
+        "POST", "/v1/policy/test", 422, {"source": "/a", "destination": "b", "port": 1}, ("/source", "/destination")
+    ),
     Refused("POST", "/v1/down", 409),
 )
-NEVER_REFUSED = {"/v1/secrets/rotate"}
+NEVER_REFUSED = {"/v1/secrets/rotate", "/v1/network/check"}
 """What can always be done, whatever is sent."""
 
 

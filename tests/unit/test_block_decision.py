@@ -15,7 +15,6 @@ from coldchain.decisions.block import (
     claim_address,
     leaving,
     let_go,
-    mended,
     missing,
     next_block,
     reserve_wanted,
@@ -193,26 +192,6 @@ def test_of_a_removed_node_the_borrowed_stays_with_its_owner_and_the_held_is_nob
     assert without_node(block(CIDRS[0], "b", _0="a"), "a") == block(CIDRS[0], "b", _0="")
     assert without_node(block(CIDRS[0], "a"), "a") is None
     assert without_node(block(CIDRS[0], "b", _0="b"), "a") == block(CIDRS[0], "b", _0="b")
-
-
-def test_the_journal_is_mended_by_what_containers_have() -> None:
-    mine = {
-        one.address: one
-        for one in (
-            kept("10.200.0.0", given=True, attachment="x"),
-            kept("10.200.0.1", given=True, attachment="y", released=7),
-            kept("10.200.0.2", given=True),
-            kept("10.200.0.3"),
-            kept("10.200.0.4", given=True, attachment="old"),
-        )
-    }
-    attached = {"10.200.0.0": "x", "10.200.0.3": "z", "10.200.0.4": "new", "10.200.0.9": "lost", "10.9.9.9": "other"}
-    assert mended(mine, attached, {"10.200.0.1"}, [POOL], 9) == [
-        kept("10.200.0.1", resting=True, released=10),
-        kept("10.200.0.3", given=True, attachment="z"),
-        kept("10.200.0.4", given=True, attachment="new"),
-        kept("10.200.0.9", given=True, attachment="lost"),
-    ]
 
 
 HOLDINGS = st.builds(Holding, node=st.sampled_from(("", *NODES)), attachment=st.sampled_from(("", "x", "y")))

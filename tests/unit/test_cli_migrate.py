@@ -24,7 +24,7 @@ WEB: dict[str, Any] = {
     "mem": 64,
     "instances": 1,
     "container": {"type": "DOCKER", "docker": {"image": "web:v1"}},
-    "networks": [{"mode": "container/bridge", "labels": {"zone": "dmz"}}],
+    "ipAddress": {"groups": ["dmz"]},
     "version": "2021-07-01T10:00:00.000Z",
 }
 DATABASE = WEB | {"id": "/shop/db", "residency": {"taskLostBehavior": "WAIT_FOREVER"}}
@@ -127,7 +127,7 @@ def test_each_app_becomes_a_file_and_what_does_not_carry_over_is_said(source: Ma
     assert sorted(one.name for one in folder.iterdir()) == ["shop_db.yaml.rejected", "shop_web.yaml"]
     file = folder / "shop_web.yaml"
     assert f"/shop/web: {file} written" in result.stdout
-    assert '  left out: /networks/0/labels: {"zone": "dmz"} does not carry over' in result.stdout
+    assert '  left out: /ipAddress/groups: ["dmz"] does not carry over' in result.stdout
     assert "  changed: /dependencies: the group /shop waits for /base" in result.stdout
     assert "  rejected: /residency: " in result.stdout
     assert "warning: pods are not read, and Coldchain has none: /pod" in result.stderr
@@ -135,7 +135,7 @@ def test_each_app_becomes_a_file_and_what_does_not_carry_over_is_said(source: Ma
         "warning: deployments change these apps just now; run it again when they have ended: /shop/web" in result.stderr
     )
     assert "1 written, 0 unchanged, 0 left alone, 1 rejected" in result.stderr
-    assert '# - /networks/0/labels: {"zone": "dmz"} does not carry over' in file.read_text()
+    assert '# - /ipAddress/groups: ["dmz"] does not carry over' in file.read_text()
     assert f"/shop/web of {source.url}" in file.read_text()
     assert validate(file).exit_code == 0
     assert "residency:" in (folder / "shop_db.yaml.rejected").read_text()
@@ -154,7 +154,7 @@ def test_what_it_says_as_json(source: Marathon, tmp_path: Path) -> None:
         "changing": [],
         "gone": [],
     }
-    assert (note["path"], note["kind"]) == ("/networks/0/labels", "left out")
+    assert (note["path"], note["kind"]) == ("/ipAddress/groups", "left out")
     assert note.keys() == {"path", "kind", "reason", "todo"}
 
 

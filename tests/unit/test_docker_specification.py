@@ -178,6 +178,28 @@ def test_named_network_without_a_wanted_address() -> None:
     assert "coldchain.address" not in document["Labels"]
 
 
+def test_a_network_by_name_gives_the_address_and_is_joined_at_the_tasks_own_ports() -> None:
+    """Also where gateways are on other machines and a port is published: the network reaches all of them."""
+    settings = DockerSettings(publish_address="192.0.2.7", reached_by_host_ports=True)
+    mappings = (PortMapping(container_port=80, host_port=0), PortMapping(container_port=81, host_port=0))
+    app = make_app(
+        container=Container(docker=Docker(image="shop:1"), port_mappings=mappings),
+        networks=(Network(name="online_net"),),
+    )
+    document = document_of(app, settings, address="10.201.0.5", host_ports=(31001, 31002))
+    assert document["NetworkingConfig"] == {"EndpointsConfig": {"online_net": {}}}
+    assert "coldchain.address" not in document["Labels"]
+    assert document["Labels"]["coldchain.ports"] == "80,81"
+    assert document["HostConfig"]["PortBindings"]["80/tcp"] == [{"HostIp": "192.0.2.7", "HostPort": "31001"}]
+
+
+def test_without_a_published_port_the_environment_says_where_to_listen() -> None:
+    app = make_app(networks=(Network(name="online_net"),))
+    document = document_of(app, address=None, host_ports=(0,))
+    assert {"HOST=box", "PORT=80", "PORT0=80", "PORTS=80", "PORT_80=80"} <= {*document["Env"]}
+    assert document["HostConfig"]["PortBindings"] == {}
+
+
 @pytest.mark.parametrize("name", ["host", "none", "default", "container:database", "", "a b"])
 def test_a_network_name_that_means_something_else_to_docker_is_rejected(name: str) -> None:
     with pytest.raises(Rejected, match="not the name of a container network"):

@@ -24,7 +24,7 @@ def inspection(status: str, **state: Any) -> dict[str, Any]:
     return {
         "Config": {"Labels": LABELS},
         "Created": "2026-11-23T10:00:00.123456789Z",
-        "HostConfig": {"Memory": 64 * 1024 * 1024},
+        "HostConfig": {"Memory": 64 * 1024 * 1024, "NetworkMode": "coldchain"},
         "NetworkSettings": {"Networks": {"coldchain": {"IPAddress": "10.201.0.5"}}},
         "State": {
             "Status": status,
@@ -83,6 +83,7 @@ def test_a_row_of_the_list() -> None:
     row = {
         "Labels": LABELS,
         "Created": 1700000000,
+        "HostConfig": {"NetworkMode": "coldchain"},
         "NetworkSettings": {"Networks": {"none": {"IPAddress": ""}, "coldchain": {"IPAddress": "10.201.0.6"}}},
     }
     status = of_running_row(row)
@@ -90,6 +91,24 @@ def test_a_row_of_the_list() -> None:
     assert (
         of_running_row(row | {"Labels": LABELS | {"coldchain.address": "127.0.0.1", "coldchain.ports": ""}}).ports == ()
     )
+
+
+NETWORKS: list[tuple[str, dict[str, Any], str | None]] = [
+    ("online_net", {"a": {"IPAddress": "10.1.0.1"}, "online_net": {"IPAddress": "10.2.0.1"}}, "10.2.0.1"),
+    ("online_net", {"a": {"IPAddress": "10.1.0.1"}, "online_net": {"IPAddress": ""}}, None),
+    ("online_net", {"a": {"IPAddress": "10.1.0.1"}}, None),
+    ("online_net", {"online_net": {"IPAddress": "", "GlobalIPv6Address": "2001:db8::1"}}, "2001:db8::1"),
+    ("online_net", {"online_net": {"IPAddress": "10.2.0.1", "GlobalIPv6Address": "2001:db8::1"}}, "10.2.0.1"),
+]
+
+
+@pytest.mark.parametrize(("mode", "networks", "address"), NETWORKS)
+def test_its_address_is_that_of_the_network_it_was_made_for(
+    mode: str, networks: dict[str, Any], address: str | None
+) -> None:
+    settings = {"NetworkSettings": {"Networks": networks}, "HostConfig": {"NetworkMode": mode}}
+    assert of_running_row({"Labels": LABELS, "Created": 1700000000} | settings).address == address
+    assert of_inspection(inspection("running") | settings, killed=False).address == address
 
 
 def test_exit_statuses_in_words() -> None:

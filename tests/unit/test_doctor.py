@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from coldchain.main.doctor import Finding, findings
-from coldchain.main.machine import Disk, Machine, Port
+from coldchain.main.machine import Disk, Machine, Member, Port
 
 API = Port(name="API", option="--api", address="127.0.0.1:8080", error=None)
 GATEWAY = Port(name="gateway", option="--gateway", address="0.0.0.0:80", error=None)
@@ -87,3 +87,23 @@ def test_ports_of_the_platform_itself_are_as_they_should_be() -> None:
 
 def test_what_nobody_knows_is_not_held_against_the_clock_and_the_limits() -> None:
     assert bad(findings(changed(clock_synchronised=None, descriptors=-1))) == []
+
+
+A, B, C = (Member(endpoint=f"10.0.0.{number}:2379") for number in (1, 2, 3))
+AWAY = "etcd does not answer"
+
+
+def test_a_member_of_etcd_that_is_away_is_a_warning_while_more_than_half_are_there() -> None:
+    [one] = bad(findings(changed(members=(A, replace(B, error=AWAY), C))))
+    assert one == Finding("etcd 10.0.0.2:2379", "warning", AWAY, "Look at this member and at the network between.")
+
+
+def test_without_more_than_half_of_its_members_etcd_keeps_no_state() -> None:
+    found = bad(findings(changed(members=(A, replace(B, error=AWAY)))))
+    assert [(one.name, one.state) for one in found] == [("etcd 10.0.0.2:2379", "missing")]
+
+
+def test_a_member_that_would_refuse_writes_is_never_well() -> None:
+    refuses = replace(C, error="etcd does not take 512 changes", todo="Start it with --max-txn-ops.", refused=True)
+    [one] = bad(findings(changed(members=(A, B, refuses))))
+    assert (one.state, one.todo) == ("missing", "Start it with --max-txn-ops.")

@@ -78,6 +78,10 @@ SAME = [
         {"container": docker(), "networks": [{"name": "shops"}]},
     ),
     (
+        old(network="USER") | {"ipAddress": {"networkName": "shops", "labels": {"zone": "dmz"}}},
+        {"container": docker(), "networks": [{"name": "shops", "labels": {"zone": "dmz"}}]},
+    ),
+    (
         old() | {"ipAddress": {"discovery": {"ports": [{"number": 80, "name": "http", "protocol": "tcp"}]}}},
         {"container": docker(PORT), "networks": [{"mode": "container"}]},
     ),
@@ -121,6 +125,8 @@ WRONG = [
     (old(network="HOST", portMappings=[PORT]), "/container/docker/portMappings", "nothing is mapped"),
     (old() | {"ipAddress": {"networkName": "a"}, "networks": [{"name": "b"}]}, "/ipAddress", "else than networks"),
     (old() | {"ipAddress": {"networkName": "a b"}}, "/ipAddress/networkName", "is no name of a network"),
+    (old() | {"ipAddress": {"labels": {"a": 1}}}, "/ipAddress/labels/a", "must be text"),
+    (old() | {"ipAddress": {"labels": {"a": "b"}}, "networks": [{}]}, "/ipAddress", "else than networks"),
     (old() | {"ipAddress": {"groups": ["a"]}}, "/ipAddress/groups", "does not have yet"),
     (old() | {"ipAddress": {"netwrk": "a"}}, "/ipAddress/netwrk", "is not a field"),
     (old() | {"ipAddress": 5}, "/ipAddress", "must be an object"),

@@ -158,6 +158,11 @@ def test_a_command_line_is_for_the_shell_and_nothing_at_all_for_the_image() -> N
         ((Network(mode="container/bridge"),), "BRIDGE", None),
         ((Network(mode="container"),), "BRIDGE", None),
         ((Network(mode="container", name="shops"),), "USER", [{"name": "shops"}]),
+        (
+            (Network(name="shops", labels={"zone": "dmz", "a": "b"}),),
+            "USER",
+            [{"name": "shops", "labels": {"labels": [{"key": "a", "value": "b"}, {"key": "zone", "value": "dmz"}]}}],
+        ),
         ((Network(mode="host"),), "HOST", None),
     ],
 )

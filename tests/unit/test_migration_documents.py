@@ -81,7 +81,7 @@ ANSWERED: dict[str, Any] = {
 """An app of Marathon 1.8 as it answers one of which nobody wrote more than a dozen fields."""
 
 
-ODD = [{"mode": "container/bridge", "labels": {"a\n- x: 1\u2028y": "\n\x1b"}}]
+ODD: dict[str, Any] = {"networks": None, "ipAddress": {"groups": ["a\n- x: 1\u2028y\x1b"]}}
 
 
 def answered(**fields: Any) -> dict[str, Any]:
@@ -129,6 +129,7 @@ def test_what_nobody_wrote_is_not_there_and_nothing_is_noted() -> None:
         ("unreachableStrategy", {"inactiveAfterSeconds": 60, "expungeAfterSeconds": 600}),
         ("unreachableStrategy", "disabled"),
         ("tty", True),
+        ("networks", [{"mode": "container/bridge", "labels": {"rack": "1"}}]),
     ],
 )
 def test_what_has_a_field_here_carries_over(field: str, value: Any) -> None:
@@ -139,13 +140,14 @@ def test_what_has_a_field_here_carries_over(field: str, value: Any) -> None:
 
 
 def test_what_an_app_runs_as_well_without_is_left_out_and_said() -> None:
-    migrated = migrated_app(answered(networks=[{"mode": "container/bridge", "labels": {"rack": "1"}}]))
+    migrated = migrated_app(answered(networks=None, ipAddress={"groups": ["rack-1"]}))
     assert not migrated.problems
     [note] = migrated.notes
-    assert (note.path, note.kind) == ("/networks/0/labels", "left out")
-    assert '{"rack": "1"} does not carry over' in note.reason
+    assert (note.path, note.kind) == ("/ipAddress/groups", "left out")
+    assert '["rack-1"] does not carry over' in note.reason
     assert note.todo
-    assert decode_app(migrated.document) == decode_app(migrated_app(ANSWERED).document)
+    known = migrated_app(answered(networks=[{"mode": "container"}]))
+    assert decode_app(migrated.document) == decode_app(known.document)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +297,7 @@ def test_what_is_nested_without_an_end_is_not_followed() -> None:
 
 
 def test_a_file_is_valid_and_knows_whether_somebody_changed_it() -> None:
-    migrated, text = checked(migrated_app(answered(networks=ODD)), URL)
+    migrated, text = checked(migrated_app(answered(**ODD)), URL)
     assert decode_yaml(text) == decode_app(migrated.document)
     assert text.startswith("# coldchain migrate ")
     assert "the app /shop/cart of http://marathon.test:8080" in text
@@ -303,7 +305,7 @@ def test_a_file_is_valid_and_knows_whether_somebody_changed_it() -> None:
     assert not untouched(text.replace("instances: 2", "instances: 3"))
     assert not untouched(text + "\n")
     assert not untouched("id: /shop/cart\n")
-    assert checked(migrated_app(answered(networks=ODD)), URL)[1] == text
+    assert checked(migrated_app(answered(**ODD)), URL)[1] == text
 
 
 def test_a_rejected_file_is_what_marathon_said_and_the_reasons() -> None:

@@ -154,7 +154,7 @@ def test_two_machines_of_one_name_are_not_one_node() -> None:
         loop = asyncio.create_task(membership.run())
         await clock.sleep(60)
         assert await record(store) == other
-        assert "node-1 is known with the address 10.10.3.99/24" in membership.status.trouble
+        assert "Node 'node-1' is known with the address 10.10.3.99/24" in membership.status.trouble
         loop.cancel()
 
     joined(story)

@@ -19,6 +19,7 @@ from coldchain.testing.fake_prober import FakeProber
 from coldchain.testing.openapi import described, template, unfit, whole
 
 FREE: dict[str, str] = {
+    "nobody": "by names of rules, which are the user's",
     "labels": "names and values are the user's",
     "env": "names and values are the user's",
     "secrets": "by names that the app's env uses",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.decisions.placement import Waiting, place
-from coldchain.model.app import App, Container, Docker, PortMapping
+from coldchain.model.app import App, Container, Docker, Network, PortMapping
 from coldchain.model.instance import Instance
 from coldchain.model.offer import Offer
 
@@ -60,6 +60,17 @@ def test_a_stopped_instance_holds_address_and_ports_but_no_resources() -> None:
     stopped = msgspec.structs.replace(held, phase="stopped")
     placed, _ = place([Waiting(instance=instance(2), app=app())], [full], [(stopped, app())])
     assert (placed[0].address, placed[0].host_ports) == ("10.0.0.3", (31001,))
+
+
+def test_what_a_network_by_name_gave_is_not_counted_among_our_own_addresses() -> None:
+    """Else the next address would be the lowest again, which was in use a moment ago."""
+    ours = instance(1, agent="agent-1", address="10.0.0.7", phase="serving")
+    theirs = instance(2, agent="agent-1", address="10.200.0.1", phase="serving")
+    named = app(networks=(Network(name="online_net"),))
+    placed, _ = place([Waiting(instance=instance(3), app=app())], [offer()], [(ours, app()), (theirs, named)])
+    assert placed[0].address == "10.0.0.8"
+    placed, _ = place([Waiting(instance=instance(3), app=named)], [offer(subnet="10.0.0.0/31")], [])
+    assert placed[0].address is None
 
 
 def test_every_refusal_says_why() -> None:

@@ -29,9 +29,9 @@ from coldchain.decisions.health import Verdict
 from coldchain.decisions.reconcile import reconcile, rolled_back, version_id
 from coldchain.decisions.version import end
 from coldchain.decisions.view import Seen, View
-from coldchain.model.app import App, Container, Docker, UpgradeStrategy
+from coldchain.model.app import App, Container, Docker, Network, UpgradeStrategy
 from coldchain.model.deployment import Deployment
-from coldchain.model.instance import Instance
+from coldchain.model.instance import Instance, Phase, Transition
 from coldchain.model.task import TaskState, TaskStatus
 from coldchain.model.version import Version
 
@@ -357,6 +357,48 @@ def test_what_its_engine_ends_leaves_at_once_and_is_replaced(phase: str, followi
     assert [(one.id, one.phase) for one in world.instances.values()] == [("001", "serving")]
 
 
+@pytest.mark.parametrize("phase", ["starting", "serving", "draining", "closing"])
+def test_a_container_that_came_back_at_another_address_is_another_task(phase: Phase) -> None:
+    """Where it was, another app may be by now."""
+    named = app(instances=1, networks=(Network(name="online_net"),))
+    world = started(instances=1)
+    world.versions[V1] = world.wanted = msgspec.structs.replace(world.versions[V1], app=named)
+    [name] = world.instances
+    world.instances[name] = msgspec.structs.replace(world.instances[name], phase=phase, address="10.200.0.1")
+    for address, after in (("10.200.0.1", None), (None, None), ("10.200.0.2", "stopped")):
+        world.tasks[name] = msgspec.structs.replace(world.tasks[name], address=address)
+        moves = [one for one in reconcile(world.view(), world.now).actions if isinstance(one, Move)]
+        assert [one.phase for one in moves if one.phase == "stopped"] == ([after] if after else [])
+    failures = [one for one in reconcile(world.view(), world.now).actions if isinstance(one, RecordFailure)]
+    assert failures[0].failure.message == (
+        "its container is at 10.200.0.2 now, and was at 10.200.0.1: somebody has moved it or started it anew"
+    )
+    world.to_rest()
+    assert name not in world.instances
+    assert name not in world.tasks
+    assert [one.phase for one in world.instances.values()] == ["serving"]
+
+
+def test_what_is_to_end_anyway_is_ended_wherever_it_is() -> None:
+    world = started(instances=1)
+    named = app(instances=1, networks=(Network(name="online_net"),))
+    world.versions[V1] = world.wanted = msgspec.structs.replace(world.versions[V1], app=named)
+    world.add("x", V1, "stopping")
+    world.instances["x"] = msgspec.structs.replace(world.instances["x"], address="10.200.0.1")
+    world.task("x", "running")
+    world.tasks["x"] = msgspec.structs.replace(world.tasks["x"], address="10.200.0.2")
+    assert [type(one) for one in reconcile(world.view(), world.now).actions] == [KillTask]
+
+
+def test_an_address_that_was_chosen_here_is_not_compared() -> None:
+    """Where an agent is reached may change, and its tasks with it."""
+    world = started(instances=1)
+    [name] = world.instances
+    world.instances[name] = msgspec.structs.replace(world.instances[name], address="10.99.0.1")
+    world.tasks[name] = msgspec.structs.replace(world.tasks[name], address="10.99.0.2")
+    assert reconcile(world.view(), world.now).actions == ()
+
+
 def test_a_stopped_instance_keeps_its_address_for_the_quarantine() -> None:
     world = started(instances=1)
     world.add("gone", V1, "stopped")
@@ -364,6 +406,20 @@ def test_a_stopped_instance_keeps_its_address_for_the_quarantine() -> None:
     assert decision.actions == ()
     assert decision.look_again_at == world.now + 20.0
     assert [type(one) for one in reconcile(world.view(), world.now + 20.0).actions] == [RemoveInstance]
+
+
+def test_what_was_given_up_and_runs_is_ended_after_the_quarantine_or_at_once_when_all_is_to_end() -> None:
+    world = started(instances=1)
+    world.add("x", V1, "serving")
+    world.instances["x"] = lives.move(world.instances["x"], "stopped", world.now, "test")
+    world.task("x", "running")
+    world.instances["x"] = msgspec.structs.replace(
+        world.instances["x"], history=(Transition(phase="entering", at=world.now, cause="test"),)
+    )
+    assert reconcile(world.view(), world.now).actions == ()
+    assert [type(one) for one in reconcile(world.view(), world.now + 20.0).actions] == [KillTask]
+    ending = msgspec.structs.replace(world.view(), stopping=True)
+    assert [one.instance_id for one in reconcile(ending, world.now).actions if isinstance(one, KillTask)] == ["x"]
 
 
 def test_a_listing_older_than_a_launch_says_nothing() -> None:

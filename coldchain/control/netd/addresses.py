@@ -5,7 +5,7 @@ node takes addresses before they are in its journal, and lets them go after they
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import aclosing
 
 import structlog
@@ -115,12 +115,6 @@ class AddressBook:
         """What was given: attachment by address; empty for one that is not bound yet."""
         await self.start()
         return {one.address: one.attachment for one in self._kept if one.given}
-
-    async def repair(self, attached: Mapping[str, str]) -> Sequence[str]:
-        """Make the journal as containers are. `attached`: the attachment that has each address on this machine, as it
-        is now. Returns the addresses of which something else was known."""
-        await self.start()
-        return await self._kept.mend({plain(address): one for address, one in attached.items()})
 
     @property
     def status(self) -> AddressStatus:

@@ -19,9 +19,6 @@ from coldchain.model.pool import Block, Pool
 from coldchain.ports.clock import Clock
 from coldchain.ports.network import Journal
 
-LEAK_SECONDS = 60.0
-"""An address that was given and that no container has by then was lost on the way."""
-
 ADDRESS, POOL = "address/", "pool/"
 
 T = TypeVar("T")
@@ -37,7 +34,6 @@ class Kept:
         self._rest_seconds = rest_seconds
         self._addresses: dict[str, KeptAddress] = {}
         self._rests_until: dict[str, float] = {}
-        self._given_at: dict[str, float] = {}
         self._forgotten: set[str] = set()
         self._started = False
         self._lock = asyncio.Lock()
@@ -106,10 +102,6 @@ class Kept:
     async def release(self, address: str, attachment: str | None) -> None:
         """It rests. Raises Conflict where another attachment has it."""
         await self._whole(self._release(address, attachment))
-
-    async def mend(self, attached: Mapping[str, str]) -> Sequence[str]:
-        """Be as containers are. Returns the addresses of which something else was known."""
-        return await self._whole(self._mend(attached))
 
     async def add(self, new: Iterable[KeptAddress]) -> None:
         """What the store says is held here, but for what is known already."""
@@ -208,16 +200,6 @@ class Kept:
             await self._keep([blocks.released_as(one, self._releases() + 1)])
             self.changed.set()
 
-    async def _mend(self, attached: Mapping[str, str]) -> Sequence[str]:
-        async with self._lock:
-            now = self._clock.monotonic()
-            settled = {one for one, at in self._given_at.items() if now >= at + LEAK_SECONDS}
-            mended = blocks.mended(self._addresses, attached, settled, self.pools.values(), self._releases())
-            await self._keep(mended)
-            if mended:
-                self.changed.set()
-            return [one.address for one in mended]
-
     async def _keep(self, changed: Iterable[KeptAddress]) -> None:
         """To the journal, then to memory."""
         new = list(changed)
@@ -230,8 +212,8 @@ class Kept:
         """From memory first: whatever becomes of the write, it is not given any more."""
         gone = [one for one in addresses if one in self._addresses and not self._addresses[one].given]
         for address in gone:
-            for known in (self._addresses, self._rests_until, self._given_at):
-                known.pop(address, None)
+            del self._addresses[address]
+            self._rests_until.pop(address, None)
         self._forgotten.update(gone)
         if self._forgotten:
             await self._journal.write(dict.fromkeys((ADDRESS + one for one in self._forgotten), None))
@@ -241,10 +223,6 @@ class Kept:
         now = self._clock.monotonic()
         for one in changed:
             self._addresses[one.address] = one
-            if one.given:
-                self._given_at.setdefault(one.address, now)
-            else:
-                self._given_at.pop(one.address, None)
             if one.resting:
                 self._rests_until.setdefault(one.address, now + self._rest_seconds)
             else:

@@ -113,6 +113,8 @@ PATH_PARAMETERS: Mapping[str, tuple[str, Schema]] = {
     "name": ("The name of a token.", STRING | {"minLength": 1}),
     "agent": ("The name of an agent.", STRING),
     "gateway": ("The name of a gateway.", STRING),
+    "pool": ("The name of a pool.", STRING | {"minLength": 1}),
+    "network": ("The name of a network of containers.", STRING | {"minLength": 1}),
     "secret": ("The name of a secret.", STRING | {"pattern": f"^{SECRET_NAME.pattern}$"}),
 }
 

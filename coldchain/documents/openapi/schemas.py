@@ -12,7 +12,8 @@ from coldchain.documents.answers import OWN_FIELDS
 from coldchain.documents.bundle import Bundle
 from coldchain.documents.deprecated import ANSWERED, EXECUTORS, MODES
 from coldchain.documents.exchange import Given
-from coldchain.documents.openapi import answers, caller_shapes, group_shapes, own_answers
+from coldchain.documents.openapi import answers, caller_shapes, group_shapes, network_shapes, own_answers, policy_shapes
+from coldchain.documents.policy_request import PolicyQuestion, PolicyRequest
 from coldchain.documents.rules import ID_CHARACTERS_MAX, ID_SEGMENT
 from coldchain.model.app import App
 from coldchain.model.base import Noun
@@ -35,8 +36,10 @@ def ref(name: str) -> Schema:
 
 def schemas() -> Schemas:
     """All schemas by name, in order."""
-    shapes = [one for module in (answers, own_answers, group_shapes, caller_shapes) for one in _shapes(module)]
-    made = _of_nouns([App, Bundle, GatewayReport, Given, *shapes, *Action.__subclasses__()])
+    modules = (answers, own_answers, group_shapes, caller_shapes, network_shapes, policy_shapes)
+    shapes = [one for module in modules for one in _shapes(module)]
+    asked = (GatewayReport, PolicyQuestion, PolicyRequest)
+    made = _of_nouns([App, Bundle, Given, *asked, *shapes, *Action.__subclasses__()])
     _tell_actions_apart(made)
     made |= _definitions(made, REQUEST, _read_as) | _definitions(made, ANSWER, _shown_as)
     made |= _requests(made) | _answers(made)

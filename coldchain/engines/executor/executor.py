@@ -193,9 +193,12 @@ class Executor:
 
     def _update_document(self, update: Update) -> Document:
         listener, held = self._known.listener, self.state.tasks.get(update.task_id)
+        network = None
         if held is not None:
             update = msgspec.structs.replace(update, status=self._shown(update.status, held))
-        return update_document(update, self._environment.executor_id, self._run, listener.address, listener.port)
+            network = held.description.spec.app.network.name
+        name = self._environment.executor_id
+        return update_document(update, name, self._run, listener.address, listener.port, network)
 
     @staticmethod
     def _shown(status: TaskStatus, held: HeldTask) -> TaskStatus:

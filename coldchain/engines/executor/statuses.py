@@ -24,8 +24,11 @@ LINE_CHARACTERS_MAX = 4096
 """Of a line of output: an agent keeps updates in memory and on its disk."""
 
 
-def update_document(update: Update, executor_id: str, run: bytes, address: str, port: int) -> Document:
-    """As `Call.Update` has it. `run`: of this life, RUN_BYTES by chance. `address`, `port`: where we listen."""
+def update_document(
+    update: Update, executor_id: str, run: bytes, address: str, port: int, network: str | None = None
+) -> Document:
+    """As `Call.Update` has it. `run`: of this life, RUN_BYTES by chance. `address`, `port`: where we listen. `network`:
+    the name of the one that gave the task its address."""
     status = update.status
     document: Document = {
         "task_id": {"value": update.task_id},
@@ -39,8 +42,8 @@ def update_document(update: Update, executor_id: str, run: bytes, address: str, 
     if status.message:
         document["message"] = status.message
     if status.address:
-        networks = [{"ip_addresses": [{"ip_address": status.address}]}]
-        document["container_status"] = {"network_infos": networks}
+        info: Document = {"ip_addresses": [{"ip_address": status.address}]}
+        document["container_status"] = {"network_infos": [info | ({"name": network} if network else {})]}
     return document
 
 

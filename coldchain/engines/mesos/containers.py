@@ -17,7 +17,7 @@ from coldchain.decisions.mesos_task import Contained, Heard
 from coldchain.decisions.task_environment import task_environment
 from coldchain.engines.mesos.infos import kill_policy
 from coldchain.engines.mesos.statuses import ENDED, SAID, SOURCE_EXECUTOR, STANDINGS, heard_of, words_of
-from coldchain.model.app import App, Container, ResourceLimits
+from coldchain.model.app import App, Container, Network, ResourceLimits
 from coldchain.model.errors import Rejected
 from coldchain.model.mesos import MesosTask
 from coldchain.model.task import TaskSpec, TaskState
@@ -106,10 +106,18 @@ def _container(spec: TaskSpec, container: Container, pids_max: int) -> Document:
         docker["network"] = "HOST"
         return document
     docker["port_mappings"] = _port_mappings(spec, container)
-    if network.mode == "container" and network.name is not None:
+    if network.by_name:
         docker["network"] = "USER"
-        document["network_infos"] = [{"name": network.name}]
+        document["network_infos"] = [_network_info(network)]
     return document
+
+
+def _network_info(network: Network) -> Document:
+    info: Document = {"name": network.name}
+    if network.labels:
+        labels = [{"key": key, "value": value} for key, value in sorted(network.labels.items())]
+        info["labels"] = {"labels": labels}
+    return info
 
 
 def _parameters(app: App, container: Container, pids_max: int) -> list[Document]:

@@ -16,6 +16,7 @@ from coldchain.engines.mesos.statuses import DROPPED, ENDED, SOURCE_EXECUTOR
 from coldchain.engines.mesos.task_book import TaskBook
 from coldchain.model.base import Noun
 from coldchain.model.mesos import MesosTask
+from coldchain.model.task import TaskSpec
 from coldchain.ports.clock import Clock
 
 SCOUT_PREFIX = "coldchain-scout-"
@@ -135,6 +136,10 @@ class Handover:
     def _is_old(self, task: MesosTask) -> bool:
         return task.executor_id.startswith(ID_PREFIX) and not self._is_new(task)
 
+    def _of_before(self, agent: str) -> TaskSpec | None:
+        """A task there of an executor of another version."""
+        return next((one.spec for one in self._book.in_mesos() if one.spec.agent == agent and self._is_old(one)), None)
+
     def _aboard(self) -> list[Aboard]:
         of_agent: dict[str, list[MesosTask]] = {}
         for task in self._book.in_mesos():
@@ -215,7 +220,9 @@ class Handover:
         held = self._offers.agent_named(agent)
         if (held is None or not held.offers) and now - self._wanting_since < OFFERS_SECONDS:
             return
-        spec = next(one.spec for one in self._book.in_mesos() if one.spec.agent == agent and self._is_old(one))
+        spec = self._of_before(agent)
+        if spec is None:
+            return  # while offers were asked for the last of them has ended
         task_id = f"{SCOUT_PREFIX}{self._clock.unique()}"
         acceptance = self._launches.pack_scout(spec, task_id)
         if acceptance is None:

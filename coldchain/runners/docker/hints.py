@@ -1,6 +1,12 @@
 """What a reader can do about a refusal of Docker's, told by its words."""
 
 HINTS = (
+    ("plugins/coldchain.sock", "Start netd on that machine; `coldchain network doctor` there tells what else is wrong"),
+    (
+        'plugin "coldchain" not found',
+        "Start netd on that machine: `coldchain network doctor` there tells why it is not",
+    ),
+    ("no available ipv4 addresses", "Its network is full: give the network another pool, or stop what uses it"),
     ("no space left on device", "Free space on the disk where Docker keeps its data (`docker system df`)"),
     ("port is already allocated", "Stop who listens on that port, or leave `hostPort` at 0"),
     ("bind: address already in use", "Stop who listens on that port, or leave `hostPort` at 0"),

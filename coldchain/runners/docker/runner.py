@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import math
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
+
+import structlog
 
 from coldchain.clients.docker import DockerClient, DockerRefused, DockerUnavailable
 from coldchain.model.app import App
@@ -17,6 +20,7 @@ from coldchain.runners.docker import status
 from coldchain.runners.docker.execution import execute
 from coldchain.runners.docker.hints import todo_for
 from coldchain.runners.docker.images import Images
+from coldchain.runners.docker.membership import OURS, driver_options, unfit_labels, with_options
 from coldchain.runners.docker.mounts import check_mounts
 from coldchain.runners.docker.network import Bridge
 from coldchain.runners.docker.session import DockerSession
@@ -27,6 +31,8 @@ from coldchain.runners.docker.statistics import of_account
 Document = Mapping[str, Any]
 
 INSPECTIONS_AT_ONCE = 16
+
+log = structlog.get_logger(__name__)
 
 
 class DockerRunner:
@@ -87,6 +93,8 @@ class DockerRunner:
                     await check_mounts(self._client, document)
                     if own_network:
                         await self._bridge.subnet()
+                    elif spec.app.network.by_name:
+                        document = await self._told(spec, document)
                     await self._create_and_start(spec, document)
                 except DockerRefused as error:
                     if not (own_network and _network_is_missing(error)):
@@ -97,6 +105,15 @@ class DockerRunner:
                         await self._create_and_start(spec, document)
                     except DockerRefused as again:
                         raise _rejected(spec, again) from again
+
+    async def _told(self, spec: TaskSpec, document: dict[str, Any]) -> dict[str, Any]:
+        """The document with what the driver of the app's network wants to know of it."""
+        network = await self._client.inspect_network(document["HostConfig"]["NetworkMode"])
+        if network["Driver"] != OURS:
+            return document
+        if left_out := list(unfit_labels(spec.app)):
+            log.warning("policy does not know these labels", app=spec.app_id, labels=left_out)
+        return with_options(document, driver_options(spec))
 
     async def _create_and_start(self, spec: TaskSpec, document: dict[str, Any]) -> None:
         name = container_name(spec.task_id)
@@ -378,12 +395,19 @@ def _heard(task: asyncio.Task[None]) -> None:
         task.exception()
 
 
+NO_NETWORK = re.compile(r"network \S+ not found|no such network", re.IGNORECASE)
+"""In Docker's words. Of a network whose driver is missing it says `network plugin`, and `not found` as well."""
+
+
 def _network_is_missing(error: DockerRefused) -> bool:
-    return error.status == 404 and "network" in error.message
+    return error.status == 404 and NO_NETWORK.search(error.message) is not None
 
 
 def _rejected(spec: TaskSpec, error: DockerRefused) -> Rejected:
     todo = todo_for(error.message)
+    reason = error.message.strip()
     if _network_is_missing(error):
-        todo = f"Make the network (`docker network create {spec.app.network.name}`) or name another in `networks`"
-    return Rejected(f"Docker cannot start {spec.task_id}: {error.message.strip()}", todo=todo)
+        name = spec.app.network.name
+        reason = f"machine {spec.agent} has no network {name} ({reason})"
+        todo = f"Make it there (`docker network create {name}`), or name another in `networks`"
+    return Rejected(f"Docker cannot start {spec.task_id}: {reason}", todo=todo)

@@ -72,7 +72,9 @@ def container_document(spec: TaskSpec, controller_id: str, settings: DockerSetti
     elif spec.app.args is not None:
         document["Cmd"] = list(spec.app.args)
     if network != "host":
-        endpoint = {"IPAMConfig": {"IPv4Address": spec.address}} if spec.address else {}
+        # A network by name gives the address itself: nobody here knows which are free in it.
+        wanted = spec.address if not spec.app.network.by_name else None
+        endpoint = {"IPAMConfig": {"IPv4Address": wanted}} if wanted else {}
         document["NetworkingConfig"] = {"EndpointsConfig": {network: endpoint}}
         document["ExposedPorts"], document["HostConfig"]["PortBindings"] = _published(
             spec, container, ports, settings.publish_address
@@ -137,10 +139,7 @@ def _published(
 
 
 def _labels(spec: TaskSpec, controller_id: str, ports: tuple[int, ...], settings: DockerSettings) -> dict[str, str]:
-    published = tuple(published_port(spec, index) for index in range(len(ports)))
-    address = settings.host_address if spec.app.network.mode == "host" else spec.address
-    if settings.reached_by_host_ports and spec.app.network.mode != "host" and ports and all(published):
-        address, ports = settings.publish_address, published
+    address, ports = _reached(spec, ports, settings)
     labels = {
         CONTROLLER: controller_id,
         TARGET: spec.target,
@@ -152,3 +151,16 @@ def _labels(spec: TaskSpec, controller_id: str, ports: tuple[int, ...], settings
         PORTS: ",".join(map(str, ports)),
     }
     return labels | ({ADDRESS: address} if address else {})
+
+
+def _reached(spec: TaskSpec, ports: tuple[int, ...], settings: DockerSettings) -> tuple[str | None, tuple[int, ...]]:
+    """Where probes and gateways reach it; None: at the address that its network gives it, by its own ports."""
+    network = spec.app.network
+    if network.mode == "host":
+        return settings.host_address, ports
+    if network.by_name:
+        return None, ports
+    published = tuple(published_port(spec, index) for index in range(len(ports)))
+    if settings.reached_by_host_ports and ports and all(published):
+        return settings.publish_address, published
+    return spec.address, ports

@@ -43,8 +43,7 @@ def of_labels(
 
 def of_running_row(row: Document) -> TaskStatus:
     """Of a row of the container list. The list does not say when it started; `at` is when it was created."""
-    networks = row.get("NetworkSettings", {}).get("Networks", {})
-    return of_labels(row["Labels"], "running", float(row["Created"]), address=_first_address(networks))
+    return of_labels(row["Labels"], "running", float(row["Created"]), address=_address(row))
 
 
 def of_inspection(document: Document, *, killed: bool, log_tail: Sequence[str] = ()) -> TaskStatus:
@@ -63,8 +62,7 @@ def of_inspection(document: Document, *, killed: bool, log_tail: Sequence[str] =
         )
     if state["Status"] == "created":
         return of_labels(labels, "staging", seconds(document["Created"]))
-    address = _first_address(document["NetworkSettings"]["Networks"])
-    return of_labels(labels, "running", seconds(state["StartedAt"]), address=address)
+    return of_labels(labels, "running", seconds(state["StartedAt"]), address=_address(document))
 
 
 def of_death(event: Document, *, killed: bool) -> TaskStatus:
@@ -107,5 +105,8 @@ def _reason(document: Document, exit_status: int) -> str:
     return describe_exit(exit_status)
 
 
-def _first_address(networks: Mapping[str, Any]) -> str | None:
-    return next((network["IPAddress"] for network in networks.values() if network.get("IPAddress")), None)
+def _address(document: Document) -> str | None:
+    """In the network that it was made for, whatever others somebody has put it into since."""
+    networks = document.get("NetworkSettings", {}).get("Networks", {})
+    joined = networks.get(document.get("HostConfig", {}).get("NetworkMode"), {})
+    return joined.get("IPAddress") or joined.get("GlobalIPv6Address") or None

@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 import structlog.testing
@@ -27,7 +28,7 @@ from coldchain.model.pool import Block, Holding, Pool
 from coldchain.ports.store import Change, Changed, Entry, Guard, Lease, Listing
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_journal import FakeJournal
-from coldchain.testing.freezing_loop import FreezingLoop, Process, outside
+from coldchain.testing.freezing_loop import PROCESS, FreezingLoop, Process
 from coldchain.testing.simulated_loop import SimulatedClock, simulate
 
 T = TypeVar("T")
@@ -95,6 +96,8 @@ class FarStore:
         self._machine = machine
 
     async def _way(self) -> None:
+        if self._machine is not None:
+            self._machine.step()
         await self._world.clock.sleep(self._world.draw.uniform(0.0, 0.02))
         if self._machine is not None and self._machine.store_away:
             raise Unavailable("the store does not answer")
@@ -147,6 +150,7 @@ class Machine:
         self.name = f"node-{number}"
         self.store_away = False
         self.late = LATE
+        self.steps, self.crash_at = 0, 0
         self.off = False
         self.journal = FakeJournal()
         self.new_disk()
@@ -167,7 +171,19 @@ class Machine:
             except ColdchainError:
                 await self.world.clock.sleep(1.0)
 
+    def step(self) -> None:
+        """Something of the disk or the store is about to begin, or has ended."""
+        self.steps += 1
+        if self.steps == self.crash_at:
+            self.crash_netd()
+            self.world.later(self._again())
+
+    async def _again(self) -> None:
+        await self.world.clock.sleep(1.0)
+        self.start_netd()
+
     async def _disk_wait(self) -> None:
+        self.step()
         await self.world.clock.sleep(self.world.draw.uniform(0.0, 0.005))
 
     def start_netd(self) -> None:
@@ -246,12 +262,21 @@ class Machine:
                 with suppress(ColdchainError):
                     await self.start_container(f"{self.name}-{count}", wanted)
 
-    async def repairs(self) -> None:
-        """As the driver asks for it."""
+    async def compare(self) -> None:
+        """As the driver does: what was given and no container has, twice in a row, is given back."""
+        doubtful: dict[str, str] = {}
         while True:
             await self.world.clock.sleep(20.0)
             with suppress(ColdchainError):
-                await self.asked(lambda book: book.repair(dict(self.containers)))
+                known = await self.asked(lambda book: book.known())
+                left = {address: owner for address, owner in known.items() if address not in self.containers}
+                for address, owner in left.items():
+                    if doubtful.get(address) == owner:
+                        await self.give_back(address, owner)
+                doubtful = left
+
+    async def give_back(self, address: str, owner: str) -> None:
+        await self.asked(lambda book: book.release(address, owner))
 
 
 class World:
@@ -274,7 +299,10 @@ class World:
         self.count = self.borrowed = 0
 
     def later(self, program: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(outside(program))
+        """Whatever becomes of the process that it comes from."""
+        context = copy_context()
+        context.run(PROCESS.set, None)
+        task = self.loop.create_task(program, context=context)
         self.on_their_way.add(task)
         task.add_done_callback(self.on_their_way.discard)
 
@@ -390,7 +418,7 @@ async def _live(world: World, strikes: Sequence[Strike]) -> None:
         await world.join(machine)
         machine.start_netd()
     users = [asyncio.ensure_future(machine.users()) for machine in world.machines]
-    repairs = [asyncio.ensure_future(machine.repairs()) for machine in world.machines]
+    compares = [asyncio.ensure_future(machine.compare()) for machine in world.machines]
     faults = [asyncio.ensure_future(world.strike(one)) for one in strikes]
     await asyncio.gather(*faults)
     await world.clock.sleep(max(0.0, FAULTY_SECONDS - world.clock.monotonic()))
@@ -398,7 +426,7 @@ async def _live(world: World, strikes: Sequence[Strike]) -> None:
     await asyncio.gather(*users)
     await world.clock.sleep(CALM_SECONDS)
     await world.at_the_end()
-    for task in repairs:
+    for task in compares:
         task.cancel()
     await world.over()
 

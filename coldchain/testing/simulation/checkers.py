@@ -88,6 +88,7 @@ class Checkers:
         self._places: dict[object, tuple[str, float]] = {}
         self._drained: dict[str, float] = {}
         self._left_launching: dict[str, float] = {}
+        self._stopped_at: dict[str, float] = {}
         self._ready: set[str] = set()
         self._ready_at: dict[str, set[str]] = {}
         self._rolled_back: set[str] = set()
@@ -109,10 +110,8 @@ class Checkers:
         self._ready = ready
         pairs = self.ledger.take(changes)
         for before, after in pairs:
-            if isinstance(before, Instance) or isinstance(after, Instance):
-                self._instance(
-                    before if isinstance(before, Instance) else None, after if isinstance(after, Instance) else None
-                )
+            if isinstance(before, Instance | None) and isinstance(after, Instance | None):
+                self._instance(before, after)
             elif isinstance(after, Deployment):
                 self._deployment(before, after)
             elif isinstance(after, GroupDeployment) and before is None:
@@ -189,6 +188,7 @@ class Checkers:
         if phase == "closing":
             self._drained[after.id] = self._asked_at
         if phase == "stopped":
+            self._stopped_at[after.id] = self._now
             task = self._world.engine.held.get(after.task_id)
             given_up = self._given_up(after) or (task is not None and self._world.excused(task))
             runs = task is not None and not task.status.terminal and not given_up
@@ -377,12 +377,13 @@ class Checkers:
                 self.violated("I14", f"{place} was used again after {since:.1f} s")
 
     def ended(self, task: FakeTask) -> None:
-        """A task that ran ended, or is gone. The place of one that only lost records knew has no quarantine."""
+        """A task that ran ended, or is gone. Where only lost records knew it there is no quarantine; where it was given
+        up while it ran, that began then: nobody is sent there since."""
         record = self.ledger.instances.get(task.spec.instance_id)
-        if record is None or (record.phase == "stopped" and self._world.excused(task)):
+        if record is None or ((stopped := record.phase == "stopped") and self._world.excused(task)):
             return
-        for place in _places(task):
-            self._places[place] = (task.spec.task_id, self._now)
+        until = self._stopped_at.get(record.id, self._now) if stopped else self._now
+        self._places.update((place, (task.spec.task_id, until)) for place in _places(task))
 
     def kill(self, task_id: str) -> None:
         """The controller orders an end. What a fault ends does not come here."""

@@ -9,11 +9,13 @@ from coldchain.control.netd.addresses import AddressBook
 from coldchain.control.netd.kept import Kept
 from coldchain.decisions import block as decisions
 from coldchain.decisions.block import Claim
+from coldchain.decisions.pool import block_of
 from coldchain.documents import stored
+from coldchain.model.kept_address import KeptAddress
 from coldchain.model.pool import Block
 from coldchain.ports.store import ABSENT, Change, Entry
 from coldchain.testing.fake_journal import FakeJournal
-from coldchain.testing.simulation.addresses import Life, live
+from coldchain.testing.simulation.addresses import POOL, Life, live
 from coldchain.testing.simulation.planting import swapped
 
 Swap = tuple[object, str, object]
@@ -84,8 +86,17 @@ def _removed_nodes_addresses_do_not_rest() -> Swap:
     return decisions, "claim", claim
 
 
-def _does_not_mend() -> Swap:
-    return decisions, "mended", lambda *asked: []
+def _releases_for_anybody() -> Swap:
+    real = Kept._release
+
+    async def release(self: Kept, address: str, attachment: str | None) -> None:
+        one = self._addresses.get(address)
+        if one is None:
+            released = KeptAddress(address=address, pool="online", block=block_of(POOL, address), resting=True)
+            return await self._keep([released])
+        return await real(self, address, None)
+
+    return Kept, "_release", release
 
 
 def _does_not_renounce() -> Swap:
@@ -107,7 +118,7 @@ PLANTED: dict[str, Callable[[], Swap]] = {
     "writes over others": _writes_over_others,
     "removed node goes on": _removed_node_goes_on,
     "removed node's addresses do not rest": _removed_nodes_addresses_do_not_rest,
-    "does not mend": _does_not_mend,
+    "releases what it never gave": _releases_for_anybody,
     "does not renounce": _does_not_renounce,
     "keeps too many": _keeps_too_many,
 }

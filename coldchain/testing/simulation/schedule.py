@@ -13,6 +13,7 @@ from coldchain.testing.simulation.faults import FAULTS, Fault
 from coldchain.testing.simulation.focus import Focus, focus
 from coldchain.testing.simulation.groups import GroupOperationKind, grouped
 from coldchain.testing.simulation.holds import HoldKind, held, planned
+from coldchain.testing.simulation.networks import in_network
 from coldchain.testing.simulation.orphans import OrphanKind, with_orphans
 from coldchain.testing.simulation.places import constrained
 
@@ -89,7 +90,8 @@ def generate(seed: int) -> Schedule:
     """The schedule of a seed."""
     draw = random.Random(f"schedule {seed}")
     patient = draw.random() < 0.4
-    apps = tuple(planned(seed, drawn_app(draw, number, patient)) for number in range(draw.choice((1, 1, 2, 2, 3))))
+    drawn = [drawn_app(draw, number, patient) for number in range(draw.choice((1, 1, 2, 2, 3)))]
+    apps = tuple(in_network(seed, planned(seed, app)) for app in drawn)
     placed, agents = constrained(seed, apps)
     operations = [Operation(kind="create", app_id=app.id, pause_seconds=draw.random(), force=True) for app in apps]
     aim = focus(draw) if draw.random() < FOCUSED else None

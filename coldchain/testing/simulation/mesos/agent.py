@@ -24,6 +24,7 @@ class AgentTask:
     """`updates`: those that the scheduler has not acknowledged, in their order; `kept`: uuids of all that came."""
 
     id: str
+    framework_id: str
     information: Document
     state: str = "TASK_STAGING"
     updates: list[Document] = field(default_factory=list)
@@ -48,7 +49,8 @@ class AgentExecutor:
 
 class Agent:
     """`id`: by which masters know it, empty until one gave it. `epoch` changes whenever what was on its way is lost.
-    `leaving`: it shall not be used any more, by its operator's word (seconds since the epoch)."""
+    `term`: of the master that it registered with last. `leaving`: it shall not be used any more, by its operator's word
+    (seconds since the epoch)."""
 
     def __init__(self, machine: "Machine") -> None:
         self.machine = machine
@@ -56,6 +58,7 @@ class Agent:
         self.up = False
         self.registered = False
         self.epoch = 0
+        self.term = 0
         self.executors: dict[str, AgentExecutor] = {}
         self.leaving: float | None = None
         self._uuids = 0
@@ -125,11 +128,11 @@ class Agent:
 
     def welcomed(self, agent_id: str, known: list[str], again: bool) -> None:
         """The master knows it, and these tasks on it. What never came here is dropped."""
-        self.id, self.registered = agent_id, True
-        here = {task.id for executor in self.executors.values() for task in executor.tasks.values()}
+        self.id, self.registered, self.term = agent_id, True, self.machine.world.masters.term
+        here = {task.id for task in self.tasks}
         for task_id in known:
             if task_id not in here:
-                self._tell_lost(task_id, "REASON_RECONCILIATION")
+                self._tell_lost(task_id, self.machine.world.masters.framework_id, "REASON_RECONCILIATION")
         if again:
             for executor in self.executors.values():
                 for task in executor.tasks.values():
@@ -148,21 +151,21 @@ class Agent:
         wanted = information["executor"]
         executor = self.executors.get(wanted["executor_id"]["value"])
         if executor is not None and executor.framework_id != framework_id:
-            self._tell_lost(information["task_id"]["value"], "REASON_EXECUTOR_TERMINATED")
+            self._tell_lost(information["task_id"]["value"], framework_id, "REASON_EXECUTOR_TERMINATED")
             return
         if executor is None:
             name = wanted["executor_id"]["value"]
             process = self.machine.start_executor(name, wanted)
             executor = AgentExecutor(id=name, framework_id=framework_id, information=wanted, process=process)
             self.executors[name] = executor
-        task = AgentTask(id=information["task_id"]["value"], information=information)
+        task = AgentTask(id=information["task_id"]["value"], framework_id=framework_id, information=information)
         executor.tasks[task.id] = task
         self.send(executor, {"type": "LAUNCH", "launch": {"task": information}})
 
-    def end(self, task_id: str, policy: Document | None) -> None:
+    def end(self, framework_id: str, task_id: str, policy: Document | None) -> None:
         executor = next((one for one in self.executors.values() if task_id in one.tasks), None)
         if executor is None:
-            self._tell_lost(task_id, "")
+            self._tell_lost(task_id, framework_id, "")
             return
         task = executor.tasks[task_id]
         if not executor.subscribed and executor.queued:
@@ -209,6 +212,23 @@ class Agent:
                 for task in executor.tasks.values():
                     self._quiet(task)
                 executor.tasks.clear()
+        for task in [one for one in self._strays.values() if one.framework_id == framework_id]:
+            self._quiet(task)
+            del self._strays[task.id]
+
+    @property
+    def frameworks(self) -> set[str]:
+        """Of whom there is something here."""
+        return {one.framework_id for one in self.executors.values()} | {
+            one.framework_id for one in self._strays.values()
+        }
+
+    @property
+    def tasks(self) -> list[AgentTask]:
+        """What a master is told of when it registers: also those whose executor is gone, until their end is
+        acknowledged."""
+        found = [task for executor in self.executors.values() for task in executor.tasks.values()]
+        return found + [one for one in self._strays.values() if one.information]
 
     @property
     def untold(self) -> bool:
@@ -297,8 +317,8 @@ class Agent:
 
     # Updates
 
-    def _tell_lost(self, task_id: str, reason: str) -> None:
-        task = self._strays[task_id] = AgentTask(id=task_id, information={})
+    def _tell_lost(self, task_id: str, framework_id: str, reason: str) -> None:
+        task = self._strays[task_id] = AgentTask(id=task_id, framework_id=framework_id, information={})
         self._update(task, "TASK_DROPPED", "SOURCE_AGENT", reason)
 
     def _update(self, task: AgentTask, state: str, source: str, reason: str) -> None:

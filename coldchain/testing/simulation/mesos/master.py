@@ -43,7 +43,6 @@ class KnownTask:
 
     id: str
     amount: Amount
-    executor_id: str
     state: str = "TASK_STAGING"
     last: str = ""
 
@@ -72,8 +71,8 @@ class KnownAgent:
 
 
 class Masters:
-    """All of them, of which one leads or none. What is on their registry outlives each: `admitted`, `unreachable`
-    (since when), `gone`; with `kept` False there is no such thing. `removed`: frameworks that are no more."""
+    """All of them, of which one leads or none; `term`: of the last that did. What is on their registry outlives each:
+    `admitted`, `unreachable` (since when), `gone`; with `kept` False there is no such thing. `removed`: frameworks."""
 
     def __init__(self, world: "MesosWorld") -> None:
         self.world = world
@@ -89,14 +88,14 @@ class Masters:
         self.subscription: Subscription | None = None
         self._suppressed = False
         self._numbers = 0
-        self._term = 0
+        self.term = 0
 
     # Leading
 
     def fail(self) -> None:
         """The leading one is gone; its successor knows what is on the registry."""
         self.leading = False
-        self._term += 1
+        self.term += 1
         self.agents.clear()
         if not self.kept:
             self.unreachable.clear()
@@ -107,8 +106,8 @@ class Masters:
 
     def lead(self) -> None:
         self.leading = True
-        term = self._term
-        self.world.later(REREGISTRATION_SECONDS, lambda: self._give_up_recovered() if self._term == term else None)
+        term = self.term
+        self.world.later(REREGISTRATION_SECONDS, lambda: self._give_up_recovered() if self.term == term else None)
         for machine in self.world.machines:
             machine.agent.new_leader()
 
@@ -210,21 +209,18 @@ class Masters:
 
     def _take_over(self, known: KnownAgent, agent: Agent, words: str) -> None:
         """What the agent has is what there is."""
+        for framework_id in sorted(agent.frameworks & self.removed):
+            agent.framework_gone(framework_id)
         for executor in agent.executors.values():
-            if executor.framework_id in self.removed:
-                agent.framework_gone(executor.framework_id)
-                continue
-            self.framework_id = self.framework_id or executor.framework_id
-            known.executors.setdefault(executor.id, executor.information)
-            for task in executor.tasks.values():
-                held = known.tasks.get(task.id)
-                if held is None:
-                    amount = amount_of(task.information["resources"])
-                    held = KnownTask(id=task.id, amount=amount, executor_id=executor.id)
-                    known.tasks[task.id] = held
-                held.state = task.state
-                if words:
-                    self._say(task.id, task.state, "REASON_AGENT_REREGISTERED", agent.id, words)
+            if executor.framework_id not in self.removed:
+                self.framework_id = self.framework_id or executor.framework_id
+                known.executors.setdefault(executor.id, executor.information)
+        for task in agent.tasks:
+            amount = amount_of(task.information["resources"])
+            held = known.tasks.setdefault(task.id, KnownTask(id=task.id, amount=amount))
+            held.state = task.state
+            if words:
+                self._say(task.id, task.state, "REASON_AGENT_REREGISTERED", agent.id, words)
         for name in [one for one in known.executors if one not in agent.executors]:
             del known.executors[name]
 
@@ -422,7 +418,7 @@ class Masters:
                 self.world.checkers.violated("offered", f"executor {name} is not the one of that name")
             offered = offered.minus(need)
             known.executors[name] = executor
-            task = KnownTask(id=info["task_id"]["value"], amount=amount_of(info["resources"]), executor_id=name)
+            task = KnownTask(id=info["task_id"]["value"], amount=amount_of(info["resources"]))
             if task.id in known.tasks and known.tasks[task.id].state not in TERMINAL:
                 self.world.checkers.violated("offered", f"{task.id} is launched a second time")
             known.tasks[task.id] = task
@@ -472,7 +468,7 @@ class Masters:
         if known is None:
             self._reconcile_one(task_id, name)
         else:
-            self._to_agent(known, lambda: known.agent.end(task_id, kill.get("kill_policy")))
+            self._to_agent(known, partial(known.agent.end, self.framework_id, task_id, kill.get("kill_policy")))
 
     def _acknowledge(self, named: Document) -> None:
         task_id, uuid = named["task_id"]["value"], named["uuid"]

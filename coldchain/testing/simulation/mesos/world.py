@@ -231,8 +231,11 @@ class MesosWorld(World):
     # Ways
 
     def along(self, agent: Agent, work: Callable[[], object], *, back: bool = False) -> None:
-        """Between an agent and the master, in order for each direction; while the machine is cut off nothing comes."""
+        """Between an agent and the master that it is registered with, in order for each direction; while the machine is
+        cut off nothing comes. From a master of before nothing is heard: agents of Mesos look whom a message is from,
+        and a launch that the next master never heard of does not begin. What was for one of before is lost with it."""
         machine = agent.machine
+        term = self.masters.term if back else agent.term
         seconds = 0.002 * self.draw("way").random() + self.delay("agent slow", *self.beside(machine))
         key = machine.name, back
         at = self._arrivals[key] = max(self._arrivals.get(key, 0.0) + TICK_SECONDS, self.clock.monotonic() + seconds)
@@ -240,8 +243,8 @@ class MesosWorld(World):
 
         def arrive() -> None:
             if machine.cut_off:
-                self._held_up.setdefault(machine.name, []).append((epoch, work))
-            else:
+                self._held_up.setdefault(machine.name, []).append((epoch, arrive))
+            elif term == (agent.term if back else self.masters.term):
                 work()
 
         asyncio.get_running_loop().call_at(at, arrive)

@@ -1,0 +1,137 @@
+"""policy: the loop that keeps the packet filter of this machine as policy, networks and containers are."""
+
+import asyncio
+from contextlib import aclosing
+
+import structlog
+from msgspec.structs import replace
+
+from coldchain.control.netd.waiting import until_set
+from coldchain.control.network_view import NetworkView
+from coldchain.decisions.policy import Seen, forbidden, ruleset
+from coldchain.documents.keys import NETWORK
+from coldchain.model.base import Noun
+from coldchain.model.errors import ColdchainError
+from coldchain.model.policy import Policy
+from coldchain.model.ruleset import Ruleset
+from coldchain.ports.clock import Clock
+from coldchain.ports.network import PacketFilter
+from coldchain.ports.store import Store
+
+GATHER_SECONDS = 0.05
+"""What comes within this time goes to the kernel as one change."""
+AGAIN_SECONDS = 15.0
+"""How often it is looked whether somebody has taken our table away, or Docker has made its own anew."""
+RETRY_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class PolicyStatus(Noun, frozen=True, kw_only=True):
+    """`rules`: of the policy that the kernel has. `trouble` of the store, `filter_trouble` of nft: what keeps the loop
+    from its work; empty: nothing. The kernel goes on with what it has."""
+
+    applied: bool = False
+    rules: int = 0
+    attachments: int = 0
+    cut: int = 0
+    trouble: str = ""
+    filter_trouble: str = ""
+
+
+class PolicyLoop:
+    """`node`: the name of this one."""
+
+    def __init__(self, store: Store, packet_filter: PacketFilter, node: str, clock: Clock) -> None:
+        self._store = store
+        self._filter = packet_filter
+        self._node = node
+        self._clock = clock
+        self._view = NetworkView()
+        self._listed = False
+        self._changed = asyncio.Event()
+        self._applied: Ruleset | None = None
+        self._policy: Policy | None = None
+        self._looked_at = float("-inf")
+        self.status = PolicyStatus()
+
+    async def run(self) -> None:
+        """For ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            tasks.create_task(self._keep())
+
+    # What the store says
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except ColdchainError as error:
+                if str(error) != self.status.trouble:
+                    log.warning("policy is not followed", error=str(error))
+                self.status = replace(self.status, trouble=str(error))
+                await self._clock.sleep(RETRY_SECONDS)
+
+    async def _listen(self) -> None:
+        revision = await self._view.load(self._store)
+        self._listed = True
+        self.status = replace(self.status, trouble="")
+        self._changed.set()
+        async with aclosing(self._store.watch(NETWORK, revision)) as changes:  # type: ignore[type-var]
+            async for change in changes:
+                if self._view.note(change.key, change.value):
+                    self._changed.set()
+
+    # What the kernel does
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self._look()
+                await self.apply()
+                self.status = replace(self.status, filter_trouble="")
+                seconds = AGAIN_SECONDS
+            except ColdchainError as error:
+                if str(error) != self.status.filter_trouble:
+                    log.error("policy is not carried out", error=str(error))
+                self.status = replace(self.status, filter_trouble=str(error))
+                seconds = RETRY_SECONDS
+            await until_set(self._changed, self._clock, seconds)
+            await self._clock.sleep(GATHER_SECONDS)
+
+    async def _look(self) -> None:
+        """Now and then, whether our table is there."""
+        if self._clock.monotonic() - self._looked_at < AGAIN_SECONDS:
+            return
+        self._looked_at = self._clock.monotonic()
+        await self._filter.let_docker_forward()
+        if self._applied is not None and not await self._filter.drops():
+            log.warning("somebody has removed the rules of the container network; they are made again")
+            self._applied = None
+
+    async def apply(self) -> None:
+        """Carry out what is known. Before the store was heard once nothing is known, and the kernel keeps what it has
+        from before."""
+        if not self._listed:
+            return
+        self._changed.clear()
+        seen = self._view.seen(self._node)
+        wanted = ruleset(seen)
+        if wanted != self._applied:
+            before, self._applied = self._applied, None  # until it is known that the kernel has it
+            await self._filter.apply(wanted, before)
+            self._applied = wanted
+        self.status = replace(
+            self.status, applied=True, rules=len(seen.policy.rules), attachments=len(seen.attachments)
+        )
+        if self._policy is not None and seen.policy != self._policy and seen.policy.cut:
+            await self._cut(seen)
+        self._policy = seen.policy  # what was not cut is tried again
+
+    async def _cut(self, seen: Seen) -> None:
+        standing = forbidden(seen, await self._filter.connections())
+        await self._filter.cut(standing)
+        if standing:
+            log.info("connections that are forbidden now are cut", number=len(standing))
+        self.status = replace(self.status, cut=self.status.cut + len(standing))

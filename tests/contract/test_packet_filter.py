@@ -1,0 +1,247 @@
+"""The packet filter, the fake and nftables; and with real containers on real links: who reaches whom."""
+
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import pytest
+from msgspec.structs import replace
+
+from coldchain.decisions.policy import Seen, forbidden, ruleset
+from coldchain.model.attachment import Attachment
+from coldchain.model.container_network import ContainerNetwork
+from coldchain.model.errors import Rejected
+from coldchain.model.node import Node
+from coldchain.model.policy import Peers, Policy, Rule
+from coldchain.model.pool import Pool
+from coldchain.network.filter.nftables import Nftables, connection_of
+from coldchain.network.links import NetlinkLinks
+from coldchain.ports.network import PacketFilter
+from coldchain.testing.containers import Place, namespace, put_on_link
+from coldchain.testing.fake_packet_filter import FakePacketFilter
+from coldchain.testing.sandbox import inside
+
+NODE, OUTSIDE = "10.10.0.1", "10.10.0.99"
+UPLINK = "uplink"
+SEEN = Seen(
+    networks=(
+        ContainerNetwork(name="online_net", pool="online", pool6="online6"),
+        ContainerNetwork(name="other_net", pool="other"),
+        ContainerNetwork(name="vault_net", pool="vault", isolated=True),
+    ),
+    pools=(
+        Pool(name="online", cidr="10.200.0.0/16", nat_outgoing=True),
+        Pool(name="online6", cidr="fd00:200::/64"),
+        Pool(name="other", cidr="10.201.0.0/16"),
+        Pool(name="vault", cidr="10.202.0.0/16"),
+    ),
+    nodes=(Node(name="node-1", address=f"{NODE}/24"),),
+    attachments=(
+        Attachment(
+            id="a" * 64,
+            node="node-1",
+            network="online_net",
+            address="10.200.0.1",
+            address6="fd00:200::1",
+            app_id="/shop/web",
+        ),
+        Attachment(id="b" * 64, node="node-1", network="online_net", address="10.200.0.2", address6="fd00:200::2"),
+        Attachment(id="c" * 64, node="node-1", network="other_net", address="10.201.0.1", app_id="/other/one"),
+        Attachment(id="d" * 64, node="node-1", network="vault_net", address="10.202.0.1", app_id="/vault"),
+    ),
+    this="node-1",
+)
+WEB = Rule(name="web", verdict="deny", source=Peers(app="/shop/web"))
+
+
+def with_rules(*rules: Rule, cut: bool = False) -> Seen:
+    return replace(SEEN, policy=Policy(rules=rules, cut=cut))
+
+
+@pytest.fixture(params=["fake", "nftables"])
+def packet_filter(request: pytest.FixtureRequest) -> Iterator[PacketFilter]:
+    if request.param == "fake":
+        yield FakePacketFilter()
+        return
+    assert inside(), "rules are made inside the sandbox only; run this through bin/test"
+    yield Nftables()
+    subprocess.run(["nft", "delete", "table", "inet", "coldchain"], check=False, capture_output=True)
+
+
+async def test_counters_are_there_once_rules_are(packet_filter: PacketFilter) -> None:
+    assert await packet_filter.drops() == {}
+    await packet_filter.apply(ruleset(with_rules(WEB)), None)
+    found = await packet_filter.drops()
+    assert {"rule_web", "default_between", "spoofed"} <= set(found)
+    assert set(found.values()) == {0}
+
+
+async def test_whatever_was_there_before_is_replaced(packet_filter: PacketFilter) -> None:
+    await packet_filter.apply(ruleset(with_rules(WEB)), None)
+    await packet_filter.apply(ruleset(SEEN), None)
+    assert "rule_web" not in await packet_filter.drops()
+
+
+async def test_a_change_of_what_is_not_there_is_refused_and_changes_nothing(packet_filter: PacketFilter) -> None:
+    before = ruleset(with_rules(WEB))
+    more = (*SEEN.attachments, replace(SEEN.attachments[0], id="e" * 64, address="10.200.0.9"))
+    after = ruleset(replace(with_rules(WEB), attachments=more))
+    with pytest.raises(Rejected, match="No such file"):
+        await packet_filter.apply(after, before)
+    assert await packet_filter.drops() == {}
+    await packet_filter.apply(before, None)
+    await packet_filter.apply(after, before)
+    assert "rule_web" in await packet_filter.drops()
+
+
+# The kernel
+
+
+class Scene(NamedTuple):
+    """Four containers of this machine, this machine, and who is on its wire and is no node."""
+
+    web: Place
+    friend: Place
+    other: Place
+    vault: Place
+    machine: Place
+    outside: Place
+    filter: Nftables
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    assert inside(), "rules are made inside the sandbox only; run this through bin/test"
+    machine = Place("")
+    with ExitStack() as stack:
+        places = [stack.enter_context(namespace(name)) for name in ("web", "friend", "other", "vault", "outside")]
+        outside = places[-1]
+        machine.run("ip", "link", "add", UPLINK, "type", "veth", "peer", "name", "eth0", "netns", "outside")
+        stack.callback(machine.run, "ip", "link", "del", UPLINK)
+        machine.run("ip", "address", "add", f"{NODE}/24", "dev", UPLINK)
+        machine.run("ip", "link", "set", UPLINK, "up")
+        machine.run("sysctl", "-qw", f"net.ipv4.conf.{UPLINK}.forwarding=1", "net.ipv6.conf.all.forwarding=1")
+        outside.run("ip", "address", "add", f"{OUTSIDE}/24", "dev", "eth0")
+        outside.run("ip", "link", "set", "eth0", "up")
+        outside.run("ip", "route", "add", "10.200.0.0/14", "via", NODE)
+        for place, one in zip(places, SEEN.attachments, strict=False):
+            addresses = [address for address in (one.address, one.address6) if address]
+            link = await put_on_link(place, one.id[0], addresses, NODE)
+            stack.callback(machine.run, "ip", "link", "del", link.host)
+        for place in (*places, machine):
+            stack.enter_context(place.answering(80, 8500, 2379))
+        stack.callback(subprocess.run, ["nft", "delete", "table", "inet", "coldchain"], check=True)
+        packet_filter = Nftables()
+        await packet_filter.apply(ruleset(SEEN), None)
+        yield Scene(*places[:4], machine, outside, packet_filter)
+    assert await NetlinkLinks().present() == []
+
+
+async def test_who_reaches_whom_without_a_rule(scene: Scene) -> None:
+    assert scene.web.reaches("10.200.0.2", 80)
+    assert scene.web.reaches("fd00:200::2", 80)
+    assert not scene.web.reaches("10.201.0.1", 80)
+    assert not scene.web.reaches("10.202.0.1", 80)
+    assert scene.web.reaches(NODE, 8500)
+    assert scene.web.reaches("169.254.1.1", 8500)
+    assert not scene.web.reaches(NODE, 2379)
+    assert scene.vault.reaches(NODE, 8500)
+    assert not scene.vault.reaches(NODE, 80)
+    assert scene.machine.reaches("10.202.0.1", 80)
+    assert scene.machine.reaches("10.200.0.1", 80)
+    assert scene.web.reaches(OUTSIDE, 80)
+    assert not scene.vault.reaches(OUTSIDE, 80)
+    assert not scene.outside.reaches("10.200.0.1", 80)
+    counted = await scene.filter.drops()
+    assert counted["default_between"] > 0
+    assert counted["default_isolated"] > 0
+    assert counted["default_outside"] > 0
+
+
+async def test_a_rule_is_in_force_for_new_connections_and_those_that_stand_go_on(scene: Scene) -> None:
+    before, after = ruleset(SEEN), ruleset(with_rules(WEB))
+    with scene.web.stream("10.200.0.2", 80) as stream:
+        assert stream.says("one") == "one"
+        await scene.filter.apply(after, before)
+        assert not scene.web.reaches("10.200.0.2", 80)
+        assert scene.friend.reaches("10.200.0.1", 80)
+        assert stream.says("two") == "two"
+        await scene.filter.apply(before, after)
+        assert scene.web.reaches("10.200.0.2", 80)
+        assert stream.says("three") == "three"
+
+
+async def test_connections_that_stand_are_cut_when_asked(scene: Scene) -> None:
+    with scene.web.stream("10.200.0.2", 80) as stream, scene.friend.stream("10.200.0.1", 80) as kept:
+        assert (stream.says("one"), kept.says("one")) == ("one", "one")
+        await scene.filter.apply(ruleset(with_rules(WEB)), None)
+        await scene.filter.cut(forbidden(with_rules(WEB), await scene.filter.connections()))
+        assert stream.says("two") == "TimeoutError"
+        assert kept.says("two") == "two"
+
+
+async def test_an_address_more_in_a_set_is_enough(scene: Scene) -> None:
+    allowed = Rule(name="in", source=Peers(app="/other/one"), destination=Peers(app="/shop/web"), ports=("80",))
+    without = replace(with_rules(allowed), attachments=SEEN.attachments[:2])
+    await scene.filter.apply(ruleset(without), None)
+    assert not scene.other.reaches("10.200.0.1", 80)
+    await scene.filter.apply(ruleset(with_rules(allowed)), ruleset(without))
+    assert scene.other.reaches("10.200.0.1", 80)
+    assert not scene.other.reaches("10.200.0.1", 8500)
+
+
+async def test_somebody_elses_address_is_not_let_through(scene: Scene) -> None:
+    scene.web.run("ip", "address", "add", "10.200.0.77/32", "dev", "eth0")
+    scene.web.run("ip", "-6", "address", "add", "fd00:200::77/128", "dev", "eth0", "nodad")
+    scene.web.run("ip", "route", "replace", "default", "via", "169.254.1.1", "src", "10.200.0.77")
+    scene.web.run("ip", "-6", "route", "replace", "default", "via", "fe80::1", "dev", "eth0", "src", "fd00:200::77")
+    assert not scene.web.reaches("10.200.0.2", 80)
+    assert not scene.web.reaches("fd00:200::2", 80)
+    assert (await scene.filter.drops())["spoofed"] > 0
+
+
+async def test_what_goes_out_of_a_pool_with_nat_has_the_machines_address(scene: Scene) -> None:
+    with scene.web.stream(OUTSIDE, 80) as stream:
+        assert stream.says("one") == "one"
+        seen = scene.outside.run("ss", "-Htn", "state", "established", "sport", "=", ":80")
+        assert NODE in seen
+        assert "10.200.0.1" not in seen
+
+
+async def test_docker_lets_our_links_through(scene: Scene) -> None:
+    for words in (["-N", "DOCKER-USER"], ["-P", "FORWARD", "DROP"], ["-I", "FORWARD", "-j", "DOCKER-USER"]):
+        scene.machine.run("iptables", "-w", *words)
+    try:
+        assert not scene.web.reaches("10.200.0.2", 80)
+        for _ in range(2):
+            await scene.filter.let_docker_forward()
+        assert scene.web.reaches("10.200.0.2", 80)
+        assert scene.machine.run("iptables", "-w", "-S", "DOCKER-USER").count("ACCEPT") == 2
+    finally:
+        for words in (["-P", "FORWARD", "ACCEPT"], ["-F", "FORWARD"], ["-F", "DOCKER-USER"], ["-X", "DOCKER-USER"]):
+            scene.machine.run("iptables", "-w", *words)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (
+            "tcp      6 431999 ESTABLISHED src=10.200.0.1 dst=10.200.0.2 sport=40000 dport=80 src=10.200.0.2 "
+            "dst=10.200.0.1 sport=80 dport=40000 [ASSURED] mark=0 use=1",
+            ("tcp", "10.200.0.1", "10.200.0.2", 40000, 80),
+        ),
+        (
+            "icmpv6   58 29 src=fd00::1 dst=fd00::2 type=128 code=0 id=7 src=fd00::2 dst=fd00::1 type=129 code=0 id=7",
+            ("ipv6-icmp", "fd00::1", "fd00::2", 0, 0),
+        ),
+        ("", None),
+    ],
+)
+def test_a_line_of_the_kernels_connections(line: str, found: tuple[str, str, str, int, int] | None) -> None:
+    read = connection_of(line)
+    if found is None:
+        assert read is None
+    else:
+        assert read is not None
+        assert (read.protocol, read.source, read.destination, read.source_port, read.destination_port) == found
