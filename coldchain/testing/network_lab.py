@@ -11,13 +11,14 @@ from typing import Any
 
 import aiohttp
 
-from coldchain.documents.keys import network_key_of
+from coldchain.documents import keys
 from coldchain.documents.stored import decode, encode
 from coldchain.main.netd import STATUS_SOCKET
 from coldchain.main.netd_settings import DEFAULT_STATE
 from coldchain.main.stores import EtcdAccess, open_etcd
 from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.errors import Unavailable
+from coldchain.model.node import Routing
 from coldchain.model.pool import Block, Pool
 from coldchain.ports.store import Change, Store
 from coldchain.testing.application.image import ensure_image
@@ -28,7 +29,6 @@ from coldchain.testing.machines.machine import PATIENCE_SECONDS
 POOLS = (Pool(name="online", cidr="10.200.0.0/16"), Pool(name="offline", cidr="10.201.0.0/16"))
 NETWORKS = (ContainerNetwork(name="online_net", pool="online"), ContainerNetwork(name="offline_net", pool="offline"))
 IMAGE = "coldchain/shop:v1"
-BLOCKS = "network/block/"
 
 
 class MachineNetd:
@@ -109,7 +109,8 @@ class NetworkLab:
         names = {one.name for one in networks}
         for machine in self.hosts:
             await self.until(partial(_present, self.netds[machine.name], names), "its networks")
-        await self._let_pass()
+        for netd in self.netds.values():
+            await self.until(partial(_guarded, netd), "its policy")
 
     async def run(self, machine: str, name: str, *options: str, network: str = "online_net", command: str = "") -> str:
         """Start a container, which does nothing if it is not told what. Returns its address, once all machines have a
@@ -124,13 +125,11 @@ class NetworkLab:
 
     async def routed(self) -> None:
         """Every node has a route to every block of another."""
-        entries = (await self.store.list(BLOCKS)).entries
+        entries = (await self.store.list(keys.BLOCK)).entries
         for block in (decode(entry.value, Block) for entry in entries):
-            for name, netd in self.netds.items():
-                if name == block.node or not block.node:
+            for name in self.netds:
+                if name == block.node or not block.node or not self[name].runs:
                     continue
-                if "routes" not in await netd.loops():  # JOIN net-routes: BIRD does it
-                    self[name].run("ip", "route", "replace", block.cidr, "via", self[block.node].address)
                 await self.until(partial(_routed, self[name], block.cidr), f"a route to {block.cidr}")
 
     async def until(self, true: Callable[[], Awaitable[bool]], what: str) -> None:
@@ -142,25 +141,19 @@ class NetworkLab:
         except TimeoutError:
             raise TimeoutError(f"{what} did not come within {PATIENCE_SECONDS:g} s") from None
 
-    async def _let_pass(self) -> None:
-        """Docker drops what goes through a machine, but for what its own chain for users accepts."""
-        for machine in self.hosts:
-            if "policy" not in await self.netds[machine.name].loops():  # JOIN net-policy: netd does it
-                for end in ("-i", "-o"):
-                    machine.run("iptables", "--wait", "-I", "DOCKER-USER", end, "cn+", "-j", "ACCEPT")
-
 
 @contextlib.asynccontextmanager
 async def network_lab(
-    plan: Plan = FLAT, pools: Sequence[Pool] = POOLS, networks: Sequence[ContainerNetwork] = NETWORKS
+    plan: Plan = FLAT, *, routing: Routing | None = None, networks: Sequence[ContainerNetwork] = NETWORKS
 ) -> AsyncIterator[NetworkLab]:
     """Up when it is entered; nothing of it is left."""
     with MachineLab(plan, docker=False) as lab, etcd_cluster(address=lab.console) as etcd:
         await etcd.ready()
         store = open_etcd(f"etcd://{etcd.addresses}/lab", EtcdAccess())
         try:
-            records: list[ContainerNetwork | Pool] = [*pools, *networks]
-            await store.write([Change(key=network_key_of(one), value=encode(one)) for one in records])
+            records: list[ContainerNetwork | Pool] = [*POOLS, *networks]
+            changes = [Change(key=keys.network_key_of(one), value=encode(one)) for one in records]
+            await store.write([*changes, Change(key=keys.ROUTING, value=encode(routing or Routing()))])
             made = NetworkLab(lab, etcd, store)
             await made.start(networks)
             yield made
@@ -181,6 +174,10 @@ def _is_node(machine: Machine) -> bool:
 
 async def _present(netd: MachineNetd, names: set[str]) -> bool:
     return set((await netd.loops())["networks"]["present"]) >= names
+
+
+async def _guarded(netd: MachineNetd) -> bool:
+    return bool((await netd.loops())["policy"]["applied"])
 
 
 async def _routed(machine: Machine, cidr: str) -> bool:
