@@ -29,7 +29,6 @@ FOUND_BY = {
 TAKEN_OUT = {
     "offers in doubt kept": "offer-in-doubt",
     "remains waited for": "remains-of-a-task",
-    "scout for what is gone": "scout-for-what-is-gone",
     "unknown for ever": "unknown-for-ever",
 }
 """What was mended after a replay had shown it: without that the same replay shows it again."""

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from coldchain.engines.mesos import engine, launches, listening, statuses
-from coldchain.engines.mesos.handover import Handover
 from coldchain.engines.mesos.idling import Idling
 from coldchain.engines.mesos.infos import task_info
 from coldchain.engines.mesos.keeper import Keeper
@@ -17,7 +16,6 @@ from coldchain.engines.mesos.reconciliation import Reconciliation
 from coldchain.engines.mesos.resources import Amounts, Pool
 from coldchain.model.mesos import MesosTask
 from coldchain.model.offer import Offer
-from coldchain.model.task import TaskSpec
 from coldchain.testing.simulation.mesos.run import compared
 from coldchain.testing.simulation.mesos.schedule import generate
 from coldchain.testing.simulation.planting import Swaps, swapped
@@ -124,18 +122,6 @@ def _remains_waited_for() -> Swaps:
     return [(engine, "CLEAR_SECONDS", 1e9)]
 
 
-def _scout_for_what_is_gone() -> Swaps:
-    """Whoever was to be handed over is taken to be there still once offers were asked for."""
-    real = Handover._of_before
-
-    def of_before(self: Handover, agent: str) -> TaskSpec:
-        spec = real(self, agent)
-        assert spec is not None
-        return spec
-
-    return [(Handover, "_of_before", of_before)]
-
-
 PLANTED: dict[str, Callable[[], Swaps]] = {
     "acknowledged before it is stored": _acknowledged_before_it_is_stored,
     "never acknowledged": _never_acknowledged,
@@ -147,5 +133,4 @@ PLANTED: dict[str, Callable[[], Swaps]] = {
     "offers in doubt kept": _offers_in_doubt_kept,
     "unknown for ever": _unknown_for_ever,
     "remains waited for": _remains_waited_for,
-    "scout for what is gone": _scout_for_what_is_gone,
 }
