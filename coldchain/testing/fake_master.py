@@ -16,13 +16,17 @@ ENDED = "ENDED"
 
 class FakeMaster:
     """`calls` are all that came, subscriptions included. `script` is told to those who subscribe, one after the other,
-    up to its next end; `leader`: where a standby sends them instead. `answers`: makes events of a call."""
+    up to its next end; `leader`: where a standby sends them instead. `answers`: makes events of a call; `loses`:
+    whether one gets no answer that means anything. `answering`: answers to all calls wait for it."""
 
     def __init__(self) -> None:
         self.calls: list[Document] = []
         self.script: list[Document] = []
         self.leader = ""
         self.answers: Callable[[Document], Iterable[Document]] = lambda call: ()
+        self.loses: Callable[[Document], bool] = lambda call: False
+        self.answering = asyncio.Event()
+        self.answering.set()
         self.address = ""
         self._streams: list[asyncio.Queue[Document]] = []
         self._came = asyncio.Condition()
@@ -71,7 +75,10 @@ class FakeMaster:
             return await self._stream(request)
         if request.headers.get("Mesos-Stream-Id") != "stream":
             return web.Response(status=400, text="no such stream")
+        if self.loses(call):
+            return web.Response(status=503, text="not now")
         self.say(*self.answers(call))
+        await self.answering.wait()
         return web.Response(status=202)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:

@@ -69,6 +69,8 @@ class ServedPlatform:
         parts = (self.store, self.engine, self.prober, self.clock, self.registry)
         self.controller = Controller(*parts, self.policy, self.cipher)
         await self.controller.start()
+        # Its store was never restored from older data and knows all gateways: nobody waits a lease for others of them.
+        self.controller.publisher._all_heard_at = 0.0
         self.server = ApiServer(self.controller, "127.0.0.1", self.port, self.settings)
         await self.server.start()
         self.port = self.server.port

@@ -1,7 +1,8 @@
 """Engine mesos with tasks of executors of another version: they are handed over, and the controller hears nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ BY_EXECUTOR = {"source": "SOURCE_EXECUTOR"}
 GONE = {"source": "SOURCE_AGENT", "reason": "REASON_EXECUTOR_TERMINATED", "message": "Executor terminated"}
 
 
+Answers = Callable[[dict[str, Any]], Iterable[dict[str, Any]]]
+
+
 class Upgrade:
     """A task of an executor of before, and an engine whose executors are others."""
 
@@ -27,7 +31,9 @@ class Upgrade:
         self.spec = spec_of("1")
         self.told: list[TaskStatus] = []
 
-    async def begin(self, *given: dict[str, Any]) -> None:
+    async def begin(
+        self, *given: dict[str, Any], settings: MesosSettings = NEXT, answers: Answers | None = None
+    ) -> None:
         first = await self.bench.engine()
         await self.bench.running(first, self.spec)
         known = await self.bench.known(self.spec)
@@ -35,8 +41,8 @@ class Upgrade:
         self.before = known
         await first.close()
         self.master.script = [subscribed(), *given]
-        self.master.answers = lambda call: knows(call, **{self.spec.task_id: "TASK_RUNNING"})
-        self.engine: MesosEngine = await self.bench.engine(NEXT)
+        self.master.answers = answers or (lambda call: knows(call, **{self.spec.task_id: "TASK_RUNNING"}))
+        self.engine: MesosEngine = await self.bench.engine(settings)
         self.following = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
@@ -130,6 +136,45 @@ async def test_a_scout_whose_offer_was_gone_goes_again(upgrade: Upgrade) -> None
     upgrade.master.say(update(scout["task_id"]["value"], "TASK_DROPPED", **words), offers("O3"))
     again = await upgrade.launched(3)
     assert again["task_id"] != scout["task_id"]
+
+
+async def test_after_a_scout_of_which_nobody_knows_whether_it_went_another_one_goes_in_its_time(
+    upgrade: Upgrade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "OFFERS_SECONDS", 1.5)
+    upgrade.master.loses = lambda call: call["type"] == "ACCEPT" and len(upgrade.master.of("ACCEPT")) == 2
+    await upgrade.begin()
+    await asyncio.sleep(1.0)  # offers come late, and late again
+    upgrade.master.say(offers("O2"))
+    scout = await upgrade.launched(2)
+    await asyncio.sleep(1.0)
+    upgrade.master.say(offers("O3"))
+    again = await upgrade.launched(3)
+    assert again["task_id"] != scout["task_id"]
+    assert upgrade.master.of("SHUTDOWN") == []
+
+
+async def test_no_scout_goes_for_what_ended_while_offers_were_asked_for(
+    upgrade: Upgrade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "OFFERS_SECONDS", 0.0)
+
+    def answers(call: dict[str, Any]) -> Iterable[dict[str, Any]]:
+        yield from knows(call, **{upgrade.spec.task_id: "TASK_RUNNING"})
+        if call["type"] == "REVIVE":
+            upgrade.master.answering.clear()
+            yield report(upgrade.spec, "finished")
+
+    async def ended() -> bool:
+        known = await upgrade.bench.known(upgrade.spec)
+        return known is not None and known.told.terminal
+
+    await upgrade.begin(settings=replace(NEXT, hold_seconds=0.0), answers=answers)
+    await until(ended)
+    upgrade.master.answering.set()
+    await asyncio.sleep(1.2)  # time for it to go
+    assert len(upgrade.master.of("ACCEPT")) == 1
+    assert [one.state for one in await upgrade.engine.tasks()] == ["finished"]
 
 
 @pytest.mark.parametrize("offered", [[], [offers("O2", cpus=0.1)]], ids=["nothing", "little"])

@@ -214,7 +214,8 @@ class MesosEngine:
         await self._ready()
         await self._idling.first_offers(FIRST_OFFERS_SECONDS)
         self._check_up()
-        return self._offers.capacity(self._book.used(), self._clock.now() + self._settings.leave_seconds)
+        used = self._book.used({one.id for one in self._offers.agents.values()})
+        return self._offers.capacity(used, self._clock.now() + self._settings.leave_seconds)
 
     async def launch(self, spec: TaskSpec) -> None:
         await self._ready()

@@ -225,6 +225,7 @@ class Handover:
             return  # while offers were asked for the last of them has ended
         task_id = f"{SCOUT_PREFIX}{self._clock.unique()}"
         acceptance = self._launches.pack_scout(spec, task_id)
+        self._wanting_since = None  # what the next one needs is asked for anew, and takes as long to come
         if acceptance is None:
             self._full_at[agent] = now
             return
@@ -237,7 +238,8 @@ class Handover:
             since=now,
         )
         log.info("a scout goes to see whether the new executor starts", agent=agent)
-        await self._launches.send_scout(spec, task_id, acceptance)
+        if not await self._launches.send_scout(spec, task_id, acceptance):
+            self._scouting = None  # that it is not heard of says nothing of the executor: another one goes
 
     async def _send_away(self, step: SendAway, now: float) -> None:
         log.info("executors of another version are to leave", agent=step.agent, executors=step.executors)

@@ -188,14 +188,15 @@ class Launches:
         wanted = Wanted(task_id=task_id, agent=spec.agent, reserved_for=reserved, amounts=SCOUT, adopts=True)
         return next(iter(self._offers.pack([wanted], self._make_executor)), None)
 
-    async def send_scout(self, spec: TaskSpec, task_id: str, acceptance: Acceptance) -> None:
-        """It is to take over what does not run: so whoever hears of it starts nothing, and answers."""
+    async def send_scout(self, spec: TaskSpec, task_id: str, acceptance: Acceptance) -> bool:
+        """It is to take over what does not run: so whoever hears of it starts nothing, and answers. False: nobody knows
+        whether it goes."""
         nothing = msgspec.structs.replace(spec, task_id=task_id, instance_id=task_id)
         (fitted,) = acceptance.fitted
         executor, agent_id = acceptance.executor, acceptance.agent_id
         assert executor is not None, "whoever adopts needs one"
         info = task_info(nothing, task_id, agent_id, executor, fitted.resources, adopts=True)
-        await self._accept(acceptance, [info])
+        return await self._accept(acceptance, [info])
 
     def _make_executor(self, agent_id: str, resources: list[dict[str, object]]) -> dict[str, object]:
         key = agent_id, repr(resources)
@@ -263,7 +264,8 @@ class Launches:
             task, executor_version=self.executor_version, executor_cpus=share.cpus, executor_mem=share.mem
         )
 
-    async def _accept(self, acceptance: Acceptance, infos: Iterable[dict[str, object]]) -> None:
+    async def _accept(self, acceptance: Acceptance, infos: Iterable[dict[str, object]]) -> bool:
+        """Whether Mesos has heard of it for certain."""
         operation = {"type": "LAUNCH", "launch": {"task_infos": list(infos)}}
         try:
             await self._link.call(
@@ -281,8 +283,10 @@ class Launches:
                 launching = self.accepted.pop(fitted.task_id, None)
                 if launching is not None:
                     launching.failed(error)
+            return False
         finally:
             self._book.in_flight.difference_update(fitted.task_id for fitted in acceptance.fitted)
+        return True
 
 
 def _gone(agent: str) -> Rejected:

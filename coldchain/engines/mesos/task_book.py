@@ -1,6 +1,6 @@
 """task book: the tasks of engine mesos by their ids, and what they have of their agents. No clock and no wire."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from coldchain.engines.mesos.infos import amounts_of
 from coldchain.engines.mesos.resources import NOTHING, Amounts
@@ -63,10 +63,13 @@ class TaskBook:
         """By Mesos's ids: where something of ours runs that has begun."""
         return {one.agent_id for one in self.tasks.values() if one.begun and not one.told.terminal}
 
-    def used(self) -> Mapping[str, Mapping[str, Amounts]]:
-        """What Mesos has given away to our tasks, by agent and by reservation."""
+    def used(self, agent_ids: Collection[str]) -> Mapping[str, Mapping[str, Amounts]]:
+        """What Mesos has given away to our tasks of these agents, by agent and by reservation. What runs and is not
+        known there, or was launched when the agent had another id, is in the room that the agent offers."""
         found: dict[str, dict[str, Amounts]] = {}
         for task in self.in_mesos():
+            if task.agent_id not in agent_ids or task.standing == "nowhere":
+                continue
             of_agent = found.setdefault(task.spec.agent, {})
             of_agent[task.reserved_for] = of_agent.get(task.reserved_for, NOTHING).plus(amounts_of(task.spec))
         return found

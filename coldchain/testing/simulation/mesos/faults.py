@@ -140,7 +140,7 @@ OF_MESOS: dict[str, Fault] = {
     "call reply lost": Fault(facts="F7", phases=RUNS, cost="health", rate=LOST),
     "call slow": Fault(facts="F9", phases=RUNS, amount=(0.1, 3.0)),
     "acknowledgement lost": Fault(facts="F9 F17", phases=RUNS, rate=OFTEN),
-    "update not passed on": Fault(facts="F3 F9", phases=HELD, rate=LOST),
+    "update not passed on": Fault(facts="F3 F9", phases=HELD, rate=OFTEN),
     "update told twice": Fault(facts="F17", phases=HELD, rate=OFTEN),
     "agent slow": Fault(facts="F9", phases=HELD, amount=(0.1, 4.0)),
     "offer just rescinded": Fault(facts="F16", phases=("launching",), cost="health", rate=LOST),

@@ -144,8 +144,8 @@ class CheckedEngine(MesosEngine):
 
 class MesosWorld(World):
     """`ordered`: instances of which the controller ordered the end; `forgettable`: tasks that it let be forgotten;
-    `ended_as_orphans`: those whose end it ordered when nobody answered for them. `kept`: the engine's records in the
-    store; `told`: what agents told the engine, by uuid."""
+    `ended_as_orphans`: those whose end it ordered, and nobody answered for them then or since. `kept`: the engine's
+    records in the store; `told`: what agents told the engine, by uuid."""
 
     faults = MESOS_FAULTS
     told_in_order = frozenset({"Mesos ends the subscription"})
@@ -222,6 +222,8 @@ class MesosWorld(World):
             if change.value is not None:
                 task = stored.decode(change.value, MesosTask)
                 self.kept[change.key] = task
+                if task.kill_asked_at is not None and orphan_at(task) is not None:
+                    self.ended_as_orphans.add(task.task_id)
                 if before is not None and before.told.terminal and task.told.state != before.told.state:
                     self.checkers.violated("forgotten", f"{task.task_id} had {before.told.state}")
             elif before is not None and before.begun and before.task_id not in self.forgettable:
