@@ -65,9 +65,9 @@ class Machine:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
-        self.bird = Bird(folder / name)
+        self.state = folder / name
+        self.bird = Bird(self.state / "bird")
         self.tunnels = VxlanTunnels()
-        self._folder = folder / name
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._work, name=f"machine {name}", daemon=True)
         self._thread.start()
@@ -136,7 +136,7 @@ class Machine:
         self.do(look())
 
     def process(self) -> int:
-        return int((self._folder / "bird.pid").read_text())
+        return int((self.state / "bird" / "bird.pid").read_text())
 
     def close(self) -> None:
         self.do(self.bird.stop())

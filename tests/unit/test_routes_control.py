@@ -41,12 +41,20 @@ def written(plan: RoutePlan, passwords: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+class LosingStore(FaultyStore):
+    """One that can be empty from one moment to the next."""
+
+    async def lose(self) -> None:
+        before, self._store = self._store, MemoryStore()
+        await before.close()
+
+
 class Lab:
     """The loop of `ME` in a store where `OTHER` is already."""
 
     def __init__(self, loop: SimulatedLoop) -> None:
         self.clock = SimulatedClock(loop)
-        self.store = FaultyStore(MemoryStore())
+        self.store = LosingStore(MemoryStore())
         self.daemon = FakeRoutingDaemon()
         self.tunnels = FakeTunnels()
         self.cipher = FakeCipher()
@@ -165,8 +173,7 @@ def test_what_an_operator_says_of_the_node_counts_beside_what_its_machine_says()
 
 def test_a_store_that_has_lost_everything_takes_no_route() -> None:
     async def story(lab: Lab) -> None:
-        listing = await lab.store.list("network/")
-        await lab.store.write([Change(key=one.key, value=None) for one in listing.entries])
+        await lab.store.lose()
         await lab.moment(AGAIN_SECONDS * 2)
         assert set(await lab.daemon.sessions()) == {"node4-other"}
         assert not lab.routes.status.removed
@@ -201,6 +208,17 @@ def test_who_is_removed_takes_his_routes_away_and_may_join_again() -> None:
         await lab.moment()
         assert not lab.routes.status.removed
         assert set(await lab.daemon.sessions()) == {"node4-other"}
+
+    run(story)
+
+
+def test_also_the_last_node_of_all_can_be_removed() -> None:
+    async def story(lab: Lab) -> None:
+        await lab.nodes.remove("other")
+        await lab.nodes.remove("me")
+        await lab.moment()
+        assert lab.routes.removed.is_set()
+        await lab.daemon.ended()
 
     run(story)
 

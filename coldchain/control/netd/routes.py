@@ -1,7 +1,8 @@
 """routes: the loop that keeps the routing daemon of this machine as nodes, blocks, pools and settings want it.
 
 Level-triggered: whatever changed, the whole is decided anew. A store that does not answer leaves the daemon as it is,
-and so does one that knows of no node at all: a store that has lost everything must not take the routes with it.
+and so does one that has no node at all any more, and nobody removed this one: a store that has lost everything must not
+take the routes with it.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from coldchain.model.secret import Secret
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
 from coldchain.ports.network import RoutingDaemon
-from coldchain.ports.store import Compacted, Store
+from coldchain.ports.store import Changed, Compacted, Store
 from coldchain.ports.tunnel import Tunnels
 
 NETWORK = "network/"
@@ -78,6 +79,7 @@ class RouteLoop:
         self._known: dict[str, Noun] | None = None
         self._passwords: dict[str, str] = {}
         self._text: str | None = None
+        self._told_of_removal = False
         self._changed = asyncio.Event()
         self.status = RouteStatus()
         self.removed = asyncio.Event()
@@ -117,17 +119,22 @@ class RouteLoop:
                         prefix = next((one for one in READ if change.key.startswith(one)), None)
                         if prefix is None or change.revision <= revisions[prefix]:
                             continue  # of no interest here, or known by the list
-                        assert self._known is not None
-                        if change.value is None:
-                            self._known.pop(change.key, None)
-                        else:
-                            self._known[change.key] = stored.decode(change.value, READ[prefix])
-                        self._changed.set()
+                        self._take(change, READ[prefix])
             except Compacted:
                 continue
             except ColdchainError as error:
                 self._trouble(error)
                 await self._clock.sleep(RETRY_SECONDS)
+
+    def _take(self, change: Changed, kind: type[Noun]) -> None:
+        assert self._known is not None
+        if change.key == keys.network_key_of(self._me):
+            self._told_of_removal = change.value is None
+        if change.value is None:
+            self._known.pop(change.key, None)
+        else:
+            self._known[change.key] = stored.decode(change.value, kind)
+        self._changed.set()
 
     async def _read(self) -> Mapping[str, int]:
         """All of it. Returns the revision of each part."""
@@ -167,7 +174,7 @@ class RouteLoop:
         try:
             if any(one.name == self._me.name for one in nodes):
                 await self._apply(self._plan(nodes))
-            elif nodes:
+            elif nodes or self._told_of_removal:
                 await self._leave()
         except ColdchainError as error:
             if str(error) != self.status.machine_trouble:
