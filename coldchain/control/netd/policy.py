@@ -10,12 +10,13 @@ from coldchain.control.netd.waiting import until_set
 from coldchain.control.network_view import NetworkView
 from coldchain.decisions.policy import Seen, forbidden, ruleset
 from coldchain.documents.keys import NETWORK
+from coldchain.documents.stored import decode, encode
 from coldchain.model.base import Noun
 from coldchain.model.errors import ColdchainError
 from coldchain.model.policy import Policy
 from coldchain.model.ruleset import Ruleset
 from coldchain.ports.clock import Clock
-from coldchain.ports.network import PacketFilter
+from coldchain.ports.network import Journal, PacketFilter
 from coldchain.ports.store import Store
 
 GATHER_SECONDS = 0.05
@@ -23,26 +24,36 @@ GATHER_SECONDS = 0.05
 AGAIN_SECONDS = 15.0
 """How often it is looked whether somebody has taken our table away, or Docker has made its own anew."""
 RETRY_SECONDS = 1.0
+KEEP_SECONDS = 10.0
+"""Addresses change often, and the journal is on a disk: so often at most what the kernel has is written to it."""
+KEPT = "policy/ruleset"
+"""Its name in the journal."""
 
 log = structlog.get_logger(__name__)
 
 
 class PolicyStatus(Noun, frozen=True, kw_only=True):
-    """`rules`: of the policy that the kernel has. `trouble` of the store, `filter_trouble` of nft: what keeps the loop
-    from its work; empty: nothing. The kernel goes on with what it has."""
+    """`rules`: of the policy that the kernel has. `trouble` of the store, `filter_trouble` of nft, `journal_trouble`:
+    what keeps the loop from its work; empty: nothing. The kernel goes on with what it has. `from_journal`: what that
+    is was known before this machine or netd ended, and the store has said nothing yet."""
 
     applied: bool = False
+    from_journal: bool = False
     rules: int = 0
     attachments: int = 0
     cut: int = 0
     trouble: str = ""
     filter_trouble: str = ""
+    journal_trouble: str = ""
 
 
 class PolicyLoop:
-    """`node`: the name of this one."""
+    """`node`: the name of this one. `journal`: keeps what the kernel has, for a start while the store is away; without
+    one such a start leaves the kernel as it is."""
 
-    def __init__(self, store: Store, packet_filter: PacketFilter, node: str, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, packet_filter: PacketFilter, node: str, clock: Clock, journal: Journal | None = None
+    ) -> None:
         self._store = store
         self._filter = packet_filter
         self._node = node
@@ -53,7 +64,36 @@ class PolicyLoop:
         self._applied: Ruleset | None = None
         self._policy: Policy | None = None
         self._looked_at = float("-inf")
+        self._journal = journal
+        self._kept: Ruleset | None = None
+        self._kept_at = float("-inf")
         self.status = PolicyStatus()
+
+    async def start(self) -> None:
+        """Before Docker starts containers: where the kernel has no rules, as after a reboot, it is given those it had.
+        Where that fails `run` does it again: Docker shall start all the same."""
+        if self._journal is None:
+            return
+        try:
+            if written := (await self._journal.read()).get(KEPT):
+                self._kept = decode(written, Ruleset, "kept")
+        except ColdchainError as error:
+            log.error("the rules that the kernel had are not known", error=str(error))
+            self.status = replace(self.status, journal_trouble=str(error))
+        try:
+            await self._restore()
+        except ColdchainError as error:
+            log.error("the rules that the kernel had are not carried out", error=str(error))
+            self.status = replace(self.status, filter_trouble=str(error))
+
+    async def _restore(self) -> None:
+        """Rules that are there are those of before or newer ones: they stay."""
+        if self._listed or self._kept is None or await self._filter.drops():
+            return
+        await self._filter.apply(self._kept, None)
+        self._applied = self._kept
+        self.status = replace(self.status, applied=True, from_journal=True)
+        log.warning("the kernel had no rules of the container network; it has those of before until the store is heard")
 
     async def run(self) -> None:
         """For ever."""
@@ -89,9 +129,10 @@ class PolicyLoop:
         while True:
             try:
                 await self._look()
+                await self._restore()
                 await self.apply()
                 self.status = replace(self.status, filter_trouble="")
-                seconds = AGAIN_SECONDS
+                seconds = await self._keep_for_a_start()
             except ColdchainError as error:
                 if str(error) != self.status.filter_trouble:
                     log.error("policy is not carried out", error=str(error))
@@ -123,7 +164,11 @@ class PolicyLoop:
             await self._filter.apply(wanted, before)
             self._applied = wanted
         self.status = replace(
-            self.status, applied=True, rules=len(seen.policy.rules), attachments=len(seen.attachments)
+            self.status,
+            applied=True,
+            from_journal=False,
+            rules=len(seen.policy.rules),
+            attachments=len(seen.attachments),
         )
         if self._policy is not None and seen.policy != self._policy and seen.policy.cut:
             await self._cut(seen)
@@ -135,3 +180,22 @@ class PolicyLoop:
         if standing:
             log.info("connections that are forbidden now are cut", number=len(standing))
         self.status = replace(self.status, cut=self.status.cut + len(standing))
+
+    async def _keep_for_a_start(self) -> float:
+        """Write what the kernel has to the journal. Returns when it is to be looked after again."""
+        if self._journal is None or self._applied is None or self._applied == self._kept:
+            return AGAIN_SECONDS
+        due = self._kept_at + KEEP_SECONDS - self._clock.monotonic()
+        if due > 0:
+            return due
+        self._kept_at = self._clock.monotonic()
+        wanted = self._applied
+        try:
+            await self._journal.write({KEPT: encode(wanted)})
+        except ColdchainError as error:
+            log.error("the rules that the kernel has are not kept for the next start", error=str(error))
+            self.status = replace(self.status, journal_trouble=str(error))
+            return KEEP_SECONDS
+        self._kept = wanted
+        self.status = replace(self.status, journal_trouble="")
+        return AGAIN_SECONDS
