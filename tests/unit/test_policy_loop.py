@@ -169,6 +169,20 @@ def test_rules_that_somebody_removed_are_made_again_and_docker_is_told_again() -
     tell(story)
 
 
+def test_trouble_is_told_as_long_as_it_lasts() -> None:
+    async def story(bench: Bench) -> None:
+        bench.filter.away = True
+        await bench.clock.sleep(AGAIN_SECONDS + 1.0)
+        for _ in range(int(2 * AGAIN_SECONDS)):
+            await bench.clock.sleep(RETRY_SECONDS)
+            assert "cannot be run" in bench.loop.status.filter_trouble
+        bench.filter.away = False
+        await bench.clock.sleep(2 * RETRY_SECONDS)
+        assert bench.loop.status.filter_trouble == ""
+
+    tell(story)
+
+
 STANDS = Connection(protocol="tcp", source="10.10.0.1", destination="10.200.0.1", destination_port=80)
 FALLS = Connection(protocol="tcp", source="10.200.0.1", destination="192.0.2.7", destination_port=443)
 
@@ -230,7 +244,7 @@ def test_a_cut_that_failed_is_made_up_for_and_the_rest_is_told_meanwhile(lost: s
 
 
 def tell_of_a_start(before: Callable[[Bench], Awaitable[None]], after: Callable[[Bench], Awaitable[None]]) -> None:
-    """netd carries a policy out and ends. `before` the next start the store falls silent; `after` it has run a while."""
+    """netd carries a policy out and ends, and the store falls silent: then `before`, a start of netd, `after`."""
     loop = SimulatedLoop(1)
 
     async def program() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from typing import NamedTuple
 
 import structlog
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from coldchain.documents.keys import NETWORK
 from coldchain.documents.stored import decode, encode
 from coldchain.model.base import Noun
 from coldchain.model.errors import ColdchainError
-from coldchain.model.policy import Policy
+from coldchain.model.policy import Policy, Verdict
 from coldchain.model.ruleset import Ruleset
 from coldchain.ports.clock import Clock
 from coldchain.ports.network import Journal, PacketFilter
@@ -45,6 +46,14 @@ class PolicyStatus(Noun, frozen=True, kw_only=True):
     trouble: str = ""
     filter_trouble: str = ""
     journal_trouble: str = ""
+
+
+class Decided(NamedTuple):
+    """Packets that a counter has counted; `verdict`: what became of them."""
+
+    counter: str
+    verdict: Verdict
+    packets: int
 
 
 class PolicyLoop:
@@ -128,11 +137,11 @@ class PolicyLoop:
     async def _keep(self) -> None:
         while True:
             try:
-                await self._look()
                 await self._restore()
                 await self.apply()
-                self.status = replace(self.status, filter_trouble="")
                 seconds = await self._keep_for_a_start()
+                await self._look()
+                self.status = replace(self.status, filter_trouble="")
             except ColdchainError as error:
                 if str(error) != self.status.filter_trouble:
                     log.error("policy is not carried out", error=str(error))
@@ -145,18 +154,19 @@ class PolicyLoop:
         """Now and then, whether our table is there."""
         if self._clock.monotonic() - self._looked_at < AGAIN_SECONDS:
             return
-        self._looked_at = self._clock.monotonic()
         await self._filter.let_docker_forward()
         if self._applied is not None and not await self._filter.drops():
             log.warning("somebody has removed the rules of the container network; they are made again")
             self._applied = None
+            self._changed.set()
+        self._looked_at = self._clock.monotonic()
 
     async def apply(self) -> None:
         """Carry out what is known. Before the store was heard once nothing is known, and the kernel keeps what it has
         from before."""
+        self._changed.clear()
         if not self._listed:
             return
-        self._changed.clear()
         seen = self._view.seen(self._node)
         wanted = ruleset(seen)
         if wanted != self._applied:
@@ -180,6 +190,17 @@ class PolicyLoop:
         if standing:
             log.info("connections that are forbidden now are cut", number=len(standing))
         self.status = replace(self.status, cut=self.status.cut + len(standing))
+
+    async def decided(self) -> list[Decided]:
+        """By the name of the counter. Raises Unavailable."""
+        known = self._applied
+        if known is None:
+            return []  # of whatever the kernel has, it is not known what it means
+        counted = await self._filter.drops()
+        rules = (*known.rules, *known.between, *known.to_machine)
+        verdicts = {one.counter: one.verdict for one in rules}
+        # What no rule has is of who sends with somebody else's address.
+        return [Decided(name, verdicts.get(name, "deny"), counted[name]) for name in sorted(counted)]
 
     async def _keep_for_a_start(self) -> float:
         """Write what the kernel has to the journal. Returns when it is to be looked after again."""
