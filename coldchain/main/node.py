@@ -22,6 +22,7 @@ from coldchain.model.node import Node
 from coldchain.model.route_plan import RoutePlan
 from coldchain.network.bird.process import Bird
 from coldchain.network.bird.render import render
+from coldchain.network.reach import TcpReach
 from coldchain.network.tunnel import VxlanTunnels, interface_of
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
@@ -103,7 +104,7 @@ def route_loop(store: Store, me: Node, state: Path, clock: Clock, cipher: Cipher
     def rendered(plan: RoutePlan, passwords: Mapping[str, str]) -> str:
         return render(plan, passwords, bird.log_file)
 
-    return RouteLoop(store, bird, VxlanTunnels(), me, rendered, clock, cipher)
+    return RouteLoop(store, bird, VxlanTunnels(), me, rendered, clock, cipher, TcpReach())
 
 
 async def leave(settings: NodeSettings) -> int:
