@@ -13,14 +13,11 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from coldchain.testing import talker
-from coldchain.testing.application.build import build_program
 from coldchain.testing.bench import Bar, report
 from coldchain.testing.network_lab import IMAGE, NetworkLab, network_lab
-from coldchain.testing.network_ways import Way, Ways, call_seconds, placed
+from coldchain.testing.network_ways import Way, Ways, call_seconds
 
 RATIO_LIMIT = 0.95
 DRIVER_LIMIT_MILLISECONDS = 40.0
@@ -113,9 +110,8 @@ def peers(found: Rates, whole: Mapping[str, Sequence[float]]) -> dict[str, Any]:
 
 
 async def measure(rounds: int, containers: int) -> int:
-    program = str(build_program("talker", Path(talker.__file__).parent))
     async with network_lab() as network:
-        ways = await Ways(network, placed(program, network.lab)).all()
+        ways = await Ways(network).all()
         found = await rates(network, ways, rounds)
         whole, inside = await starts(network, containers)
     return report(bars(found, inside), peers(found, whole))
