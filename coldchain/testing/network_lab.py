@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -21,6 +22,8 @@ from coldchain.model.errors import Unavailable
 from coldchain.model.node import Routing
 from coldchain.model.pool import Block, Pool
 from coldchain.ports.store import Change, Store
+from coldchain.testing import talker
+from coldchain.testing.application.build import build_program
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.etcd import EtcdCluster, etcd_cluster
 from coldchain.testing.machines import FLAT, Machine, MachineLab, Plan, Started
@@ -28,6 +31,7 @@ from coldchain.testing.machines.machine import PATIENCE_SECONDS
 
 POOLS = (Pool(name="online", cidr="10.200.0.0/16"), Pool(name="offline", cidr="10.201.0.0/16"))
 NETWORKS = (ContainerNetwork(name="online_net", pool="online"), ContainerNetwork(name="offline_net", pool="offline"))
+TALKER = Path(talker.__file__).parent
 IMAGE = "coldchain/shop:v1"
 
 
@@ -81,12 +85,13 @@ class MachineNetd:
 
 
 class NetworkLab:
-    """`netds` by the machine's name."""
+    """`netds` by the machine's name. `talker`: a program that all machines see, and containers as /bin/talker."""
 
     def __init__(self, lab: MachineLab, etcd: EtcdCluster, store: Store) -> None:
         self.lab = lab
         self.etcd = etcd
         self.store = store
+        self.talker = shutil.copy(build_program("talker", TALKER), str(lab.folder / "talker"))
         address = f"etcd://{etcd.addresses}/lab"
         self.netds = {machine.name: MachineNetd(machine, address) for machine in lab if _is_node(machine)}
 
@@ -117,7 +122,8 @@ class NetworkLab:
         route there."""
         words = command.split() or ["sleep", "100000"]
         docker = self[machine].docker
-        asked = ["run", "--detach", "--name", name, "--network", network, *options, IMAGE, *words]
+        mount = ["--volume", f"{self.talker}:/bin/talker:ro"]
+        asked = ["run", "--detach", "--name", name, "--network", network, *mount, *options, IMAGE, *words]
         await asyncio.to_thread(docker.run, *asked)
         address = docker.run("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", name)
         await self.routed()

@@ -1,11 +1,10 @@
 """Ways from a program on one machine to one on another, as users have them: ours, and what they would take instead."""
 
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coldchain.testing.machines import Machine, MachineLab
+from coldchain.testing.machines import Machine
 from coldchain.testing.network_lab import IMAGE, NetworkLab
 
 PORT = "7000"
@@ -29,11 +28,11 @@ class Way:
 
 
 class Ways:
-    """All of them, between the same two machines. `talker`: the program, at a place that all see."""
+    """All of them, between the same two machines."""
 
-    def __init__(self, network: NetworkLab, talker: str) -> None:
+    def __init__(self, network: NetworkLab) -> None:
         self._network = network
-        self._talker = talker
+        self._talker = network.talker
         self._near, self._far = network["machine-1"], network["machine-2"]
         # What crosses a bridge is not a matter of rules: as on the bridges of Docker's own overlay.
         for machine in network.hosts:
@@ -71,9 +70,8 @@ class Ways:
 
     async def ours(self) -> Way:
         """An address of its own at both ends, and routes."""
-        mount = ("--volume", f"{self._talker}:/bin/talker:ro")
-        await self._network.run("machine-1", "ours", *mount)
-        there = await self._network.run("machine-2", "ours", *mount, command=f"talker serve {PORT}")
+        await self._network.run("machine-1", "ours")
+        there = await self._network.run("machine-2", "ours", command=f"talker serve {PORT}")
         return Way("ours", self._within("ours"), there)
 
     def _container(self, machine: Machine, name: str, what: str, *options: str) -> None:
@@ -85,11 +83,6 @@ class Ways:
         """The network of that container, entered by the same program as on the machine: what is compared is the way."""
         process = self._near.docker.run("inspect", "--format", "{{.State.Pid}}", name)
         return ["nsenter", f"--target={process}", "--net", "--", self._talker]
-
-
-def placed(talker: str, lab: MachineLab) -> str:
-    """The program where all machines see it."""
-    return shutil.copy(talker, str(lab.folder / "talker"))
 
 
 def call_seconds(metrics: str) -> float:

@@ -34,7 +34,8 @@ HEAR = (
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def whole() -> AsyncIterator[NetworkLab]:
-    async with network_lab(networks=NETWORKS) as made:
+    """Sessions would hold for an hour: what ends them earlier has another reason."""
+    async with network_lab(routing=Routing(hold_seconds=3600), networks=NETWORKS) as made:
         yield made
 
 
@@ -71,9 +72,9 @@ def pings(machine: Machine, container: str, address: str) -> bool:
     return "1 packets received" in machine.docker.run(*asked, status=None)
 
 
-def connects(machine: Machine, container: str, address: str, port: str = PORT) -> bool:
-    asked = f"busybox nc -w 2 {address} {port} </dev/null && echo yes"
-    return "yes" in machine.docker.run("exec", container, "sh", "-c", asked, status=None)
+def connects(machine: Machine, container: str, address: str) -> bool:
+    asked = ("exec", container, "busybox", "timeout", "3", "talker", "connections", address, PORT, "1")
+    return machine.docker.run(*asked, status=None) != ""
 
 
 def callers_of(machine: Machine, container: str) -> set[str]:
@@ -85,7 +86,7 @@ def callers_of(machine: Machine, container: str) -> set[str]:
 
 async def serving(network: NetworkLab, machine: str, name: str, on: str = "online_net") -> str:
     """A container that keeps connections; its address."""
-    return await network.run(machine, name, network=on, command=f"busybox nc -lk -p {PORT} -e sleep 1000")
+    return await network.run(machine, name, network=on, command=f"talker serve {PORT}")
 
 
 async def test_containers_and_the_vm_reach_each_other_and_see_who_calls(network: NetworkLab) -> None:
@@ -124,17 +125,15 @@ async def test_nobody_reaches_an_isolated_network_but_its_own(network: NetworkLa
     assert not connects(second, "neighbour", there)
 
 
-async def test_a_lost_machine_is_withdrawn_long_before_its_session_times_out(network: NetworkLab) -> None:
+async def test_a_lost_machine_is_withdrawn_by_bfd(network: NetworkLab) -> None:
     first, second, vm = network["machine-1"], network["machine-2"], network["vm"]
     two = await network.run("machine-2", "two")
     await until(lambda: vm.reaches(two))
     second.cut_cable()
-    began = time.monotonic()
     for machine in (first, vm):
         await until(
             lambda machine=machine: second.address in machine.run("ip", "route", "show", "proto", "bird"), False
         )
-    assert time.monotonic() - began < Routing().hold_seconds / 2, "BFD has seen it"
     second.plug_in_cable()
     await until(lambda: vm.reaches(two))
 
@@ -171,17 +170,18 @@ async def test_docker_killed_takes_no_container_out_of_the_network(network: Netw
     await until(lambda: pings(first, "one", three))
 
 
-async def test_bird_killed_takes_no_route_and_comes_back(network: NetworkLab) -> None:
+async def test_bird_killed_takes_no_route_of_others_and_comes_back(network: NetworkLab) -> None:
     first, second = network["machine-1"], network["machine-2"]
     await network.run("machine-1", "one")
     two = await network.run("machine-2", "two")
     await until(lambda: pings(first, "one", two))
-    before = bird(second)
+    before, routes = bird(second), first.run("ip", "route", "show", "proto", "bird")
     second.run("kill", "-KILL", str(before))
-    assert pings(first, "one", two)
     await until(lambda: bird(second) not in (0, before))
+    assert first.run("ip", "route", "show", "proto", "bird") == routes
     await until(lambda: sessions(network, "machine-1"), {"Established"})
-    assert pings(first, "one", two)
+    assert first.run("ip", "route", "show", "proto", "bird") == routes
+    await until(lambda: pings(first, "one", two))
 
 
 def bird(machine: Machine) -> int:

@@ -3,7 +3,7 @@
 Two machines of a lab, and from one to the other: machine to machine, Docker's bridge with a mapped port, a bridge over
 VXLAN as overlays have it, and ours. Each round asks all of them, in another order: one byte there and back on a
 connection, and connections with one byte each. Then containers are started without a network, on Docker's bridge and on
-ours, in turns: the whole of `docker run`, and of it what netd needed for its answers.
+ours, in turns: the whole of `docker run`, and of it what netd needed for its answers. Last how long BIRD needs.
 """
 
 import argparse
@@ -12,21 +12,26 @@ import itertools
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from coldchain.testing import talker
-from coldchain.testing.application.build import build_program
+from coldchain.documents import keys
+from coldchain.documents.stored import decode, encode
+from coldchain.model.container_network import ContainerNetwork
+from coldchain.model.pool import Block, Pool
+from coldchain.ports.store import Change
 from coldchain.testing.bench import Bar, report
+from coldchain.testing.machines import Machine
 from coldchain.testing.network_lab import IMAGE, NetworkLab, network_lab
-from coldchain.testing.network_ways import Way, Ways, call_seconds, placed
+from coldchain.testing.network_ways import Way, Ways, call_seconds
 
 RATIO_LIMIT = 0.95
 DRIVER_LIMIT_MILLISECONDS = 40.0
 ROUND_TRIPS, CONNECTIONS = 1500, 500
 """Short, so that what else the machine does strikes all ways alike, and many rounds."""
 KINDS = {"round-trips": ROUND_TRIPS, "connections": CONNECTIONS}
+CONVERGENCES = 5
 OURS = "ours"
 PEERS = ("bridge", "tunnel")
 
@@ -76,6 +81,44 @@ async def starts(network: NetworkLab, count: int) -> tuple[dict[str, list[float]
     return whole, inside
 
 
+async def convergence(network: NetworkLab, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds until the other machine's kernel has a route to a block that the store has got, and until it has
+    none to a machine whose cable is cut."""
+    near, far = network["machine-1"], network["machine-2"]
+    found: dict[str, list[float]] = {"new_block": [], "lost_machine": []}
+    for number in range(rounds):
+        pool = Pool(name=f"bench-{number}", cidr=f"10.{210 + number}.0.0/16")
+        its = ContainerNetwork(name=f"bench-{number}", pool=pool.name)
+        await network.store.write([Change(key=keys.network_key_of(one), value=encode(one)) for one in (pool, its)])
+        cidr = ""
+        while not cidr:
+            entries = (await network.store.list(keys.blocks(pool.name))).entries
+            blocks = [decode(entry.value, Block) for entry in entries]
+            cidr = next((block.cidr for block in blocks if block.node == far.name), "")
+        found["new_block"].append(await _milliseconds(partial(_has_route, near, cidr)))
+        await network.routed()
+        far.cut_cable()
+        found["lost_machine"].append(await _milliseconds(partial(_has_no_route, near, cidr)))
+        far.plug_in_cable()
+        await network.routed()
+    return found
+
+
+async def _milliseconds(true: Callable[[], bool]) -> float:
+    began = time.perf_counter()
+    while not await asyncio.to_thread(true):
+        pass
+    return (time.perf_counter() - began) * 1000
+
+
+def _has_route(machine: Machine, cidr: str) -> bool:
+    return machine.run("ip", "route", "show", cidr) != ""
+
+
+def _has_no_route(machine: Machine, cidr: str) -> bool:
+    return not _has_route(machine, cidr)
+
+
 def bars(found: Rates, inside: Sequence[float]) -> list[Bar]:
     ratios = [
         Bar(
@@ -99,7 +142,9 @@ def bars(found: Rates, inside: Sequence[float]) -> list[Bar]:
     return [*ratios, driver]
 
 
-def peers(found: Rates, whole: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+def peers(
+    found: Rates, whole: Mapping[str, Sequence[float]], converged: Mapping[str, Sequence[float]]
+) -> dict[str, Any]:
     return {
         "per_second": {
             kind: {name: round(statistics.median(values)) for name, values in ways.items()}
@@ -109,16 +154,17 @@ def peers(found: Rates, whole: Mapping[str, Sequence[float]]) -> dict[str, Any]:
             kind: {name: round(against(name, ways), 3) for name in ways if name != OURS} for kind, ways in found.items()
         },
         "docker_run_ms": {name: round(statistics.median(values)) for name, values in whole.items()},
+        "convergence_ms": {name: round(statistics.median(values)) for name, values in converged.items()},
     }
 
 
 async def measure(rounds: int, containers: int) -> int:
-    program = str(build_program("talker", Path(talker.__file__).parent))
     async with network_lab() as network:
-        ways = await Ways(network, placed(program, network.lab)).all()
+        ways = await Ways(network).all()
         found = await rates(network, ways, rounds)
         whole, inside = await starts(network, containers)
-    return report(bars(found, inside), peers(found, whole))
+        converged = await convergence(network, CONVERGENCES)
+    return report(bars(found, inside), peers(found, whole, converged))
 
 
 def main() -> int:

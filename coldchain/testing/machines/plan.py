@@ -57,13 +57,14 @@ class Plan:
 
 FLAT = Plan(
     (
-        Place("machine-1", (Cable("segment-1", "10.10.3.11/24"),), docker=True),
-        Place("machine-2", (Cable("segment-1", "10.10.3.12/24"),), docker=True),
-        Place("vm", (Cable("segment-1", "10.10.3.13/24"),)),
+        Place("machine-1", (Cable("segment-1", "10.10.7.11/24"),), docker=True),
+        Place("machine-2", (Cable("segment-1", "10.10.7.12/24"),), docker=True),
+        Place("vm", (Cable("segment-1", "10.10.7.13/24"),)),
     ),
-    Cable("segment-1", "10.10.3.254/24", "console"),
+    Cable("segment-1", "10.10.7.254/24", "console"),
 )
-"""All on one segment: each is the other's next hop."""
+"""All on one segment: each is the other's next hop. Its addresses are not those of the other plan, so that both may be
+used at once; of two labs of the same plan the console leads to the first only."""
 
 SEGMENTED = Plan(
     (
