@@ -28,7 +28,8 @@ async def policy_metrics(loop: PolicyLoop) -> list[Metric]:
         decided = await loop.decided()
     except ColdchainError:
         return found
-    packets: dict[tuple[tuple[str, str], ...], float]
-    packets = {(("counter", name), ("verdict", verdict)): float(number) for name, verdict, number in decided}
+    packets: dict[tuple[tuple[str, str], ...], float] = {
+        (("counter", name), ("verdict", verdict)): float(number) for name, verdict, number in decided
+    }
     told = "First packets of connections, by the rule or the default that decides; anew from 0 when rules change."
     return [*found, Metric("coldchain_netd_policy_packets_total", "counter", told, packets)]
