@@ -78,7 +78,8 @@ class HealthWatcher:
         probes = decide.questions(app, instance)
         if not probes:
             return  # its verdict follows from the definition alone
-        known = (CheckHealth(check=probe.check, ever_passed=instance.served) for probe in probes)
+        passed = decide.passed_before(instance)
+        known = (CheckHealth(check=probe.check, ever_passed=passed) for probe in probes)
         health = Health(instance_id=instance.id, since=since, checks=tuple(known))
         self._keep(health, decide.verdict(app, health))
         self._loops[instance.id] = [asyncio.create_task(self._ask(app, instance, probe)) for probe in probes]

@@ -166,6 +166,12 @@ def observe(app: App, health: Health, check: str, result: ProbeResult, now: floa
     return msgspec.structs.replace(health, checks=tuple(known[name] for name in sorted(known)))
 
 
+def passed_before(instance: Instance) -> bool:
+    """Whether its record says that its checks have passed. Whoever begins to ask then, as after a start of the
+    controller, holds it for well until it fails, and counts it among those that went bad if it does."""
+    return instance.served or instance.phase == "entering"
+
+
 def verdict(app: App, health: Health | None) -> Verdict:
     """What the answers mean. An app without checks is healthy once it runs; without answers nothing is known."""
     if health is None:

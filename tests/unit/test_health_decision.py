@@ -10,12 +10,13 @@ from coldchain.decisions.health import (
     Verdict,
     next_probe_seconds,
     observe,
+    passed_before,
     questions,
     verdict,
 )
 from coldchain.model.app import App, CheckProtocol, Container, Docker, HealthCheck, Network, PortMapping, ReadinessCheck
 from coldchain.model.health import CheckHealth, Health, Outcome, ProbeResult
-from coldchain.model.instance import Instance
+from coldchain.model.instance import Instance, Phase
 
 CHECK = HealthCheck(grace_period_seconds=10.0, interval_seconds=5.0, max_consecutive_failures=3)
 MAPPINGS = (PortMapping(container_port=80), PortMapping(container_port=81, name="admin"))
@@ -73,6 +74,14 @@ def test_failures_before_the_first_success_are_not_counted_in_the_grace() -> Non
     assert verdict(SHOP, after("------", at=9.9)).standing == "unknown"
     assert verdict(SHOP, after("------", at=10.0)).condemned
     assert verdict(SHOP, after("++----", at=9.9)).condemned, "it had passed"
+
+
+@pytest.mark.parametrize(
+    ("phase", "served", "passed"),
+    [("starting", False, False), ("entering", False, True), ("serving", True, True), ("starting", True, True)],
+)
+def test_a_record_says_whether_checks_have_passed(phase: Phase, served: bool, passed: bool) -> None:
+    assert passed_before(msgspec.structs.replace(instance(), phase=phase, served=served)) == passed
 
 
 def test_what_served_before_a_restart_is_healthy_until_it_fails() -> None:
