@@ -18,8 +18,9 @@ from coldchain.model.policy import Peers, Policy, Rule
 from coldchain.model.pool import Pool
 from coldchain.model.ruleset import Connection
 from coldchain.network.filter.nftables import Nftables, connection_of
+from coldchain.network.filter.render import TABLE
 from coldchain.network.links import NetlinkLinks
-from coldchain.ports.network import PacketFilter
+from coldchain.ports.network import PacketFilter, host_name
 from coldchain.testing.containers import Place, namespace, put_on_link
 from coldchain.testing.fake_packet_filter import FakePacketFilter
 from coldchain.testing.sandbox import inside
@@ -231,6 +232,73 @@ async def test_what_goes_out_of_a_pool_with_nat_has_the_machines_address(scene: 
         seen = scene.outside.run("ss", "-Htn", "state", "established", "sport", "=", ":80")
         assert NODE in seen
         assert "10.200.0.1" not in seen
+
+
+async def test_a_rule_that_logs_is_in_the_kernel_with_its_words_and_counts_what_it_decides(scene: Scene) -> None:
+    """The line itself is not looked for: of network namespaces but the first the kernel writes none, unless the whole
+    machine is set to (net.netfilter.nf_log_all_netns)."""
+    await scene.filter.apply(ruleset(with_rules(replace(WEB, log=True))), None)
+    listed = scene.machine.run("nft", "list", "chain", *TABLE.split(), "rules").splitlines()
+    with_words = [line for line in listed if 'log prefix "coldchain web: " drop' in line]
+    assert [("ip saddr" in line, "ip6 saddr" in line) for line in with_words] == [(True, False), (False, True)]
+    assert (await scene.filter.drops())["rule_web"] == 0
+    assert not scene.web.reaches("10.200.0.2", 80)
+    assert not scene.web.reaches("fd00:200::2", 80)
+    assert (await scene.filter.drops())["rule_web"] >= 2
+
+
+async def test_containers_of_an_isolated_network_reach_each_other_alone(scene: Scene) -> None:
+    networks = [replace(one, isolated=one.name == "online_net") for one in SEEN.networks]
+    await scene.filter.apply(ruleset(replace(SEEN, networks=tuple(networks))), None)
+    assert scene.web.reaches("10.200.0.2", 80)
+    assert scene.friend.reaches("fd00:200::1", 80)
+    assert not scene.web.reaches("10.201.0.1", 80)
+    assert not scene.other.reaches("10.200.0.1", 80)
+    assert not scene.web.reaches(OUTSIDE, 80)
+    assert scene.other.reaches(OUTSIDE, 80)
+
+
+async def test_networks_are_apart_by_ipv6_as_well_until_a_rule_joins_them(scene: Scene) -> None:
+    """The friend is in another network now, with a pool of its own."""
+    friend = replace(SEEN.attachments[1], network="six_net", address="10.203.0.1", address6="fd00:201::2")
+    seen = replace(
+        SEEN,
+        networks=(*SEEN.networks, ContainerNetwork(name="six_net", pool="six", pool6="six6")),
+        pools=(*SEEN.pools, Pool(name="six", cidr="10.203.0.0/16"), Pool(name="six6", cidr="fd00:201::/64")),
+        attachments=(SEEN.attachments[0], friend, *SEEN.attachments[2:]),
+    )
+    scene.friend.run("ip", "-6", "address", "add", "fd00:201::2/128", "dev", "eth0", "nodad")
+    scene.friend.run("ip", "-6", "address", "del", "fd00:200::2/128", "dev", "eth0")
+    scene.machine.run("ip", "-6", "route", "add", "fd00:201::2/128", "dev", host_name("b" * 64))
+    scene.machine.run(
+        "ip", "-6", "neighbour", "replace", "fd00:201::2", "lladdr", "02:42:00:00:00:62", "dev", host_name("b" * 64)
+    )
+    joined = Rule(name="six", source=Peers(app="/shop/web"), destination=Peers(network="six_net"), ports=("80",))
+    await scene.filter.apply(ruleset(seen), None)
+    assert not scene.web.reaches("fd00:201::2", 80)
+    assert (await scene.filter.drops())["default_between"] > 0
+    await scene.filter.apply(ruleset(replace(seen, policy=Policy(rules=(joined,)))), ruleset(seen))
+    assert scene.web.reaches("fd00:201::2", 80)
+    assert not scene.web.reaches("fd00:201::2", 8500)
+    assert not scene.friend.reaches("fd00:200::1", 80)
+
+
+@pytest.mark.parametrize("machines", [Peers(machines=True), Peers(machine="node-1")])
+async def test_rules_mean_machines_as_source_and_as_destination(scene: Scene, machines: Peers) -> None:
+    into = Rule(name="into", verdict="deny", source=machines, destination=Peers(app="/shop/web"), ports=("80",))
+    out = Rule(name="out", verdict="deny", source=Peers(app="/shop/web"), destination=machines, ports=("8500",))
+    store = Rule(name="store", source=Peers(app="/other/one"), destination=machines, ports=("2379",))
+    await scene.filter.apply(ruleset(with_rules(into, out, store)), None)
+    assert not scene.machine.reaches("10.200.0.1", 80)
+    assert scene.machine.reaches("10.200.0.1", 8500)
+    assert scene.machine.reaches("10.200.0.2", 80)
+    for address in (NODE, "169.254.1.1"):
+        assert not scene.web.reaches(address, 8500)
+        assert scene.web.reaches(address, 80)
+        assert scene.other.reaches(address, 2379)
+        assert not scene.friend.reaches(address, 2379)
+    counted = await scene.filter.drops()
+    assert min(counted["rule_into"], counted["rule_out"], counted["rule_store"]) > 0
 
 
 async def test_docker_lets_our_links_through(scene: Scene) -> None:
