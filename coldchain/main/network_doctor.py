@@ -49,12 +49,15 @@ def _netd(machine: NetworkMachine) -> Iterator[Finding]:
     yield Finding("netd", "ok", _("answers, version {version}", version=str(machine.netd.get("version", "?"))))
     loops = machine.netd.get("loops")
     for name, status in sorted(loops.items() if isinstance(loops, dict) else ()):
-        troubles = list(_troubles(status if isinstance(status, dict) else {}))
+        status = status if isinstance(status, dict) else {}
+        troubles = list(_troubles(status))
         for trouble in troubles:
             yield Finding(
                 f"netd {name}", "warning", trouble, _("It is tried again by itself; the log of netd has more.")
             )
-        if not troubles:
+        for one in status.get("findings", ()):
+            yield Finding(f"netd {name}", "warning", str(one["reason"]), str(one["todo"]))
+        if not troubles and not status.get("findings"):
             yield Finding(f"netd {name}", "ok", _("no trouble"))
 
 
