@@ -201,8 +201,8 @@ def orphan_at(task: MesosTask) -> float | None:
     times: list[float] = []
     if task.told.terminal:
         return None
-    if task.standing == "nowhere":
-        times.append(task.standing_at)
+    if task.standing == "nowhere" and task.adopting_since is None:
+        times.append(task.standing_at)  # a successor that never came is followed by another one, in the time for that
     elif task.standing == "unknown":
         times.append(task.standing_at + UNKNOWN_SECONDS)
     elif task.standing == "unreachable" and not isinstance(strategy := task.spec.app.unreachable_strategy, str):

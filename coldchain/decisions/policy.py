@@ -183,9 +183,10 @@ class _Writer:
     # Sets
 
     def _set(self, name: str, family: Family, addresses: Iterable[str], *, ranges: bool = False) -> str:
+        """The order is the same each time, of single addresses that of their letters: there are many of them."""
         full = f"{name}_{family}"
         if full not in self._sets:
-            ordered = tuple(sorted(set(addresses), key=_order))
+            ordered = tuple(sorted(set(addresses), key=_order if ranges else None))
             self._sets[full] = AddressSet(name=full, family=family, ranges=ranges, addresses=ordered)
         return f"@{full}"
 

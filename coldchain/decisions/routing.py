@@ -1,7 +1,7 @@
 """routing: with whom a node exchanges routes, what it announces and takes, and what goes through the tunnel."""
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from coldchain.decisions.node import on_link, problems, same_segment
 from coldchain.model.node import Node, RoutePeer, Routing
@@ -58,6 +58,11 @@ def route_plan(
 def tunnel_mac(address: str) -> str:
     """Of the end of the tunnel of the node with this IPv4 address: made out of it, so that nobody has to be told."""
     return ":".join(["02", "cc", *(f"{byte:02x}" for byte in ipaddress.IPv4Address(_ip(address)).packed)])
+
+
+def fallen_silent(before: Mapping[str, bool], now: Mapping[str, bool]) -> list[str]:
+    """Of whom something was heard, and is no more; by address."""
+    return sorted(address for address, heard in before.items() if heard and not now.get(address, False))
 
 
 def password_problem(password: str) -> str:

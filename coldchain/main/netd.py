@@ -22,27 +22,24 @@ from coldchain.control.netd.membership import Membership
 from coldchain.control.netd.networks import Networks
 from coldchain.control.netd.places import PlacesLoop
 from coldchain.control.netd.policy import PolicyLoop
-from coldchain.control.netd.routes import RouteLoop
 from coldchain.main.netd_settings import NetdSettings
 from coldchain.main.netd_status import StatusServer
+from coldchain.main.node import route_loop
 from coldchain.main.stores import open_etcd
 from coldchain.model.base import Noun
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.node import Node
-from coldchain.model.route_plan import RoutePlan
-from coldchain.network.bird.process import Bird
-from coldchain.network.bird.render import render
 from coldchain.network.docker_networks import EngineNetworks
 from coldchain.network.driver import Calls, DriverServer
 from coldchain.network.filter.nftables import Nftables
 from coldchain.network.journal import FileJournal
 from coldchain.network.links import NetlinkLinks, interface_of, pass_packets_on
-from coldchain.network.tunnel import VxlanTunnels
 from coldchain.ports.clock import Clock
+from coldchain.ports.network import Journal
 from coldchain.ports.store import Store
 from coldchain.store.cipher import KeyFileCipher
 
-JOURNAL, BIRD = "journal", "bird"
+JOURNAL = "journal"
 STATUS_SOCKET = "netd.sock"
 PATIENCE_SECONDS = 120.0
 """How long Docker may take for one answer: making a network it asks us, and then the kernel."""
@@ -76,6 +73,8 @@ async def netd(settings: NetdSettings) -> int:
     await asyncio.to_thread(pass_packets_on)
     async with contextlib.AsyncExitStack() as closing:
         await asyncio.to_thread(_make_folder, settings.state)
+        journal = FileJournal(settings.state / JOURNAL)
+        closing.callback(journal.close)
         store = open_etcd(settings.store, settings.etcd)
         closing.push_async_callback(store.close)
         clock = SystemClock()
@@ -83,12 +82,13 @@ async def netd(settings: NetdSettings) -> int:
         calls: Mapping[str, Calls] = {}
         membership = Membership(store, node, _renounce_nothing, clock)
         if settings.containers:
-            driver, membership = await _open_driver(settings, node, store, clock, loops, closing)
+            driver, membership = await _open_driver(settings, node, store, journal, clock, loops, closing)
             calls = driver.calls
         loops["membership"] = membership
-        loops["routes"] = await _routes(settings, node, store, clock, membership)
-        loops["policy"] = PolicyLoop(store, Nftables(), node.name, clock)
-        status = StatusServer(settings.state / STATUS_SOCKET, node, loops, calls)
+        cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys) if settings.secret_keys else None
+        loops["routes"] = route_loop(store, node, settings.state, clock, cipher, membership.joined)
+        loops["policy"] = policy = PolicyLoop(store, Nftables(), node.name, clock, journal)
+        status = StatusServer(settings.state / STATUS_SOCKET, node, loops, calls, policy)
         closing.push_async_callback(status.stop)
         await status.start()
         log.info("netd is there", node=node.name, address=node.address, containers=node.containers)
@@ -103,13 +103,13 @@ async def _open_driver(
     settings: NetdSettings,
     node: Node,
     store: Store,
+    journal: Journal,
     clock: Clock,
     loops: dict[str, Loop],
     closing: contextlib.AsyncExitStack,
 ) -> tuple[DriverServer, Membership]:
     """Answers Docker from what is on the disk, before the store says anything. Adds the loops that go with it."""
-    journal, links = FileJournal(settings.state / JOURNAL), NetlinkLinks()
-    closing.callback(journal.close)
+    links = NetlinkLinks()
     client = DockerClient(settings.docker, timeout_seconds=PATIENCE_SECONDS)
     closing.push_async_callback(client.close)
     docker = EngineNetworks(client)
@@ -128,18 +128,6 @@ async def _open_driver(
     closing.push_async_callback(driver.stop)
     await driver.start()
     return driver, Membership(store, node, book.renounce, clock)
-
-
-async def _routes(settings: NetdSettings, node: Node, store: Store, clock: Clock, membership: Membership) -> RouteLoop:
-    bird = Bird(settings.state / BIRD)
-    cipher = None
-    if settings.secret_keys is not None:
-        cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys)
-
-    def text(plan: RoutePlan, passwords: Mapping[str, str]) -> str:
-        return render(plan, passwords, bird.log_file)
-
-    return RouteLoop(store, bird, VxlanTunnels(), node, text, clock, cipher, membership.joined)
 
 
 async def _renounce_nothing() -> None:

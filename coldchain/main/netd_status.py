@@ -11,6 +11,8 @@ from aiohttp import web
 
 from coldchain._version import __version__
 from coldchain.api.metrics import CONTENT_TYPE, Metric, render
+from coldchain.control.netd.policy import PolicyLoop
+from coldchain.main.netd_policy import policy_metrics
 from coldchain.model.base import Noun
 from coldchain.model.kept_address import AddressStatus
 from coldchain.model.node import Node
@@ -29,11 +31,19 @@ class Standing(Protocol):
 class StatusServer:
     """`GET /status`: JSON of each loop's status by its name. `GET /metrics`: text in Prometheus's form."""
 
-    def __init__(self, path: Path, node: Node, loops: Mapping[str, Standing], calls: Mapping[str, Calls]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        node: Node,
+        loops: Mapping[str, Standing],
+        calls: Mapping[str, Calls],
+        policy: PolicyLoop | None = None,
+    ) -> None:
         self._path = path
         self._node = node
         self._loops = loops
         self._calls = calls
+        self._policy = policy
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -65,7 +75,10 @@ class StatusServer:
     async def _metrics(self, request: web.Request) -> web.Response:
         book = self._loops.get("addresses")
         addresses = book.status if book is not None else None
-        text = render(metrics(self._calls, addresses if isinstance(addresses, AddressStatus) else AddressStatus()))
+        found = metrics(self._calls, addresses if isinstance(addresses, AddressStatus) else AddressStatus())
+        if self._policy is not None:
+            found += await policy_metrics(self._policy)
+        text = render(found)
         return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
 

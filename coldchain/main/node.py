@@ -6,13 +6,15 @@ What is there goes on without it: BIRD its routes, the kernel its rules.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from coldchain.control.clock import SystemClock
+from coldchain.control.netd.policy import PolicyLoop
 from coldchain.control.netd.routes import RouteLoop
 from coldchain.control.nodes import Nodes
 from coldchain.decisions.node import problems
@@ -22,6 +24,8 @@ from coldchain.model.node import Node
 from coldchain.model.route_plan import RoutePlan
 from coldchain.network.bird.process import Bird
 from coldchain.network.bird.render import render
+from coldchain.network.filter.nftables import Nftables
+from coldchain.network.reach import TcpReach
 from coldchain.network.tunnel import VxlanTunnels, interface_of
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
@@ -83,10 +87,11 @@ async def join(settings: NodeSettings) -> int:
     store = open_etcd(settings.store, settings.etcd)
     try:
         await Nodes(store).join(me)  # what is wrong with it is said here
-        routes = route_loop(store, me, settings.state, SystemClock(), cipher)
-        # JOIN net-policy: PolicyLoop(store, Nftables(...), me.name, ...) runs beside it.
+        clock = SystemClock()
+        routes = route_loop(store, me, settings.state, clock, cipher)
+        policy = PolicyLoop(store, Nftables(), me.name, clock)
         log.info("this machine is a node", node=me.name, address=me.address, interface=interface)
-        await _until(left, routes)
+        await _until(left, routes, policy)
     finally:
         await store.close()
     if routes.removed.is_set():
@@ -96,14 +101,21 @@ async def join(settings: NodeSettings) -> int:
     return 0
 
 
-def route_loop(store: Store, me: Node, state: Path, clock: Clock, cipher: Cipher | None = None) -> RouteLoop:
-    """The loop of routes on this machine; `coldchain netd` has the same."""
+def route_loop(
+    store: Store,
+    me: Node,
+    state: Path,
+    clock: Clock,
+    cipher: Cipher | None = None,
+    joining: Callable[[], Awaitable[object]] | None = None,
+) -> RouteLoop:
+    """The loop of routes on this machine; `coldchain netd` has the same. `joining`: as of the loop."""
     bird = Bird(state / BIRD)
 
     def rendered(plan: RoutePlan, passwords: Mapping[str, str]) -> str:
         return render(plan, passwords, bird.log_file)
 
-    return RouteLoop(store, bird, VxlanTunnels(), me, rendered, clock, cipher)
+    return RouteLoop(store, bird, VxlanTunnels(), me, rendered, clock, cipher, joining, TcpReach())
 
 
 async def leave(settings: NodeSettings) -> int:
@@ -120,14 +132,18 @@ async def leave(settings: NodeSettings) -> int:
     return 0
 
 
-async def _until(left: asyncio.Event, routes: RouteLoop) -> None:
-    running = asyncio.ensure_future(routes.run())
-    waits = [running, *(asyncio.ensure_future(one.wait()) for one in (left, routes.removed))]
+async def _until(left: asyncio.Event, routes: RouteLoop, policy: PolicyLoop) -> None:
+    running = [asyncio.ensure_future(one.run()) for one in (routes, policy)]
+    waits: list[asyncio.Future[Any]] = [
+        *running,
+        *(asyncio.ensure_future(one.wait()) for one in (left, routes.removed)),
+    ]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            running.result()
+        for one in running:
+            if one.done():
+                one.result()
     finally:
-        for one in waits:
-            one.cancel()
+        for wait in waits:
+            wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)

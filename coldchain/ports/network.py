@@ -73,12 +73,28 @@ class RoutingDaemon(Protocol):
         the daemon does not run."""
         ...
 
+    async def heard(self) -> Mapping[str, bool]:
+        """Whether BFD hears something of each whom it listens to, by address. Raises Unavailable."""
+        ...
+
+    async def withdraw(self, session: str) -> None:
+        """The routes of this session go at once; it is begun anew. Raises Unavailable, NotFound."""
+        ...
+
     async def ended(self) -> None:
         """Returns once the daemon does not run, at once if it does not now."""
         ...
 
     async def stop(self) -> None:
         """Its routes go as well, and its configuration is forgotten."""
+        ...
+
+
+class Reach(Protocol):
+    """Whether machines are there."""
+
+    async def answers(self, address: str) -> bool:
+        """Within a moment, in whatever way."""
         ...
 
 

@@ -9,7 +9,8 @@ from coldchain.model.ruleset import Connection, Ruleset
 class FakePacketFilter:
     """`applied`: what it has, None before the first. `times`: how often it was told.
     `away`: it does not answer. `refuses`: what it says of the next ruleset. `lost`: which of its answers about
-    connections fail, each once: `connections` before, `cut` after half of it is done."""
+    connections fail, each once: `connections` before, `cut` after half of it is done. `counted`: packets by counter, of
+    those that it has."""
 
     def __init__(self) -> None:
         self.applied: Ruleset | None = None
@@ -19,6 +20,7 @@ class FakePacketFilter:
         self.away = False
         self.refuses = ""
         self.lost: set[str] = set()
+        self.counted: dict[str, int] = {}
 
     async def apply(self, ruleset: Ruleset, before: Ruleset | None) -> None:
         self._answer()
@@ -35,7 +37,8 @@ class FakePacketFilter:
         if self.applied is None:
             return {}
         rules = (*self.applied.rules, *self.applied.between, *self.applied.to_machine)
-        return dict.fromkeys([one.counter for one in rules if one.counter] + ["spoofed"], 0)
+        names = [*(one.counter for one in rules if one.counter), "spoofed"]
+        return {name: self.counted.get(name, 0) for name in names}
 
     async def let_docker_forward(self) -> None:
         self._answer()

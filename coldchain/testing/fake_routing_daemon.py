@@ -4,18 +4,21 @@ import asyncio
 import re
 from collections.abc import Mapping
 
-from coldchain.model.errors import Rejected, Unavailable
+from coldchain.model.errors import NotFound, Rejected, Unavailable
 
 _SESSION = re.compile(r"^protocol bgp '([^']+)'", re.MULTILINE)
 
 
 class FakeRoutingDaemon:
     """Implements `ports.network.RoutingDaemon`. `applied`: every configuration, in order; `starts`: how often it was
-    started. `states` by session, `Connect` where nothing is said. `refuses` True: it takes no configuration."""
+    started. `states` by session, `Connect` where nothing is said; `hears` by address. `refuses` True: it takes no
+    configuration."""
 
     def __init__(self) -> None:
         self.applied: list[str] = []
         self.states: dict[str, str] = {}
+        self.hears: dict[str, bool] = {}
+        self.withdrawn: list[str] = []
         self.starts = 0
         self.refuses = False
         self._configuration: str | None = None
@@ -37,6 +40,15 @@ class FakeRoutingDaemon:
         if self._configuration is None:
             raise Unavailable("BIRD does not answer", todo="netd starts it again if it has ended")
         return {name: self.states.get(name, "Connect") for name in _SESSION.findall(self._configuration)}
+
+    async def heard(self) -> Mapping[str, bool]:
+        await self.sessions()
+        return dict(self.hears)
+
+    async def withdraw(self, session: str) -> None:
+        if session not in await self.sessions():
+            raise NotFound(f"BIRD has no session {session!r}")
+        self.withdrawn.append(session)
 
     async def ended(self) -> None:
         await self._gone.wait()

@@ -16,11 +16,15 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from coldchain.control.clock import SystemClock
+from coldchain.control.netd.lost_nodes import LostNodes
 from coldchain.decisions.routing import route_plan
 from coldchain.model.node import Node, Routing
 from coldchain.model.pool import Block, Pool
+from coldchain.model.route_plan import RoutePlan
 from coldchain.network.bird.process import Bird
-from coldchain.network.bird.render import render
+from coldchain.network.bird.render import RESTART_SECONDS, render
+from coldchain.network.reach import TcpReach
 from coldchain.network.tunnel import VxlanTunnels
 from coldchain.testing.sandbox import kernel
 
@@ -68,6 +72,8 @@ class Machine:
         self.state = folder / name
         self.bird = Bird(self.state / "bird")
         self.tunnels = VxlanTunnels()
+        self.plan: RoutePlan | None = None
+        self._watching: asyncio.Future[None] | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._work, name=f"machine {name}", daemon=True)
         self._thread.start()
@@ -135,10 +141,31 @@ class Machine:
 
         self.do(look())
 
+    def hears(self, *addresses: str) -> None:
+        """Waits until BFD does."""
+
+        async def look() -> None:
+            while not {one for one, heard in (await self.bird.heard()).items() if heard} >= set(addresses):
+                await asyncio.sleep(0.05)
+
+        self.do(look())
+
+    def watch_for_lost_nodes(self) -> None:
+        """From now on, as netd does, until the machine is closed."""
+
+        async def begin() -> None:
+            self._watching = asyncio.ensure_future(
+                LostNodes(self.bird, TcpReach(), lambda: self.plan, SystemClock()).run()
+            )
+
+        self.do(begin())
+
     def process(self) -> int:
         return int((self.state / "bird" / "bird.pid").read_text())
 
     def close(self) -> None:
+        if self._watching is not None:
+            self._loop.call_soon_threadsafe(self._watching.cancel)
         self.do(self.bird.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -210,6 +237,8 @@ class Cluster:
         self.nodes: dict[str, Node] = {}
         self.blocks: list[Block] = []
         self.passwords: dict[str, str] = {}
+        self.restart_seconds = RESTART_SECONDS
+        """What others wait for a BIRD that is silent."""
         self._machines: dict[str, Machine] = {}
 
     def join(self, machine: Machine, address: str, *, reflector: bool = False) -> None:
@@ -226,7 +255,11 @@ class Cluster:
         plan = route_plan(self.nodes[name], self.nodes.values(), self.blocks, self.pools, self.routing)
         if plan.tunnel is not None:
             machine.do(machine.tunnels.apply(plan.tunnel))
-        machine.do(machine.bird.apply(render(plan, self.passwords, machine.bird.log_file)))
+        text = render(plan, self.passwords, machine.bird.log_file)
+        patience = f"graceful restart time {RESTART_SECONDS};"
+        assert patience in text
+        machine.plan = plan
+        machine.do(machine.bird.apply(text.replace(patience, f"graceful restart time {self.restart_seconds};")))
         if plan.tunnel is None:
             machine.do(machine.tunnels.apply(None))
 

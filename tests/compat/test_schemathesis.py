@@ -40,6 +40,7 @@ from schemathesis.specs.openapi.checks import (
 
 from coldchain.api.settings import ApiSettings
 from coldchain.decisions.brake import Brake
+from coldchain.testing.network_grounds import OPERATIONS, prepare_network
 from coldchain.testing.served_platform import ServedPlatform
 
 T = TypeVar("T")
@@ -293,6 +294,10 @@ class Grounds:
                 gateway = self.platform.gateway.name
                 case.query, case.body = {"wait": 0.1}, {"gateway": gateway, "applied": 0}
                 return {"gateway": gateway}
+            case _ if name in OPERATIONS:
+                path, sent = prepare_network(self.ask, name, self.made)
+                case.body = case.body if sent is None else sent
+                return path
             case "createToken":
                 case.body = token
             case "revokeToken":

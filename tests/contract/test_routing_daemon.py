@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from coldchain.decisions.routing import route_plan
-from coldchain.model.errors import Rejected, Unavailable
+from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.model.node import Node, Routing
 from coldchain.network.bird.process import Bird
 from coldchain.network.bird.render import render
@@ -104,6 +104,17 @@ async def test_it_is_started_by_its_last_configuration_but_not_once_it_was_stopp
     await lab.daemon.stop()
     await lab.daemon.resume()
     await lab.daemon.ended()
+
+
+async def test_whom_it_hears_is_known_and_what_a_session_brought_is_withdrawn(lab: Lab) -> None:
+    with pytest.raises(Unavailable):
+        await lab.daemon.heard()
+    await lab.daemon.apply(lab.configuration("two"))
+    assert True not in (await lab.daemon.heard()).values()
+    await lab.daemon.withdraw("node4-two")
+    assert set(await lab.daemon.sessions()) == {"node4-two"}
+    with pytest.raises(NotFound, match="no session 'node4-none'"):
+        await lab.daemon.withdraw("node4-none")
 
 
 async def test_stopped_it_does_not_run_and_may_be_stopped_again(lab: Lab) -> None:

@@ -73,8 +73,8 @@ async def store(etcd: EtcdCluster) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-def docker(docker_engine: DockerDaemon) -> Iterator[Docker]:
-    """Docker's own command. All containers that it made are gone afterwards."""
+def docker(docker_engine: DockerDaemon) -> Docker:
+    """Docker's own command."""
 
     def call(*words: str) -> str:
         command = ["docker", "-H", f"unix://{docker_engine.socket}", *words]
@@ -83,9 +83,7 @@ def docker(docker_engine: DockerDaemon) -> Iterator[Docker]:
             raise AssertionError(f"docker {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout.strip()
 
-    yield call
-    if docker_engine.pid is None:
-        docker_engine.start()
+    return call
 
 
 @pytest.fixture
@@ -115,8 +113,18 @@ async def netd(
     await process.start()
     await networks_are(process, {one.name for one in NETWORKS})
     yield process
-    if not process.running:
-        await process.start()
+    try:
+        await tidy(process, docker, docker_engine, store)
+    finally:
+        process.kill()
+
+
+async def tidy(netd: NetdProcess, docker: Docker, docker_engine: DockerDaemon, store: Store) -> None:
+    """No container and no network of ours stays, whatever the test did."""
+    if docker_engine.pid is None:
+        await asyncio.to_thread(docker_engine.start)
+    if not netd.running:
+        await netd.start()
     if left := docker("ps", "-aq", "--filter", "label=netd").split():
         docker("rm", "-f", *left)
     await store.write([Change(key=network_key_of(one), value=None) for one in NETWORKS])
@@ -124,7 +132,6 @@ async def netd(
         while docker("network", "ls", "-q", "--filter", "driver=coldchain"):
             await asyncio.sleep(0.05)
     assert await NetlinkLinks().present() == []
-    process.kill()
 
 
 async def at_rest(netd: NetdProcess, docker: Docker, store: Store, names: set[str]) -> None:

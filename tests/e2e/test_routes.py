@@ -84,15 +84,22 @@ def test_what_is_borrowed_goes_to_who_borrowed_it(lab: RoutesLab) -> None:
     assert asked(three_, "", two, "10.200.0.9") == "10.10.3.3"
 
 
-def test_a_machine_that_is_lost_is_withdrawn_by_bfd(lab: RoutesLab) -> None:
-    """The others' sessions would hold for an hour."""
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_machine_that_is_lost_is_withdrawn_by_bfd(lab: RoutesLab, watched: bool) -> None:
+    """The others' sessions would hold for an hour. By itself BIRD waits whether it is back; `watched` by netd it is
+    told that nobody answers: there it would wait for an hour as well."""
     cluster = Cluster([POOL], Routing(hold_seconds=3600))
+    if watched:
+        cluster.restart_seconds = 3600
     one, two, three_ = three(lab, cluster)
     cluster.has_block("h1", "10.200.0.0/26")
     cluster.apply()
     for machine in (two, three_):
         machine.until(lambda routes: "10.200.0.0/26" in routes)
         machine.established("node4-h1", "node4-h3" if machine is two else "node4-h2")
+        machine.hears("10.10.3.1", "10.10.3.3" if machine is two else "10.10.3.2")
+        if watched:
+            machine.watch_for_lost_nodes()
     lab.cut(one, "one")
     for machine in (two, three_):
         machine.until(lambda routes: not routes)
@@ -110,6 +117,10 @@ def test_a_bird_that_is_killed_and_started_again_changes_no_route(lab: RoutesLab
         machine.until(lambda routes: len(routes) == 2)
         machine.established(*(f"node4-{other.name}" for other in machines if other is not machine))
     monitors = [machine.monitor() for machine in machines]
+    if bfd:
+        for machine in machines[1:]:
+            machine.watch_for_lost_nodes()
+            machine.hears("10.10.3.1")
     process = one.process()
     os.kill(process, signal.SIGKILL)
     one.do(one.bird.ended())

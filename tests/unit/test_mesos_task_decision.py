@@ -264,3 +264,9 @@ def test_of_a_task_that_nothing_is_known_of_as_much_is_told_as_there_is() -> Non
     assert (found.instance_id, found.state, found.agent) == ("shop_web.instance-1", "running", "agent-1")
     assert stranger(mesos("TASK_GONE", **name), "cluster", "agent-1", AT) is None
     assert stranger(mesos("TASK_KILLED", **name), "cluster", "agent-1", AT) is None
+
+
+def test_a_successor_that_never_came_leaves_the_time_for_another_one() -> None:
+    gone = hear(task(begun=True, adopting_since=AT), Stood(standing="nowhere", at=AT + 1.0))
+    assert wants_successor(gone)
+    assert orphan_at(gone) == AT + ADOPT_SECONDS

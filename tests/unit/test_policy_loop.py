@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from msgspec.structs import replace
 
-from coldchain.control.netd.policy import AGAIN_SECONDS, RETRY_SECONDS, PolicyLoop
+from coldchain.control.netd.policy import AGAIN_SECONDS, KEEP_SECONDS, KEPT, RETRY_SECONDS, PolicyLoop
 from coldchain.documents import stored
 from coldchain.documents.keys import POLICY, network_key_of
 from coldchain.model.attachment import Attachment
@@ -14,9 +14,10 @@ from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.node import Node
 from coldchain.model.policy import Peers, Policy, Rule
 from coldchain.model.pool import Pool
-from coldchain.model.ruleset import Connection
+from coldchain.model.ruleset import Connection, Ruleset
 from coldchain.ports.store import Change
 from coldchain.store.memory import MemoryStore
+from coldchain.testing.fake_journal import FakeJournal
 from coldchain.testing.fake_packet_filter import FakePacketFilter
 from coldchain.testing.faulty_store import FaultyStore
 from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop, simulate
@@ -39,7 +40,12 @@ class Bench:
         self.clock = clock
         self.store = FaultyStore(MemoryStore())
         self.filter = FakePacketFilter()
-        self.loop = PolicyLoop(self.store, self.filter, "node-1", clock)
+        self.journal = FakeJournal()
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """netd, from what is on the disk and in the kernel."""
+        self.loop = PolicyLoop(self.store, self.filter, "node-1", self.clock, self.journal)
 
     async def put(self, *records: Pool | ContainerNetwork | Node | Attachment) -> None:
         await self.store.write([Change(key=network_key_of(one), value=stored.encode(one)) for one in records])
@@ -163,6 +169,20 @@ def test_rules_that_somebody_removed_are_made_again_and_docker_is_told_again() -
     tell(story)
 
 
+def test_trouble_is_told_as_long_as_it_lasts() -> None:
+    async def story(bench: Bench) -> None:
+        bench.filter.away = True
+        await bench.clock.sleep(AGAIN_SECONDS + 1.0)
+        for _ in range(int(2 * AGAIN_SECONDS)):
+            await bench.clock.sleep(RETRY_SECONDS)
+            assert "cannot be run" in bench.loop.status.filter_trouble
+        bench.filter.away = False
+        await bench.clock.sleep(2 * RETRY_SECONDS)
+        assert bench.loop.status.filter_trouble == ""
+
+    tell(story)
+
+
 STANDS = Connection(protocol="tcp", source="10.10.0.1", destination="10.200.0.1", destination_port=80)
 FALLS = Connection(protocol="tcp", source="10.200.0.1", destination="192.0.2.7", destination_port=443)
 
@@ -216,5 +236,121 @@ def test_a_cut_that_failed_is_made_up_for_and_the_rest_is_told_meanwhile(lost: s
         bench.filter.standing = [FALLS]
         await bench.clock.sleep(2 * AGAIN_SECONDS)
         assert bench.filter.standing == [FALLS], "one change cuts once"
+
+    tell(story)
+
+
+# A start while the store is away
+
+
+def tell_of_a_start(before: Callable[[Bench], Awaitable[None]], after: Callable[[Bench], Awaitable[None]]) -> None:
+    """netd carries a policy out and ends, and the store falls silent: then `before`, a start of netd, `after`."""
+    loop = SimulatedLoop(1)
+
+    async def program() -> None:
+        bench = Bench(SimulatedClock(loop))
+        await bench.put(*THERE)
+        await bench.set_policy(NO_WEB)
+        await _run_for(bench, 1.0)
+        bench.store.silent = True
+        await before(bench)
+        bench.start_anew()
+        await bench.loop.start()
+        running = asyncio.create_task(bench.loop.run())
+        await after(bench)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    simulate(program(), loop)
+
+
+async def _run_for(bench: Bench, seconds: float) -> None:
+    running = asyncio.create_task(bench.loop.run())
+    await bench.clock.sleep(seconds)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def reboot(bench: Bench) -> None:
+    bench.filter.applied = None
+
+
+def test_after_a_reboot_the_kernel_has_the_rules_of_before_although_the_store_is_away() -> None:
+    async def after(bench: Bench) -> None:
+        assert bench.web() == ("10.200.0.1",), "before anything else is done"
+        assert bench.loop.status.from_journal
+        bench.filter.applied = None
+        await bench.clock.sleep(2 * AGAIN_SECONDS)
+        assert bench.web() == ("10.200.0.1",), "also where somebody removes them"
+        bench.store.silent = False
+        await bench.put(WEB_2)
+        await bench.clock.sleep(2 * RETRY_SECONDS)
+        assert bench.web() == ("10.200.0.1", "10.200.0.2")
+        assert not bench.loop.status.from_journal
+
+    tell_of_a_start(reboot, after)
+
+
+def test_rules_that_the_kernel_still_has_are_not_replaced_by_older_ones() -> None:
+    newer = Ruleset(sets=(), rules=(), between=(), to_machine=(), containers=())
+
+    async def before(bench: Bench) -> None:
+        bench.filter.applied = newer
+
+    async def after(bench: Bench) -> None:
+        await bench.clock.sleep(2 * AGAIN_SECONDS)
+        assert bench.filter.applied == newer
+        assert not bench.loop.status.from_journal
+
+    tell_of_a_start(before, after)
+
+
+def test_a_start_while_nft_does_not_answer_is_made_up_for() -> None:
+    async def before(bench: Bench) -> None:
+        bench.filter.applied = None
+        bench.filter.away = True
+
+    async def after(bench: Bench) -> None:
+        assert "cannot be run" in bench.loop.status.filter_trouble
+        bench.filter.away = False
+        await bench.clock.sleep(2 * RETRY_SECONDS)
+        assert bench.web() == ("10.200.0.1",)
+
+    tell_of_a_start(before, after)
+
+
+def test_rules_that_cannot_be_read_keep_nobody_from_starting() -> None:
+    async def before(bench: Bench) -> None:
+        bench.filter.applied = None
+        await bench.journal.write({KEPT: b"{"})
+
+    async def after(bench: Bench) -> None:
+        assert bench.filter.applied is None
+        assert "damaged" in bench.loop.status.journal_trouble
+        bench.store.silent = False
+        await bench.clock.sleep(2 * RETRY_SECONDS)
+        assert bench.web() == ("10.200.0.1",)
+        assert bench.loop.status.journal_trouble == ""
+
+    tell_of_a_start(before, after)
+
+
+def test_the_journal_is_written_now_and_then_and_a_full_disk_hinders_nothing_else() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.set_policy(NO_WEB)
+        before = bench.journal.writes
+        for number in range(30):
+            await bench.put(replace(WEB, id=f"{number:064x}", address=f"10.200.1.{number}"))
+            await bench.clock.sleep(1.0)
+        assert 1 <= bench.journal.writes - before <= 30 / KEEP_SECONDS + 1
+        bench.journal.fault = lambda number: "unavailable"
+        await bench.put(WEB_2)
+        await bench.clock.sleep(KEEP_SECONDS + 1.0)
+        assert "disk is full" in bench.loop.status.journal_trouble
+        assert WEB_2.address in bench.web()
+        bench.journal.fault = lambda number: None
+        await bench.clock.sleep(2 * KEEP_SECONDS)
+        assert bench.loop.status.journal_trouble == ""
+        assert WEB_2.address.encode() in (await bench.journal.read())[KEPT]
 
     tell(story)

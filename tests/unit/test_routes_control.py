@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import pytest
 from msgspec.structs import replace
 
+from coldchain.control.netd.lost_nodes import IDLE_SECONDS, LOOK_SECONDS
 from coldchain.control.netd.routes import AGAIN_SECONDS, RETRY_SECONDS, RouteLoop
 from coldchain.control.nodes import Nodes
 from coldchain.documents import keys, stored
@@ -18,6 +19,7 @@ from coldchain.model.secret import Secret
 from coldchain.ports.store import Change
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_cipher import FakeCipher
+from coldchain.testing.fake_reach import FakeReach
 from coldchain.testing.fake_routing_daemon import FakeRoutingDaemon
 from coldchain.testing.fake_tunnels import FakeTunnels
 from coldchain.testing.faulty_store import FaultyStore
@@ -58,11 +60,12 @@ class Lab:
         self.daemon = FakeRoutingDaemon()
         self.tunnels = FakeTunnels()
         self.cipher = FakeCipher()
+        self.reach = FakeReach()
         self.nodes = Nodes(self.store)
         self.routes = self.made(ME)
 
     def made(self, me: Node) -> RouteLoop:
-        return RouteLoop(self.store, self.daemon, self.tunnels, me, written, self.clock, self.cipher)
+        return RouteLoop(self.store, self.daemon, self.tunnels, me, written, self.clock, self.cipher, self.reach)
 
     async def put(self, *records: Pool | Block | Node) -> None:
         await self.store.write([Change(key=keys.network_key_of(one), value=stored.encode(one)) for one in records])
@@ -280,6 +283,26 @@ def test_a_password_is_opened_and_what_cannot_be_opened_leaves_its_session_out()
         await lab.moment(AGAIN_SECONDS * 2)
         assert "peer4-r" not in lab.text
         assert "quotation mark" in lab.routes.status.findings[0].reason
+
+    run(story)
+
+
+def test_routes_of_a_lost_machine_go_and_those_of_one_without_its_daemon_stay() -> None:
+    async def story(lab: Lab) -> None:
+        await lab.nodes.join(Node(name="third", address="10.10.3.3/24"))
+        lab.daemon.hears = {"10.10.3.2": True, "10.10.3.3": True, "10.9.9.9": True}
+        await lab.moment(IDLE_SECONDS * 2)
+        assert not lab.reach.asked
+        lab.reach.lost = {"10.10.3.3"}
+        lab.daemon.hears = {"10.10.3.2": False, "10.10.3.3": False, "10.9.9.9": False}
+        await lab.moment(LOOK_SECONDS * 1.5)
+        assert lab.daemon.withdrawn == ["node4-third"]
+        await lab.moment(AGAIN_SECONDS)
+        assert sorted(lab.reach.asked) == ["10.10.3.2", "10.10.3.3"], "each is asked once"
+        await lab.nodes.change_routing(lambda before: Routing(bfd=False))
+        lab.daemon.hears = {}
+        await lab.moment(AGAIN_SECONDS)
+        assert len(lab.daemon.withdrawn) == 1
 
     run(story)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from typing import NamedTuple
 
 import structlog
 from msgspec.structs import replace
@@ -10,12 +11,13 @@ from coldchain.control.netd.waiting import until_set
 from coldchain.control.network_view import NetworkView
 from coldchain.decisions.policy import Seen, forbidden, ruleset
 from coldchain.documents.keys import NETWORK
+from coldchain.documents.stored import decode, encode
 from coldchain.model.base import Noun
 from coldchain.model.errors import ColdchainError
-from coldchain.model.policy import Policy
+from coldchain.model.policy import Policy, Verdict
 from coldchain.model.ruleset import Ruleset
 from coldchain.ports.clock import Clock
-from coldchain.ports.network import PacketFilter
+from coldchain.ports.network import Journal, PacketFilter
 from coldchain.ports.store import Store
 
 GATHER_SECONDS = 0.05
@@ -23,26 +25,44 @@ GATHER_SECONDS = 0.05
 AGAIN_SECONDS = 15.0
 """How often it is looked whether somebody has taken our table away, or Docker has made its own anew."""
 RETRY_SECONDS = 1.0
+KEEP_SECONDS = 10.0
+"""Addresses change often, and the journal is on a disk: so often at most what the kernel has is written to it."""
+KEPT = "policy/ruleset"
+"""Its name in the journal."""
 
 log = structlog.get_logger(__name__)
 
 
 class PolicyStatus(Noun, frozen=True, kw_only=True):
-    """`rules`: of the policy that the kernel has. `trouble` of the store, `filter_trouble` of nft: what keeps the loop
-    from its work; empty: nothing. The kernel goes on with what it has."""
+    """`rules`: of the policy that the kernel has. `trouble` of the store, `filter_trouble` of nft, `journal_trouble`:
+    what keeps the loop from its work; empty: nothing. The kernel goes on with what it has. `from_journal`: what that
+    is was known before this machine or netd ended, and the store has said nothing yet."""
 
     applied: bool = False
+    from_journal: bool = False
     rules: int = 0
     attachments: int = 0
     cut: int = 0
     trouble: str = ""
     filter_trouble: str = ""
+    journal_trouble: str = ""
+
+
+class Decided(NamedTuple):
+    """Packets that a counter has counted; `verdict`: what became of them."""
+
+    counter: str
+    verdict: Verdict
+    packets: int
 
 
 class PolicyLoop:
-    """`node`: the name of this one."""
+    """`node`: the name of this one. `journal`: keeps what the kernel has, for a start while the store is away; without
+    one such a start leaves the kernel as it is."""
 
-    def __init__(self, store: Store, packet_filter: PacketFilter, node: str, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, packet_filter: PacketFilter, node: str, clock: Clock, journal: Journal | None = None
+    ) -> None:
         self._store = store
         self._filter = packet_filter
         self._node = node
@@ -53,7 +73,36 @@ class PolicyLoop:
         self._applied: Ruleset | None = None
         self._policy: Policy | None = None
         self._looked_at = float("-inf")
+        self._journal = journal
+        self._kept: Ruleset | None = None
+        self._kept_at = float("-inf")
         self.status = PolicyStatus()
+
+    async def start(self) -> None:
+        """Before Docker starts containers: where the kernel has no rules, as after a reboot, it is given those it had.
+        Where that fails `run` does it again: Docker shall start all the same."""
+        if self._journal is None:
+            return
+        try:
+            if written := (await self._journal.read()).get(KEPT):
+                self._kept = decode(written, Ruleset, "kept")
+        except ColdchainError as error:
+            log.error("the rules that the kernel had are not known", error=str(error))
+            self.status = replace(self.status, journal_trouble=str(error))
+        try:
+            await self._restore()
+        except ColdchainError as error:
+            log.error("the rules that the kernel had are not carried out", error=str(error))
+            self.status = replace(self.status, filter_trouble=str(error))
+
+    async def _restore(self) -> None:
+        """Rules that are there are those of before or newer ones: they stay."""
+        if self._listed or self._kept is None or await self._filter.drops():
+            return
+        await self._filter.apply(self._kept, None)
+        self._applied = self._kept
+        self.status = replace(self.status, applied=True, from_journal=True)
+        log.warning("the kernel had no rules of the container network; it has those of before until the store is heard")
 
     async def run(self) -> None:
         """For ever."""
@@ -88,10 +137,11 @@ class PolicyLoop:
     async def _keep(self) -> None:
         while True:
             try:
-                await self._look()
+                await self._restore()
                 await self.apply()
+                seconds = await self._keep_for_a_start()
+                await self._look()
                 self.status = replace(self.status, filter_trouble="")
-                seconds = AGAIN_SECONDS
             except ColdchainError as error:
                 if str(error) != self.status.filter_trouble:
                     log.error("policy is not carried out", error=str(error))
@@ -104,18 +154,19 @@ class PolicyLoop:
         """Now and then, whether our table is there."""
         if self._clock.monotonic() - self._looked_at < AGAIN_SECONDS:
             return
-        self._looked_at = self._clock.monotonic()
         await self._filter.let_docker_forward()
         if self._applied is not None and not await self._filter.drops():
             log.warning("somebody has removed the rules of the container network; they are made again")
             self._applied = None
+            self._changed.set()
+        self._looked_at = self._clock.monotonic()
 
     async def apply(self) -> None:
         """Carry out what is known. Before the store was heard once nothing is known, and the kernel keeps what it has
         from before."""
+        self._changed.clear()
         if not self._listed:
             return
-        self._changed.clear()
         seen = self._view.seen(self._node)
         wanted = ruleset(seen)
         if wanted != self._applied:
@@ -123,7 +174,11 @@ class PolicyLoop:
             await self._filter.apply(wanted, before)
             self._applied = wanted
         self.status = replace(
-            self.status, applied=True, rules=len(seen.policy.rules), attachments=len(seen.attachments)
+            self.status,
+            applied=True,
+            from_journal=False,
+            rules=len(seen.policy.rules),
+            attachments=len(seen.attachments),
         )
         if self._policy is not None and seen.policy != self._policy and seen.policy.cut:
             await self._cut(seen)
@@ -135,3 +190,33 @@ class PolicyLoop:
         if standing:
             log.info("connections that are forbidden now are cut", number=len(standing))
         self.status = replace(self.status, cut=self.status.cut + len(standing))
+
+    async def decided(self) -> list[Decided]:
+        """By the name of the counter. Raises Unavailable."""
+        known = self._applied
+        if known is None:
+            return []  # of whatever the kernel has, it is not known what it means
+        counted = await self._filter.drops()
+        rules = (*known.rules, *known.between, *known.to_machine)
+        verdicts = {one.counter: one.verdict for one in rules}
+        # What no rule has is of who sends with somebody else's address.
+        return [Decided(name, verdicts.get(name, "deny"), counted[name]) for name in sorted(counted)]
+
+    async def _keep_for_a_start(self) -> float:
+        """Write what the kernel has to the journal. Returns when it is to be looked after again."""
+        if self._journal is None or self._applied is None or self._applied == self._kept:
+            return AGAIN_SECONDS
+        due = self._kept_at + KEEP_SECONDS - self._clock.monotonic()
+        if due > 0:
+            return due
+        self._kept_at = self._clock.monotonic()
+        wanted = self._applied
+        try:
+            await self._journal.write({KEPT: encode(wanted)})
+        except ColdchainError as error:
+            log.error("the rules that the kernel has are not kept for the next start", error=str(error))
+            self.status = replace(self.status, journal_trouble=str(error))
+            return KEEP_SECONDS
+        self._kept = wanted
+        self.status = replace(self.status, journal_trouble="")
+        return AGAIN_SECONDS

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from msgspec.structs import replace
 
+from coldchain.control.netd.lost_nodes import LostNodes
 from coldchain.control.nodes import Nodes
 from coldchain.decisions.routing import password_problem, route_plan
 from coldchain.documents import keys, stored
@@ -24,7 +25,7 @@ from coldchain.model.route_plan import RouteFinding, RoutePlan
 from coldchain.model.secret import Secret
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
-from coldchain.ports.network import RoutingDaemon
+from coldchain.ports.network import Reach, RoutingDaemon
 from coldchain.ports.store import Changed, Compacted, Store
 from coldchain.ports.tunnel import Tunnels
 
@@ -55,7 +56,9 @@ class RouteStatus(Noun, frozen=True, kw_only=True):
 
 class RouteLoop:
     """`me`: this node as its machine knows it. `cipher` opens the passwords of sessions; without it those that need one
-    are left out. `joining` returns once the store has the record of this node; None: the loop sees to that itself."""
+    are left out. `joining` returns once the store has the record of this node; None: the loop sees to that itself.
+    `reach` asks those of whom nothing is heard whether they are lost; without it their routes stay for the seconds of a
+    restart."""
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class RouteLoop:
         clock: Clock,
         cipher: Cipher | None = None,
         joining: Callable[[], Awaitable[object]] | None = None,
+        reach: Reach | None = None,
     ) -> None:
         self._joining = joining or (lambda: Nodes(store).join(me))
         self._store = store
@@ -76,6 +80,8 @@ class RouteLoop:
         self._render = render
         self._clock = clock
         self._cipher = cipher
+        self._plan_applied: RoutePlan | None = None
+        self._lost = LostNodes(daemon, reach, lambda: self._plan_applied, clock) if reach is not None else None
         self._known: dict[str, Noun] | None = None
         self._passwords: dict[str, str] = {}
         self._text: str | None = None
@@ -95,6 +101,8 @@ class RouteLoop:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow())
             group.create_task(self._keep())
+            if self._lost is not None:
+                group.create_task(self._lost.run())
 
     async def _join(self) -> None:
         """Once: who is removed while it runs does not come back by itself."""
@@ -194,6 +202,7 @@ class RouteLoop:
         if text != self._text:
             await self._daemon.apply(text)
             self._text = text
+        self._plan_applied = plan
         if plan.tunnel is None:
             await self._tunnels.apply(None)
 
@@ -217,7 +226,7 @@ class RouteLoop:
         log.warning("this node was removed: its routes go", node=self._me.name)
         await self._daemon.stop()
         await self._tunnels.apply(None)
-        self._text = None
+        self._text = self._plan_applied = None
         self.status = replace(self.status, removed=True, findings=())
         self.removed.set()
 

@@ -10,6 +10,8 @@ from coldchain.model.errors import Unavailable
 ANSWER_SECONDS = 5.0
 WELCOME = 1
 PROTOCOLS = 1002
+BFD_SESSIONS = 1020
+BFD_STATES = ("AdminDown", "Down", "Init", "Up")
 _CODE_LENGTH = 4
 
 
@@ -57,6 +59,16 @@ def session_states(lines: Sequence[Line]) -> dict[str, str]:
             if words and ":" in words.split()[0] and "-" in since:  # older ones say the day and the time apart
                 words = words.partition(" ")[2].strip()
             found[name] = words or state
+    return found
+
+
+def heard_of(lines: Sequence[Line]) -> dict[str, bool]:
+    """By address, of the answer to `show bfd sessions`: whether the session is up."""
+    found = {}
+    for line in lines:
+        fields = line.text.split()
+        if line.code == BFD_SESSIONS and len(fields) >= 3 and fields[0][:1].isalnum() and fields[2] in BFD_STATES:
+            found[fields[0]] = fields[2] == "Up"
     return found
 
 

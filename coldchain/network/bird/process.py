@@ -9,8 +9,8 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from coldchain.model.errors import Rejected, Unavailable
-from coldchain.network.bird.control_socket import ask, refusal, session_states
+from coldchain.model.errors import NotFound, Rejected, Unavailable
+from coldchain.network.bird.control_socket import ask, heard_of, refusal, session_states
 
 INSTALL = "Install the package bird2; its service may stay off: netd starts BIRD itself"
 _END_SECONDS = 10.0
@@ -55,6 +55,14 @@ class Bird:
 
     async def sessions(self) -> Mapping[str, str]:
         return session_states(await ask(self._socket, "show protocols"))
+
+    async def heard(self) -> Mapping[str, bool]:
+        return heard_of(await ask(self._socket, "show bfd sessions"))
+
+    async def withdraw(self, session: str) -> None:
+        for command in ("disable", "enable"):
+            if said := refusal(await ask(self._socket, f"{command} '{session}'")):
+                raise NotFound(f"BIRD has no session {session!r}: {said}")
 
     async def ended(self) -> None:
         """Returns once it does not run."""

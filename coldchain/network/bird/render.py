@@ -11,7 +11,8 @@ KEEPALIVES = 3
 """So many of them may get lost before the other is given up; so it is with BFD."""
 RESTART_SECONDS = 5
 """So long others keep our routes after BIRD has ended, or BFD has heard nothing of it: which is also how a BIRD looks
-that was killed. So BFD takes no route by itself, it begins this wait."""
+that was killed. So BFD takes no route by itself, it begins this wait, which netd cuts short for a machine
+that is lost."""
 RECOVERY_SECONDS = 30
 """So long it waits for the routes of others when it comes back, with those of the kernel as they were."""
 PASSED_ON_MED = 100

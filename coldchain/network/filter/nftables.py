@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from coldchain.model.errors import Rejected
 from coldchain.model.ruleset import Connection, Ruleset
 from coldchain.network.filter.render import TABLE, changes, render
+from coldchain.network.filter.tracked import NUMBERS, forget
 from coldchain.network.programs import output_of
 from coldchain.ports.network import HOST_PREFIX
 
@@ -46,9 +47,12 @@ class Nftables:
         return found
 
     async def cut(self, connections: Iterable[Connection]) -> None:
-        for one in connections:
+        wanted = list(connections)
+        await forget([one for one in wanted if one.protocol in NUMBERS])
+        # Of the others the kernel has few, and all between two addresses go at once.
+        for command in sorted({tuple(_named(one)) for one in wanted if one.protocol not in NUMBERS}):
             try:
-                await output_of(("conntrack", "-D", *_named(one)))
+                await output_of(("conntrack", "-D", *command))
             except Rejected as error:
                 if NOTHING_DELETED not in error.message:
                     raise
@@ -83,8 +87,6 @@ def _named(one: Connection) -> Iterator[str]:
     yield from ("-f", "ipv6" if ":" in one.source else "ipv4")
     yield from ("-p", {name: theirs for theirs, name in PROTOCOLS.items()}.get(one.protocol, one.protocol))
     yield from ("-s", one.source, "-d", one.destination)
-    if one.source_port:
-        yield from ("--sport", str(one.source_port), "--dport", str(one.destination_port))
 
 
 async def _succeeds(command: Sequence[str]) -> bool:

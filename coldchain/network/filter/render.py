@@ -43,8 +43,9 @@ def changes(before: Ruleset, after: Ruleset) -> str | None:
         return None
     lines: list[str] = []
     for old, new in zip(before.sets, after.sets, strict=True):
-        lines += _elements("delete", old, [one for one in old.addresses if one not in set(new.addresses)])
-        lines += _elements("add", new, [one for one in new.addresses if one not in set(old.addresses)])
+        had, wanted = set(old.addresses), set(new.addresses)
+        lines += _elements("delete", old, [one for one in old.addresses if one not in wanted])
+        lines += _elements("add", new, [one for one in new.addresses if one not in had])
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from coldchain.model.errors import Conflict, Unavailable
-from coldchain.testing.machines.machine import Machine, call
+from coldchain.testing.machines.machine import Machine, call, environment
 from coldchain.testing.machines.plan import FLAT, OUTSIDE, Plan
 from coldchain.testing.machines.switch import Switch
 from coldchain.testing.sandbox import cgroups, inside
@@ -35,6 +35,7 @@ class MachineLab:
         self.console = plan.console.address.partition("/")[0]
         self.machines = {place.name: Machine(self, place) for place in plan.places}
         self._docker = docker
+        self._console_link = f"lab-{secrets.token_hex(3)}"
         self._cgroup_parent = f"{os.environ['COLDCHAIN_CGROUP_PARENT']}/{self.folder.name}"
         self._keeper: subprocess.Popen[str] | None = None
 
@@ -74,6 +75,8 @@ class MachineLab:
     def close(self) -> None:
         """Everything is killed and removed."""
         if self._keeper is not None:
+            # At once, if it is there; with the network of the switch it would go some time later.
+            subprocess.run(["ip", "link", "delete", self._console_link], env=environment(), capture_output=True)
             for machine in self:
                 machine.lost_power()
             _, words = self._keeper.communicate()
@@ -98,7 +101,7 @@ class MachineLab:
         self.switch = Switch(self._keeper.pid, self.plan)
         self.switch.build()
         self.boot(list(self))
-        self.switch.connect_console(f"lab-{secrets.token_hex(3)}")
+        self.switch.connect_console(self._console_link)
         for machine in self:
             if len(machine.place.cables) > 1:
                 call(machine.entered("ip", "address", "add", f"{OUTSIDE}/32", "dev", "lo"))
