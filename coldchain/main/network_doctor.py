@@ -73,6 +73,9 @@ def _troubles(status: Document) -> Iterator[str]:
 
 
 def _driver(machine: NetworkMachine) -> Iterator[Finding]:
+    if _runs_no_containers(machine):
+        yield Finding("driver", "ok", _("not needed: this node runs no containers"))
+        return
     lacking = [name for name in IMPLEMENTED if name not in machine.driver]
     if machine.driver_error or lacking:
         said = machine.driver_error or _("it implements no {names}", names=", ".join(lacking))
@@ -84,8 +87,7 @@ def _driver(machine: NetworkMachine) -> Iterator[Finding]:
 
 def _docker(machine: NetworkMachine) -> Iterator[Finding]:
     if machine.docker is None:
-        node = machine.netd.get("node") if machine.netd else None
-        if isinstance(node, dict) and node.get("containers") is False:
+        if _runs_no_containers(machine):
             yield Finding("docker", "ok", _("not needed: this node runs no containers"))
         else:
             yield Finding(
@@ -96,6 +98,11 @@ def _docker(machine: NetworkMachine) -> Iterator[Finding]:
     if machine.docker.get("LiveRestoreEnabled") is False:
         todo = _('Put "live-restore": true into /etc/docker/daemon.json.')
         yield Finding("docker live-restore", "warning", _("containers end when Docker is restarted"), todo)
+
+
+def _runs_no_containers(machine: NetworkMachine) -> bool:
+    node = machine.netd.get("node") if machine.netd else None
+    return isinstance(node, dict) and node.get("containers") is False
 
 
 def _sysctls(machine: NetworkMachine) -> Iterator[Finding]:
