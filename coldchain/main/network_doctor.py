@@ -49,12 +49,15 @@ def _netd(machine: NetworkMachine) -> Iterator[Finding]:
     yield Finding("netd", "ok", _("answers, version {version}", version=str(machine.netd.get("version", "?"))))
     loops = machine.netd.get("loops")
     for name, status in sorted(loops.items() if isinstance(loops, dict) else ()):
-        troubles = list(_troubles(status if isinstance(status, dict) else {}))
+        status = status if isinstance(status, dict) else {}
+        troubles = list(_troubles(status))
         for trouble in troubles:
             yield Finding(
                 f"netd {name}", "warning", trouble, _("It is tried again by itself; the log of netd has more.")
             )
-        if not troubles:
+        for one in status.get("findings", ()):
+            yield Finding(f"netd {name}", "warning", str(one["reason"]), str(one["todo"]))
+        if not troubles and not status.get("findings"):
             yield Finding(f"netd {name}", "ok", _("no trouble"))
 
 
@@ -70,6 +73,9 @@ def _troubles(status: Document) -> Iterator[str]:
 
 
 def _driver(machine: NetworkMachine) -> Iterator[Finding]:
+    if _runs_no_containers(machine):
+        yield Finding("driver", "ok", _("not needed: this node runs no containers"))
+        return
     lacking = [name for name in IMPLEMENTED if name not in machine.driver]
     if machine.driver_error or lacking:
         said = machine.driver_error or _("it implements no {names}", names=", ".join(lacking))
@@ -81,8 +87,7 @@ def _driver(machine: NetworkMachine) -> Iterator[Finding]:
 
 def _docker(machine: NetworkMachine) -> Iterator[Finding]:
     if machine.docker is None:
-        node = machine.netd.get("node") if machine.netd else None
-        if isinstance(node, dict) and node.get("containers") is False:
+        if _runs_no_containers(machine):
             yield Finding("docker", "ok", _("not needed: this node runs no containers"))
         else:
             yield Finding(
@@ -93,6 +98,11 @@ def _docker(machine: NetworkMachine) -> Iterator[Finding]:
     if machine.docker.get("LiveRestoreEnabled") is False:
         todo = _('Put "live-restore": true into /etc/docker/daemon.json.')
         yield Finding("docker live-restore", "warning", _("containers end when Docker is restarted"), todo)
+
+
+def _runs_no_containers(machine: NetworkMachine) -> bool:
+    node = machine.netd.get("node") if machine.netd else None
+    return isinstance(node, dict) and node.get("containers") is False
 
 
 def _sysctls(machine: NetworkMachine) -> Iterator[Finding]:

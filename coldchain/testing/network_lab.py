@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import shutil
 import signal
 import sys
@@ -85,15 +86,16 @@ class MachineNetd:
 
 
 class NetworkLab:
-    """`netds` by the machine's name. `talker`: a program that all machines see, and containers as /bin/talker."""
+    """`netds` by the machine's name. `address`: of the store. `talker`: a program that all machines see, and containers
+    as /bin/talker."""
 
     def __init__(self, lab: MachineLab, etcd: EtcdCluster, store: Store) -> None:
         self.lab = lab
         self.etcd = etcd
         self.store = store
         self.talker = shutil.copy(build_program("talker", TALKER), str(lab.folder / "talker"))
-        address = f"etcd://{etcd.addresses}/lab"
-        self.netds = {machine.name: MachineNetd(machine, address) for machine in lab if _is_node(machine)}
+        self.address = f"etcd://{etcd.addresses}/lab"
+        self.netds = {machine.name: MachineNetd(machine, self.address) for machine in lab if _is_node(machine)}
 
     def __getitem__(self, name: str) -> Machine:
         return self.lab[name]
@@ -137,6 +139,14 @@ class NetworkLab:
                 if name == block.node or not block.node or not self[name].runs:
                     continue
                 await self.until(partial(_routed, self[name], block.cidr), f"a route to {block.cidr}")
+
+    async def doctor(self, machine: str) -> dict[str, str]:
+        """What `coldchain network doctor` there finds not to be well, by its name. The clock is not the lab's."""
+        asked = (sys.executable, "-m", "coldchain", "network", "doctor", "--json", "--store", self.address)
+        said = json.loads(await asyncio.to_thread(partial(self[machine].run, *asked, status=None)))
+        return {
+            one["name"]: one["found"] for one in said["findings"] if one["state"] != "ok" and one["name"] != "clock"
+        }
 
     async def until(self, true: Callable[[], Awaitable[bool]], what: str) -> None:
         """Raises TimeoutError."""

@@ -9,13 +9,21 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
+from coldchain.control.clock import SystemClock
+from coldchain.control.container_networks import ContainerNetworks
+from coldchain.control.network_check import NetworkCheck
+from coldchain.control.network_policy import NetworkPolicy
+from coldchain.control.pools import Pools
 from coldchain.documents import keys
-from coldchain.documents.stored import decode
+from coldchain.documents.policy_request import PolicyQuestion
+from coldchain.documents.stored import decode, encode
 from coldchain.model.attachment import Attachment
 from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.node import Routing
+from coldchain.model.pool import Pool
+from coldchain.ports.store import Change
 from coldchain.testing.machines import SEGMENTED, Machine
-from coldchain.testing.network_lab import NetworkLab, network_lab
+from coldchain.testing.network_lab import MachineNetd, NetworkLab, network_lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -149,6 +157,7 @@ async def test_netd_killed_everywhere_takes_nothing_and_goes_on(network: Network
     assert vm.reaches(two)
     for netd in network.netds.values():
         netd.start()
+    for netd in network.netds.values():
         await netd.status()
     assert pings(first, "one", two)
     three = await network.run("machine-1", "three")
@@ -233,9 +242,12 @@ async def test_a_machine_that_lost_power_comes_back_with_its_containers(network:
 
 
 async def test_a_segment_beyond_a_router_that_knows_no_container() -> None:
-    routing = Routing(encapsulation="cross-subnet")
-    async with network_lab(SEGMENTED, routing=routing) as network:
+    """Without a tunnel that is said, and with one it works."""
+    async with network_lab(SEGMENTED) as network:
         first, vm = network["machine-1"], network["vm"]
+        far = "containers on machine-2, vm cannot be reached from machine-1"
+        await until(lambda: named_by_doctor(network, "machine-1", "netd routes", far))
+        await network.store.write([Change(key=keys.ROUTING, value=encode(Routing(encapsulation="cross-subnet")))])
         one = await network.run("machine-1", "one")
         two = await serving(network, "machine-2", "two")
         await until(lambda: pings(first, "one", two))
@@ -243,6 +255,7 @@ async def test_a_segment_beyond_a_router_that_knows_no_container() -> None:
         first.docker.run("exec", "--detach", "one", "sh", "-c", f"sleep 1000 | busybox nc {two} {PORT}")
         await until(lambda: callers_of(network["machine-2"], "two"), {one})
         assert not network["router"].reaches(two)
+        assert await network.doctor("machine-1") == {}
 
 
 async def test_netd_ends_in_order(network: NetworkLab) -> None:
@@ -250,3 +263,152 @@ async def test_netd_ends_in_order(network: NetworkLab) -> None:
     assert await asyncio.to_thread(netd.terminate) == 0
     netd.start()
     await netd.status()
+
+
+OPEN = {
+    "name": "open",
+    "source": {"network": "online_net"},
+    "destination": {"network": "third_net"},
+    "protocol": "tcp",
+    "ports": [PORT],
+}
+STREAM = "while echo; do sleep 0.05; done | busybox nc {} 7000 >/answers"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def third_net(network: NetworkLab) -> AsyncIterator[str]:
+    """Made while all runs, beside the others."""
+    pools, networks = Pools(network.store), ContainerNetworks(network.store, lambda name: ())
+    await pools.add(Pool(name="third", cidr="10.202.0.0/16"))
+    await networks.create(ContainerNetwork(name="third_net", pool="third"))
+    for machine in network.hosts:
+        await until(lambda machine=machine: "third_net" in machine.docker.run("network", "ls"))
+    yield "third_net"
+    for machine in network.hosts:
+        if left := machine.docker.run("ps", "--all", "--quiet").split():
+            machine.docker.run("rm", "--force", *left)
+    await NetworkPolicy(network.store).put({"rules": []})
+    await networks.remove("third_net")
+    for machine in network.hosts:
+        await until(lambda machine=machine: "third_net" in machine.docker.run("network", "ls"), False)
+
+
+async def ruled(network: NetworkLab, *rules: object, cut: bool = False) -> None:
+    """All machines have these rules."""
+    await NetworkPolicy(network.store).put({"rules": list(rules), "cut": cut})
+    for netd in network.netds.values():
+        await until(lambda netd=netd: rules_of(netd), len(rules))
+
+
+async def rules_of(netd: MachineNetd) -> object:
+    return (await netd.loops())["policy"]["rules"]
+
+
+async def answers(machine: Machine, container: str) -> int:
+    """How many came on the stream until now."""
+    return int(machine.docker.run("exec", container, "sh", "-c", "busybox wc -c </answers"))
+
+
+async def flows(machine: Machine, container: str) -> bool:
+    before = await answers(machine, container)
+    await asyncio.sleep(1.0)  # what does not come in this time does not come
+    return await answers(machine, container) > before
+
+
+async def test_networks_keep_apart_unless_a_rule_says_otherwise(network: NetworkLab, third_net: str) -> None:
+    first = network["machine-1"]
+    there = await serving(network, "machine-2", "there", on=third_net)
+    here = await network.run("machine-1", "here")
+    policy, question = NetworkPolicy(network.store), PolicyQuestion(source=here, destination=there, port=int(PORT))
+    assert not connects(first, "here", there)
+    assert (await policy.ask(question))[0].decision.verdict == "deny"
+    await ruled(network, OPEN)
+    assert connects(first, "here", there)
+    assert (await policy.ask(question))[0].decision.rule == "open"
+    assert not pings(first, "here", there), "only what the rule names"
+    await network.run("machine-1", "back", network=third_net)
+    assert not connects(first, "back", here), "and only in its direction"
+    first.docker.run("exec", "--detach", "here", "sh", "-c", STREAM.format(there))
+    await until(lambda: flows(first, "here"))
+    await ruled(network)
+    assert not connects(first, "here", there)
+    assert await flows(first, "here"), "what stands is left alone"
+    await ruled(network, OPEN)
+    await ruled(network, cut=True)
+    await until(lambda: flows(first, "here"), False)
+
+
+async def test_nobody_sends_with_an_address_of_another(network: NetworkLab) -> None:
+    first, vm = network["machine-1"], network["vm"]
+    own = await network.run("machine-1", "one", "--cap-add=NET_ADMIN")
+    first.docker.run("exec", "one", "busybox", "ip", "address", "add", "10.200.77.77/32", "dev", "eth0")
+    vm.run("nft", "-f", "-", stdin=WATCH.format(own=own))
+    for source in ("10.200.77.77", own):
+        asked = ("exec", "one", "busybox", "ping", "-c1", "-W1", "-I", source, vm.address)
+        first.docker.run(*asked, status=None)
+    await until(lambda: heard(vm, "own"))
+    assert not heard(vm, "foreign")
+    vm.run("nft", "delete", "table", "ip", "watch")
+
+
+WATCH = """
+table ip watch {{
+  counter own {{ }}
+  counter foreign {{ }}
+  chain before {{
+    type filter hook prerouting priority -300;
+    ip saddr {own} counter name own
+    ip saddr 10.200.77.77 counter name foreign
+  }}
+}}
+"""
+
+
+def heard(machine: Machine, counter: str) -> bool:
+    return "packets 0" not in machine.run("nft", "list", "counter", "ip", "watch", counter)
+
+
+async def test_netd_that_is_killed_while_the_store_is_away_still_serves_docker(network: NetworkLab) -> None:
+    first, second = network["machine-1"], network["machine-2"]
+    await network.run("machine-1", "one")
+    two = await network.run("machine-2", "two")
+    network.etcd.stop()
+    network.netds["machine-2"].kill()
+    network.netds["machine-2"].start()
+    await network.netds["machine-2"].status()
+    second.docker.run("rm", "--force", "two")
+    three = await asyncio.to_thread(start_without_store, second, "three")
+    assert three != two, "it rests"
+    await until(lambda: pings(first, "one", three))
+    network.etcd.start()
+    await network.etcd.ready()
+    await until(lambda: attachments_of(network, "machine-2"), [three])
+    assert await checked(network) == []
+
+
+async def attachments_of(network: NetworkLab, node: str) -> list[str]:
+    return [address for its, address in await attachments(network) if its == node]
+
+
+async def checked(network: NetworkLab) -> list[str]:
+    """What `coldchain network check` says."""
+    found = await NetworkCheck(network.store, SystemClock(), Pools(network.store)).look()
+    return [one.says for one in found]
+
+
+async def test_the_doctor_says_that_all_is_well_and_who_is_lost(network: NetworkLab) -> None:
+    await network.run("machine-1", "one")
+    await network.run("machine-2", "two")
+    for name in network.netds:
+        await until(lambda name=name: network.doctor(name), {})
+    assert await checked(network) == []
+    network["machine-2"].cut_cable()
+    await until(lambda: named_by_doctor(network, "vm", "routes", "of node machine-2"))
+    assert set(await network.doctor("vm")) == {"BIRD node4-machine-2", "routes"}
+    network["machine-2"].plug_in_cable()
+    for name in network.netds:
+        await until(lambda name=name: network.doctor(name), {})
+
+
+async def named_by_doctor(network: NetworkLab, machine: str, name: str, words: str) -> bool:
+    return words in (await network.doctor(machine)).get(name, "")

@@ -34,6 +34,7 @@ LOOPS: dict[str, Any] = {
     "addresses": {"held": 64, "trouble": ""},
     "attachments": {"attachments": 1, "untold": 0, "withoutLink": [], "trouble": "", "machineTrouble": ""},
     "networks": {"present": ["online_net"], "troubles": {}, "trouble": ""},
+    "routes": {"joined": True, "findings": [], "trouble": "", "machineTrouble": ""},
 }
 NETD: dict[str, Any] = {
     "version": "1.0",
@@ -104,6 +105,7 @@ def test_nothing_is_wrong_where_all_is_well() -> None:
         "netd addresses",
         "netd attachments",
         "netd networks",
+        "netd routes",
         "driver",
         "docker",
         "sysctls",
@@ -122,6 +124,13 @@ CASES: list[tuple[NetworkMachine, str, str, str, str]] = [
     (with_loop("attachments", machineTrouble="no netlink"), "netd attachments", "warning", "no netlink", "tried"),
     (with_loop("attachments", withoutLink=["web.1"]), "netd attachments", "warning", "web.1", "tried again"),
     (with_loop("networks", troubles={"b": "no pool"}), "netd networks", "warning", "b: no pool", "tried again"),
+    (
+        with_loop("routes", findings=[{"reason": "no way to b", "todo": "name a router"}]),
+        "netd routes",
+        "warning",
+        "no way to b",
+        "name a router",
+    ),
     (changed(driver=(), driver_error="it hangs"), "driver", "missing", "it hangs", "before Docker"),
     (changed(driver=("NetworkDriver",)), "driver", "missing", "no IpamDriver", "before Docker"),
     (changed(docker=None, docker_error="does not answer"), "docker", "missing", "not answer", "coldchain doctor"),
@@ -215,9 +224,9 @@ def test_without_iptables_nothing_can_drop_there() -> None:
     assert bad(changed(forward=(), forward_error="iptables is not installed")) == []
 
 
-def test_a_node_that_runs_no_containers_needs_no_docker() -> None:
+def test_a_node_that_runs_no_containers_needs_neither_docker_nor_driver() -> None:
     netd = NETD | {"node": NETD["node"] | {"containers": False}}
-    assert bad(changed(netd=netd, docker=None, docker_error="there is none")) == []
+    assert bad(changed(netd=netd, docker=None, docker_error="no", driver=(), driver_error="no")) == []
 
 
 def test_without_the_store_the_rest_is_looked_at() -> None:
