@@ -115,7 +115,7 @@ def route_loop(
     def rendered(plan: RoutePlan, passwords: Mapping[str, str]) -> str:
         return render(plan, passwords, bird.log_file)
 
-    return RouteLoop(store, bird, VxlanTunnels(), me, rendered, clock, cipher, joining, TcpReach())
+    return RouteLoop(store, bird, VxlanTunnels(), me, rendered, clock, cipher, TcpReach(), joining)
 
 
 async def leave(settings: NodeSettings) -> int:

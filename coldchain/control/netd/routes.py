@@ -69,8 +69,8 @@ class RouteLoop:
         render: Render,
         clock: Clock,
         cipher: Cipher | None = None,
-        joining: Callable[[], Awaitable[object]] | None = None,
         reach: Reach | None = None,
+        joining: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._joining = joining or (lambda: Nodes(store).join(me))
         self._store = store
