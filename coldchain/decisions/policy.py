@@ -17,7 +17,7 @@ from coldchain.model.pool import Pool
 from coldchain.model.ruleset import AddressSet, Connection, Family, FilterRule, Ruleset
 
 FAMILIES: tuple[Family, Family] = ("4", "6")
-INFRASTRUCTURE = ("179", "2375-2377", "2379-2380", "3784", "4789", "5050-5051", "8475")
+INFRASTRUCTURE = ("179", "2375-2377", "2379-2380", "3784", "4784", "4789", "5050-5051", "8475")
 """Ports of machines that containers do not reach: BGP, Docker, etcd, BFD, VXLAN of Docker, Mesos, and VXLAN of ours."""
 OWN_SERVICES = ("53", "8500", "8600")
 """Ports of its own machine that a container of an isolated network reaches all the same: DNS, Consul's agent."""
