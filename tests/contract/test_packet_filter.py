@@ -140,6 +140,7 @@ async def scene() -> AsyncIterator[Scene]:
         stack.callback(subprocess.run, ["nft", "delete", "table", "inet", "coldchain"], check=True)
         packet_filter = Nftables()
         await packet_filter.apply(ruleset(SEEN), None)
+        await packet_filter.let_docker_forward()  # one of the sandbox may drop what is not its own
         yield Scene(*places[:4], machine, outside, packet_filter)
     assert await NetlinkLinks().present() == []
 
@@ -197,7 +198,8 @@ async def test_thousands_of_connections_are_cut_and_one_that_has_ended_is_no_err
     entries += "-I -p icmp -s 10.200.0.1 -d 10.200.0.2 --icmp-type 8 --icmp-code 0 --icmp-id 7 -t 100\n"
     subprocess.run(["conntrack", "-R", "-"], input=entries, text=True, check=True, capture_output=True)
     found = forbidden(with_rules(WEB), await scene.filter.connections())
-    assert len([one for one in found if one.protocol == "tcp"]) == len(ports) + 1
+    assert {one.source_port for one in found if ":" not in one.source} >= set(ports)
+    assert [one.source_port for one in found if ":" in one.source].count(10_000) == 1
     assert "icmp" in {one.protocol for one in found}
     ended = Connection(protocol="udp", source="10.200.0.1", destination="10.200.0.2", destination_port=53)
     began = time.process_time()
@@ -302,8 +304,15 @@ async def test_rules_mean_machines_as_source_and_as_destination(scene: Scene, ma
 
 
 async def test_docker_lets_our_links_through(scene: Scene) -> None:
-    for words in (["-N", "DOCKER-USER"], ["-P", "FORWARD", "DROP"], ["-I", "FORWARD", "-j", "DOCKER-USER"]):
-        scene.machine.run("iptables", "-w", *words)
+    """As Docker makes its rules, and anew; in a place of its own where the sandbox has an engine by then."""
+    there = "-N DOCKER-USER" in scene.machine.run("iptables", "-w", "-S").splitlines()
+    before = next(one for one in scene.machine.run("iptables", "-w", "-S").splitlines() if one.startswith("-P FORWARD"))
+    jump = ("FORWARD", "-j", "DOCKER-USER")
+    if not there:
+        scene.machine.run("iptables", "-w", "-N", "DOCKER-USER")
+    scene.machine.run("iptables", "-w", "-F", "DOCKER-USER")
+    scene.machine.run("iptables", "-w", "-I", *jump)
+    scene.machine.run("iptables", "-w", "-P", "FORWARD", "DROP")
     try:
         assert not scene.web.reaches("10.200.0.2", 80)
         for _ in range(2):
@@ -311,8 +320,13 @@ async def test_docker_lets_our_links_through(scene: Scene) -> None:
         assert scene.web.reaches("10.200.0.2", 80)
         assert scene.machine.run("iptables", "-w", "-S", "DOCKER-USER").count("ACCEPT") == 2
     finally:
-        for words in (["-P", "FORWARD", "ACCEPT"], ["-F", "FORWARD"], ["-F", "DOCKER-USER"], ["-X", "DOCKER-USER"]):
-            scene.machine.run("iptables", "-w", *words)
+        scene.machine.run("iptables", "-w", *before.split())
+        scene.machine.run("iptables", "-w", "-D", *jump)
+        scene.machine.run("iptables", "-w", "-F", "DOCKER-USER")
+        if there:
+            scene.machine.run("iptables", "-w", "-A", "DOCKER-USER", "-j", "RETURN")
+        else:
+            scene.machine.run("iptables", "-w", "-X", "DOCKER-USER")
 
 
 @pytest.mark.parametrize(

@@ -137,9 +137,9 @@ def test_a_bird_that_is_killed_and_started_again_changes_no_route(lab: RoutesLab
             told.append(heard(monitor))
     assert told[1], "the monitor heard nothing at all"
     assert all(change.there for change in [*told[1], *told[2]])
-    # A BIRD that begins takes a route that it finds out and puts it back at once: it does not replace.
+    # A BIRD that begins takes a route that it finds out and puts it back: it does not replace, and not one by one.
     for position, change in enumerate(told[0]):
-        assert change.there or told[0][position + 1] == Heard(True, change.route)
+        assert change.there or Heard(True, change.route) in told[0][position + 1 :]
 
 
 def test_beyond_the_mesh_reflectors_pass_routes_on_and_packets_go_directly(lab: RoutesLab) -> None:
