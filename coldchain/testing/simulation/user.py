@@ -225,6 +225,8 @@ class User:
             return
         if deployment.id not in ledger.deployments:
             self._world.checkers.violated("I2", f"deployment {deployment.id} was acknowledged and is not on record")
+        elif deployment.app_id not in ledger.apps:
+            return  # deleted while the answer was on its way
         elif deployment.to_version is not None and deployment.to_version not in ledger.versions[deployment.app_id]:
             self._world.checkers.violated("I1", f"version {deployment.to_version} was acknowledged and is not there")
 
