@@ -80,6 +80,8 @@ async def netd(settings: NetdSettings) -> int:
         clock = SystemClock()
         loops: dict[str, Loop] = {}
         calls: Mapping[str, Calls] = {}
+        loops["policy"] = policy = PolicyLoop(store, Nftables(), node.name, clock, journal)
+        await policy.start()  # before Docker can start a container
         membership = Membership(store, node, _renounce_nothing, clock)
         if settings.containers:
             driver, membership = await _open_driver(settings, node, store, journal, clock, loops, closing)
@@ -87,7 +89,6 @@ async def netd(settings: NetdSettings) -> int:
         loops["membership"] = membership
         cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys) if settings.secret_keys else None
         loops["routes"] = route_loop(store, node, settings.state, clock, cipher, membership.joined)
-        loops["policy"] = policy = PolicyLoop(store, Nftables(), node.name, clock, journal)
         status = StatusServer(settings.state / STATUS_SOCKET, node, loops, calls, policy)
         closing.push_async_callback(status.stop)
         await status.start()
