@@ -37,7 +37,7 @@ class PolicySamples(NamedTuple):
 
 
 async def measure_policy(
-    repeats: int = 5, *, apps: int = APPS, copies: int = COPIES, rules: int = RULES
+    repeats: int = 10, *, apps: int = APPS, copies: int = COPIES, rules: int = RULES
 ) -> PolicySamples:
     """Needs root and a network namespace in which no netd runs; nothing is left in it."""
     seen = scene(apps, copies, rules)
