@@ -24,7 +24,7 @@ from coldchain.control.netd.places import PlacesLoop
 from coldchain.control.netd.policy import PolicyLoop
 from coldchain.main.netd_settings import NetdSettings
 from coldchain.main.netd_status import StatusServer
-from coldchain.main.node import route_loop
+from coldchain.main.node import interface_for, route_loop
 from coldchain.main.stores import open_etcd
 from coldchain.model.base import Noun
 from coldchain.model.errors import Rejected, Unavailable
@@ -33,7 +33,7 @@ from coldchain.network.docker_networks import EngineNetworks
 from coldchain.network.driver import Calls, DriverServer
 from coldchain.network.filter.nftables import Nftables
 from coldchain.network.journal import FileJournal
-from coldchain.network.links import NetlinkLinks, interface_of, pass_packets_on
+from coldchain.network.links import NetlinkLinks, pass_packets_on
 from coldchain.ports.clock import Clock
 from coldchain.ports.network import Journal
 from coldchain.ports.store import Store
@@ -67,7 +67,7 @@ async def netd(settings: NetdSettings) -> int:
         name=settings.node,
         address=settings.address,
         address6=settings.address6,
-        interface=await _interface(settings),
+        interface=settings.interface or await interface_for(settings.address),
         containers=settings.containers,
     )
     await asyncio.to_thread(pass_packets_on)
@@ -142,19 +142,6 @@ async def _until(left: asyncio.Event, loops: Mapping[str, Loop]) -> None:
         await left.wait()
         for task in running:
             task.cancel()
-
-
-async def _interface(settings: NetdSettings) -> str:
-    if settings.interface is not None:
-        return settings.interface
-    address = settings.address.partition("/")[0]
-    found = await interface_of(address)
-    if not found:
-        raise Rejected(
-            f"no interface of this machine has the address {address}",
-            todo="Give --address as `ip address` shows it, or --interface",
-        )
-    return found
 
 
 def _make_folder(folder: Path) -> None:

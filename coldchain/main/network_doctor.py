@@ -6,7 +6,8 @@ from typing import Any
 
 from coldchain.cli.language import _
 from coldchain.main.doctor import Finding
-from coldchain.main.network_machine import LINK_PREFIX, Interface, NetworkMachine, Route, Session
+from coldchain.main.network_machine import Interface, NetworkMachine, Route, Session
+from coldchain.ports.network import HOST_PREFIX
 
 CLOCK_SECONDS_MAX = 2.0
 """Leases go by durations and mind no clock; but beyond that logs of several machines cannot be laid side by side."""
@@ -120,7 +121,7 @@ def _wrong_sysctls(machine: NetworkMachine) -> Iterator[Finding]:
             yield _sysctl(name, ON, "missing", _("this machine passes no packets on to its containers"))
         elif name == "net/ipv4/conf/all/rp_filter" and value == LOOSE:
             yield _sysctl(name, ON, "warning", _("containers may send with addresses of others"))
-        elif parts[:3] == ["net", "ipv4", "conf"] and parts[3].startswith(LINK_PREFIX) and value == "0":
+        elif parts[:3] == ["net", "ipv4", "conf"] and parts[3].startswith(HOST_PREFIX) and value == "0":
             words = {
                 "forwarding": _("this container reaches nobody beyond its machine"),
                 "rp_filter": _("this container may send with addresses of others"),
@@ -150,7 +151,7 @@ def _forward(machine: NetworkMachine) -> Iterator[Finding]:
     closed = "-P FORWARD DROP" in machine.forward
     lacking = [way for way in ("-i", "-o") if not _lets_through(machine, way)]
     if closed and lacking:
-        commands = "; ".join(f"iptables -I DOCKER-USER {way} {LINK_PREFIX}+ -j ACCEPT" for way in lacking)
+        commands = "; ".join(f"iptables -I DOCKER-USER {way} {HOST_PREFIX}+ -j ACCEPT" for way in lacking)
         said = _("its policy is DROP, and no rule lets packets of containers through")
         yield Finding("FORWARD", "missing", said, _("`{commands}`, at each start of the machine.", commands=commands))
     else:
@@ -158,7 +159,7 @@ def _forward(machine: NetworkMachine) -> Iterator[Finding]:
 
 
 def _lets_through(machine: NetworkMachine, way: str) -> bool:
-    return any(f" {way} {LINK_PREFIX}+ " in f"{rule} " and "-j ACCEPT" in rule for rule in machine.forward)
+    return any(f" {way} {HOST_PREFIX}+ " in f"{rule} " and "-j ACCEPT" in rule for rule in machine.forward)
 
 
 def _uplink(machine: NetworkMachine) -> Interface | None:
@@ -175,7 +176,7 @@ def _links(machine: NetworkMachine) -> Iterator[Finding]:
         yield Finding("links", "warning", machine.links_error, _("Install it: `apt-get install iproute2`."))
         return
     uplink = _uplink(machine)
-    links = [one for one in machine.interfaces if one.name.startswith(LINK_PREFIX) and one.kind == "veth"]
+    links = [one for one in machine.interfaces if one.name.startswith(HOST_PREFIX) and one.kind == "veth"]
     wrong = [finding for one in links for finding in _link(machine, one, uplink)]
     yield from wrong
     for one in machine.interfaces:
@@ -304,5 +305,5 @@ def _canonical(destination: str) -> str:
 
 def _is_link6(route: Route) -> bool:
     return (
-        ":" in route.destination and route.device.startswith(LINK_PREFIX) and not route.destination.startswith("fe80")
+        ":" in route.destination and route.device.startswith(HOST_PREFIX) and not route.destination.startswith("fe80")
     )

@@ -7,11 +7,9 @@ import typer
 
 from coldchain.cli.application import application
 from coldchain.cli.options import Json
+from coldchain.main.netd_settings import DEFAULT_SOCKET, DEFAULT_STATE
 from coldchain.main.settings import DEFAULT_DOCKER
 from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, etcd_access
-
-STATE = Path("/var/lib/coldchain-netd")
-DRIVER_SOCKET = Path("/run/docker/plugins/coldchain.sock")
 
 State = Annotated[Path, typer.Option("--state-directory", help="netd's folder, as it was told.")]
 Driver = Annotated[Path, typer.Option("--socket", help="Unix socket of the network driver, as netd was told.")]
@@ -25,8 +23,8 @@ Store = Annotated[
 
 @application.command("network doctor")
 def network_doctor(
-    state_directory: State = STATE,
-    driver: Driver = DRIVER_SOCKET,
+    state_directory: State = DEFAULT_STATE,
+    driver: Driver = DEFAULT_SOCKET,
     docker: Docker = DEFAULT_DOCKER,
     store: Store = None,
     etcd_authority: EtcdAuthority = None,

@@ -23,11 +23,10 @@ from coldchain.main.stores import EtcdAccess, endpoints_of, open_etcd
 from coldchain.model.errors import ColdchainError
 from coldchain.model.node import Node
 from coldchain.model.pool import Block
+from coldchain.ports.docker_networks import DRIVER
+from coldchain.ports.network import HOST_PREFIX
 
 LOOK_SECONDS = 5.0
-LINK_PREFIX = "cn"
-"""Of the machine's ends of links of ours."""
-DRIVER = "coldchain"
 SYSCTLS = Path("/proc/sys")
 ASKED = (
     "net/ipv4/ip_forward",
@@ -164,7 +163,7 @@ def _kernel(state: Path) -> dict[str, Any]:
     facts["interfaces"] = interfaces_in(links)
     facts["routes"] = (*routes_in(routes), *routes_in(routes6))
     facts["links_error"] = links_error or routes_error
-    facts["sysctls"] = _sysctls(one.name for one in facts["interfaces"] if one.name.startswith(LINK_PREFIX))
+    facts["sysctls"] = _sysctls(one.name for one in facts["interfaces"] if one.name.startswith(HOST_PREFIX))
     controls = [state / one for one in BIRD_CONTROLS if (state / one).exists()]
     if not controls:
         facts["bird_error"] = f"there is no control socket of BIRD in {state}, nor in /run/bird"

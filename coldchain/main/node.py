@@ -25,8 +25,9 @@ from coldchain.model.route_plan import RoutePlan
 from coldchain.network.bird.process import Bird
 from coldchain.network.bird.render import render
 from coldchain.network.filter.nftables import Nftables
+from coldchain.network.links import interface_of
 from coldchain.network.reach import TcpReach
-from coldchain.network.tunnel import VxlanTunnels, interface_of
+from coldchain.network.tunnel import VxlanTunnels
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
 from coldchain.ports.store import Store
@@ -76,12 +77,7 @@ async def join(settings: NodeSettings) -> int:
     me = Node(name=settings.name, address=settings.address, address6=settings.address6, containers=False)
     if found := problems(me):
         raise InvalidDocument(found)
-    interface = settings.interface or await interface_of(me.address)
-    if not interface:
-        raise Rejected(
-            f"no interface of this machine has the address {me.address.partition('/')[0]}",
-            todo="Give --address as `ip address` shows it, or --interface",
-        )
+    interface = settings.interface or await interface_for(me.address)
     me = Node(name=me.name, address=me.address, address6=me.address6, interface=interface, containers=False)
     cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys) if settings.secret_keys else None
     store = open_etcd(settings.store, settings.etcd)
@@ -116,6 +112,18 @@ def route_loop(
         return render(plan, passwords, bird.log_file)
 
     return RouteLoop(store, bird, VxlanTunnels(), me, rendered, clock, cipher, TcpReach(), joining)
+
+
+async def interface_for(address: str) -> str:
+    """That of this machine which has the address, with its length. Raises Rejected."""
+    plain = address.partition("/")[0]
+    found = await interface_of(plain)
+    if not found:
+        raise Rejected(
+            f"no interface of this machine has the address {plain}",
+            todo="Give --address as `ip address` shows it, or --interface",
+        )
+    return found
 
 
 async def leave(settings: NodeSettings) -> int:

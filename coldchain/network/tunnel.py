@@ -96,12 +96,6 @@ class VxlanTunnels:
                 await _command("ip", f"-{version}", "rule", "delete", "from", pool, *where)
 
 
-async def interface_of(address: str) -> str:
-    """Which interface of this machine has it; empty: none."""
-    found = await _ask("ip", "-json", "address", "show", "to", address.partition("/")[0])
-    return next((str(one["ifname"]) for one in found if "ifname" in one), "")
-
-
 def _is_as_wanted(device: dict[str, Any], tunnel: Tunnel) -> bool:
     details = device.get("linkinfo", {}).get("info_data", {})
     return (

@@ -11,6 +11,7 @@ from contextlib import aclosing
 import structlog
 
 from coldchain.control.netd.kept import Kept, plain
+from coldchain.control.netd.waiting import until_set
 from coldchain.control.rotation import QUARANTINE_SECONDS
 from coldchain.decisions import block as blocks
 from coldchain.decisions.pool import block_count, block_of, contains, network_of
@@ -75,7 +76,7 @@ class AddressBook:
         have to be asked and does not answer."""
         await self.start()
         if self._compared is not None:
-            await self._passed(self._compared, FIRST_SECONDS)
+            await until_set(self._compared, self._clock, FIRST_SECONDS)
         known = await self._known_pool(pool)
         if wanted:
             address = plain(wanted)
@@ -162,19 +163,7 @@ class AddressBook:
                 continue
             self._trouble = ""
             compared.set()
-            await self._passed(self._kept.changed, SETTLE_SECONDS)
-
-    async def _passed(self, event: asyncio.Event, seconds: float) -> None:
-        """Until it is set, or the seconds are over."""
-        if event.is_set():
-            return
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
-        waiting = asyncio.ensure_future(event.wait())
-        try:
-            await asyncio.wait({sleeping, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            waiting.cancel()
+            await until_set(self._kept.changed, self._clock, SETTLE_SECONDS)
 
     async def _follow(self, prefix: str) -> None:
         """A pool that is disabled, or this node removed, is seen at once, not only at the next turn."""

@@ -5,8 +5,9 @@ from typing import Any
 
 from coldchain.model.app import App
 from coldchain.model.task import TaskSpec
+from coldchain.ports.docker_networks import DRIVER
 
-OURS = "coldchain"
+OURS = DRIVER
 """The driver of Coldchain's own networks, in which policy goes by apps and labels. What another driver makes of
 options is its own affair, so it gets none."""
 
