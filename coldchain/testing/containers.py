@@ -43,6 +43,7 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as connection:
         except OSError as error:
             print(type(error).__name__, flush=True)
 """
+ANSWERED_SECONDS = 20.0
 REFUSED_SECONDS = 0.5
 """What is dropped is never answered: so long is waited for it."""
 
@@ -61,8 +62,15 @@ class Place:
         return done.stdout
 
     def reaches(self, address: str, port: int) -> bool:
-        """Whether a new connection is answered."""
-        return self.run(sys.executable, "-c", ASKS, address, str(port), str(REFUSED_SECONDS)) == "hello"
+        """Whether a new connection is answered, for as long as a busy machine may need."""
+        return self._asked(address, port, ANSWERED_SECONDS) == "hello"
+
+    def is_kept_from(self, address: str, port: int) -> bool:
+        """Whether a new connection is not answered."""
+        return self._asked(address, port, REFUSED_SECONDS) != "hello"
+
+    def _asked(self, address: str, port: int, patience_seconds: float) -> str:
+        return self.run(sys.executable, "-c", ASKS, address, str(port), str(patience_seconds))
 
     @contextlib.contextmanager
     def answering(self, *ports: int) -> Iterator[None]:
