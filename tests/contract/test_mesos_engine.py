@@ -131,6 +131,17 @@ async def test_what_ended_before_this_controller_came_is_launched_as_another_tas
     assert info["task_id"]["value"] == "shop.instance-1._app.2"
 
 
+async def test_what_a_task_had_whose_end_is_yet_to_be_told_is_counted_once(bench: Bench) -> None:
+    first, spec = await bench.engine(), spec_of("1")
+    before = await first.offers()
+    await bench.running(first, spec)
+    await first.close()
+    bench.master.script = [subscribed(), offers("O2")]
+    bench.master.answers = lambda call: knows(call, **{spec.task_id: "TASK_FAILED"})
+    second = await bench.engine()
+    assert (await second.offers(), await state_of(second, spec)) == (before, "running")
+
+
 async def test_a_launch_in_doubt_is_asked_for_soon(bench: Bench) -> None:
     engine = await bench.engine()
     spec = spec_of("1")

@@ -46,6 +46,15 @@ def test_what_runs_where_its_agent_does_not_know_it_is_in_what_that_offers(agent
     assert book.used({"S1"}) == {}
 
 
+def test_what_is_offered_again_before_its_end_is_told_is_counted_once() -> None:
+    book = TaskBook()
+    book.put(task("S1", "reachable"))
+    book.given_back.add("t.1")
+    assert book.used({"S1"}) == {}
+    book.remove("t.1")
+    assert not book.given_back
+
+
 def test_what_mesos_had_is_no_other_tasks_name() -> None:
     book = TaskBook()
     assert book.unused_id("t.1") == "t.1"

@@ -15,13 +15,14 @@ class TaskBook:
     """`strangers`: live tasks of our framework that no record tells of, by Mesos's id; whoever asks for all tasks gets
     them too, and ends them. `waiting`: those that Mesos was not told of yet, or not again; `in_flight`: those that it
     is being told of, and may not know yet. `spent`: of tasks that are not on record, the last of Mesos's ids that one
-    had."""
+    had. `given_back`: by Mesos's ids, those whose end is known to it and not told yet: what they had is offered."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, MesosTask] = {}
         self.strangers: dict[str, TaskStatus] = {}
         self.waiting: set[str] = set()
         self.in_flight: set[str] = set()
+        self.given_back: set[str] = set()
         self.spent: dict[str, str] = {}
         self._by_mesos_id: dict[str, str] = {}
 
@@ -29,6 +30,7 @@ class TaskBook:
         known = self.tasks.get(task.task_id)
         if known is not None and known.mesos_id != task.mesos_id:
             self._by_mesos_id.pop(known.mesos_id, None)
+            self.given_back.discard(known.mesos_id)
         self.tasks[task.task_id] = task
         self._by_mesos_id[task.mesos_id] = task.task_id
         self.strangers.pop(task.mesos_id, None)
@@ -53,6 +55,7 @@ class TaskBook:
         self.waiting.discard(task_id)
         if task is not None:
             self._by_mesos_id.pop(task.mesos_id, None)
+            self.given_back.discard(task.mesos_id)
         return task
 
     def of_mesos(self, mesos_id: str) -> MesosTask | None:
@@ -88,7 +91,8 @@ class TaskBook:
         known there, or was launched when the agent had another id, is in the room that the agent offers."""
         found: dict[str, dict[str, Amounts]] = {}
         for task in self.in_mesos():
-            if task.agent_id not in agent_ids or task.standing == "nowhere":
+            offered = task.standing == "nowhere" or task.mesos_id in self.given_back
+            if task.agent_id not in agent_ids or offered:
                 continue
             of_agent = found.setdefault(task.spec.agent, {})
             of_agent[task.reserved_for] = of_agent.get(task.reserved_for, NOTHING).plus(amounts_of(task.spec))
