@@ -97,6 +97,61 @@ async def test_an_offer_that_was_gone_is_made_up_for(bench: Bench) -> None:
     assert (again, len(bench.master.of("ACCEPT"))) == ("shop.instance-1._app.2", 2)
 
 
+async def test_what_was_refused_is_launched_again_as_another_task(bench: Bench) -> None:
+    engine = await bench.engine()
+    spec = spec_of("1")
+    launching = asyncio.create_task(engine.launch(spec))
+    await bench.master.until("ACCEPT")
+    words = {"source": "SOURCE_AGENT", "reason": "REASON_EXECUTOR_TERMINATED", "uuid": "1"}
+    ended = update(spec.task_id, "TASK_FAILED", **words)
+    bench.master.say(ended, offers("O2"))
+    with pytest.raises(Rejected, match="executor terminated"):
+        await launching
+    launching = asyncio.create_task(engine.launch(spec))
+    (info,) = (await bench.master.until("ACCEPT", 2))["accept"]["operations"][0]["launch"]["task_infos"]
+    again = info["task_id"]["value"]
+    bench.master.say(report(spec, "running", again), ended)  # its agent has not heard that the end is known
+    await launching
+    await bench.master.until("ACKNOWLEDGE", 3)
+    known = await bench.known(spec)
+    assert known is not None
+    assert (again, known.mesos_id, known.executor_gone_at) == ("shop.instance-1._app.2", again, None)
+
+
+async def test_what_ended_before_this_controller_came_is_launched_as_another_task(bench: Bench) -> None:
+    spec = spec_of("1")
+    words = {"source": "SOURCE_MASTER", "reason": "REASON_RECONCILIATION"}
+    bench.master.script.append(update(spec.task_id, "TASK_FAILED", **words))
+    engine = await bench.engine()
+    await engine.offers()
+    launching = asyncio.create_task(engine.launch(spec))
+    (info,) = (await bench.master.until("ACCEPT"))["accept"]["operations"][0]["launch"]["task_infos"]
+    bench.master.say(report(spec, "running", info["task_id"]["value"]))
+    await launching
+    assert info["task_id"]["value"] == "shop.instance-1._app.2"
+
+
+async def test_what_a_task_had_whose_end_is_yet_to_be_told_is_counted_once(bench: Bench) -> None:
+    first, spec = await bench.engine(), spec_of("1")
+    before = await first.offers()
+    await bench.running(first, spec)
+    await first.close()
+    bench.master.script = [subscribed(), offers("O2")]
+    bench.master.answers = lambda call: knows(call, **{spec.task_id: "TASK_FAILED"})
+    second = await bench.engine()
+    assert (await second.offers(), await state_of(second, spec)) == (before, "running")
+
+
+async def test_a_launch_in_doubt_is_asked_for_soon(bench: Bench) -> None:
+    engine = await bench.engine()
+    spec = spec_of("1")
+    bench.master.loses = lambda call: call["type"] == "ACCEPT"
+    with pytest.raises(Unavailable):
+        await engine.launch(spec)
+    named = (await bench.master.until("RECONCILE", 3))["reconcile"]["tasks"]
+    assert [one["task_id"]["value"] for one in named] == [spec.task_id]
+
+
 async def test_an_agent_that_offers_too_little_is_said_and_not_believed_any_more(bench: Bench) -> None:
     bench.master.script = [subscribed(), offers("O1", cpus=1.0)]
     engine = await bench.engine()

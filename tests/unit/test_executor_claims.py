@@ -4,13 +4,17 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from coldchain.control.clock import SystemClock
 from coldchain.decisions.orphan import SWEEPER, Claim
 from coldchain.documents.stored import UnreadableDocument
 from coldchain.engines.executor.claims import Claims
+from coldchain.engines.executor.sweeper import Sweeper
 from coldchain.model.executor import ExecutorSettings
+from coldchain.model.task import TaskStatus
 
 SETTINGS = ExecutorSettings(controller_id="c", version="1", token="t")
 NAMES = ["coldchain-1:1f-2e", "..", "a/b", "ж"]
@@ -31,6 +35,7 @@ def test_an_executor_lives_until_it_is_closed_and_nobody_else_says_so(tmp_path: 
 
 LIVES_AND_DIES = """
 import os, pathlib, sys
+from coldchain.control.clock import SystemClock
 from coldchain.engines.executor.claims import Claims
 claims = Claims(pathlib.Path(sys.argv[1]))
 claims.live_as("e1")
@@ -71,9 +76,9 @@ def test_what_is_being_ended_does_not_come_back(tmp_path: Path) -> None:
     claims.live_as("e1")
     assert claims.take("shop.1", SWEEPER) == ""
     assert claims.take("shop.1", "e1") == "nobody answered for it, so it is being ended"
-    claims.clear({"shop.1"}, claims.living())
+    claims.clear({"shop.1"})
     assert claims.all() == {"shop.1": Claim(holder=SWEEPER)}
-    claims.clear(set(), claims.living())
+    claims.clear(set())
     assert claims.all() == {}
 
 
@@ -81,8 +86,30 @@ def test_claims_of_the_living_stay_when_their_task_is_not_there_yet(tmp_path: Pa
     claims = Claims(tmp_path)
     claims.live_as("e1")
     claims.take("shop.1", "e1")
-    claims.clear(set(), claims.living())
+    claims.clear(set())
     assert claims.all() == {"shop.1": Claim(holder="e1")}
+
+
+class Slow:
+    """A runner. While it forgets what is over, another executor comes and starts a task."""
+
+    def __init__(self, newcomer: Claims) -> None:
+        self._newcomer = newcomer
+
+    async def forget(self, task_id: str) -> None:
+        self._newcomer.live_as("e2")
+        self._newcomer.take("shop.2", "e2")
+
+
+async def test_who_comes_while_it_is_swept_answers_for_his_task(tmp_path: Path) -> None:
+    claims, newcomer = Claims(tmp_path), Claims(tmp_path)
+    claims.take("shop.1", SWEEPER)
+    runner: Any = Slow(newcomer)
+    over = TaskStatus(
+        task_id="shop.1", instance_id="1", app_id="/shop", target="", agent="a", state="failed", at=1.0, exit_status=1
+    )
+    await Sweeper(runner, claims, SETTINGS, SystemClock()).sweep([over])
+    assert claims.all()["shop.2"] == Claim(holder="e2")
 
 
 def test_of_many_at_once_one_gets_it(tmp_path: Path) -> None:

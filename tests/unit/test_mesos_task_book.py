@@ -44,3 +44,22 @@ def test_what_runs_where_its_agent_does_not_know_it_is_in_what_that_offers(agent
     book = TaskBook()
     book.put(task(agent_id, standing))
     assert book.used({"S1"}) == {}
+
+
+def test_what_is_offered_again_before_its_end_is_told_is_counted_once() -> None:
+    book = TaskBook()
+    book.put(task("S1", "reachable"))
+    book.given_back.add("t.1")
+    assert book.used({"S1"}) == {}
+    book.remove("t.1")
+    assert not book.given_back
+
+
+def test_what_mesos_had_is_no_other_tasks_name() -> None:
+    book = TaskBook()
+    assert book.unused_id("t.1") == "t.1"
+    for one in ("t.9", "t.10", "t.2"):
+        book.spend(one)
+    assert book.unused_id("t.1") == "t.11"
+    book.put(task("S1", "reachable"))
+    assert book.unused_id("t.1") == "t.2"

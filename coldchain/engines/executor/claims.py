@@ -99,9 +99,12 @@ class Claims:
         read = {name: self._read(name) for name in names}
         return {name: claim for name, claim in read.items() if claim is not None}
 
-    def clear(self, present: Collection[str], living: Collection[str]) -> None:
-        """Take away claims of others than the living on tasks that are not there any more."""
-        for name, claim in self.all().items():
+    def clear(self, present: Collection[str]) -> None:
+        """Take away claims of others than the living on tasks that are not there any more. Who came after these were
+        looked at may have claimed what has begun since: he lives."""
+        claims = self.all()
+        living = self.living()
+        for name, claim in claims.items():
             if name not in present and claim.holder not in living:
                 self.release(name, claim.holder)
 

@@ -44,7 +44,7 @@ class Sweeper:
                 ending.add_done_callback(partial(self._ended, task_id))
         for task_id in outcome.forgotten:
             await self._runner.forget(task_id)
-        await in_thread(self._claims.clear, {one.task_id for one in found}, living)
+        await in_thread(self._claims.clear, {one.task_id for one in found})
         return outcome.orphans
 
     def _ended(self, task_id: str, ending: asyncio.Task[None]) -> None:

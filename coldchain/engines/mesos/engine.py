@@ -129,6 +129,7 @@ class MesosEngine:
         )
         self._launches.keep = listening.keep
         self._launches.unsettled = self._idling.unsettled
+        self._launches.doubted = self._reconciliation.doubt
         self._loops = [
             asyncio.create_task(self._loop(work), name=f"mesos {work.__name__}")
             for work in (

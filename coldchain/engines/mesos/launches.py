@@ -60,8 +60,8 @@ class Launching:
 
 
 class Launches:
-    """`unsettled` is told of offers that were taken, if nobody knows whether; `keep` stores a record of a task; `kept`
-    waits until all are stored."""
+    """`unsettled` is told of offers that were taken, if nobody knows whether, and `doubted` that Mesos is to be asked
+    for what was launched with them; `keep` stores a record of a task; `kept` waits until all are stored."""
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class Launches:
         self.keep: Callable[[MesosTask], None] = lambda task: None
         self.executor_version = executor_version(settings, executor, key)
         self.unsettled: Callable[[Collection[str]], None] = lambda offer_ids: None
+        self.doubted: Callable[[], None] = lambda: None
         self._settings = settings
         self._executor = executor
         self._key = key
@@ -246,8 +247,8 @@ class Launches:
         return MesosTask(
             target=spec.target,
             task_id=spec.task_id,
-            # What Mesos dropped is another task to it: that it was dropped may be told once more.
-            mesos_id=spec.task_id if known is None else next_mesos_id(known.mesos_id),
+            # What Mesos dropped or refused is another task to it: that it was may be told once more.
+            mesos_id=self._book.unused_id(spec.task_id),
             agent_id=acceptance.agent_id,
             executor_id=executor_id,
             role=acceptance.role,
@@ -279,6 +280,7 @@ class Launches:
         except ColdchainError as error:
             log.warning("launches are in doubt", agent=acceptance.agent, error=str(error))
             self.unsettled(acceptance.offer_ids)
+            self.doubted()
             for fitted in acceptance.fitted:
                 launching = self.accepted.pop(fitted.task_id, None)
                 if launching is not None:

@@ -33,7 +33,7 @@ from coldchain.engines.mesos.machines import Machines
 from coldchain.engines.mesos.maintenance import Maintenance
 from coldchain.engines.mesos.offer_book import OfferBook
 from coldchain.engines.mesos.reconciliation import Reconciliation
-from coldchain.engines.mesos.statuses import DRAINING, DROPPED, NOT_THERE, heard_of, stranger
+from coldchain.engines.mesos.statuses import DRAINING, DROPPED, ENDED, NOT_THERE, RECONCILIATION, heard_of, stranger
 from coldchain.engines.mesos.task_book import TaskBook
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.executor import ExecutorReport
@@ -169,6 +169,8 @@ class Listening:
         elif task.task_id in self._book.in_flight and status.state in NOT_THERE:
             log.info("a master does not know yet what it is being told of", task=task.task_id)
         elif task.task_id not in self._book.waiting:
+            if status.state in ENDED and status.reason == RECONCILIATION:
+                self._book.given_back.add(mesos_id)
             settled = self._clock.monotonic() - self._subscribed_at >= UNKNOWN_SECONDS
             if task.agent_url:
                 hearing = heard_of_container(task, status, now, settled=settled)
@@ -187,6 +189,8 @@ class Listening:
         mesos_id = status.task_id.value
         agent_id = status.agent_id.value if status.agent_id else ""
         known = stranger(status, self._target, self._offers.name_of(agent_id) or agent_id, now)
+        if status.state in ENDED:
+            self._book.spend(mesos_id)
         if (successor := self._book.successor_of(mesos_id)) is not None:
             if known is not None and successor.told.terminal:
                 # That one was never to be, and what was to be taken over ran on under this one.
@@ -216,6 +220,7 @@ class Listening:
             if status.state == "failed" and not after.begun:
                 # It never was: whoever launches it hears why, and nothing of it is kept.
                 self.remove(after.task_id)
+                self._book.spend(after.mesos_id)
                 launching.failed(Rejected(status.message, todo="Correct the app's definition, or its agent"))
                 return
             launching.begun()

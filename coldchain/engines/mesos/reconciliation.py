@@ -31,6 +31,7 @@ class Reconciliation:
         self._unanswered: set[str] = set()
         self._began = 0.0
         self._asked_at = 0.0
+        self._doubted_at: float | None = None
 
     def begin(self) -> None:
         """A new subscription: everything is open."""
@@ -68,8 +69,12 @@ class Reconciliation:
         self._moved.set()
         self._moved = asyncio.Event()
 
+    def doubt(self) -> None:
+        """Nobody knows whether a launch came to the master. It is asked soon, when what was on its way is there."""
+        self._doubted_at = self._clock.monotonic()
+
     async def tick(self) -> None:
-        """Ask again what was not answered, and all of it now and then."""
+        """Ask again what was not answered, what is in doubt, and all of it now and then."""
         now = self._clock.monotonic()
         if not self._link.up:
             return
@@ -78,12 +83,17 @@ class Reconciliation:
                 self._finish()
             elif now - self._asked_at >= ASK_AGAIN_SECONDS:
                 await self.ask()
-        elif now - self._asked_at >= self._settings.reconcile_seconds:
+        elif now - self._asked_at >= self._settings.reconcile_seconds or self._is_doubtful(now):
             await self.ask()
+
+    def _is_doubtful(self, now: float) -> bool:
+        return self._doubted_at is not None and now - self._doubted_at >= ASK_AGAIN_SECONDS
 
     async def ask(self) -> None:
         """All that should live, each by its id; then everything that the master knows; and the mark."""
         self._asked_at = self._clock.monotonic()
+        if self._is_doubtful(self._asked_at):
+            self._doubted_at = None
         await self._explicit(self._book.to_be_asked_for())
         await self._link.try_call("RECONCILE", reconcile={"tasks": []})
         await self._link.try_call("RECONCILE", reconcile={"tasks": [{"task_id": {"value": END_MARK}}]})

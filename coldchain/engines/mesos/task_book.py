@@ -2,37 +2,60 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from coldchain.engines.mesos.infos import amounts_of
+from coldchain.engines.mesos.infos import amounts_of, next_mesos_id
 from coldchain.engines.mesos.resources import NOTHING, Amounts
 from coldchain.model.mesos import MesosTask
 from coldchain.model.task import TaskStatus
+
+SPENT_MAX = 10_000
+"""Those that were spent last."""
 
 
 class TaskBook:
     """`strangers`: live tasks of our framework that no record tells of, by Mesos's id; whoever asks for all tasks gets
     them too, and ends them. `waiting`: those that Mesos was not told of yet, or not again; `in_flight`: those that it
-    is being told of, and may not know yet."""
+    is being told of, and may not know yet. `spent`: of tasks that are not on record, the last of Mesos's ids that one
+    had. `given_back`: by Mesos's ids, those whose end is known to it and not told yet: what they had is offered."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, MesosTask] = {}
         self.strangers: dict[str, TaskStatus] = {}
         self.waiting: set[str] = set()
         self.in_flight: set[str] = set()
+        self.given_back: set[str] = set()
+        self.spent: dict[str, str] = {}
         self._by_mesos_id: dict[str, str] = {}
 
     def put(self, task: MesosTask) -> None:
         known = self.tasks.get(task.task_id)
         if known is not None and known.mesos_id != task.mesos_id:
             self._by_mesos_id.pop(known.mesos_id, None)
+            self.given_back.discard(known.mesos_id)
         self.tasks[task.task_id] = task
         self._by_mesos_id[task.mesos_id] = task.task_id
         self.strangers.pop(task.mesos_id, None)
+
+    def spend(self, mesos_id: str) -> None:
+        """Mesos had a task of this id, and what it says of that may come again: no other task is to have it."""
+        head, _, number = mesos_id.rpartition(".")
+        task_id = f"{head}.1" if number.isdigit() else mesos_id
+        known = self.spent.pop(task_id, mesos_id)
+        self.spent[task_id] = max(known, mesos_id, key=lambda one: (len(one), one))
+        if len(self.spent) > SPENT_MAX:
+            del self.spent[next(iter(self.spent))]
+
+    def unused_id(self, task_id: str) -> str:
+        """Mesos's id for a task that is launched, and is not on record or was dropped."""
+        known = self.tasks.get(task_id)
+        last = known.mesos_id if known is not None else self.spent.get(task_id)
+        return task_id if last is None else next_mesos_id(last)
 
     def remove(self, task_id: str) -> MesosTask | None:
         task = self.tasks.pop(task_id, None)
         self.waiting.discard(task_id)
         if task is not None:
             self._by_mesos_id.pop(task.mesos_id, None)
+            self.given_back.discard(task.mesos_id)
         return task
 
     def of_mesos(self, mesos_id: str) -> MesosTask | None:
@@ -68,7 +91,8 @@ class TaskBook:
         known there, or was launched when the agent had another id, is in the room that the agent offers."""
         found: dict[str, dict[str, Amounts]] = {}
         for task in self.in_mesos():
-            if task.agent_id not in agent_ids or task.standing == "nowhere":
+            offered = task.standing == "nowhere" or task.mesos_id in self.given_back
+            if task.agent_id not in agent_ids or offered:
                 continue
             of_agent = found.setdefault(task.spec.agent, {})
             of_agent[task.reserved_for] = of_agent.get(task.reserved_for, NOTHING).plus(amounts_of(task.spec))

@@ -224,7 +224,8 @@ class SimulatedClaims:
     def all(self) -> dict[str, Claim]:
         return dict(self._machine.claims)
 
-    def clear(self, present: set[str], living: frozenset[str]) -> None:
+    def clear(self, present: set[str]) -> None:
+        living = self.living()
         for name, claim in tuple(self._machine.claims.items()):
             if name not in present and claim.holder not in living:
                 self.release(name, claim.holder)

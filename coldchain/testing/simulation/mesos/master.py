@@ -22,6 +22,7 @@ from coldchain.clients.mesos.events import (
 )
 from coldchain.testing.simulation.mesos.agent import TERMINAL, Agent
 from coldchain.testing.simulation.mesos.amounts import Amount, amount_of, resources_of, total
+from coldchain.testing.simulation.mesos.statuses import status_of
 
 if TYPE_CHECKING:
     from coldchain.testing.simulation.mesos.scheduler import Subscription
@@ -284,7 +285,7 @@ class Masters:
                 task.state = latest
                 task.last = status["uuid"] if status["state"] in TERMINAL else ""
             world.told[status["uuid"]] = status
-            self.tell(Event(type="UPDATE", update=Update(status=_status(status, agent.id))))
+            self.tell(Event(type="UPDATE", update=Update(status=status_of(status, agent.id))))
 
         if world.hits("update not passed on", *world.on(agent.machine, status["task_id"]["value"])):
             return
@@ -408,6 +409,8 @@ class Masters:
             return
         known = offers[0][0]
         for info in infos:
+            if self._clashes(info["task_id"]["value"], info["agent_id"]["value"]):
+                continue
             executor, need = info["executor"], amount_of(info["resources"])
             name = executor["executor_id"]["value"]
             if name not in known.executors:
@@ -419,12 +422,20 @@ class Masters:
             offered = offered.minus(need)
             known.executors[name] = executor
             task = KnownTask(id=info["task_id"]["value"], amount=amount_of(info["resources"]))
-            if task.id in known.tasks and known.tasks[task.id].state not in TERMINAL:
-                self.world.checkers.violated("offered", f"{task.id} is launched a second time")
             known.tasks[task.id] = task
             self._to_agent(known, partial(known.agent.launch, self.framework_id, info))
         if not known.agent.machine.amount.covers(known.given):
             self.world.checkers.violated("offered", f"{known.agent.machine.name} has given {known.given}")
+
+    def _clashes(self, task_id: str, agent_id: str) -> bool:
+        """Mesos refuses an id that it knows a task by. One that has ended is known until its end is acknowledged."""
+        task = next((one.tasks[task_id] for one in self.agents.values() if task_id in one.tasks), None)
+        if task is None:
+            return False
+        if task.state not in TERMINAL:
+            self.world.checkers.violated("offered", f"{task_id} is launched a second time")
+        self._say(task_id, "TASK_ERROR", "REASON_TASK_INVALID", agent_id, f"Task has duplicate ID: {task_id}")
+        return True
 
     def _to_agent(self, known: KnownAgent, work: Callable[[], object]) -> None:
         agent, epoch = known.agent, known.agent.epoch
@@ -480,17 +491,3 @@ class Masters:
         if task is not None and task.last == uuid:
             del known.tasks[task_id]
         self._to_agent(known, lambda: known.agent.acknowledged(task_id, uuid))
-
-
-def _status(status: Document, agent_id: str) -> Status:
-    return Status(
-        task_id=Identity(value=status["task_id"]["value"]),
-        state=status["state"],
-        message=status.get("message", ""),
-        source=status["source"],
-        reason=status.get("reason", ""),
-        data=status.get("data", ""),
-        agent_id=Identity(value=agent_id),
-        timestamp=status.get("timestamp"),
-        uuid=status["uuid"],
-    )
