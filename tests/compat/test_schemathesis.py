@@ -295,7 +295,8 @@ class Grounds:
                 case.query, case.body = {"wait": 0.1}, {"gateway": gateway, "applied": 0}
                 return {"gateway": gateway}
             case _ if name in OPERATIONS:
-                path, sent = prepare_network(self.ask, name, self.made)
+                nodes = self.platform.controller.nodes
+                path, sent = prepare_network(self.ask, lambda one: self.do(nodes.join(one)), name, self.made)
                 case.body = case.body if sent is None else sent
                 return path
             case "createToken":

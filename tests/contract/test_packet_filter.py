@@ -37,10 +37,10 @@ SEEN = Seen(
         ContainerNetwork(name="vault_net", pool="vault", isolated=True),
     ),
     pools=(
-        Pool(name="online", cidr="10.200.0.0/16", nat_outgoing=True),
+        Pool(name="online", cidr="10.240.0.0/16", nat_outgoing=True),
         Pool(name="online6", cidr="fd00:200::/64"),
-        Pool(name="other", cidr="10.201.0.0/16"),
-        Pool(name="vault", cidr="10.202.0.0/16"),
+        Pool(name="other", cidr="10.241.0.0/16"),
+        Pool(name="vault", cidr="10.242.0.0/16"),
     ),
     nodes=(Node(name="node-1", address=f"{NODE}/24"),),
     attachments=(
@@ -48,13 +48,13 @@ SEEN = Seen(
             id="a" * 64,
             node="node-1",
             network="online_net",
-            address="10.200.0.1",
+            address="10.240.0.1",
             address6="fd00:200::1",
             app_id="/shop/web",
         ),
-        Attachment(id="b" * 64, node="node-1", network="online_net", address="10.200.0.2", address6="fd00:200::2"),
-        Attachment(id="c" * 64, node="node-1", network="other_net", address="10.201.0.1", app_id="/other/one"),
-        Attachment(id="d" * 64, node="node-1", network="vault_net", address="10.202.0.1", app_id="/vault"),
+        Attachment(id="b" * 64, node="node-1", network="online_net", address="10.240.0.2", address6="fd00:200::2"),
+        Attachment(id="c" * 64, node="node-1", network="other_net", address="10.241.0.1", app_id="/other/one"),
+        Attachment(id="d" * 64, node="node-1", network="vault_net", address="10.242.0.1", app_id="/vault"),
     ),
     this="node-1",
 )
@@ -91,7 +91,7 @@ async def test_whatever_was_there_before_is_replaced(packet_filter: PacketFilter
 
 async def test_a_change_of_what_is_not_there_is_refused_and_changes_nothing(packet_filter: PacketFilter) -> None:
     before = ruleset(with_rules(WEB))
-    more = (*SEEN.attachments, replace(SEEN.attachments[0], id="e" * 64, address="10.200.0.9"))
+    more = (*SEEN.attachments, replace(SEEN.attachments[0], id="e" * 64, address="10.240.0.9"))
     after = ruleset(replace(with_rules(WEB), attachments=more))
     with pytest.raises(Rejected, match="No such file"):
         await packet_filter.apply(after, before)
@@ -130,7 +130,7 @@ async def scene() -> AsyncIterator[Scene]:
         machine.run("sysctl", "-qw", f"net.ipv4.conf.{UPLINK}.forwarding=1", "net.ipv6.conf.all.forwarding=1")
         outside.run("ip", "address", "add", f"{OUTSIDE}/24", "dev", "eth0")
         outside.run("ip", "link", "set", "eth0", "up")
-        outside.run("ip", "route", "add", "10.200.0.0/14", "via", NODE)
+        outside.run("ip", "route", "add", "10.240.0.0/14", "via", NODE)
         for place, one in zip(places, SEEN.attachments, strict=False):
             addresses = [address for address in (one.address, one.address6) if address]
             link = await put_on_link(place, one.id[0], addresses, NODE)
@@ -146,20 +146,20 @@ async def scene() -> AsyncIterator[Scene]:
 
 
 async def test_who_reaches_whom_without_a_rule(scene: Scene) -> None:
-    assert scene.web.reaches("10.200.0.2", 80)
+    assert scene.web.reaches("10.240.0.2", 80)
     assert scene.web.reaches("fd00:200::2", 80)
-    assert scene.web.is_kept_from("10.201.0.1", 80)
-    assert scene.web.is_kept_from("10.202.0.1", 80)
+    assert scene.web.is_kept_from("10.241.0.1", 80)
+    assert scene.web.is_kept_from("10.242.0.1", 80)
     assert scene.web.reaches(NODE, 8500)
     assert scene.web.reaches("169.254.1.1", 8500)
     assert scene.web.is_kept_from(NODE, 2379)
     assert scene.vault.reaches(NODE, 8500)
     assert scene.vault.is_kept_from(NODE, 80)
-    assert scene.machine.reaches("10.202.0.1", 80)
-    assert scene.machine.reaches("10.200.0.1", 80)
+    assert scene.machine.reaches("10.242.0.1", 80)
+    assert scene.machine.reaches("10.240.0.1", 80)
     assert scene.web.reaches(OUTSIDE, 80)
     assert scene.vault.is_kept_from(OUTSIDE, 80)
-    assert scene.outside.is_kept_from("10.200.0.1", 80)
+    assert scene.outside.is_kept_from("10.240.0.1", 80)
     counted = await scene.filter.drops()
     assert counted["default_between"] > 0
     assert counted["default_isolated"] > 0
@@ -168,19 +168,19 @@ async def test_who_reaches_whom_without_a_rule(scene: Scene) -> None:
 
 async def test_a_rule_is_in_force_for_new_connections_and_those_that_stand_go_on(scene: Scene) -> None:
     before, after = ruleset(SEEN), ruleset(with_rules(WEB))
-    with scene.web.stream("10.200.0.2", 80) as stream:
+    with scene.web.stream("10.240.0.2", 80) as stream:
         assert stream.says("one") == "one"
         await scene.filter.apply(after, before)
-        assert scene.web.is_kept_from("10.200.0.2", 80)
-        assert scene.friend.reaches("10.200.0.1", 80)
+        assert scene.web.is_kept_from("10.240.0.2", 80)
+        assert scene.friend.reaches("10.240.0.1", 80)
         assert stream.says("two") == "two"
         await scene.filter.apply(before, after)
-        assert scene.web.reaches("10.200.0.2", 80)
+        assert scene.web.reaches("10.240.0.2", 80)
         assert stream.says("three") == "three"
 
 
 async def test_connections_that_stand_are_cut_when_asked(scene: Scene) -> None:
-    with scene.web.stream("10.200.0.2", 80) as stream, scene.friend.stream("10.200.0.1", 80) as kept:
+    with scene.web.stream("10.240.0.2", 80) as stream, scene.friend.stream("10.240.0.1", 80) as kept:
         assert (stream.says("one"), kept.says("one")) == ("one", "one")
         await scene.filter.apply(ruleset(with_rules(WEB)), None)
         await scene.filter.cut(forbidden(with_rules(WEB), await scene.filter.connections()))
@@ -191,17 +191,17 @@ async def test_connections_that_stand_are_cut_when_asked(scene: Scene) -> None:
 async def test_thousands_of_connections_are_cut_and_one_that_has_ended_is_no_error(scene: Scene) -> None:
     ports = range(10_000, 12_000)
     entries = "".join(
-        f"-I -p tcp -s 10.200.0.1 -d 10.200.0.2 --sport {port} --dport 80 --state ESTABLISHED -t 100\n"
+        f"-I -p tcp -s 10.240.0.1 -d 10.240.0.2 --sport {port} --dport 80 --state ESTABLISHED -t 100\n"
         for port in ports
     )
     entries += "-I -p tcp -s fd00:200::1 -d fd00:200::2 --sport 10000 --dport 80 --state ESTABLISHED -t 100\n"
-    entries += "-I -p icmp -s 10.200.0.1 -d 10.200.0.2 --icmp-type 8 --icmp-code 0 --icmp-id 7 -t 100\n"
+    entries += "-I -p icmp -s 10.240.0.1 -d 10.240.0.2 --icmp-type 8 --icmp-code 0 --icmp-id 7 -t 100\n"
     subprocess.run(["conntrack", "-R", "-"], input=entries, text=True, check=True, capture_output=True)
     found = forbidden(with_rules(WEB), await scene.filter.connections())
     assert {one.source_port for one in found if ":" not in one.source} >= set(ports)
     assert [one.source_port for one in found if ":" in one.source].count(10_000) == 1
     assert "icmp" in {one.protocol for one in found}
-    ended = Connection(protocol="udp", source="10.200.0.1", destination="10.200.0.2", destination_port=53)
+    ended = Connection(protocol="udp", source="10.240.0.1", destination="10.240.0.2", destination_port=53)
     began = time.process_time()
     await scene.filter.cut([ended, *found, *found[:3]])
     assert time.process_time() - began < CUT_SECONDS
@@ -212,18 +212,18 @@ async def test_an_address_more_in_a_set_is_enough(scene: Scene) -> None:
     allowed = Rule(name="in", source=Peers(app="/other/one"), destination=Peers(app="/shop/web"), ports=("80",))
     without = replace(with_rules(allowed), attachments=SEEN.attachments[:2])
     await scene.filter.apply(ruleset(without), None)
-    assert scene.other.is_kept_from("10.200.0.1", 80)
+    assert scene.other.is_kept_from("10.240.0.1", 80)
     await scene.filter.apply(ruleset(with_rules(allowed)), ruleset(without))
-    assert scene.other.reaches("10.200.0.1", 80)
-    assert scene.other.is_kept_from("10.200.0.1", 8500)
+    assert scene.other.reaches("10.240.0.1", 80)
+    assert scene.other.is_kept_from("10.240.0.1", 8500)
 
 
 async def test_somebody_elses_address_is_not_let_through(scene: Scene) -> None:
-    scene.web.run("ip", "address", "add", "10.200.0.77/32", "dev", "eth0")
+    scene.web.run("ip", "address", "add", "10.240.0.77/32", "dev", "eth0")
     scene.web.run("ip", "-6", "address", "add", "fd00:200::77/128", "dev", "eth0", "nodad")
-    scene.web.run("ip", "route", "replace", "default", "via", "169.254.1.1", "src", "10.200.0.77")
+    scene.web.run("ip", "route", "replace", "default", "via", "169.254.1.1", "src", "10.240.0.77")
     scene.web.run("ip", "-6", "route", "replace", "default", "via", "fe80::1", "dev", "eth0", "src", "fd00:200::77")
-    assert scene.web.is_kept_from("10.200.0.2", 80)
+    assert scene.web.is_kept_from("10.240.0.2", 80)
     assert scene.web.is_kept_from("fd00:200::2", 80)
     assert (await scene.filter.drops())["spoofed"] > 0
 
@@ -233,7 +233,7 @@ async def test_what_goes_out_of_a_pool_with_nat_has_the_machines_address(scene: 
         assert stream.says("one") == "one"
         seen = scene.outside.run("ss", "-Htn", "state", "established", "sport", "=", ":80")
         assert NODE in seen
-        assert "10.200.0.1" not in seen
+        assert "10.240.0.1" not in seen
 
 
 async def test_a_rule_that_logs_is_in_the_kernel_with_its_words_and_counts_what_it_decides(scene: Scene) -> None:
@@ -244,7 +244,7 @@ async def test_a_rule_that_logs_is_in_the_kernel_with_its_words_and_counts_what_
     with_words = [line for line in listed if 'log prefix "coldchain web: " drop' in line]
     assert [("ip saddr" in line, "ip6 saddr" in line) for line in with_words] == [(True, False), (False, True)]
     assert (await scene.filter.drops())["rule_web"] == 0
-    assert scene.web.is_kept_from("10.200.0.2", 80)
+    assert scene.web.is_kept_from("10.240.0.2", 80)
     assert scene.web.is_kept_from("fd00:200::2", 80)
     assert (await scene.filter.drops())["rule_web"] >= 2
 
@@ -252,10 +252,10 @@ async def test_a_rule_that_logs_is_in_the_kernel_with_its_words_and_counts_what_
 async def test_containers_of_an_isolated_network_reach_each_other_alone(scene: Scene) -> None:
     networks = [replace(one, isolated=one.name == "online_net") for one in SEEN.networks]
     await scene.filter.apply(ruleset(replace(SEEN, networks=tuple(networks))), None)
-    assert scene.web.reaches("10.200.0.2", 80)
+    assert scene.web.reaches("10.240.0.2", 80)
     assert scene.friend.reaches("fd00:200::1", 80)
-    assert scene.web.is_kept_from("10.201.0.1", 80)
-    assert scene.other.is_kept_from("10.200.0.1", 80)
+    assert scene.web.is_kept_from("10.241.0.1", 80)
+    assert scene.other.is_kept_from("10.240.0.1", 80)
     assert scene.web.is_kept_from(OUTSIDE, 80)
     assert scene.other.reaches(OUTSIDE, 80)
 
@@ -291,9 +291,9 @@ async def test_rules_mean_machines_as_source_and_as_destination(scene: Scene, ma
     out = Rule(name="out", verdict="deny", source=Peers(app="/shop/web"), destination=machines, ports=("8500",))
     store = Rule(name="store", source=Peers(app="/other/one"), destination=machines, ports=("2379",))
     await scene.filter.apply(ruleset(with_rules(into, out, store)), None)
-    assert scene.machine.is_kept_from("10.200.0.1", 80)
-    assert scene.machine.reaches("10.200.0.1", 8500)
-    assert scene.machine.reaches("10.200.0.2", 80)
+    assert scene.machine.is_kept_from("10.240.0.1", 80)
+    assert scene.machine.reaches("10.240.0.1", 8500)
+    assert scene.machine.reaches("10.240.0.2", 80)
     for address in (NODE, "169.254.1.1"):
         assert scene.web.is_kept_from(address, 8500)
         assert scene.web.reaches(address, 80)
@@ -314,10 +314,10 @@ async def test_docker_lets_our_links_through(scene: Scene) -> None:
     scene.machine.run("iptables", "-w", "-I", *jump)
     scene.machine.run("iptables", "-w", "-P", "FORWARD", "DROP")
     try:
-        assert scene.web.is_kept_from("10.200.0.2", 80)
+        assert scene.web.is_kept_from("10.240.0.2", 80)
         for _ in range(2):
             await scene.filter.let_docker_forward()
-        assert scene.web.reaches("10.200.0.2", 80)
+        assert scene.web.reaches("10.240.0.2", 80)
         assert scene.machine.run("iptables", "-w", "-S", "DOCKER-USER").count("ACCEPT") == 2
     finally:
         scene.machine.run("iptables", "-w", *before.split())
@@ -333,9 +333,9 @@ async def test_docker_lets_our_links_through(scene: Scene) -> None:
     ("line", "found"),
     [
         (
-            "tcp      6 431999 ESTABLISHED src=10.200.0.1 dst=10.200.0.2 sport=40000 dport=80 src=10.200.0.2 "
-            "dst=10.200.0.1 sport=80 dport=40000 [ASSURED] mark=0 use=1",
-            ("tcp", "10.200.0.1", "10.200.0.2", 40000, 80),
+            "tcp      6 431999 ESTABLISHED src=10.240.0.1 dst=10.240.0.2 sport=40000 dport=80 src=10.240.0.2 "
+            "dst=10.240.0.1 sport=80 dport=40000 [ASSURED] mark=0 use=1",
+            ("tcp", "10.240.0.1", "10.240.0.2", 40000, 80),
         ),
         (
             "icmpv6   58 29 src=fd00::1 dst=fd00::2 type=128 code=0 id=7 src=fd00::2 dst=fd00::1 type=129 code=0 id=7",

@@ -37,13 +37,15 @@ ONLINE = Pool(name="online", cidr="10.200.0.0/22")
 POOLS = (
     ONLINE,
     Pool(name="tiny", cidr="10.201.0.0/31", block_length=31),
+    Pool(name="second", cidr="10.202.0.0/24"),
+    Pool(name="dual", cidr="10.203.0.0/24"),
     Pool(name="online6", cidr="fd00:200::/120", block_length=122),
 )
 NETWORKS = (
     ContainerNetwork(name="online_net", pool="online"),
     ContainerNetwork(name="tiny_net", pool="tiny"),
-    ContainerNetwork(name="second_net", pool="online"),
-    ContainerNetwork(name="dual_net", pool="online", pool6="online6"),
+    ContainerNetwork(name="second_net", pool="second"),
+    ContainerNetwork(name="dual_net", pool="dual", pool6="online6"),
 )
 IMAGE = "coldchain/shop:v1"
 QUICK = ("--stop-signal", "KILL")
