@@ -5,7 +5,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Set
 from typing import NamedTuple
 
-from coldchain.model.attachment import Attachment
+from coldchain.model.attachment import BEGINNING_CHARACTERS, Attachment
 from coldchain.model.docker_network import KeptAttachment, KeptNetwork
 from coldchain.model.errors import InvalidDocument, Problem, Rejected
 
@@ -15,10 +15,6 @@ DOCKERS_OWN = "com.docker."
 
 LEFT_BEHIND_SECONDS = 60.0
 """How long nobody must have answered for a thing before it is taken away: far longer than Docker repeats a call."""
-
-
-BEGINNING_CHARACTERS = 11
-"""So many of an attachment's id are in the name of its link."""
 
 
 class Options(NamedTuple):

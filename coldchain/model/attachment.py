@@ -2,6 +2,9 @@
 
 from coldchain.model.base import Noun
 
+BEGINNING_CHARACTERS = 11
+"""So many of an attachment's id are in the names of the two ends of its link, which have 15 at most."""
+
 
 class Attachment(Noun, frozen=True, kw_only=True):
     """A container that is in a network with addresses of its own. `id`: Docker's of its endpoint. `app_id` empty for a

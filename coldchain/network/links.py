@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from pyroute2 import IPRoute  # type: ignore[import-untyped]
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
+from coldchain.model.attachment import BEGINNING_CHARACTERS
 from coldchain.model.errors import Unavailable
-from coldchain.ports.network import BEGINNING_CHARACTERS, GATEWAY, GATEWAY6, HOST_PREFIX, Link
+from coldchain.ports.network import GATEWAY, GATEWAY6, HOST_PREFIX, Link
 
 HOST_MAC = "ee:ee:ee:ee:ee:ee"
 """Of every machine's end: nobody else is on the link, and a container that is checkpointed finds the same one."""

@@ -4,7 +4,6 @@ Nothing is learnt and nothing flooded: the ends of all others are known, so a pa
 BIRD has as the next hop. What containers send to those nodes themselves takes the tunnel by a table of its own.
 """
 
-import asyncio
 import ipaddress
 import json
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from coldchain.model.errors import Unavailable
 from coldchain.model.route_plan import Tunnel
+from coldchain.network.programs import run
 from coldchain.ports.tunnel import TUNNEL
 
 NETWORK_ID = 4098
@@ -121,18 +121,12 @@ async def _ask(*command: str) -> list[dict[str, Any]]:
 
 async def _command(*command: str) -> str:
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        status, output, errors = await run(command)
     except OSError as error:
         raise _refused(command, error.strerror or "") from error
-    output, errors = await process.communicate()
-    if process.returncode != 0:
-        raise _refused(command, errors.decode(errors="replace").strip())
-    return output.decode()
+    if status != 0:
+        raise _refused(command, errors.strip())
+    return output
 
 
 def _refused(command: Sequence[str], words: str) -> Unavailable:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from coldchain.model.attachment import BEGINNING_CHARACTERS
 from coldchain.model.base import Noun
 from coldchain.model.ruleset import Connection, Ruleset
 
@@ -12,8 +13,6 @@ GATEWAY6 = "fe80::1"
 
 HOST_PREFIX = "cn"
 PEER_PREFIX = "ct"
-BEGINNING_CHARACTERS = 11
-"""Names of the two ends of a link go on with so many characters of the attachment's id."""
 
 
 class Link(Noun, frozen=True, kw_only=True):

@@ -29,7 +29,6 @@ from coldchain.ports.network import Reach, RoutingDaemon
 from coldchain.ports.store import Changed, Compacted, Store
 from coldchain.ports.tunnel import Tunnels
 
-NETWORK = "network/"
 READ: Mapping[str, type[Noun]] = {keys.NODE: Node, keys.BLOCK: Block, keys.POOL: Pool, keys.ROUTING: Routing}
 """What plans are made from, by the beginnings of its keys."""
 AGAIN_SECONDS = 10.0
@@ -122,7 +121,7 @@ class RouteLoop:
             try:
                 revisions = await self._read()
                 after = min(revisions.values())
-                async with aclosing(self._store.watch(NETWORK, after)) as changes:  # type: ignore[type-var]
+                async with aclosing(self._store.watch(keys.NETWORK, after)) as changes:  # type: ignore[type-var]
                     async for change in changes:
                         prefix = next((one for one in READ if change.key.startswith(one)), None)
                         if prefix is None or change.revision <= revisions[prefix]:
