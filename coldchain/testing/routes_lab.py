@@ -161,7 +161,8 @@ class Machine:
         self.do(begin())
 
     def process(self) -> int:
-        return int((self.state / "bird" / "bird.pid").read_text())
+        """The id of its BIRD; 0 while that is writing it."""
+        return int((self.state / "bird" / "bird.pid").read_text() or 0)
 
     def close(self) -> None:
         if self._watching is not None:
