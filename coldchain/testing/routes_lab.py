@@ -13,6 +13,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -31,6 +32,7 @@ from coldchain.testing.sandbox import kernel
 SWITCH = "switch"
 UPLINK = "eth0"
 CALL_SECONDS = 60.0
+STREAM_PORT = 7007
 
 T = TypeVar("T")
 Routes = Mapping[str, str]
@@ -159,6 +161,9 @@ class Machine:
             )
 
         self.do(begin())
+
+    def log(self) -> str:
+        return self.bird.log_file.read_text()
 
     def process(self) -> int:
         return int((self.state / "bird" / "bird.pid").read_text())
@@ -292,6 +297,66 @@ def asked(client: Machine, source: str, server: Machine, address: str) -> str:
             accepted, seen = listening.accept()
             accepted.close()
             return str(seen[0])
+
+
+class Stream:
+    """Datagrams from an address of one machine to one of another, a hundred in a second, each answered, until it is
+    asked how many were lost."""
+
+    def __init__(self, client: Machine, source: str, server: Machine, address: str) -> None:
+        self._client = client
+        self._server = server
+        self._sent: set[bytes] = set()
+        self._answered: set[bytes] = set()
+        self._echo = server.do(_open(_Echo, local_addr=(address, STREAM_PORT)))
+        there = (address, STREAM_PORT)
+        counter = partial(_Counter, self._answered)
+        self._transport = client.do(_open(counter, local_addr=(source, 0), remote_addr=there))
+        self._sending = client.call(lambda: asyncio.ensure_future(self._send()))
+
+    async def _send(self) -> None:
+        while True:
+            word = str(len(self._sent)).encode()
+            self._sent.add(word)
+            self._transport.sendto(word)
+            await asyncio.sleep(0.01)
+
+    def lost(self) -> int:
+        """Of all that were sent until now. The last ones have a second to be answered."""
+        lost = self._client.do(self._end())
+        self._server.call(self._echo.close)
+        return lost
+
+    async def _end(self) -> int:
+        self._sending.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                while not self._sent <= self._answered:
+                    await asyncio.sleep(0.01)
+        self._transport.close()
+        return len(self._sent - self._answered)
+
+
+async def _open(protocol: Callable[[], asyncio.DatagramProtocol], **addresses: Any) -> asyncio.DatagramTransport:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(protocol, **addresses)
+    return transport
+
+
+class _Echo(asyncio.DatagramProtocol):
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self._transport.sendto(data, address)
+
+
+class _Counter(asyncio.DatagramProtocol):
+    def __init__(self, answered: set[bytes]) -> None:
+        self._answered = answered
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self._answered.add(data)
 
 
 def run(*command: str) -> str:

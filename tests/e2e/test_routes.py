@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from coldchain.model.node import RoutePeer, Routing
 from coldchain.model.pool import Holding, Pool
-from coldchain.testing.routes_lab import Cluster, Heard, Machine, RoutesLab, asked, contain, heard, routes_lab, run
+from coldchain.testing.routes_lab import Cluster, Machine, RoutesLab, Stream, asked, contain, heard, routes_lab, run
 
 POOL = Pool(name="shop", cidr="10.200.0.0/16")
 NEVER = Routing(hold_seconds=3600, bfd=False)
@@ -116,6 +116,9 @@ def test_a_bird_that_is_killed_and_started_again_changes_no_route(lab: RoutesLab
     for machine in machines:
         machine.until(lambda routes: len(routes) == 2)
         machine.established(*(f"node4-{other.name}" for other in machines if other is not machine))
+    contain(one, "10.200.0.5")
+    contain(two, "10.200.0.70")
+    stream = Stream(one, "10.200.0.5", two, "10.200.0.70")
     monitors = [machine.monitor() for machine in machines]
     if bfd:
         for machine in machines[1:]:
@@ -130,16 +133,32 @@ def test_a_bird_that_is_killed_and_started_again_changes_no_route(lab: RoutesLab
         machine.established(*(f"node4-{other.name}" for other in machines if other is not machine))
     cluster.has_block("h1", "10.200.9.0/26")
     cluster.apply_on("h1")
-    two.until(lambda routes: "10.200.9.0/26" in routes)  # so it has heard all that came before
-    told = []
-    for monitor in monitors:
+    for machine in machines:
+        # So it has done with all that came before.
+        machine.until(lambda routes: "10.200.9.0/26" in routes)
+    for machine, monitor in zip(machines, monitors, strict=True):
         with monitor:
-            told.append(heard(monitor))
-    assert told[1], "the monitor heard nothing at all"
-    assert all(change.there for change in [*told[1], *told[2]])
-    # A BIRD that begins takes a route that it finds out and puts it back: it does not replace, and not one by one.
-    for position, change in enumerate(told[0]):
-        assert change.there or Heard(True, change.route) in told[0][position + 1 :]
+            told = heard(monitor)
+        assert told, f"the monitor of {machine.name} heard nothing at all"
+        assert all(change.there for change in told), f"{machine.name} had a route taken away"
+    assert stream.lost() == 0
+
+
+def test_a_bird_that_finds_no_routes_in_the_kernel_waits_for_nobody(lab: RoutesLab) -> None:
+    """As after a start of the machine: that a third one is away must not hold up what leads to the second."""
+    cluster = Cluster([POOL], Routing(hold_seconds=3600, bfd=False))
+    one, two, _ = three(lab, cluster)
+    cluster.has_block("h2", "10.200.0.64/26")
+    cluster.apply_on("h2")
+    cluster.apply_on("h1")
+    one.until(lambda routes: "10.200.0.64/26" in routes)
+    one.established("node4-h2")
+    assert "Graceful restart" not in one.log()
+    os.kill(one.process(), signal.SIGKILL)
+    one.do(one.bird.ended())
+    cluster.apply_on("h1")
+    assert "Graceful restart started" in one.log()
+    assert two.routes() == {"10.200.0.64/26": "unreachable"}
 
 
 def test_beyond_the_mesh_reflectors_pass_routes_on_and_packets_go_directly(lab: RoutesLab) -> None:
