@@ -84,7 +84,7 @@ async def netd(settings: NetdSettings) -> int:
         await policy.start()  # before Docker can start a container
         membership = Membership(store, node, _renounce_nothing, clock)
         if settings.containers:
-            driver, membership = await _open_driver(settings, node, store, journal, clock, loops, closing)
+            driver, membership = await _open_driver(settings, node, store, journal, clock, loops, policy, closing)
             calls = driver.calls
         loops["membership"] = membership
         cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys) if settings.secret_keys else None
@@ -107,6 +107,7 @@ async def _open_driver(
     journal: Journal,
     clock: Clock,
     loops: dict[str, Loop],
+    policy: PolicyLoop,
     closing: contextlib.AsyncExitStack,
 ) -> tuple[DriverServer, Membership]:
     """Answers Docker from what is on the disk, before the store says anything. Adds the loops that go with it."""
@@ -120,6 +121,7 @@ async def _open_driver(
     attachments = Attachments(book, journal, links, node, node.interface, lambda: networks.known)
     networks.attachments = attachments
     await attachments.kept()
+    policy.follow(attachments)
     loops |= {
         "addresses": book,
         "attachments": PlacesLoop(store, attachments, book, docker, links, node.name, clock),

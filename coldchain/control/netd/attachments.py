@@ -61,8 +61,11 @@ class Attachments:
         self._docker_networks: dict[str, KeptNetwork] = {}
         self._deciding = asyncio.Lock()
         self._busy: dict[str, asyncio.Event] = {}
-        self.changed = asyncio.Event()
-        """Set whenever there is something else to tell the store."""
+        self._followers: list[asyncio.Event] = []
+
+    def follow(self, changed: asyncio.Event) -> None:
+        """It is set from now on whenever `kept` has something else to say."""
+        self._followers.append(changed)
 
     async def kept(self) -> Mapping[str, KeptAttachment]:
         """By id. Raises Unavailable, Rejected where the journal cannot be read."""
@@ -192,7 +195,7 @@ class Attachments:
                     await self._write({ATTACHMENT + attachment: None})
                     assert self._kept is not None
                     del self._kept[attachment]
-                    self.changed.set()
+                    self._tell()
 
     def _pool(self, cidr: str) -> Pool:
         pool = self._book.pool_of(cidr)
@@ -234,7 +237,11 @@ class Attachments:
         await self._write({ATTACHMENT + kept.attachment.id: encode(kept)})
         assert self._kept is not None
         self._kept[kept.attachment.id] = kept
-        self.changed.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        for changed in self._followers:
+            changed.set()
 
     async def _write(self, changes: Mapping[str, bytes | None]) -> None:
         try:

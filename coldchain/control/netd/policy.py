@@ -7,9 +7,10 @@ from typing import NamedTuple
 import structlog
 from msgspec.structs import replace
 
+from coldchain.control.netd.attachments import Attachments
 from coldchain.control.netd.waiting import until_set
 from coldchain.control.network_view import NetworkView
-from coldchain.decisions.policy import Seen, forbidden, ruleset
+from coldchain.decisions.policy import Seen, forbidden, ruleset, with_own
 from coldchain.documents.keys import NETWORK
 from coldchain.documents.stored import decode, encode
 from coldchain.model.base import Noun
@@ -74,9 +75,16 @@ class PolicyLoop:
         self._policy: Policy | None = None
         self._looked_at = float("-inf")
         self._journal = journal
+        self._own: Attachments | None = None
         self._kept: Ruleset | None = None
         self._kept_at = float("-inf")
         self.status = PolicyStatus()
+
+    def follow(self, own: Attachments) -> None:
+        """What containers this machine has is known from its own disk: with a store that is away, and before others
+        hear of it."""
+        self._own = own
+        own.follow(self._changed)
 
     async def start(self) -> None:
         """Before Docker starts containers: where the kernel has no rules, as after a reboot, it is given those it had.
@@ -167,7 +175,7 @@ class PolicyLoop:
         self._changed.clear()
         if not self._listed:
             return
-        seen = self._view.seen(self._node)
+        seen = await self._seen()
         wanted = ruleset(seen)
         if wanted != self._applied:
             before, self._applied = self._applied, None  # until it is known that the kernel has it
@@ -183,6 +191,15 @@ class PolicyLoop:
         if self._policy is not None and seen.policy != self._policy and seen.policy.cut:
             await self._cut(seen)
         self._policy = seen.policy  # what was not cut is tried again
+
+    async def _seen(self) -> Seen:
+        """A journal that cannot be read leaves what the store has of this machine."""
+        seen = self._view.seen(self._node)
+        try:
+            kept = await self._own.kept() if self._own is not None else None
+        except ColdchainError:
+            kept = None
+        return seen if kept is None else with_own(seen, [one.attachment for one in kept.values()])
 
     async def _cut(self, seen: Seen) -> None:
         standing = forbidden(seen, await self._filter.connections())
