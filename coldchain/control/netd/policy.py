@@ -24,7 +24,10 @@ from coldchain.ports.store import Store
 GATHER_SECONDS = 0.05
 """What comes within this time goes to the kernel as one change."""
 AGAIN_SECONDS = 15.0
-"""How often it is looked whether somebody has taken our table away, or Docker has made its own anew."""
+"""How often it is looked whether somebody has taken our table away, or Docker has made its own anew, though the kernel
+has told nothing of it."""
+LOOK_SECONDS = 0.5
+"""So often at most what it tells is followed."""
 RETRY_SECONDS = 1.0
 KEEP_SECONDS = 10.0
 """Addresses change often, and the journal is on a disk: so often at most what the kernel has is written to it."""
@@ -74,6 +77,7 @@ class PolicyLoop:
         self._applied: Ruleset | None = None
         self._policy: Policy | None = None
         self._looked_at = float("-inf")
+        self._touched = True
         self._journal = journal
         self._own: Attachments | None = None
         self._kept: Ruleset | None = None
@@ -117,6 +121,7 @@ class PolicyLoop:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
             tasks.create_task(self._keep())
+            tasks.create_task(self._hear())
 
     # What the store says
 
@@ -158,16 +163,37 @@ class PolicyLoop:
             await until_set(self._changed, self._clock, seconds)
             await self._clock.sleep(GATHER_SECONDS)
 
+    async def _hear(self) -> None:
+        """Of whoever else is at work in the packet filter."""
+        while True:
+            try:
+                async with aclosing(self._filter.chain_changes()) as changes:  # type: ignore[type-var]
+                    async for _ in changes:
+                        self._touched = True
+                        self._changed.set()
+                        await self._clock.sleep(LOOK_SECONDS)
+            except ColdchainError as error:
+                log.warning("what others do to the packet filter is seen late", error=str(error))
+                await self._clock.sleep(AGAIN_SECONDS)
+
     async def _look(self) -> None:
-        """Now and then, whether our table is there."""
-        if self._clock.monotonic() - self._looked_at < AGAIN_SECONDS:
+        """Whether our table is there, and Docker lets our links through."""
+        if not self._touched and self._clock.monotonic() - self._looked_at < AGAIN_SECONDS:
             return
+        self._touched = False
+        try:
+            await self._look_now()
+        except ColdchainError:
+            self._touched = True
+            raise
+        self._looked_at = self._clock.monotonic()
+
+    async def _look_now(self) -> None:
         await self._filter.let_docker_forward()
         if self._applied is not None and not await self._filter.drops():
             log.warning("somebody has removed the rules of the container network; they are made again")
             self._applied = None
             self._changed.set()
-        self._looked_at = self._clock.monotonic()
 
     async def apply(self) -> None:
         """Carry out what is known. Before the store was heard once nothing is known, and the kernel keeps what it has
