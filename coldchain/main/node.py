@@ -16,7 +16,7 @@ import structlog
 from coldchain.control.clock import SystemClock
 from coldchain.control.netd.policy import PolicyLoop
 from coldchain.control.netd.routes import RouteLoop
-from coldchain.control.nodes import Nodes
+from coldchain.control.nodes import Nodes, Removed
 from coldchain.decisions.node import problems
 from coldchain.main.stores import EtcdAccess, open_etcd
 from coldchain.model.errors import InvalidDocument, NotFound, Rejected
@@ -82,7 +82,11 @@ async def join(settings: NodeSettings) -> int:
     cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys) if settings.secret_keys else None
     store = open_etcd(settings.store, settings.etcd)
     try:
-        await Nodes(store).join(me)  # what is wrong with it is said here
+        try:
+            await Nodes(store).join(me)  # what is wrong with it is said here
+        except Removed:
+            await _take_routes_away(settings)
+            raise
         clock = SystemClock()
         routes = route_loop(store, me, settings.state, clock, cipher)
         policy = PolicyLoop(store, Nftables(), me.name, clock)
@@ -131,13 +135,17 @@ async def leave(settings: NodeSettings) -> int:
     store = open_etcd(settings.store, settings.etcd)
     try:
         with contextlib.suppress(NotFound):  # it may have been cut short
-            await Nodes(store).remove(settings.name)
+            await Nodes(store).remove(settings.name, may_return=True)
     finally:
         await store.close()
-    await Bird(settings.state / BIRD).stop()
-    await VxlanTunnels().apply(None)
+    await _take_routes_away(settings)
     log.info("this machine is no node any more", node=settings.name)
     return 0
+
+
+async def _take_routes_away(settings: NodeSettings) -> None:
+    await Bird(settings.state / BIRD).stop()
+    await VxlanTunnels().apply(None)
 
 
 async def _until(left: asyncio.Event, routes: RouteLoop, policy: PolicyLoop) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from coldchain.cli.application import application
 from coldchain.cli.language import _
-from coldchain.cli.node import NodeAction, ask_of_nodes
+from coldchain.cli.node import MAY_RETURN, NodeAction, ask_of_nodes
 from coldchain.cli.options import DEFAULT_URL, Json, Url
 from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, etcd_access
 
@@ -35,6 +35,9 @@ Reflector = Annotated[
     bool | None, typer.Option("--reflector/--no-reflector", help="It passes routes on, in a large network; for set.")
 ]
 Lost = Annotated[bool, typer.Option("--lost", help="With remove: the machine is off or gone, whatever it had.")]
+MayReturn = Annotated[
+    bool, typer.Option("--may-return", help="With remove, also afterwards: it may join again, by itself.")
+]
 
 
 @application.command()
@@ -47,6 +50,7 @@ def node(
     interface: Interface = None,
     reflector: Reflector = None,
     lost: Lost = False,
+    may_return: MayReturn = False,
     state_directory: State = DEFAULT_STATE,
     secret_keys: SecretKeys = None,
     etcd_authority: EtcdAuthority = None,
@@ -70,7 +74,8 @@ def node(
     if not here:
         given = {"address": address, "address6": address6, "reflector": reflector}
         change: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
-        run(ask_of_nodes(Client(url), action, name or "", change, lost=lost, as_json=as_json))
+        flags = [flag for flag, said in (("lost", lost), (MAY_RETURN, may_return)) if said]
+        run(ask_of_nodes(Client(url), action, name or "", change, flags=flags, as_json=as_json))
         return
     if store is None or (action is NodeAction.JOIN and address is None):
         raise typer.BadParameter(

@@ -14,7 +14,7 @@ import structlog
 from msgspec.structs import replace
 
 from coldchain.control.netd.lost_nodes import LostNodes
-from coldchain.control.nodes import Nodes
+from coldchain.control.nodes import Nodes, Removed
 from coldchain.decisions.routing import password_problem, route_plan
 from coldchain.documents import keys, stored
 from coldchain.model.base import Noun
@@ -104,10 +104,15 @@ class RouteLoop:
                 group.create_task(self._lost.run())
 
     async def _join(self) -> None:
-        """Once: who is removed while it runs does not come back by itself."""
+        """Once: who is removed does not come back by itself."""
         while True:
             try:
                 await self._joining()
+            except Removed as error:
+                self._trouble(error)
+                await self._leave_at_the_start()
+                await self._clock.sleep(RETRY_SECONDS)
+                continue
             except ColdchainError as error:
                 self._trouble(error)
                 await self._clock.sleep(RETRY_SECONDS if isinstance(error, Unavailable) else AGAIN_SECONDS)
@@ -217,6 +222,13 @@ class RouteLoop:
             [one for one in known if isinstance(one, Pool)],
             next((one for one in known if isinstance(one, Routing)), Routing()),
         )
+
+    async def _leave_at_the_start(self) -> None:
+        """What was announced until then may be somebody else's by now."""
+        try:
+            await self._leave()
+        except ColdchainError as error:
+            self.status = replace(self.status, machine_trouble=str(error))
 
     async def _leave(self) -> None:
         """Somebody removed this node. Once it is done there is nothing more to do."""
