@@ -206,6 +206,12 @@ class RoutesLab:
         self._machines.append(machine)
         return machine
 
+    def add_ipv6(self, machine: Machine, address: str) -> None:
+        """On its uplink; machines have none if they are not given it."""
+        for setting in ("all.disable_ipv6=0", "lo.disable_ipv6=0", f"{UPLINK}.disable_ipv6=0", "all.forwarding=1"):
+            run("ip", "netns", "exec", machine.name, "sysctl", "-q", "-w", f"net.ipv6.conf.{setting}")
+        run("ip", "-n", machine.name, "address", "add", address, "dev", UPLINK, "nodad")
+
     def cut(self, machine: Machine, segment: str) -> None:
         """Its cable at the switch: it sees nothing of that at its own end."""
         run("ip", "-n", f"{SWITCH}-{segment}", "link", "set", f"p-{machine.name}", "nomaster")
@@ -246,8 +252,10 @@ class Cluster:
         """What others wait for a BIRD that is silent."""
         self._machines: dict[str, Machine] = {}
 
-    def join(self, machine: Machine, address: str, *, reflector: bool = False) -> None:
-        self.nodes[machine.name] = Node(name=machine.name, address=address, interface=UPLINK, reflector=reflector)
+    def join(self, machine: Machine, address: str, address6: str = "", *, reflector: bool = False) -> None:
+        self.nodes[machine.name] = Node(
+            name=machine.name, address=address, address6=address6, interface=UPLINK, reflector=reflector
+        )
         self._machines[machine.name] = machine
 
     def apply(self) -> None:
@@ -269,19 +277,21 @@ class Cluster:
             machine.do(machine.tunnels.apply(None))
 
     def has_block(self, name: str, cidr: str) -> None:
-        self.blocks.append(Block(pool=self.pools[0].name, cidr=cidr, node=name))
+        pool = next(one for one in self.pools if (":" in one.cidr) == (":" in cidr))
+        self.blocks.append(Block(pool=pool.name, cidr=cidr, node=name))
 
 
 def contain(machine: Machine, address: str) -> None:
     """An address as a container of the machine has it."""
-    run("ip", "-n", machine.name, "address", "add", f"{address}/32", "dev", "lo")
+    length = ("128", "nodad") if ":" in address else ("32",)
+    run("ip", "-n", machine.name, "address", "add", f"{address}/{length[0]}", "dev", "lo", *length[1:])
 
 
 def asked(client: Machine, source: str, server: Machine, address: str) -> str:
     """Connects from an address of one machine to one of another. Returns whom the server saw."""
 
     def listen() -> socket.socket:
-        listening = socket.create_server((address, 0))
+        listening = socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
         listening.settimeout(CALL_SECONDS)
         return listening
 

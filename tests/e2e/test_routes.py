@@ -84,6 +84,30 @@ def test_what_is_borrowed_goes_to_who_borrowed_it(lab: RoutesLab) -> None:
     assert asked(three_, "", two, "10.200.0.9") == "10.10.3.3"
 
 
+def test_both_families_lead_from_machine_to_machine(lab: RoutesLab) -> None:
+    lab.segment("one")
+    cluster = Cluster([POOL, Pool(name="shop6", cidr="fd00:200::/64", block_length=122)], NEVER)
+    machines = []
+    for number in (1, 2):
+        machine = lab.machine(f"h{number}", {"one": f"10.10.3.{number}/24"})
+        lab.add_ipv6(machine, f"fd00:3::{number}/64")
+        cluster.join(machine, f"10.10.3.{number}/24", f"fd00:3::{number}/64")
+        cluster.has_block(machine.name, f"10.200.{number}.0/26")
+        cluster.has_block(machine.name, f"fd00:200::{number}00/122")
+        contain(machine, f"10.200.{number}.5")
+        contain(machine, f"fd00:200::{number}05")
+        machines.append(machine)
+    one, two = machines
+    cluster.apply()
+    for machine, other in ((one, 2), (two, 1)):
+        found = machine.until(lambda routes: len(routes) == 4)
+        assert found[f"10.200.{other}.0/26"] == f"10.10.3.{other} eth0"
+        assert found[f"fd00:200::{other}00/122"] == f"fd00:3::{other} eth0"
+    assert asked(one, "fd00:200::105", two, "fd00:200::205") == "fd00:200::105"
+    assert asked(two, "", one, "fd00:200::105") == "fd00:3::2"  # by its own address, not by one of a container
+    assert asked(one, "10.200.1.5", two, "10.200.2.5") == "10.200.1.5"
+
+
 @pytest.mark.parametrize("watched", [False, True])
 def test_a_machine_that_is_lost_is_withdrawn_by_bfd(lab: RoutesLab, watched: bool) -> None:
     """The others' sessions would hold for an hour. By itself BIRD waits whether it is back; `watched` by netd it is
