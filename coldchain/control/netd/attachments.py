@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 
+import structlog
 from msgspec.structs import replace
 
 from coldchain.decisions.attachment import (
@@ -17,6 +18,7 @@ from coldchain.decisions.attachment import (
     check_only_network,
     mac_of,
     options_of,
+    published,
 )
 from coldchain.decisions.docker_network import check_pool_wanted, network_of
 from coldchain.documents.stored import decode, encode
@@ -34,6 +36,8 @@ from coldchain.ports.network_driver import Joined, WantedAttachment, WantedNetwo
 ATTACHMENT = "attachment/"
 NETWORK = "docker-network/"
 """Below them what is in the journal."""
+
+log = structlog.get_logger(__name__)
 
 KnownNetworks = Callable[[], Mapping[str, ContainerNetwork] | None]
 """The networks of the store, as they were last read; None: never yet."""
@@ -167,6 +171,8 @@ class Attachments:
             for one in filter(None, (address, address6)):
                 await self._book.bind(one, wanted.id)
             await self._keep(kept)
+        if ports := published(wanted.options):
+            log.warning("published ports are not mapped: the container has an address", address=address, ports=ports)
         return kept.mac
 
     async def join(self, attachment: str, sandbox: str) -> Joined:
