@@ -8,6 +8,7 @@ import structlog
 from msgspec.structs import replace
 
 from coldchain.control.netd.attachments import Attachments
+from coldchain.control.netd.following import follow
 from coldchain.control.netd.waiting import until_set
 from coldchain.control.network_view import NetworkView
 from coldchain.decisions.policy import Seen, forbidden, ruleset, with_own
@@ -19,7 +20,7 @@ from coldchain.model.policy import Policy, Verdict
 from coldchain.model.ruleset import Ruleset
 from coldchain.ports.clock import Clock
 from coldchain.ports.network import Journal, PacketFilter
-from coldchain.ports.store import Store
+from coldchain.ports.store import Changed, Listing, Store
 
 GATHER_SECONDS = 0.05
 """What comes within this time goes to the kernel as one change."""
@@ -119,31 +120,30 @@ class PolicyLoop:
     async def run(self) -> None:
         """For ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
+            tasks.create_task(
+                follow(
+                    self._store, NETWORK, self._clock, whole=self._take_all, change=self._take, trouble=self._trouble
+                )
+            )
             tasks.create_task(self._keep())
             tasks.create_task(self._hear())
 
     # What the store says
 
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self._listen()
-            except ColdchainError as error:
-                if str(error) != self.status.trouble:
-                    log.warning("policy is not followed", error=str(error))
-                self.status = replace(self.status, trouble=str(error))
-                await self._clock.sleep(RETRY_SECONDS)
-
-    async def _listen(self) -> None:
-        revision = await self._view.load(self._store)
+    def _take_all(self, listing: Listing) -> None:
+        self._view.take(listing)
         self._listed = True
         self.status = replace(self.status, trouble="")
         self._changed.set()
-        async with aclosing(self._store.watch(NETWORK, revision)) as changes:  # type: ignore[type-var]
-            async for change in changes:
-                if self._view.note(change.key, change.value):
-                    self._changed.set()
+
+    def _take(self, change: Changed) -> None:
+        if self._view.note(change.key, change.value):
+            self._changed.set()
+
+    def _trouble(self, error: ColdchainError) -> None:
+        if str(error) != self.status.trouble:
+            log.warning("policy is not followed", error=str(error))
+        self.status = replace(self.status, trouble=str(error))
 
     # What the kernel does
 
