@@ -10,9 +10,8 @@ from coldchain.cli.application import application
 from coldchain.cli.language import _
 from coldchain.cli.node import MAY_RETURN, NodeAction, ask_of_nodes
 from coldchain.cli.options import DEFAULT_URL, Json, Url
+from coldchain.main.netd_settings import DEFAULT_STATE
 from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, etcd_access
-
-DEFAULT_STATE = Path("/var/lib/coldchain-netd")
 
 Name = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="Name of the node; this machine's host name for join and leave.")
@@ -81,19 +80,22 @@ def node(
         raise typer.BadParameter(
             _("{action} needs it", action=action), param_hint="--store" if store is None else "--address"
         )
-    from coldchain.main import node as program
     from coldchain.main.command import run_to_end
     from coldchain.main.log import open_log
+    from coldchain.main.netd import netd
+    from coldchain.main.netd_settings import NetdSettings
+    from coldchain.main.node import leave
 
-    settings = program.NodeSettings(
+    settings = NetdSettings(
         store=store,
         **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
-        name=name or socket.gethostname(),
+        node=name or socket.gethostname(),
         address=address or "",
         address6=address6 or "",
         interface=interface,
+        containers=False,
         state=state_directory,
         secret_keys=secret_keys,
     )
     open_log()
-    run_to_end(program.join(settings) if action is NodeAction.JOIN else program.leave(settings))
+    run_to_end(netd(settings) if action is NodeAction.JOIN else leave(settings))
