@@ -24,9 +24,9 @@ from coldchain.control.netd.networks import Networks
 from coldchain.control.netd.places import PlacesLoop
 from coldchain.control.netd.policy import PolicyLoop
 from coldchain.control.nodes import Removed
+from coldchain.main.netd_routes import interface_for, route_loop
 from coldchain.main.netd_settings import NetdSettings
 from coldchain.main.netd_status import StatusServer
-from coldchain.main.node import interface_for, route_loop
 from coldchain.main.stores import open_etcd
 from coldchain.model.base import Noun
 from coldchain.model.errors import Rejected, Unavailable

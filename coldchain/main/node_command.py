@@ -83,8 +83,8 @@ def node(
     from coldchain.main.command import run_to_end
     from coldchain.main.log import open_log
     from coldchain.main.netd import netd
+    from coldchain.main.netd_routes import leave
     from coldchain.main.netd_settings import NetdSettings
-    from coldchain.main.node import leave
 
     settings = NetdSettings(
         store=store,

@@ -1,4 +1,4 @@
-"""node: the routes of this machine: their loop, the interface that they go by, and how they are taken away again."""
+"""netd routes: the routes of a machine: their loop, the interface they go by, and how they are taken away again."""
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
