@@ -81,6 +81,7 @@ SAME_BYTES: dict[str, Callable[[], object]] = {
         "a" * length + "🥬🧊" for length in (28, 29, 30, 1020, 1022, 0x7FFE, 0x7FFF)
     ],
     "strings of all kinds": lambda: ["a\0é鲜🥬\uffff" * length for length in (1, 5, 200, 9000)],
+    "strings before numbers": lambda: ["é", 0, "鲜" * 40, -1, "🥬", 47, "a鲜", Long(1), "鲜🥬", 1 / 3],
     "binary": lambda: [bytes(range(256))[:length] for length in (0, 1, 15, 16, 255)] + [b"\xff" * 1023, b"z" * 4000],
     "lists": lambda: [list(range(length)) for length in (0, 1, 7, 8, 100)],
     "typed lists": lambda: [TypedList("[int", [1, 2]), TypedList("[string", ["a"] * 9), TypedList("[int", [3])],
