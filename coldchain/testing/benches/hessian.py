@@ -15,7 +15,7 @@ from coldchain.testing.hessian_peer import HessianPeer
 
 ROUNDS = 10
 SECONDS = 0.1
-RATIO_MAX = 15.0
+RATIO_MAX = 8.0
 """Ours is interpreted, theirs is compiled as it runs: some times slower is expected, more is a mistake."""
 
 Rates = dict[str, dict[str, list[float]]]
@@ -96,14 +96,13 @@ def main() -> int:
         print(f"{name}: {', '.join(f'{key} {number:g}' for key, number in numbers.items())}", flush=True)
     bars = [
         Bar(
-            name=f"{name}_{work}_peer_ratio",
-            value=numbers[f"peer_{work}_ratio"],
+            name=f"hessian_{work}_peer_ratio",
+            value=max(numbers[f"peer_{work}_ratio"] for numbers in found.values()),
             unit="",
             limit=RATIO_MAX,
             better="lower",
             samples=ROUNDS,
         )
-        for name, numbers in found.items()
         for work in ("encode", "decode")
     ]
     return report(bars, {"hessian.js": found})
