@@ -39,13 +39,18 @@ class Message:
         left = len(self.data) - position
         if not 0 <= count <= left:
             raise HessianError(position, f"{count} values", f"{left} bytes")
-        self.take(position, count + 1)
+        self.room -= count + 1
+        if self.room < 0:
+            raise self._too_many(position)
 
     def take(self, position: int, count: int) -> None:
         """So many values have come, or will."""
         self.room -= count
         if self.room < 0:
-            raise HessianError(position, f"at most {self.limits.elements} values", "more")
+            raise self._too_many(position)
+
+    def _too_many(self, position: int) -> HessianError:
+        return HessianError(position, f"at most {self.limits.elements} values", "more")
 
 
 Reader = Callable[[Message, int], tuple[object, int]]
