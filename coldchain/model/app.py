@@ -28,6 +28,7 @@ ConstraintText = Annotated[tuple[Annotated[str, Meta(max_length=255)], ...], Met
 NetworkMode = Literal["host", "container", "container/bridge"]
 CheckProtocol = Literal["HTTP", "HTTPS", "TCP", "COMMAND", "MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP"]
 Balance = Literal["round_robin", "least_connections"]
+PathKind = Literal["prefix", "exact", "regex"]
 KillSelection = Literal["YOUNGEST_FIRST", "OLDEST_FIRST"]
 
 
@@ -188,10 +189,20 @@ class ResourceLimits(Noun, frozen=True, kw_only=True):
 
 
 class Route(Noun, frozen=True, kw_only=True):
-    """A gateway rule: these domains, below this path prefix, go to the app. `*` stands for every other domain."""
+    """A gateway rule: requests for these domains and this path go to the app. `*` stands for every other domain, and
+    `*.shop.test` for those below `shop.test`.
+
+    `path` is a prefix of whole parts, the path itself, or a regular expression of the whole path. `methods`: one of
+    these, any if empty. `headers`: each of them has this value, any if that is `*`. `priority`: the higher goes first,
+    whatever the paths.
+    """
 
     domains: Annotated[tuple[str, ...], Meta(min_length=1, max_length=1000)]
     path: str = "/"
+    path_kind: PathKind = "prefix"
+    methods: Annotated[tuple[str, ...], Meta(max_length=32)] = ()
+    headers: Annotated[dict[str, str], Meta(max_length=32)] = {}
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     port_index: Annotated[int, Meta(ge=0)] = 0
     balance: Balance = "round_robin"
 

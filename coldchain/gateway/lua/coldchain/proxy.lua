@@ -8,20 +8,20 @@ local ffi = require "ffi"
 local balancer = require "ngx.balancer"
 local base = require "resty.core.base"
 local choice = require "coldchain.choice"
+local matching = require "coldchain.matching"
 local rotation = require "coldchain.rotation"
 local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
 
 local set_current_peer, set_more_tries = balancer.set_current_peer, balancer.set_more_tries
 local get_request, cast, tonumber = base.get_request, ffi.cast, tonumber
-local pick, find_routes = choice.pick, rotation.routes
-local sub, byte, find, match = string.sub, string.byte, string.find, string.match
+local pick, find_routes, find_route = choice.pick, rotation.routes, matching.find
+local find, match = string.find, string.match
 local now = ngx.now
 local var = ngx.var
 
 local M = {log_accesses = false}
 
-local SLASH = byte("/")
 local NO_ENDPOINT = -3  -- nginx's own answer of a balancer without a choice (NGX_BUSY): it ends the request, no retry
 local CONSUMER_LEFT = 499  -- nginx's own
 local SWITCHED = 101
@@ -82,20 +82,6 @@ local function await_first_rotation()
             return
         end
         ngx.sleep(0.02)
-    end
-end
-
-local function find_route(routes, path)
-    for index = 1, #routes do
-        local route = routes[index]
-        local length = route.length
-        if length == 0 then
-            return route
-        end
-        local following = byte(path, length + 1)
-        if (following == SLASH or following == nil) and sub(path, 1, length) == route.prefix then
-            return route
-        end
     end
 end
 
