@@ -46,6 +46,7 @@ def rules(apps: Iterable[App]) -> dict[str, tuple[RouteRule, ...]]:
                 path_kind=route.path_kind,
                 methods=tuple(sorted(route.methods)),
                 headers=dict(sorted(route.headers.items())),
+                filters=route.filters,
             )
             for place in places(route):
                 table.setdefault(place[0], {}).setdefault(place, (route.priority, rule))

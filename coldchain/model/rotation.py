@@ -1,6 +1,6 @@
 """rotation: the endpoints that get traffic, and the routes to them, as one versioned object."""
 
-from coldchain.model.app import Balance, PathKind
+from coldchain.model.app import Balance, PathKind, RouteFilters
 from coldchain.model.base import Noun
 from coldchain.model.traffic import Traffic
 
@@ -35,6 +35,7 @@ class RouteRule(Noun, frozen=True, kw_only=True):
     path_kind: PathKind = "prefix"
     methods: tuple[str, ...] = ()
     headers: dict[str, str] = {}
+    filters: RouteFilters | None = None
 
 
 class Rotation(Noun, frozen=True, kw_only=True):

@@ -17,6 +17,10 @@ def route(**fields: Any) -> dict[str, Any]:
     return {"routes": [{"domains": ["shop.example"]} | fields]}
 
 
+def filtered(path: str = "/", pathKind: str = "prefix", **filters: Any) -> dict[str, Any]:  # noqa: N803
+    return route(path=path, pathKind=pathKind, filters=filters)
+
+
 WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
     (route(domains=[]), "/routes/0/domains", "must have 1 to 1000 members, not 0", None),
     (route(domains=["a.*.example"]), "/routes/0/domains/0", "`*.` at the beginning", None),
@@ -59,6 +63,24 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
         "",
         None,
     ),
+    (filtered(rewrite="x"), "/routes/0/filters/rewrite", "must begin with `/`", None),
+    (filtered(rewrite="/../x"), "/routes/0/filters/rewrite", "must not contain `..`", None),
+    (filtered(path="/(a)", pathKind="regex", rewrite="/$2"), "/routes/0/filters/rewrite", "`$2` is no group", None),
+    (filtered(path="/(a)", pathKind="regex", rewrite="/$x"), "/routes/0/filters/rewrite", "`$` is no group", None),
+    (filtered(redirect={}), "/routes/0/filters/redirect", "leads to where the request is", None),
+    (filtered(redirect={"path": "/x", "status": 305}), "/routes/0/filters/redirect/status", "one of 301, 302", None),
+    (filtered(redirect={"domain": "A/b"}), "/routes/0/filters/redirect/domain", "is no host name", None),
+    (filtered(redirect={"path": "/x"}, tries=1), "/routes/0/filters", "no instance sees a request", None),
+    (filtered(tries=0), "/routes/0/filters/tries", "at least 1", None),
+    (filtered(requestHeaders={}), "/routes/0/filters/requestHeaders", "changes nothing", None),
+    (
+        filtered(requestHeaders={"set": {"x-real-ip": "1"}}),
+        "/routes/0/filters/requestHeaders/set/x-real-ip",
+        "own",
+        None,
+    ),
+    (filtered(responseHeaders={"remove": ["Connection"]}), "/routes/0/filters/responseHeaders/remove/0", "own", None),
+    (filtered(responseHeaders={"set": {"X": "a\nb"}}), "/routes/0/filters/responseHeaders/set/X", "ASCII", None),
 ]
 
 

@@ -61,6 +61,9 @@ local function entries(update)
             if type(rule.methods or {}) ~= "table" or type(rule.headers or {}) ~= "table" then
                 return nil, "domain " .. domain .. " has a route whose methods or headers are none"
             end
+            if rule.filters ~= nil and rule.filters ~= cjson.null and type(rule.filters) ~= "table" then
+                return nil, "domain " .. domain .. " has a route whose filters are none"
+            end
         end
         texts["domain:" .. string.lower(domain)] = cjson.encode(rules)
     end

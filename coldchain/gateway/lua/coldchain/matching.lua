@@ -5,6 +5,8 @@ local find = ngx.re.find
 local lower, gsub = string.lower, string.gsub
 local var = ngx.var
 
+local filters = require "coldchain.filters"
+
 local M = {}
 
 local SLASH = byte("/")
@@ -47,6 +49,7 @@ local function make(rule)
     local one = {
         service = rule.service, least = rule.balance == "least_connections",
         methods = methods, headers = headers, plain = not methods and not headers,
+        filters = filters.make(rule.filters),
     }
     if rule.pathKind == "exact" then
         one.exact = rule.path
