@@ -160,14 +160,18 @@ class NetworkLab:
 
 @contextlib.asynccontextmanager
 async def network_lab(
-    plan: Plan = FLAT, *, routing: Routing | None = None, networks: Sequence[ContainerNetwork] = NETWORKS
+    plan: Plan = FLAT,
+    *,
+    routing: Routing | None = None,
+    pools: Sequence[Pool] = POOLS,
+    networks: Sequence[ContainerNetwork] = NETWORKS,
 ) -> AsyncIterator[NetworkLab]:
     """Up when it is entered; nothing of it is left."""
     with MachineLab(plan, docker=False) as lab, etcd_cluster(address=lab.console) as etcd:
         await etcd.ready()
         store = open_etcd(f"etcd://{etcd.addresses}/lab", EtcdAccess())
         try:
-            records: list[ContainerNetwork | Pool] = [*POOLS, *networks]
+            records: list[ContainerNetwork | Pool] = [*pools, *networks]
             changes = [Change(key=keys.network_key_of(one), value=encode(one)) for one in records]
             await store.write([*changes, Change(key=keys.ROUTING, value=encode(routing or Routing()))])
             made = NetworkLab(lab, etcd, store)
@@ -198,3 +202,9 @@ async def _guarded(netd: MachineNetd) -> bool:
 
 async def _routed(machine: Machine, cidr: str) -> bool:
     return bool(await asyncio.to_thread(machine.run, "ip", "route", "show", cidr))
+
+
+def callers(netstat: str, port: int) -> set[str]:
+    """By what `netstat -tn` printed: the addresses that have a connection with that port there."""
+    words = [row.split() for row in netstat.splitlines() if "ESTABLISHED" in row]
+    return {there.rpartition(":")[0] for _, _, _, here, there, *_ in words if here.endswith(f":{port}")}
