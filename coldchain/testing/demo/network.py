@@ -224,7 +224,7 @@ async def _checked(machines: Machines, step: Step, show: Show) -> None:
         async def routed() -> bool:
             routes = await machines.routes(machines.gateway)
             tasks = await show.stage.tasks("/shop")
-            return all(_next_hop(routes, address_of(task)) == task["host"] for task in tasks)
+            return all(next_hop(routes, address_of(task)) == task["host"] for task in tasks)
 
         await eventually(routed, "routes of the gateway's machine to where the instances are")
 
@@ -250,7 +250,7 @@ def _in_pool(task: Mapping[str, Any], network: str) -> None:
         raise StepFailed(f"{task['id']} has {address_of(task)}, which is not of {cidr}")
 
 
-def _next_hop(routes: Mapping[str, str], address: str) -> str:
+def next_hop(routes: Mapping[str, str], address: str) -> str:
     """The machine of the longest route that leads there; empty without one."""
     networks = {ipaddress.ip_network(network): name for network, name in routes.items()}
     fitting = [one for one in networks if ipaddress.ip_address(address) in one]
