@@ -26,7 +26,7 @@ from coldchain.testing.demo import network
 from coldchain.testing.demo.balancer import Balancer
 from coldchain.testing.demo.cluster import cluster
 from coldchain.testing.demo.faults import steps
-from coldchain.testing.demo.machines import SHOP, machines
+from coldchain.testing.demo.machines import POOLS, SHOP, machines
 from coldchain.testing.demo.result import good, in_words, result
 from coldchain.testing.demo.scenario import STEPS, Show, Step, perform
 from coldchain.testing.demo.table import Board
@@ -85,7 +85,7 @@ async def demo(options: argparse.Namespace) -> int:
             print(in_words(sums), file=sys.stderr)
             if options.keep:
                 with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how it is meant to end
-                    await _keep()
+                    await _keep(staging.tries)
             print(json.dumps(sums), flush=True)
         return 0 if good(sums) else 1
 
@@ -94,7 +94,7 @@ async def demo(options: argparse.Namespace) -> int:
 class Staging:
     """What the demo is shown on, what is done to it, and where its gateways are: ports of consumers and of readiness,
     access logs. `records`: a folder that all containers can have. `fit`: what apps need there. `sums`: what there is to
-    say of it at the end."""
+    say of it at the end. `tries`: what else one may try with --keep."""
 
     platform: DrivenPlatform
     steps: Sequence[tuple[str, Step]]
@@ -104,6 +104,7 @@ class Staging:
     address: str = "127.0.0.1"
     fit: Callable[[dict[str, Any]], None] = lambda _: None
     sums: Callable[[], Awaitable[dict[str, Any]]] | None = None
+    tries: Sequence[str] = ()
 
 
 async def _perform(options: argparse.Namespace, staging: Staging) -> dict[str, Any]:
@@ -186,6 +187,7 @@ async def _machines() -> AsyncIterator[Staging]:
             address=started.gateway.address,
             fit=fit,
             sums=started.sums,
+            tries=(f"pool show {POOLS[SHOP][0]}", f"network show {SHOP}", "policy test /cart /shop 8080"),
         )
 
 
@@ -219,14 +221,15 @@ async def _sweep(docker_socket: Path, images: list[str], controller_id: str) -> 
             await docker.delete(f"/images/{image}", params={"force": "1"})
 
 
-async def _keep() -> None:
+async def _keep(tries: Sequence[str]) -> None:
+    more = "".join(f"\n  .venv/bin/coldchain {one}" for one in tries)
     print(
         f"""
 It stays as it is until Ctrl-C. Try:
   curl http://shop.localhost:{GATEWAY_PORT}/          (or in a browser; cart.localhost is the other app)
   .venv/bin/coldchain status /shop
   .venv/bin/coldchain scale /shop 6
-  .venv/bin/coldchain logs /shop
+  .venv/bin/coldchain logs /shop{more}
 The API is on http://127.0.0.1:{API_PORT}.""",
         file=sys.stderr,
     )
