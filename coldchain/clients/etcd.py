@@ -166,10 +166,11 @@ class EtcdClient:
         return await self._transaction(held, [change.document() for change in changes], repeatable=False)
 
     async def try_limits(self, prefix: bytes, operations: int, operation_bytes: int) -> None:
-        """Reads nothing by so many operations of that size, in one transaction. Raises EtcdRefused where a member takes
-        less."""
-        nothing = {"request_range": {"key": encoded(prefix.ljust(operation_bytes, b"\0")), "keys_only": True}}
-        await self._transaction([], [nothing] * operations, repeatable=True)
+        """Reads nothing by one operation as large as so many would be, and by so many in one transaction. Raises
+        EtcdRefused where a member takes less. Both in one would keep a busy member for seconds."""
+        for many, key in ((1, prefix.ljust(operations * operation_bytes, b"\0")), (operations, prefix)):
+            nothing = {"request_range": {"key": encoded(key), "keys_only": True}}
+            await self._transaction([], [nothing] * many, repeatable=True)
 
     async def _compared(self, held: Sequence[tuple[bytes, int]]) -> Outcome:
         # Something must be read, or a member answers from what it happens to know.
