@@ -17,6 +17,8 @@ from coldchain.model.rotation import Endpoint
 DRAINING = "draining"
 FAILING = "its probes fail"
 RANK = ("passing", "warning", "critical", "maintenance")
+OUTSIDE = "registry/"
+"""Before the id of what others registered, in the place of an instance's."""
 TAG = "tag"
 """A label with this value is a tag in the registry, by its name."""
 
@@ -63,18 +65,19 @@ def endpoints(found: Iterable[ServiceEndpoint]) -> tuple[Endpoint, ...]:
     """
     places: dict[tuple[str, int], ServiceEndpoint] = {}
     for one in sorted(found, key=lambda each: (RANK.index(each.status), each.id)):
-        if _numeric(one.address) and one.port:
+        if is_numeric(one.address) and one.port:
             places.setdefault((one.address, one.port), one)
     able = [one for one in places.values() if one.status != "maintenance"]
     passing = [one for one in able if one.status != "critical"]
     chosen = {one.id for one in (passing if 2 * len(passing) >= len(able) else able)}
     return tuple(
-        Endpoint(instance_id=f"registry/{one.id}", address=one.address, port=one.port, weight=int(one.id in chosen))
+        Endpoint(instance_id=OUTSIDE + one.id, address=one.address, port=one.port, weight=int(one.id in chosen))
         for one in sorted(places.values(), key=lambda each: each.id)
     )
 
 
-def _numeric(address: str) -> bool:
+def is_numeric(address: str) -> bool:
+    """Whether it is no name."""
     try:
         ipaddress.ip_address(address)
     except ValueError:

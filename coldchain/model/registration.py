@@ -5,6 +5,7 @@ from typing import Literal
 from coldchain.model.base import Noun
 
 EndpointStatus = Literal["passing", "warning", "critical", "maintenance"]
+Registrant = Literal["this controller", "another controller", "others"]
 
 
 class Registration(Noun, frozen=True, kw_only=True):
@@ -30,6 +31,15 @@ class ServiceEndpoint(Noun, frozen=True, kw_only=True):
     app_id: str | None = None
 
 
+class KnownEndpoint(ServiceEndpoint, frozen=True, kw_only=True):
+    """One endpoint with all that the registry says of it. `since`: when it got its status, None where that is not
+    known; `why`: what its checks say when it is not passing; `registered_by`: who keeps it there."""
+
+    since: float | None = None
+    why: str = ""
+    registered_by: Registrant = "others"
+
+
 class ExternalService(Noun, frozen=True, kw_only=True):
     """What the registry last said of a service to which an app without instances of its own leads. On record, so that a
     controller that starts while the registry is silent goes on with it."""
@@ -44,4 +54,4 @@ class KnownService(Noun, frozen=True, kw_only=True):
     """A service with all its endpoints, whoever registered them."""
 
     name: str
-    endpoints: tuple[ServiceEndpoint, ...] = ()
+    endpoints: tuple[KnownEndpoint, ...] = ()

@@ -2,15 +2,16 @@
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from coldchain.clients.consul import ConsulClient, ConsulRefused, ConsulUnavailable
 from coldchain.model.errors import Rejected, Unavailable
-from coldchain.model.registration import EndpointStatus, KnownService, Registration, ServiceEndpoint
+from coldchain.model.registration import EndpointStatus, KnownEndpoint, KnownService, Registration, ServiceEndpoint
 
 OWNER = "coldchain-controller"
 """The metadata by which a controller knows its own registrations."""
 MAINTENANCE, NODE_MAINTENANCE = "_service_maintenance:", "_node_maintenance"
+OTHER: Final = "another controller"
 TODO = "Look at the registry; nothing has to be restarted here, and endpoints stay as they are"
 
 
@@ -56,7 +57,7 @@ class ConsulRegistry:
             names = sorted(await self._client.service_names())
             healths = [(await self._client.service_health(name)).document for name in names]
         return [
-            KnownService(name=name, endpoints=tuple(self._endpoint(entry) for entry in entries))
+            KnownService(name=name, endpoints=tuple(self._known_endpoint(entry) for entry in entries))
             for name, entries in zip(names, healths, strict=True)
         ]
 
@@ -81,6 +82,20 @@ class ConsulRegistry:
             app_id=service["Meta"].get("app") if self._mine(service) else None,
         )
 
+    def _known_endpoint(self, entry: dict[str, Any]) -> KnownEndpoint:
+        one, owner = self._endpoint(entry), (entry["Service"].get("Meta") or {}).get(OWNER)
+        status = one.status
+        decisive = [check for check in entry["Checks"] if _status([check]) == status]
+        moments = [found for each in decisive or [entry["Service"]] if (found := _since(each)) is not None]
+        # It passes since the last of its checks does, and fails since the first of them did.
+        since = (max if status == "passing" else min)(moments, default=_since(entry["Service"]))
+        return KnownEndpoint(
+            **{name: getattr(one, name) for name in one.__struct_fields__},
+            since=since,
+            why="" if status == "passing" else "; ".join(_said(check) for check in decisive),
+            registered_by="others" if not owner else "this controller" if self._mine(entry["Service"]) else OTHER,
+        )
+
     async def close(self) -> None:
         await self._client.close()
 
@@ -103,6 +118,19 @@ def _status(checks: list[dict[str, Any]]) -> EndpointStatus:
         return "maintenance"
     statuses = {check["Status"] for check in checks}
     return "critical" if "critical" in statuses else "warning" if "warning" in statuses else "passing"
+
+
+def _since(one: dict[str, Any]) -> float | None:
+    """Only the embedded registry says it."""
+    found = (one.get("Coldchain") or {}).get("Since")
+    return float(found) if isinstance(found, int | float) else None
+
+
+def _said(check: dict[str, Any]) -> str:
+    """What a check that does not pass says: maintenance has its reason in the notes."""
+    if check["CheckID"].startswith((MAINTENANCE, NODE_MAINTENANCE)):
+        return str(check["Notes"] or "maintenance")
+    return f"{check['Name'] or check['CheckID']}: {check['Output'] or check['Status']}"
 
 
 @contextlib.contextmanager

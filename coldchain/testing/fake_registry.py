@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import msgspec
 
 from coldchain.model.errors import Unavailable
-from coldchain.model.registration import KnownService, Registration, ServiceEndpoint
+from coldchain.model.registration import KnownEndpoint, KnownService, Registration, ServiceEndpoint
 from coldchain.ports.clock import Clock
 
 ANSWER_SECONDS = 0.001
@@ -52,15 +52,17 @@ class FakeRegistry:
 
     async def services(self) -> Sequence[KnownService]:
         await self._answer()
-        found = {name: list(endpoints) for name, endpoints in self.others.items() if endpoints}
+        found = {name: [known(one) for one in endpoints] for name, endpoints in self.others.items() if endpoints}
         for one in self.held.values():
             found.setdefault(one.service, []).append(
-                ServiceEndpoint(
+                KnownEndpoint(
                     id=one.id,
                     address=one.address,
                     port=one.port,
                     status="maintenance" if one.out_of_service else "passing",
                     app_id=one.meta.get("app"),
+                    why=one.out_of_service,
+                    registered_by="this controller",
                 )
             )
         return [KnownService(name=name, endpoints=tuple(found[name])) for name in sorted(found)]
@@ -89,3 +91,8 @@ class FakeRegistry:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+
+def known(one: ServiceEndpoint) -> KnownEndpoint:
+    """What somebody else registered."""
+    return KnownEndpoint(**{name: getattr(one, name) for name in one.__struct_fields__})

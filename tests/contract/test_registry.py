@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from coldchain.clients.consul import ConsulClient
 from coldchain.control.clock import SystemClock
 from coldchain.model.errors import Rejected, Unavailable
-from coldchain.model.registration import Registration, ServiceEndpoint
+from coldchain.model.registration import KnownEndpoint, Registration, ServiceEndpoint
 from coldchain.ports.registry import Registry
 from coldchain.registry.consul import ConsulRegistry
 from coldchain.testing.consul import SERVERS, Asker, consul_address
@@ -135,6 +136,39 @@ async def test_all_services_are_listed_with_who_registered_them(lab: Lab) -> Non
         ],
         key=str,
     )
+
+
+async def test_what_an_endpoint_says_of_itself_is_told_with_since_when() -> None:
+    # Only of ours: a Consul does not say since when.
+    async with consul_address("embedded") as address, aiohttp.ClientSession() as session:
+        ask, registry = Asker(session, address), ConsulRegistry(ConsulClient(address), "mine")
+        began = SystemClock().now()
+        check = {"TTL": "60s", "Name": "alive", "Status": "passing"}
+        body = {"Name": "web", "ID": "w", "Address": "10.9.9.9", "Port": 80, "Check": check}
+        await ask("PUT", "/v1/agent/service/register", body)
+        one = Registration(id="m", service="web", address="10.9.9.8", port=80, out_of_service="draining")
+        await registry.register(one)
+        theirs = ConsulRegistry(ConsulClient(address), "theirs")
+        await theirs.register(msgspec.structs.replace(one, id="t"))
+        await theirs.close()
+
+        async def listed() -> dict[str, KnownEndpoint]:
+            [service] = await registry.services()
+            assert all(began <= (each.since or 0.0) <= SystemClock().now() for each in service.endpoints)
+            return {each.id: each for each in service.endpoints}
+
+        first = await listed()
+        assert {name: (each.status, each.why, each.registered_by) for name, each in first.items()} == {
+            "w": ("passing", "", "others"),
+            "m": ("maintenance", "draining", "this controller"),
+            "t": ("maintenance", "draining", "another controller"),
+        }
+        await ask("PUT", "/v1/agent/check/fail/service:w?note=no%20disk")
+        second = await listed()
+        assert (second["w"].status, second["w"].why) == ("critical", "alive: no disk")
+        assert (second["w"].since or 0.0) > (first["w"].since or 0.0)
+        assert second["m"] == first["m"]
+        await registry.close()
 
 
 def _places(found: Sequence[ServiceEndpoint]) -> list[tuple[str, int]]:
