@@ -14,7 +14,7 @@ from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.registration import Registration, ServiceEndpoint
 from coldchain.ports.registry import Registry
 from coldchain.registry.consul import ConsulRegistry
-from coldchain.testing.consul import SERVERS, Asker, consul_address
+from coldchain.testing.consul import SERVERS, Asker, consul_places, embedded_registry
 from coldchain.testing.fake_registry import FakeRegistry
 
 Others = Callable[..., Awaitable[None]]
@@ -56,8 +56,8 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
 
         yield Lab(fake, told)
         return
-    async with consul_address(request.param) as address, aiohttp.ClientSession() as session:
-        ask = Asker(session, address)
+    async with consul_places(request) as places, aiohttp.ClientSession() as session:
+        ask = Asker(session, places.address)
         known: set[str] = set()
 
         async def asked(service: str, **ports: int) -> None:
@@ -69,7 +69,7 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
             known.clear()
             known.update(ports)
 
-        registry = ConsulRegistry(ConsulClient(address), uuid.uuid4().hex)
+        registry = ConsulRegistry(ConsulClient(places.address), uuid.uuid4().hex)
         lab = Lab(registry, asked)
         try:
             yield lab
@@ -151,8 +151,8 @@ async def test_a_registry_that_is_not_there_is_unknown_not_empty() -> None:
 
 
 async def test_what_the_registry_cannot_take_is_refused_with_its_words() -> None:
-    async with consul_address("embedded") as address:
-        registry = ConsulRegistry(ConsulClient(address), "c")
+    async with embedded_registry() as embedded:
+        registry = ConsulRegistry(ConsulClient(embedded.server.address), "c")
         with pytest.raises(Rejected, match="Invalid service address"):
             await registry.register(Registration(id="a", service="b", address="0.0.0.0", port=1))
         await registry.close()
