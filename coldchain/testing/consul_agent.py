@@ -48,6 +48,7 @@ class ConsulAgent:
         self._server = joins is None
         self._memory = self._server and not keeps
         self._process: subprocess.Popen[bytes] | None = None
+        self._accessors: dict[str, str] = {}
         (self.folder / "agent.json").write_text(json.dumps(self._definition(joins)))
 
     def _definition(self, joins: "ConsulAgent | None") -> dict[str, Any]:
@@ -68,7 +69,7 @@ class ConsulAgent:
             "dns_config": {"enable_truncate": True, "udp_answer_limit": 1000},
         }
         if joins is not None:
-            found["retry_join"] = [f"{LOOPBACK}:{joins.lan_port}"]
+            found |= {"retry_join": [f"{LOOPBACK}:{joins.lan_port}"], "retry_interval": "250ms"}
         elif not self._memory:
             found["bootstrap_expect"] = 1
         if self.management_token:
@@ -159,7 +160,13 @@ class ConsulAgent:
         """A new one, with the right to what these rules of Consul's language say."""
         number = len(self.ask("GET", "/v1/acl/policies"))
         policy = self.ask("PUT", "/v1/acl/policy", {"Name": f"policy-{number}", "Rules": rules})
-        return str(self.ask("PUT", "/v1/acl/token", {"Policies": [{"ID": policy["ID"]}]})["SecretID"])
+        made = self.ask("PUT", "/v1/acl/token", {"Policies": [{"ID": policy["ID"]}]})
+        self._accessors[made["SecretID"]] = made["AccessorID"]
+        return str(made["SecretID"])
+
+    def revoke(self, token: str) -> None:
+        """It is worth nothing from now on."""
+        self.ask("DELETE", f"/v1/acl/token/{self._accessors[token]}")
 
 
 @contextlib.contextmanager

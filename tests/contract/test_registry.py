@@ -75,7 +75,7 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
             yield lab
         finally:
             for one in await registry.registrations():
-                await registry.deregister(one.id)
+                await registry.deregister(one)
             await asked(lab.service)
             await registry.close()
 
@@ -85,9 +85,9 @@ async def test_what_was_registered_is_listed_as_it_was_given(lab: Lab) -> None:
     await lab.registry.register(one)
     await lab.registry.register(two)
     assert sorted(await lab.registry.registrations(), key=lambda each: each.id) == [one, two]
-    await lab.registry.deregister(one.id)
+    await lab.registry.deregister(one)
     assert list(await lab.registry.registrations()) == [two]
-    await lab.registry.deregister(one.id)
+    await lab.registry.deregister(one)
 
 
 async def test_registered_again_it_is_as_it_was_given_last(lab: Lab) -> None:
@@ -107,8 +107,8 @@ async def test_others_are_watched_and_never_listed(lab: Lab) -> None:
     watching = lab.registry.watch(lab.service, lambda trouble: None)
 
     async def until(wanted: list[tuple[str, int]]) -> None:
-        async for found in watching:
-            if _places(found) == wanted:
+        async for sighting in watching:
+            if _places(sighting.endpoints) == wanted:
                 return
 
     async with asyncio.timeout(20):
@@ -144,7 +144,7 @@ def _places(found: Sequence[ServiceEndpoint]) -> list[tuple[str, int]]:
 async def test_a_registry_that_is_not_there_is_unknown_not_empty() -> None:
     registry = ConsulRegistry(ConsulClient("127.0.0.1:1"), "c")
     one = Registration(id="a", service="b", address="10.0.0.1", port=1)
-    for call in (registry.registrations(), registry.register(one), registry.deregister("a")):
+    for call in (registry.registrations(), registry.register(one), registry.deregister(one)):
         with pytest.raises(Unavailable):
             await call
     await registry.close()
