@@ -9,7 +9,8 @@ Registrant = Literal["this controller", "another controller", "others"]
 
 
 class Registration(Noun, frozen=True, kw_only=True):
-    """One endpoint of ours in the registry. `out_of_service`: why it must get no traffic, empty when it may."""
+    """One endpoint of ours in the registry. `out_of_service`: why it must get no traffic, empty when it may. `place`:
+    at which of several registries, or at which agent of one; empty at the only or first one."""
 
     id: str
     service: str
@@ -18,6 +19,12 @@ class Registration(Noun, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     meta: dict[str, str] = {}
     out_of_service: str = ""
+    place: str = ""
+
+    @property
+    def key(self) -> str:
+        """Unique among the registrations of all places."""
+        return f"{self.id}@{self.place}" if self.place else self.id
 
 
 class ServiceEndpoint(Noun, frozen=True, kw_only=True):
@@ -38,6 +45,14 @@ class KnownEndpoint(ServiceEndpoint, frozen=True, kw_only=True):
     since: float | None = None
     why: str = ""
     registered_by: Registrant = "others"
+
+
+class Sighting(Noun, frozen=True, kw_only=True):
+    """What the registry says of a service. `certain`: who is missing since the sighting before was taken away by
+    somebody; else the registry may have lost its content, or not show it."""
+
+    endpoints: tuple[ServiceEndpoint, ...] = ()
+    certain: bool = True
 
 
 class ExternalService(Noun, frozen=True, kw_only=True):

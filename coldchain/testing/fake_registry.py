@@ -6,16 +6,17 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import msgspec
 
 from coldchain.model.errors import Unavailable
-from coldchain.model.registration import KnownEndpoint, KnownService, Registration, ServiceEndpoint
+from coldchain.model.registration import KnownEndpoint, KnownService, Registration, ServiceEndpoint, Sighting
 from coldchain.ports.clock import Clock
 
 ANSWER_SECONDS = 0.001
 
 
 class FakeRegistry:
-    """Implements `ports.registry.Registry`. `held`: what is registered, by id. `silent`: it does not answer; what was
-    asked may have been done (`loses_replies`). `others`: endpoints by service that are not this controller's;
-    `told` counts registrations and removals."""
+    """Implements `ports.registry.Registry`. `held`: what is registered, by key. `silent`: it does not answer; what was
+    asked may have been done (`loses_replies`). `blind`: it answers and shows nothing of what it has, as Consul does
+    for a token without rights. `others`: endpoints by service that are not this controller's; `told` has what was told
+    in its order. `agents`: places that are one machine's each, by its name; of these `away` do not answer."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -24,6 +25,11 @@ class FakeRegistry:
         self.others: dict[str, tuple[ServiceEndpoint, ...]] = {}
         self.silent = False
         self.loses_replies = False
+        self.blind = False
+        self.agents: set[str] = set()
+        self.away: set[str] = set()
+        self.unreachable: dict[str, str] = {}
+        self.stale = False
         self.told: list[tuple[str, str]] = []
 
     async def _answer(self) -> None:
@@ -31,24 +37,30 @@ class FakeRegistry:
         if self.silent:
             raise Unavailable("the registry does not answer")
 
+    def places(self, agent: str, said: str) -> Sequence[str]:
+        return (agent if agent in self.agents and agent not in self.unreachable else "",)
+
     async def registrations(self) -> Sequence[Registration]:
         await self._answer()
-        return list(self.held.values())
+        self.unreachable = dict.fromkeys(sorted(self.away), "the agent does not answer")
+        return [] if self.blind else list(self.held.values())
 
     async def register(self, registration: Registration) -> None:
         if self.loses_replies:
-            self.held[registration.id] = registration
+            self.held[registration.key] = registration
         await self._answer()
+        if registration.place in self.away:
+            raise Unavailable("the agent does not answer")
         self.told.append(("out" if registration.out_of_service else "in", registration.id))
-        known = self.held.get(registration.id)
+        known = self.held.get(registration.key)
         if known is not None and known.out_of_service and registration.out_of_service:
             registration = msgspec.structs.replace(registration, out_of_service=known.out_of_service)
-        self.held[registration.id] = registration
+        self.held[registration.key] = registration
 
-    async def deregister(self, registration_id: str) -> None:
+    async def deregister(self, registration: Registration) -> None:
         await self._answer()
-        self.told.append(("gone", registration_id))
-        self.held.pop(registration_id, None)
+        self.told.append(("gone", registration.id))
+        self.held.pop(registration.key, None)
 
     async def services(self) -> Sequence[KnownService]:
         await self._answer()
@@ -70,24 +82,29 @@ class FakeRegistry:
     def set_others(self, service: str, *endpoints: ServiceEndpoint) -> None:
         """Others registered these endpoints, and no more."""
         self.others[service] = endpoints
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self.look_again()
 
-    async def watch(
-        self, service: str, on_trouble: Callable[[str], None]
-    ) -> AsyncGenerator[Sequence[ServiceEndpoint], None]:
+    async def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncGenerator[Sighting, None]:
         known: Sequence[ServiceEndpoint] | None = None
+        certain = False
         while True:
             changed = self._changed
-            found = sorted(self.others.get(service, ()), key=lambda one: one.id)
+            found = () if self.blind else tuple(sorted(self.others.get(service, ()), key=lambda one: one.id))
             if self.silent:
+                certain = False
                 on_trouble("the registry does not answer")
                 await self._clock.sleep(1.0)
                 continue
             if found != known:
                 known = found
-                yield found
+                yield Sighting(endpoints=found, certain=certain and not self.blind)
+            certain = not self.blind
             await changed.wait()
+
+    def look_again(self) -> None:
+        """Whoever watches is answered, changed or not."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -15,7 +15,7 @@ from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.registration import KnownEndpoint, Registration, ServiceEndpoint
 from coldchain.ports.registry import Registry
 from coldchain.registry.consul import ConsulRegistry
-from coldchain.testing.consul import SERVERS, Asker, consul_address
+from coldchain.testing.consul import SERVERS, Asker, consul_places, embedded_registry
 from coldchain.testing.fake_registry import FakeRegistry
 
 Others = Callable[..., Awaitable[None]]
@@ -57,8 +57,8 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
 
         yield Lab(fake, told)
         return
-    async with consul_address(request.param) as address, aiohttp.ClientSession() as session:
-        ask = Asker(session, address)
+    async with consul_places(request) as places, aiohttp.ClientSession() as session:
+        ask = Asker(session, places.address)
         known: set[str] = set()
 
         async def asked(service: str, **ports: int) -> None:
@@ -70,13 +70,13 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
             known.clear()
             known.update(ports)
 
-        registry = ConsulRegistry(ConsulClient(address), uuid.uuid4().hex)
+        registry = ConsulRegistry(ConsulClient(places.address), uuid.uuid4().hex)
         lab = Lab(registry, asked)
         try:
             yield lab
         finally:
             for one in await registry.registrations():
-                await registry.deregister(one.id)
+                await registry.deregister(one)
             await asked(lab.service)
             await registry.close()
 
@@ -86,9 +86,9 @@ async def test_what_was_registered_is_listed_as_it_was_given(lab: Lab) -> None:
     await lab.registry.register(one)
     await lab.registry.register(two)
     assert sorted(await lab.registry.registrations(), key=lambda each: each.id) == [one, two]
-    await lab.registry.deregister(one.id)
+    await lab.registry.deregister(one)
     assert list(await lab.registry.registrations()) == [two]
-    await lab.registry.deregister(one.id)
+    await lab.registry.deregister(one)
 
 
 async def test_registered_again_it_is_as_it_was_given_last(lab: Lab) -> None:
@@ -108,8 +108,8 @@ async def test_others_are_watched_and_never_listed(lab: Lab) -> None:
     watching = lab.registry.watch(lab.service, lambda trouble: None)
 
     async def until(wanted: list[tuple[str, int]]) -> None:
-        async for found in watching:
-            if _places(found) == wanted:
+        async for sighting in watching:
+            if _places(sighting.endpoints) == wanted:
                 return
 
     async with asyncio.timeout(20):
@@ -140,7 +140,8 @@ async def test_all_services_are_listed_with_who_registered_them(lab: Lab) -> Non
 
 async def test_what_an_endpoint_says_of_itself_is_told_with_since_when() -> None:
     # Only of ours: a Consul does not say since when.
-    async with consul_address("embedded") as address, aiohttp.ClientSession() as session:
+    async with embedded_registry() as server, aiohttp.ClientSession() as session:
+        address = server.server.address
         ask, registry = Asker(session, address), ConsulRegistry(ConsulClient(address), "mine")
         began = SystemClock().now()
         check = {"TTL": "60s", "Name": "alive", "Status": "passing"}
@@ -178,15 +179,15 @@ def _places(found: Sequence[ServiceEndpoint]) -> list[tuple[str, int]]:
 async def test_a_registry_that_is_not_there_is_unknown_not_empty() -> None:
     registry = ConsulRegistry(ConsulClient("127.0.0.1:1"), "c")
     one = Registration(id="a", service="b", address="10.0.0.1", port=1)
-    for call in (registry.registrations(), registry.register(one), registry.deregister("a")):
+    for call in (registry.registrations(), registry.register(one), registry.deregister(one)):
         with pytest.raises(Unavailable):
             await call
     await registry.close()
 
 
 async def test_what_the_registry_cannot_take_is_refused_with_its_words() -> None:
-    async with consul_address("embedded") as address:
-        registry = ConsulRegistry(ConsulClient(address), "c")
+    async with embedded_registry() as embedded:
+        registry = ConsulRegistry(ConsulClient(embedded.server.address), "c")
         with pytest.raises(Rejected, match="Invalid service address"):
             await registry.register(Registration(id="a", service="b", address="0.0.0.0", port=1))
         await registry.close()
