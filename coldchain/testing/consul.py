@@ -22,12 +22,13 @@ SERVERS = ("embedded", "consul")
 
 @contextlib.asynccontextmanager
 async def embedded_registry(
-    store: Store | None = None, prober: Prober | None = None
+    store: Store | None = None, prober: Prober | None = None, port: int = 0
 ) -> AsyncIterator[EmbeddedRegistry]:
-    """Started on a free port of loopback, with its loops; stopped at the end."""
+    """Started on a port of loopback, 0: a free one, with its loops; stopped at the end."""
     clock = SystemClock()
     node = local_node("machine", "controller", "127.0.0.1")
-    registry = EmbeddedRegistry(store or MemoryStore(), prober or FakeProber(clock), clock, node, LOOPBACK, LOOPBACK)
+    http = (LOOPBACK[0], port)
+    registry = EmbeddedRegistry(store or MemoryStore(), prober or FakeProber(clock), clock, node, http, LOOPBACK)
     await registry.start()
     running = asyncio.create_task(registry.run())
     try:

@@ -118,10 +118,11 @@ async def endpoints() -> AsyncIterator[dict[str, int]]:
 
 
 @contextlib.asynccontextmanager
-async def platform(socket: Path, *options: str) -> AsyncIterator[Stage]:
-    """Started, with the app; ended at the end."""
+async def platform(socket: Path, registry: str = "") -> AsyncIterator[Stage]:
+    """Started, with the app; ended at the end. `registry`: HOST:PORT of another one than its own."""
     stage = make_stage(socket)
-    stage.up_options += options
+    if registry:
+        stage.options["--registry"] = f"consul://{registry}"
     try:
         await stage.start()
         await stage.create(APP)
@@ -154,7 +155,7 @@ async def measure_route(socket: Path, count: int, polls: int) -> Part:
         url = f"http://127.0.0.1:{ours.registry_port}"
         async with (
             polled(url, POLLED_SECONDS) as (tick, address),
-            platform(socket, f"--consul={address}") as peer,
+            platform(socket, address) as peer,
         ):
             other = Observer(session, ours.registry_port, peer.gateway_port)
             await other.ready()
