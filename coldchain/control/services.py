@@ -100,10 +100,11 @@ class ServiceWatcher:
         """After a while who was not seen again is gone, unless there were new doubts since."""
         believed.doubts += 1
         number = believed.doubts
-        await self._clock.sleep(DOUBT_SECONDS)
-        if number == believed.doubts:
-            believed.belief = Belief(listed=believed.belief.listed)
-            await self._keep(app_id, service, believed.belief.endpoints)
+        while number == believed.doubts and believed.belief.doubted:
+            await self._clock.sleep(DOUBT_SECONDS)
+            if number == believed.doubts:
+                believed.belief = decide.doubted_for_long(believed.belief)
+                await self._keep(app_id, service, believed.belief.endpoints)
 
     async def _keep(self, app_id: str, service: str, found: Sequence[ServiceEndpoint]) -> None:
         async with self._state.lock:

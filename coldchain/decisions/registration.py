@@ -82,6 +82,12 @@ def seen(belief: Belief, sighting: Sighting) -> Belief:
     return Belief(listed=sighting.endpoints, doubted=tuple(one for one in before if one.id not in present))
 
 
+def doubted_for_long(belief: Belief) -> Belief:
+    """Who was not seen again by now is gone, but not as long as nobody is seen: what shows nothing at all is unknown,
+    however long that lasts."""
+    return Belief(listed=belief.listed) if belief.listed else belief
+
+
 def endpoints(found: Iterable[ServiceEndpoint]) -> tuple[Endpoint, ...]:
     """The endpoints of a service that others registered, by their ids; two registrations of one place are one. Those
     that are not numeric addresses are left out: gateways ask no DNS.
