@@ -27,11 +27,14 @@ async def _services(client: Client, service: str | None, *, as_json: bool) -> No
         write_json({"services": chosen})
         return
     rows = [
-        (one["name"], _place(each), each["status"], _since(each), _rotation(each), each["app"], each["id"], each["why"])
+        (
+            *(one["name"], _place(each), each["status"], _since(each), _rotation(each)),
+            *(each["app"], each["registeredBy"], each["id"], each["why"]),
+        )
         for one in chosen
         for each in one["endpoints"]
     ]
-    show(table(("service", "endpoint", "status", "since", "rotation", "app", "id", "why"), rows))
+    show(table(("service", "endpoint", "status", "since", "rotation", "app", "by", "id", "why"), rows))
 
 
 def _place(one: dict[str, Any]) -> str:
