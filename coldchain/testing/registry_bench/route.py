@@ -1,7 +1,7 @@
 """route: from a change in the registry to the gateway's routing by it.
 
 The whole of `coldchain up` with its own registry and nginx. A service of two endpoints that others run; one of them
-fails its check and passes again, in turns, told to the registry over HTTP. Somebody asks the gateway without pause over
+fails its check and passes again, in turns, told to the registry over HTTP. Somebody asks the gateway all the time over
 one connection: timed from the moment the registry is told until the end of the first answer after which no other
 comes from the endpoint that failed, or until the first from the one that is back.
 
@@ -32,6 +32,8 @@ STABLE, CHANGED = b"stable", b"changed"
 ALIKE = 12
 """So many answers in a row from the other endpoint: the failed one is out of the turns."""
 PATIENCE_SECONDS = 60.0
+PAUSE_SECONDS = 0.001
+"""Between two questions: who asks shall not take the core from those who are measured."""
 REST_SECONDS = 0.3
 """After a change, at the most: changes come at any moment of the platform's own rhythms."""
 POLLED_SECONDS, COMPUTED_SECONDS, PHASES = 1.0, (5.0, 30.0), 1000
@@ -95,6 +97,7 @@ class Observer:
                     alike += 1
                 else:
                     alike = 0
+                await asyncio.sleep(PAUSE_SECONDS)
         await telling
         return (followed - began) * 1000
 
