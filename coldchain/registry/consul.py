@@ -114,6 +114,9 @@ class ConsulRegistry:
             app_id=service["Meta"].get("app") if self._mine(service) else None,
         )
 
+    async def follow(self, note: Callable[[str], None]) -> None:
+        await self._client.follow(note)
+
     async def close(self) -> None:
         await self._client.close()
 

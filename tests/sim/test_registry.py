@@ -123,6 +123,9 @@ def test_what_others_took_away_is_registered_again(seed: int) -> None:
         held = dict(platform.registry.held)
         platform.registry.held.clear()
         await platform.until(lambda: platform.registry.held == held)
+        # Without waiting for the next listing where it is seen that it lost them.
+        platform.registry.lose()
+        await platform.until(lambda: platform.registry.held == held, within=1.0)
 
     run(program, seed)
 
