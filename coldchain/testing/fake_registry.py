@@ -39,7 +39,8 @@ class FakeRegistry:
             raise Unavailable("the registry does not answer")
 
     def places(self, agent: str, said: str) -> Sequence[str]:
-        return (agent if agent in self.agents and agent not in self.unreachable else "",)
+        place = said or (agent if agent in self.agents else "")
+        return ("" if place in self.unreachable else place,)
 
     async def registrations(self) -> Sequence[Registration]:
         await self._answer()
