@@ -6,6 +6,7 @@ nobody answers or the cluster has no leader (nothing is known then, the request 
 """
 
 import asyncio
+import contextlib
 import random
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -17,6 +18,8 @@ import aiohttp
 
 Document = dict[str, Any]
 BACKOFF_SECONDS, BACKOFF_SECONDS_MAX = 0.5, 30.0
+AT_ONCE_SECONDS = 0.1
+"""Sooner nobody answers who waits for something newer and has nothing newer."""
 BLOCKED_MARGIN_SECONDS = 10.0
 """A server answers a blocking query up to a sixteenth of the wait later than asked for, and then it must travel."""
 
@@ -155,13 +158,45 @@ class ConsulClient:
         An index that went back (the server was restored, or is another) begins anew. Faults are told to `on_trouble`
         and tried again after a delay that doubles; the last document stays what is known meanwhile.
         """
-        index, delay = 0, BACKOFF_SECONDS
-        last = 0  # the index of the last answer, as long as what follows is of the same history
         known: Any = None
         first = True
+        asking = self._answers(path, query or {}, wait_seconds, on_trouble, sleep)
+        async with contextlib.aclosing(asking) as answers:
+            async for answer, last in answers:
+                if first or answer.document != known:
+                    first, known = False, answer.document
+                    yield Seen(known, certain=0 < last < answer.index)
+
+    async def follow(self, note: Callable[[str], None], wait_seconds: float = 300.0) -> None:
+        """For ever: hold a question open, and note why when there is no answer, and nothing when there is one again, or
+        when the index went back: what was known of this server may be of the past."""
+
+        def trouble(error: Exception) -> None:
+            note(str(error) or type(error).__name__)
+
+        first = True
+        asking = self._answers("/v1/catalog/nodes", {}, wait_seconds, trouble, asyncio.sleep)
+        async with contextlib.aclosing(asking) as answers:
+            async for answer, last in answers:
+                if not first and not 0 < last <= answer.index:
+                    note("")
+                first = False
+
+    async def _answers(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        wait_seconds: float,
+        on_trouble: Callable[[Exception], None],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> AsyncGenerator[tuple[Answer, int], None]:
+        """Each answer, with the index of the one before it: 0 where that is not known to be of the same history."""
+        index, last, delay = 0, 0, BACKOFF_SECONDS
+        clock = asyncio.get_running_loop().time
         while True:
+            asked_at = clock()
             try:
-                answer = await self._ask(path, query or {}, index, wait_seconds)
+                answer = await self._ask(path, query, index, wait_seconds)
             except (ConsulUnavailable, ConsulRefused) as error:
                 on_trouble(error)
                 index = last = 0  # who answers next may be another
@@ -169,10 +204,9 @@ class ConsulClient:
                 delay = min(BACKOFF_SECONDS_MAX, 2 * delay)
                 continue
             delay = BACKOFF_SECONDS
-            if first or answer.document != known:
-                first, known = False, answer.document
-                yield Seen(known, certain=0 < last < answer.index)
-            if answer.index <= 0:
+            yield answer, last
+            waited = clock() - asked_at >= AT_ONCE_SECONDS
+            if answer.index <= 0 or (answer.index == last and not waited):
                 await sleep(BACKOFF_SECONDS)  # it does not block: never ask in a tight loop
             last = answer.index
             index = answer.index if answer.index >= index else 0

@@ -198,6 +198,9 @@ class FencedRegistry:
     def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncGenerator[Sighting, None]:
         return self._registry.watch(service, on_trouble)
 
+    async def follow(self, note: Callable[[str], None]) -> None:
+        await self._registry.follow(note)
+
     async def close(self) -> None:
         await self._registry.close()
 

@@ -115,6 +115,16 @@ class Registrar:
 
     async def run(self) -> None:
         """For ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._registry.follow(self._disturbed))
+            group.create_task(self._keep())
+
+    def _disturbed(self, words: str) -> None:
+        """What it has is unknown from now on. It is asked at once, and again until it answers."""
+        self.known = False
+        self._wake.set()
+
+    async def _keep(self) -> None:
         listed_at, delay = 0.0, RETRY_SECONDS
         while True:
             try:

@@ -47,4 +47,9 @@ class Registry(Protocol):
         it does not answer nothing comes, and `on_trouble` is told why. To be closed by who takes it."""
         ...
 
+    async def follow(self, note: Callable[[str], None]) -> None:
+        """For ever: note why at once when it does not answer any more, and nothing when it answers again or may have
+        lost what it had, so that nobody finds that out by a timer."""
+        ...
+
     async def close(self) -> None: ...

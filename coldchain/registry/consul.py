@@ -136,6 +136,9 @@ class ConsulRegistry:
             registered_by="others" if not owner else "this controller" if self._mine(entry["Service"]) else OTHER,
         )
 
+    async def follow(self, note: Callable[[str], None]) -> None:
+        await self._client.follow(note)
+
     async def close(self) -> None:
         await self._client.close()
 

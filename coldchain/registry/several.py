@@ -167,6 +167,11 @@ class Registries:
     def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncGenerator[Sighting, None]:
         return self._first.watch(service, on_trouble)
 
+    async def follow(self, note: Callable[[str], None]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for one in self._registries.values():
+                group.create_task(one.follow(note))
+
     async def close(self) -> None:
         async with contextlib.AsyncExitStack() as closing:
             for one in (*self._registries.values(), *self._left.values(), *self._agents.values()):

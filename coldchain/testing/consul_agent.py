@@ -124,6 +124,12 @@ class ConsulAgent:
         self.start()
         self.ready()
 
+    def forget(self) -> None:
+        """Killed, and started again without anything of what it had."""
+        self.kill()
+        shutil.rmtree(self.folder / "data")
+        self.restart()
+
     def freeze(self) -> None:
         """It keeps its connections and says nothing more."""
         self._signal(signal.SIGSTOP)

@@ -21,6 +21,7 @@ class FakeRegistry:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._changed = asyncio.Event()
+        self._lost = asyncio.Event()
         self.held: dict[str, Registration] = {}
         self.others: dict[str, tuple[ServiceEndpoint, ...]] = {}
         self.silent = False
@@ -38,7 +39,8 @@ class FakeRegistry:
             raise Unavailable("the registry does not answer")
 
     def places(self, agent: str, said: str) -> Sequence[str]:
-        return (agent if agent in self.agents and agent not in self.unreachable else "",)
+        place = said or (agent if agent in self.agents else "")
+        return ("" if place in self.unreachable else place,)
 
     async def registrations(self) -> Sequence[Registration]:
         await self._answer()
@@ -105,6 +107,17 @@ class FakeRegistry:
         """Whoever watches is answered, changed or not."""
         self._changed.set()
         self._changed = asyncio.Event()
+
+    async def follow(self, note: Callable[[str], None]) -> None:
+        while True:
+            await self._lost.wait()
+            self._lost.clear()
+            note("")
+
+    def lose(self) -> None:
+        """What was registered is gone, as when it was started again without its disk."""
+        self.held.clear()
+        self._lost.set()
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -3,6 +3,7 @@ empties nothing."""
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from coldchain.control.registry import LISTING_SECONDS, RECOVERED_AT_ONCE, RECOVERY_SECONDS
@@ -123,6 +124,9 @@ def test_what_others_took_away_is_registered_again(seed: int) -> None:
         held = dict(platform.registry.held)
         platform.registry.held.clear()
         await platform.until(lambda: platform.registry.held == held)
+        # Without waiting for the next listing where it is seen that it lost them.
+        platform.registry.lose()
+        await platform.until(lambda: platform.registry.held == held, within=1.0)
 
     run(program, seed)
 
@@ -210,6 +214,22 @@ def test_another_one_stands_in_for_an_agent_that_does_not_answer(seed: int) -> N
         # There before it leaves the other place.
         words = [word for word, _ in registry.told[told:]]
         assert words == sorted(words, key=["in", "gone"].index)
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_agent_says_itself_where_its_instances_are_registered(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        named = msgspec.structs.replace(ONE_AGENT, attributes={"coldchain_consul": "10.0.0.7:8500"})
+        platform.engine.add_agent(named)
+        await begin(platform)
+        await platform.until(lambda: {one.place for one in platform.registry.held.values()} == {"10.0.0.7:8500"})
+        assert in_service(platform) == {one.id for one in platform.serving()}
+        # Another word of it moves them.
+        platform.engine.add_agent(ONE_AGENT)
+        await platform.until(lambda: {one.place for one in platform.registry.held.values()} == {""})
+        assert in_service(platform) == {one.id for one in platform.serving()}
 
     run(program, seed)
 
