@@ -26,7 +26,8 @@ LOST_MAX = 0.001
 
 
 class Crowd:
-    """All the instances, as one program that speaks for them. `told`: heartbeats that were taken; `lost`: that were not."""
+    """All the instances, as one program that speaks for them. `told`: heartbeats that were taken; `lost`: those that
+    were not."""
 
     def __init__(self, port: int) -> None:
         self._port = port
