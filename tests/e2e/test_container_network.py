@@ -25,7 +25,7 @@ from coldchain.network.bird.render import RESTART_SECONDS
 from coldchain.ports.store import Change
 from coldchain.ports.tunnel import TUNNEL
 from coldchain.testing.machines import SEGMENTED, Machine
-from coldchain.testing.network_lab import MachineNetd, NetworkLab, network_lab
+from coldchain.testing.network_lab import MachineNetd, NetworkLab, callers, network_lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -90,9 +90,7 @@ def connects(machine: Machine, container: str, address: str) -> bool:
 
 def callers_of(machine: Machine, container: str) -> set[str]:
     """Who has a connection with its port."""
-    rows = machine.docker.run("exec", container, "busybox", "netstat", "-tn").splitlines()
-    words = [row.split() for row in rows if "ESTABLISHED" in row]
-    return {there.rpartition(":")[0] for _, _, _, here, there, *_ in words if here.endswith(f":{PORT}")}
+    return callers(machine.docker.run("exec", container, "busybox", "netstat", "-tn"), int(PORT))
 
 
 async def serving(network: NetworkLab, machine: str, name: str, on: str = "online_net") -> str:
