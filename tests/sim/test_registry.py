@@ -171,6 +171,21 @@ def test_nobody_is_killed_on_the_word_of_a_registry_that_shows_nothing(seed: int
     run(program, seed)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_leaves_is_marked_though_a_registry_that_comes_back_does_not_show_him(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        await begin(platform)
+        platform.registry.silent = True
+        started = await platform.controller.operations.change("/shop", to(instances=1), "test", force=False)
+        await platform.clock.sleep(20)
+        assert len(in_service(platform)) == 2
+        platform.registry.blind, platform.registry.silent = True, False
+        assert (await platform.ended(started)).state == "succeeded"
+        await platform.until(lambda: in_service(platform) == {one.id for one in platform.serving()})
+
+    run(program, seed)
+
+
 def test_what_a_registry_lost_is_given_back_without_a_burst() -> None:
     async def program(platform: Platform) -> None:
         await begin(platform, instances=60, cpus=0.01, mem=1.0)
