@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from coldchain.testing import ports
+from coldchain.testing.consul_agent import ConsulAgent, consul_agent
 from coldchain.testing.sandbox import DockerDaemon, inside
 from coldchain.testing.simulation.coverage import Coverage
 from coldchain.testing.simulation.mesos.faults import MESOS_FAULTS, UNJUDGED
@@ -59,6 +60,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="long; runs with --long"))
+
+
+@pytest.fixture(scope="session")
+def shared_consul() -> Iterator[ConsulAgent]:
+    """A real Consul that nothing happens to. Who registers there takes it away again."""
+    with consul_agent() as agent:
+        yield agent
 
 
 @pytest.fixture(scope="session")

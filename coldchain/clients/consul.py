@@ -6,7 +6,9 @@ nobody answers or the cluster has no leader (nothing is known then, the request 
 """
 
 import asyncio
+import contextlib
 import random
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,8 @@ import aiohttp
 
 Document = dict[str, Any]
 BACKOFF_SECONDS, BACKOFF_SECONDS_MAX = 0.5, 30.0
+AT_ONCE_SECONDS = 0.1
+"""Sooner nobody answers who waits for something newer and has nothing newer."""
 BLOCKED_MARGIN_SECONDS = 10.0
 """A server answers a blocking query up to a sixteenth of the wait later than asked for, and then it must travel."""
 
@@ -41,11 +45,25 @@ class Answer:
     index: int
 
 
-class ConsulClient:
-    """One agent or server, by its address (`http://127.0.0.1:8500`). `token`: of its access control lists."""
+@dataclass(frozen=True)
+class Seen:
+    """A document that is watched. `certain`: it follows the one before it in the same history, so what is missing was
+    taken away. Else the one before is unknown (the first), or there was a fault between, or the index did not grow with
+    the change: the server may have lost its content, be another one, or not let us see it."""
 
-    def __init__(self, url: str, *, token: str = "", timeout_seconds: float = 10.0) -> None:
+    document: Any
+    certain: bool
+
+
+class ConsulClient:
+    """One agent or server, by its address (`http://127.0.0.1:8500`). `token`: of its access control lists. `tls`: whom
+    to believe, and what to show, over https."""
+
+    def __init__(
+        self, url: str, *, token: str = "", timeout_seconds: float = 10.0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.url = (url if "://" in url else f"http://{url}").rstrip("/")
+        self._tls = tls
         self._headers = {"X-Consul-Token": token} if token else {}
         self._timeout_seconds = timeout_seconds
         self._opened: aiohttp.ClientSession | None = None
@@ -96,6 +114,34 @@ class ConsulClient:
         over."""
         return await self._ask(f"/v1/health/service/{_path(service)}", {}, index, wait_seconds)
 
+    # The catalog
+
+    async def node_name(self) -> str:
+        """Of the node whose agent this is."""
+        return str((await self._call("GET", "/v1/agent/self")).document["Config"]["NodeName"])
+
+    async def leader(self) -> str:
+        """Address of the server that leads; empty while none does."""
+        return str((await self._call("GET", "/v1/status/leader")).document)
+
+    async def nodes(self) -> list[Document]:
+        """All nodes that the catalog knows."""
+        return list((await self._call("GET", "/v1/catalog/nodes")).document)
+
+    async def node_services(self, node: str) -> dict[str, Document]:
+        """What the catalog knows of a node's services, by id; nothing for a node that is gone."""
+        found = (await self._call("GET", f"/v1/catalog/node/{_path(node)}")).document
+        return dict((found or {}).get("Services") or {})
+
+    async def node_checks(self, node: str) -> dict[str, Document]:
+        """What the catalog knows of a node's checks, by id."""
+        found = (await self._call("GET", f"/v1/health/node/{_path(node)}")).document
+        return {one["CheckID"]: one for one in found}
+
+    async def forget_service(self, node: str, service_id: str) -> None:
+        """Take it out of the catalog, for an agent that does not answer. An agent that lives puts back what it has."""
+        await self._call("PUT", "/v1/catalog/deregister", body={"Node": node, "ServiceID": service_id})
+
     # Questions that wait
 
     async def watch(
@@ -106,30 +152,63 @@ class ConsulClient:
         wait_seconds: float = 300.0,
         on_trouble: Callable[[Exception], None] = lambda error: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> AsyncGenerator[Any, None]:
+    ) -> AsyncGenerator[Seen, None]:
         """The document at `path` now, and again each time it may have changed, for ever.
 
         An index that went back (the server was restored, or is another) begins anew. Faults are told to `on_trouble`
         and tried again after a delay that doubles; the last document stays what is known meanwhile.
         """
-        index, delay = 0, BACKOFF_SECONDS
         known: Any = None
         first = True
+        asking = self._answers(path, query or {}, wait_seconds, on_trouble, sleep)
+        async with contextlib.aclosing(asking) as answers:
+            async for answer, last in answers:
+                if first or answer.document != known:
+                    first, known = False, answer.document
+                    yield Seen(known, certain=0 < last < answer.index)
+
+    async def follow(self, note: Callable[[str], None], wait_seconds: float = 300.0) -> None:
+        """For ever: hold a question open, and note why when there is no answer, and nothing when there is one again, or
+        when the index went back: what was known of this server may be of the past."""
+
+        def trouble(error: Exception) -> None:
+            note(str(error) or type(error).__name__)
+
+        first = True
+        asking = self._answers("/v1/catalog/nodes", {}, wait_seconds, trouble, asyncio.sleep)
+        async with contextlib.aclosing(asking) as answers:
+            async for answer, last in answers:
+                if not first and not 0 < last <= answer.index:
+                    note("")
+                first = False
+
+    async def _answers(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        wait_seconds: float,
+        on_trouble: Callable[[Exception], None],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> AsyncGenerator[tuple[Answer, int], None]:
+        """Each answer, with the index of the one before it: 0 where that is not known to be of the same history."""
+        index, last, delay = 0, 0, BACKOFF_SECONDS
+        clock = asyncio.get_running_loop().time
         while True:
+            asked_at = clock()
             try:
-                answer = await self._ask(path, query or {}, index, wait_seconds)
+                answer = await self._ask(path, query, index, wait_seconds)
             except (ConsulUnavailable, ConsulRefused) as error:
                 on_trouble(error)
-                index = 0  # who answers next may be another
+                index = last = 0  # who answers next may be another
                 await sleep(delay * (1 - 0.5 * random.random()))  # noqa: S311 -- spreads retries, guards nothing
                 delay = min(BACKOFF_SECONDS_MAX, 2 * delay)
                 continue
             delay = BACKOFF_SECONDS
-            if first or answer.document != known:
-                first, known = False, answer.document
-                yield known
-            if answer.index <= 0:
+            yield answer, last
+            waited = clock() - asked_at >= AT_ONCE_SECONDS
+            if answer.index <= 0 or (answer.index == last and not waited):
                 await sleep(BACKOFF_SECONDS)  # it does not block: never ask in a tight loop
+            last = answer.index
             index = answer.index if answer.index >= index else 0
 
     # Keys
@@ -191,7 +270,8 @@ class ConsulClient:
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
             # No limit of connections: blocking queries hold one each for a long time.
-            self._opened = aiohttp.ClientSession(headers=self._headers, connector=aiohttp.TCPConnector(limit=0))
+            connector = aiohttp.TCPConnector(limit=0, ssl=self._tls or True)
+            self._opened = aiohttp.ClientSession(headers=self._headers, connector=connector)
         return self._opened
 
 

@@ -143,6 +143,7 @@ class Controller:
         self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)
         if self._registry is not None:
             self.registrar = Registrar(self._registry, self.state, self._clock, self.reconciler.mark)
+            self.registrar.offers = lambda: self.tasks.offers
             self.publisher.on_published = self.registrar.published
             self.reconciler.unregistered = self.registrar.waits_for
             self.outsiders = ServiceWatcher(self._registry, self.state, self._clock)

@@ -6,12 +6,12 @@ sent on its way before it stood still, and what one whose clock stood still does
 closes the connection of who subscribed before.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
 from coldchain.model.app import App
 from coldchain.model.errors import Unavailable
 from coldchain.model.offer import Offer
-from coldchain.model.registration import KnownService, Registration, ServiceEndpoint
+from coldchain.model.registration import KnownService, Registration, Sighting
 from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.clock import Clock
@@ -169,6 +169,17 @@ class FencedRegistry:
         self._registry = registry
         self._authority = authority
 
+    @property
+    def unreachable(self) -> Mapping[str, str]:
+        return self._registry.unreachable
+
+    @property
+    def stale(self) -> bool:
+        return self._registry.stale
+
+    def places(self, agent: str, said: str) -> Sequence[str]:
+        return self._registry.places(agent, said)
+
     async def registrations(self) -> Sequence[Registration]:
         self._authority.check()
         return await self._registry.registrations()
@@ -177,15 +188,18 @@ class FencedRegistry:
         self._authority.check()
         await self._registry.register(registration)
 
-    async def deregister(self, registration_id: str) -> None:
+    async def deregister(self, registration: Registration) -> None:
         self._authority.check()
-        await self._registry.deregister(registration_id)
+        await self._registry.deregister(registration)
 
     async def services(self) -> Sequence[KnownService]:
         return await self._registry.services()
 
-    def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncGenerator[Sequence[ServiceEndpoint], None]:
+    def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncGenerator[Sighting, None]:
         return self._registry.watch(service, on_trouble)
+
+    async def follow(self, note: Callable[[str], None]) -> None:
+        await self._registry.follow(note)
 
     async def close(self) -> None:
         await self._registry.close()

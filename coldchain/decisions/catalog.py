@@ -9,6 +9,7 @@ from coldchain.model.base import Noun
 from coldchain.model.catalog import (
     NODE_ALIVE,
     CatalogCheck,
+    CatalogRecord,
     CatalogService,
     CatalogSession,
     CheckStatus,
@@ -53,6 +54,18 @@ def maintenance(service: CatalogService | None, reason: str) -> CatalogCheck:
         service_id=service.id,
         notes=reason or default,
     )
+
+
+def dated(wanted: CatalogRecord, known: CatalogRecord | None, now: float) -> CatalogRecord:
+    """The record with the moment since when it is so: a service is registered, a check has its status."""
+    match wanted, known:
+        case CatalogService(), CatalogService():
+            return msgspec.structs.replace(wanted, since=known.since)
+        case CatalogCheck(), CatalogCheck() if wanted.status == known.status:
+            return msgspec.structs.replace(wanted, since=known.since)
+        case ((CatalogService() | CatalogCheck()), _):
+            return msgspec.structs.replace(wanted, since=now)
+    return wanted
 
 
 def renewed(wanted: CatalogCheck, known: CatalogCheck | None) -> CatalogCheck:

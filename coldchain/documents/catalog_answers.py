@@ -57,12 +57,18 @@ def agent_service_answer(node: CatalogNode, service: CatalogService) -> Answer:
 
 
 def health_service_answer(node: CatalogNode, service: CatalogService, checks: Iterable[CatalogCheck]) -> Answer:
-    """As in `/v1/health/service`."""
+    """As in `/v1/health/service`, and since when what is said is so, which Consul does not say."""
     return {
         "Node": node_answer(node),
-        "Service": node_service_answer(service),
-        "Checks": [check_answer(node, check, service if check.service_id else None) for check in checks],
+        "Service": node_service_answer(service) | _since(service),
+        "Checks": [
+            check_answer(node, check, service if check.service_id else None) | _since(check) for check in checks
+        ],
     }
+
+
+def _since(one: CatalogService | CatalogCheck) -> Answer:
+    return {"Coldchain": {"Since": one.since}} if one.since else {}
 
 
 def node_service_answer(service: CatalogService) -> Answer:

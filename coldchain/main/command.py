@@ -30,6 +30,7 @@ from coldchain.main.mesos_options import (
 from coldchain.main.netd_command import netd as netd
 from coldchain.main.network_doctor_command import network_doctor  # noqa: F401 -- its import adds the command
 from coldchain.main.node_command import node as node
+from coldchain.main.registry_options import Dns, DnsOpen, Registry, registered
 from coldchain.main.runner_options import DefaultNetwork, running
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
 from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, Store, etcd_access
@@ -69,11 +70,6 @@ CertificateRole = Annotated[Role, typer.Option(help="Role of callers who show a 
 GatewayStatusOpen = Annotated[
     bool, typer.Option("--gateway-status-open", help="Let others than this machine see the gateway's status.")
 ]
-DnsOpen = Annotated[bool, typer.Option("--dns-open", help="Let others than this machine ask the DNS.")]
-
-Registry = Annotated[str, typer.Option(help="IP:PORT of the embedded registry, which speaks Consul's HTTP API.")]
-Dns = Annotated[str, typer.Option(help="IP:PORT of the embedded registry's DNS.")]
-Consul = Annotated[str | None, typer.Option(help="HOST:PORT of a Consul agent to use instead of the embedded one.")]
 
 
 class EngineKind(StrEnum):
@@ -146,15 +142,6 @@ class Entry(TypedDict):
     gateway_status_open: bool
 
 
-class Known(TypedDict):
-    """The registry, as PlatformSettings takes it."""
-
-    registry: str
-    dns: str
-    dns_open: bool
-    consul: str | None
-
-
 class Offered(TypedDict):
     """What this machine is to those who place instances, as PlatformSettings takes it."""
 
@@ -219,10 +206,9 @@ def up(
     restricted_volume: RestrictedVolumes = None,
     no_overrides: NoOverrides = False,
     secret_keys: SecretKeys = None,
-    registry: Registry = "127.0.0.1:8500",
+    registry: Registry = None,
     dns: Dns = "127.0.0.1:8600",
     dns_open: DnsOpen = False,
-    consul: Consul = None,
     engine: Engines = None,
     mesos_master: MesosMaster = None,
     mesos_role: MesosRoles = None,
@@ -246,7 +232,7 @@ def up(
         **_offered(agent, cpu_factor, attribute, region, zone),
         **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
         secret_keys=secret_keys,
-        **_registry(registry, dns, dns_open, consul),
+        **registered(registry, dns, dns_open),
         **_engines(engine, fake_agents, fake_cpus, fake_mem),
         **mesos_cluster(
             engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor, containerizer
@@ -269,9 +255,8 @@ def down(
     docker_socket: Socket = DEFAULT_DOCKER,
     agent: Agent = None,
     secret_keys: SecretKeys = None,
-    registry: Registry = "127.0.0.1:8500",
+    registry: Registry = None,
     dns: Dns = "127.0.0.1:8600",
-    consul: Consul = None,
     engine: Engines = None,
     mesos_master: MesosMaster = None,
     mesos_role: MesosRoles = None,
@@ -298,9 +283,7 @@ def down(
         gateway_status=gateway_status,
         docker_socket=docker_socket,
         secret_keys=secret_keys,
-        registry=registry,
-        dns=dns,
-        consul=consul,
+        **registered(registry, dns),
         agent=agent or socket.gethostname(),
         **_engines(engine, 1, 64.0, 262144.0),
         **mesos_cluster(engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor),
@@ -316,6 +299,7 @@ def doctor(
     gateway: Gateway = None,
     gateway_status: Status = "127.0.0.1:8081",
     docker_socket: Socket = DEFAULT_DOCKER,
+    registry: Registry = None,
     store: Store = None,
     etcd_authority: EtcdAuthority = None,
     etcd_certificate: EtcdCertificate = None,
@@ -335,6 +319,7 @@ def doctor(
         gateway=tuple(gateway or ("0.0.0.0:80",)),
         gateway_status=gateway_status,
         docker_socket=docker_socket,
+        **registered(registry),
         store=store,
         **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
     )
@@ -453,10 +438,6 @@ def _gateway(listen: Gateway, name: str | None, status: str, status_open: bool) 
         gateway_status=status,
         gateway_status_open=status_open,
     )
-
-
-def _registry(registry: str, dns: str, dns_open: bool, consul: str | None) -> Known:
-    return Known(registry=registry, dns=dns, dns_open=dns_open, consul=consul)
 
 
 def _is_address(host: str) -> bool:

@@ -70,6 +70,7 @@ def findings(machine: Machine) -> list[Finding]:
         *_limits(machine),
         *_clock(machine),
         *_members(machine),
+        *_consuls(machine),
     ]
 
 
@@ -191,3 +192,17 @@ def _members(machine: Machine) -> Iterator[Finding]:
         else:
             todo = one.todo or _("Look at this member and at the network between.")
             yield Finding(name, "warning" if enough and not one.refused else "missing", one.error, todo)
+
+
+def _consuls(machine: Machine) -> Iterator[Finding]:
+    """One that does not answer is a warning: the platform serves on, and registers when it does."""
+    for one in machine.consuls:
+        name = f"registry {one.address}"
+        if not one.error:
+            yield Finding(name, "ok", _("led by {leader}", leader=one.leader))
+        elif one.refused:
+            todo = _("Give a token that may read agents and nodes and write services: consul://…?token=FILE.")
+            yield Finding(name, "missing", one.error, todo)
+        else:
+            todo = _("Start it, and look at the address and the network between: new instances wait until it answers.")
+            yield Finding(name, "warning", one.error, todo)

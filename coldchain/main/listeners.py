@@ -39,8 +39,9 @@ def check_listeners(settings: PlatformSettings) -> None:
 
 
 def _problems(settings: PlatformSettings) -> Iterator[Problem]:
+    without_dns = settings.registry_access().embedded is None
     for option, address, is_open, what in (
-        ("--dns", settings.dns, settings.dns_open or settings.consul is not None, "tells everybody where services are"),
+        ("--dns", settings.dns, settings.dns_open or without_dns, "tells everybody where services are"),
         (
             "--gateway-status",
             settings.gateway_status,

@@ -17,8 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from coldchain.clients.consul import ConsulClient, ConsulRefused, ConsulUnavailable
 from coldchain.clients.docker import DockerClient, DockerRefused, DockerUnavailable
 from coldchain.gateway.installation import find_installation
+from coldchain.main.registry_access import ConsulAccess
 from coldchain.main.settings import PlatformSettings
 from coldchain.main.stores import open_each_member
 from coldchain.model.errors import Rejected, Unavailable
@@ -66,6 +68,17 @@ class Member:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Consul:
+    """A Consul that is to be the registry. `error`: of what its answer was, empty where all is well; `refused`: it
+    answers, and not to who asks with that token."""
+
+    address: str
+    leader: str = ""
+    error: str = ""
+    refused: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """Facts. None stands for what is not there, or could not be found out."""
 
@@ -90,6 +103,8 @@ class Machine:
     clock_synchronised: bool | None
     members: tuple[Member, ...] = ()
     """Of etcd; none where the state is in a file."""
+    consuls: tuple[Consul, ...] = ()
+    """None where the registry is the embedded one."""
 
 
 async def look(settings: PlatformSettings) -> Machine:
@@ -98,7 +113,7 @@ async def look(settings: PlatformSettings) -> Machine:
     docker, docker_error = await _docker(settings.docker_socket)
     root = str(docker["DockerRootDir"]) if docker else None
     machine = await asyncio.to_thread(_look, settings, docker, docker_error, root)
-    return replace(machine, members=await _members(settings))
+    return replace(machine, members=await _members(settings), consuls=await _consuls(settings))
 
 
 def _look(
@@ -144,6 +159,27 @@ async def _members(settings: PlatformSettings) -> tuple[Member, ...]:
         return ()
     stores = open_each_member(settings.store, settings.etcd)
     return tuple(await asyncio.gather(*(_member(endpoint, store) for endpoint, store in stores)))
+
+
+async def _consuls(settings: PlatformSettings) -> tuple[Consul, ...]:
+    access = await asyncio.to_thread(settings.registry_access)
+    return tuple(await asyncio.gather(*(_consul(one) for one in access.consuls)))
+
+
+async def _consul(access: ConsulAccess) -> Consul:
+    tls = await asyncio.to_thread(access.context)
+    url = f"{access.scheme}://{access.address}"
+    client = ConsulClient(url, token=access.token, timeout_seconds=LOOK_SECONDS, tls=tls)
+    try:
+        leader = await client.leader()
+        await client.node_name()  # unlike the question before it needs a right, where there are any
+    except ConsulUnavailable as error:
+        return Consul(address=access.text, error=str(error))
+    except ConsulRefused as error:
+        return Consul(address=access.text, error=str(error), refused=True)
+    finally:
+        await client.close()
+    return Consul(address=access.text, leader=leader, error="" if leader else "no server of it leads")
 
 
 async def _member(endpoint: str, store: EtcdStore) -> Member:

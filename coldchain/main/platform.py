@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import math
-import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
 
-from coldchain.clients.consul import ConsulClient
 from coldchain.control.candidate import Candidate
 from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
@@ -22,19 +20,18 @@ from coldchain.gateway.process import NginxProcess
 from coldchain.gateway.push import NginxGateway
 from coldchain.main.engines import open_engines
 from coldchain.main.listeners import Known
+from coldchain.main.registries import open_registries
 from coldchain.main.settings import PlatformSettings
 from coldchain.main.stores import open_etcd
 from coldchain.model.errors import ColdchainError, Rejected
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.prober import Prober
-from coldchain.ports.registry import Registry
 from coldchain.ports.store import ABSENT, Change, LostUpdate, Store
 from coldchain.probes.command import CommandProber
 from coldchain.probes.fake import FakeAgentsProber
 from coldchain.probes.prober import NetworkProber
 from coldchain.probes.remote import BesideProber
-from coldchain.registry.consul import ConsulRegistry
-from coldchain.registry.server.embedded import EmbeddedRegistry, local_node
+from coldchain.registry.server.embedded import EmbeddedRegistry
 from coldchain.store.cipher import KeyFileCipher
 from coldchain.store.file import FileLock
 from coldchain.store.sqlite import SQLiteStore
@@ -144,13 +141,8 @@ async def open_controller(
         if fake is not None:
             prober = FakeAgentsProber(fake.healthy, prober)
         closing.push_async_callback(prober.close)
-        embedded = None
-        if settings.consul is None:
-            node = local_node(settings.agent, name, settings.registry_addresses()[0][0])
-            embedded = EmbeddedRegistry(store, prober, clock, node, *settings.registry_addresses())
-        own_token = secrets.token_urlsafe(32) if embedded is not None and embedded.server.exposed else ""
-        consul = ConsulClient(settings.consul or (embedded.server.reached_at if embedded else ""), token=own_token)
-        registry: Registry = ConsulRegistry(consul, name)
+        registries = await asyncio.to_thread(open_registries, settings, store, prober, clock, name)
+        registry = registries.registry
         closing.push_async_callback(registry.close)
         if authority is not None:
             engine, registry = FencedEngine(engine, authority), FencedRegistry(registry, authority)
@@ -158,7 +150,7 @@ async def open_controller(
         controller.operations.default_network = settings.default_network
         if mesos is not None:
             mesos.lacks_room = lambda: bool(controller.reconciler.refused)
-        yield Opened(controller=controller, registry=embedded, own_token=own_token, mesos=mesos)
+        yield Opened(controller=controller, registry=registries.embedded, own_token=registries.own_token, mesos=mesos)
 
 
 async def open_gateway(settings: PlatformSettings, closing: contextlib.AsyncExitStack) -> Gateway | None:

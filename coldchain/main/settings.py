@@ -14,6 +14,7 @@ from coldchain.decisions.constraint import HOSTNAME, scalar_text
 from coldchain.engines.local import LocalEngineSettings
 from coldchain.gateway.settings import GatewaySettings
 from coldchain.main.mesos_access import MesosAccess
+from coldchain.main.registry_access import EMBEDDED, RegistryAccess, listening, registry_access
 from coldchain.main.stores import EtcdAccess, check_address
 from coldchain.model.caller import Role
 from coldchain.model.errors import InvalidDocument, Problem
@@ -127,9 +128,13 @@ class PlatformSettings:
     """File of the keys by which secrets are sealed. None: `secret.keys` in the data folder. Who has it and the store
     can read all secrets: save the two in different places."""
 
-    registry: str = "127.0.0.1:8500"
-    """Where the embedded registry listens, Consul's port. On loopback it asks nobody who he is: who reaches it may
-    change it. Beyond, it asks for a token."""
+    registry: tuple[str, ...] = (EMBEDDED,)
+    """Where services are registered: IP:PORT where the embedded registry listens (Consul's port; on loopback it asks
+    nobody who he is: who reaches it may change it; beyond, it asks for a token), or `consul://HOST:PORT` of a Consul.
+    Several while moving from one to another; what others registered is followed in the first."""
+
+    consul_token: str | None = field(default=None, repr=False)
+    """For each Consul that names no file of its token."""
 
     dns: str = "127.0.0.1:8600"
     """Where the embedded registry answers the DNS, over UDP and TCP; Consul's port."""
@@ -152,9 +157,6 @@ class PlatformSettings:
 
     fake_mem: float = 262144.0
     """Memory of each fake agent, in MiB."""
-
-    consul: str | None = None
-    """Address of a Consul agent to use instead of the embedded registry, such as `10.0.0.5:8500`."""
 
     @property
     def store_file(self) -> Path:
@@ -191,9 +193,16 @@ class PlatformSettings:
         host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
         return f"{'http' if self.api_certificate is None else 'https'}://{host}:{self.api_port}"
 
-    def registry_addresses(self) -> tuple[tuple[str, int], tuple[str, int]]:
-        """Where the embedded registry listens, for HTTP and for DNS. Raises InvalidDocument."""
-        return _address(self.registry, "registry"), _address(self.dns, "dns")
+    def registry_access(self) -> RegistryAccess:
+        """Raises InvalidDocument with every problem. Blocking: it reads tokens."""
+        return registry_access(self.registry, self.consul_token or "")
+
+    def dns_address(self) -> tuple[str, int]:
+        """Where the embedded registry answers the DNS. Raises InvalidDocument."""
+        try:
+            return listening(self.dns)
+        except ValueError:
+            raise InvalidDocument([Problem(path="--dns", reason=f"{self.dns!r} is not IP:PORT")]) from None
 
     def gateway_settings(self) -> GatewaySettings:
         """Raises InvalidDocument with every problem, by the option that it comes from."""
@@ -272,6 +281,8 @@ class PlatformSettings:
             reason = "is for controllers that share a store: --store"
             raise InvalidDocument([Problem(path="--reached-at", reason=reason)])
         self.etcd.context()
+        for one in self.registry_access().consuls:
+            one.context()
         self.docker_settings()
         self.engine_settings()
 
@@ -308,15 +319,3 @@ def _attributes(given: Iterable[str]) -> dict[str, str]:
     if problems:
         raise InvalidDocument([Problem(path="--attribute", reason=reason) for reason in problems])
     return found
-
-
-def _address(text: str, option: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        host = ""
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InvalidDocument([Problem(path=f"--{option}", reason=f"{text!r} is not IP:PORT")])
-    return host, int(port)

@@ -34,7 +34,8 @@ class Indexed(Noun, frozen=True, kw_only=True):
 
 class CatalogService(Indexed, frozen=True, kw_only=True):
     """One registered address of a service. `address` empty: the node's own. `tagged_addresses`: address and port by
-    tag. The weights are what a consumer may use while its checks pass or warn."""
+    tag. The weights are what a consumer may use while its checks pass or warn. `since`: when it was first registered;
+    0: nobody knows."""
 
     id: str
     name: str
@@ -46,13 +47,14 @@ class CatalogService(Indexed, frozen=True, kw_only=True):
     weight_passing: int = 1
     weight_warning: int = 1
     enable_tag_override: bool = False
+    since: float = 0.0
 
 
 class CatalogCheck(Indexed, frozen=True, kw_only=True):
     """One check of a service, or with an empty `service_id` of the node.
 
     `host`, `port` and `path` are asked by kinds http and tcp. A service whose check is critical for longer than
-    `deregister_seconds` is taken out; 0: never.
+    `deregister_seconds` is taken out; 0: never. `since`: when it got its status; 0: nobody knows.
     """
 
     id: str
@@ -62,6 +64,7 @@ class CatalogCheck(Indexed, frozen=True, kw_only=True):
     notes: str = ""
     status: CheckStatus = "critical"
     output: str = ""
+    since: float = 0.0
     ttl_seconds: float = 0.0
     interval_seconds: float = 0.0
     timeout_seconds: float = 10.0

@@ -5,10 +5,12 @@ from typing import Literal
 from coldchain.model.base import Noun
 
 EndpointStatus = Literal["passing", "warning", "critical", "maintenance"]
+Registrant = Literal["this controller", "another controller", "others"]
 
 
 class Registration(Noun, frozen=True, kw_only=True):
-    """One endpoint of ours in the registry. `out_of_service`: why it must get no traffic, empty when it may."""
+    """One endpoint of ours in the registry. `out_of_service`: why it must get no traffic, empty when it may. `place`:
+    at which of several registries, or at which agent of one; empty at the only or first one."""
 
     id: str
     service: str
@@ -17,6 +19,12 @@ class Registration(Noun, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     meta: dict[str, str] = {}
     out_of_service: str = ""
+    place: str = ""
+
+    @property
+    def key(self) -> str:
+        """Unique among the registrations of all places."""
+        return f"{self.id}@{self.place}" if self.place else self.id
 
 
 class ServiceEndpoint(Noun, frozen=True, kw_only=True):
@@ -28,6 +36,23 @@ class ServiceEndpoint(Noun, frozen=True, kw_only=True):
     port: int
     status: EndpointStatus
     app_id: str | None = None
+
+
+class KnownEndpoint(ServiceEndpoint, frozen=True, kw_only=True):
+    """One endpoint with all that the registry says of it. `since`: when it got its status, None where that is not
+    known; `why`: what its checks say when it is not passing; `registered_by`: who keeps it there."""
+
+    since: float | None = None
+    why: str = ""
+    registered_by: Registrant = "others"
+
+
+class Sighting(Noun, frozen=True, kw_only=True):
+    """What the registry says of a service. `certain`: who is missing since the sighting before was taken away by
+    somebody; else the registry may have lost its content, or not show it."""
+
+    endpoints: tuple[ServiceEndpoint, ...] = ()
+    certain: bool = True
 
 
 class ExternalService(Noun, frozen=True, kw_only=True):
@@ -44,4 +69,4 @@ class KnownService(Noun, frozen=True, kw_only=True):
     """A service with all its endpoints, whoever registered them."""
 
     name: str
-    endpoints: tuple[ServiceEndpoint, ...] = ()
+    endpoints: tuple[KnownEndpoint, ...] = ()

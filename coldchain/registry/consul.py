@@ -1,34 +1,76 @@
 """The client of the registry: `ports.registry.Registry` over Consul's HTTP API, embedded or not."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from coldchain.clients.consul import ConsulClient, ConsulRefused, ConsulUnavailable
 from coldchain.model.errors import Rejected, Unavailable
-from coldchain.model.registration import EndpointStatus, KnownService, Registration, ServiceEndpoint
+from coldchain.model.registration import (
+    EndpointStatus,
+    KnownEndpoint,
+    KnownService,
+    Registration,
+    ServiceEndpoint,
+    Sighting,
+)
 
 OWNER = "coldchain-controller"
 """The metadata by which a controller knows its own registrations."""
 MAINTENANCE, NODE_MAINTENANCE = "_service_maintenance:", "_node_maintenance"
+OTHER: Final = "another controller"
 TODO = "Look at the registry; nothing has to be restarted here, and endpoints stay as they are"
 
 
 class ConsulRegistry:
-    """Registrations are those of one agent: each belongs to the controller whose id it has as metadata."""
+    """Registrations are those of one agent: each belongs to the controller whose id it has as metadata. `place`: what
+    that agent is called in them."""
 
-    def __init__(self, client: ConsulClient, controller_id: str) -> None:
+    unreachable: Mapping[str, str] = {}
+    stale = False
+
+    def __init__(self, client: ConsulClient, controller_id: str, place: str = "") -> None:
         self._client = client
         self._controller_id = controller_id
+        self.place = place
+
+    def places(self, agent: str, said: str) -> Sequence[str]:
+        return (self.place,)
 
     async def registrations(self) -> Sequence[Registration]:
         with _errors():
             services, checks = await self._client.agent_services(), await self._client.agent_checks()
+        return self._of(services, checks, self.place)
+
+    def _of(self, services: Mapping[str, Any], checks: Mapping[str, Any], place: str) -> list[Registration]:
         return [
-            _registration(service, checks.get(MAINTENANCE + service["ID"]))
+            _registration(service, checks.get(MAINTENANCE + service["ID"]), place)
             for service in services.values()
             if self._mine(service)
         ]
+
+    async def node(self) -> str:
+        """Name of the node whose agent this is. Raises Unavailable, Rejected."""
+        with _errors():
+            return await self._client.node_name()
+
+    async def nodes(self) -> Mapping[str, str]:
+        """Addresses of all nodes of the catalog, by name. Raises Unavailable, Rejected."""
+        with _errors():
+            return {one["Node"]: one["Address"] for one in await self._client.nodes()}
+
+    async def registrations_of_node(self, node: str, place: str) -> Sequence[Registration]:
+        """What the catalog knows of those at another agent, which is called `place`. Raises Unavailable, Rejected."""
+        with _errors():
+            services = await self._client.node_services(node)
+            if not any(map(self._mine, services.values())):
+                return ()
+            return self._of(services, await self._client.node_checks(node), place)
+
+    async def forget(self, node: str, registration: Registration) -> None:
+        """Take it out of the catalog, since the agent of its node does not answer. Raises Unavailable, Rejected."""
+        with _errors():
+            await self._client.forget_service(node, registration.id)
 
     def _mine(self, service: dict[str, Any]) -> bool:
         return (service.get("Meta") or {}).get(OWNER) == self._controller_id
@@ -47,29 +89,28 @@ class ConsulRegistry:
             # Also where nothing is to be switched off: what stood there before may have been out of service.
             await self._client.maintain_service(registration.id, registration.out_of_service or None)
 
-    async def deregister(self, registration_id: str) -> None:
+    async def deregister(self, registration: Registration) -> None:
         with _errors():
-            await self._client.deregister_service(registration_id)
+            await self._client.deregister_service(registration.id)
 
     async def services(self) -> Sequence[KnownService]:
         with _errors():
             names = sorted(await self._client.service_names())
             healths = [(await self._client.service_health(name)).document for name in names]
         return [
-            KnownService(name=name, endpoints=tuple(self._endpoint(entry) for entry in entries))
+            KnownService(name=name, endpoints=tuple(self._known_endpoint(entry) for entry in entries))
             for name, entries in zip(names, healths, strict=True)
         ]
 
-    async def watch(
-        self, service: str, on_trouble: Callable[[str], None]
-    ) -> AsyncGenerator[Sequence[ServiceEndpoint], None]:
+    async def watch(self, service: str, on_trouble: Callable[[str], None]) -> AsyncGenerator[Sighting, None]:
         path = f"/v1/health/service/{service}"
         async with contextlib.aclosing(
             self._client.watch(path, on_trouble=lambda error: on_trouble(str(error)))
         ) as answers:
-            async for entries in answers:
-                found = [self._endpoint(entry) for entry in entries if not self._mine(entry["Service"])]
-                yield sorted(found, key=lambda one: one.id)
+            async for seen in answers:
+                others = [self._endpoint(entry) for entry in seen.document if not self._mine(entry["Service"])]
+                found = tuple(sorted(others, key=lambda one: one.id))
+                yield Sighting(endpoints=found, certain=seen.certain)
 
     def _endpoint(self, entry: dict[str, Any]) -> ServiceEndpoint:
         service = entry["Service"]
@@ -81,11 +122,28 @@ class ConsulRegistry:
             app_id=service["Meta"].get("app") if self._mine(service) else None,
         )
 
+    def _known_endpoint(self, entry: dict[str, Any]) -> KnownEndpoint:
+        one, owner = self._endpoint(entry), (entry["Service"].get("Meta") or {}).get(OWNER)
+        status = one.status
+        decisive = [check for check in entry["Checks"] if _status([check]) == status]
+        moments = [found for each in decisive or [entry["Service"]] if (found := _since(each)) is not None]
+        # It passes since the last of its checks does, and fails since the first of them did.
+        since = (max if status == "passing" else min)(moments, default=_since(entry["Service"]))
+        return KnownEndpoint(
+            **{name: getattr(one, name) for name in one.__struct_fields__},
+            since=since,
+            why="" if status == "passing" else "; ".join(_said(check) for check in decisive),
+            registered_by="others" if not owner else "this controller" if self._mine(entry["Service"]) else OTHER,
+        )
+
+    async def follow(self, note: Callable[[str], None]) -> None:
+        await self._client.follow(note)
+
     async def close(self) -> None:
         await self._client.close()
 
 
-def _registration(service: dict[str, Any], maintenance: dict[str, Any] | None) -> Registration:
+def _registration(service: dict[str, Any], maintenance: dict[str, Any] | None, place: str) -> Registration:
     meta = {name: value for name, value in service["Meta"].items() if name != OWNER}
     return Registration(
         id=service["ID"],
@@ -95,6 +153,7 @@ def _registration(service: dict[str, Any], maintenance: dict[str, Any] | None) -
         tags=tuple(service["Tags"] or ()),
         meta=meta,
         out_of_service=(maintenance["Notes"] or "maintenance") if maintenance else "",
+        place=place,
     )
 
 
@@ -103,6 +162,19 @@ def _status(checks: list[dict[str, Any]]) -> EndpointStatus:
         return "maintenance"
     statuses = {check["Status"] for check in checks}
     return "critical" if "critical" in statuses else "warning" if "warning" in statuses else "passing"
+
+
+def _since(one: dict[str, Any]) -> float | None:
+    """Only the embedded registry says it."""
+    found = (one.get("Coldchain") or {}).get("Since")
+    return float(found) if isinstance(found, int | float) else None
+
+
+def _said(check: dict[str, Any]) -> str:
+    """What a check that does not pass says: maintenance has its reason in the notes."""
+    if check["CheckID"].startswith((MAINTENANCE, NODE_MAINTENANCE)):
+        return str(check["Notes"] or "maintenance")
+    return f"{check['Name'] or check['CheckID']}: {check['Output'] or check['Status']}"
 
 
 @contextlib.contextmanager

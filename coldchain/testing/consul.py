@@ -1,12 +1,13 @@
-"""Servers of Consul's API for tests: the embedded one on a free port, and a real one where an address is given."""
+"""Servers of Consul's API for tests: the embedded one on a free port, and a real one."""
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import pytest
 
 from coldchain.control.clock import SystemClock
 from coldchain.ports.prober import Prober
@@ -15,20 +16,19 @@ from coldchain.registry.server.embedded import EmbeddedRegistry, local_node
 from coldchain.store.memory import MemoryStore
 from coldchain.testing.fake_prober import FakeProber
 
-REAL = os.environ.get("COLDCHAIN_TEST_CONSUL", "")
-"""HOST:PORT of a Consul agent that tests may fill and empty."""
 LOOPBACK = ("127.0.0.1", 0)
-SERVERS = ("embedded", "consul") if REAL else ("embedded",)
+SERVERS = ("embedded", "consul")
 
 
 @contextlib.asynccontextmanager
 async def embedded_registry(
-    store: Store | None = None, prober: Prober | None = None
+    store: Store | None = None, prober: Prober | None = None, port: int = 0
 ) -> AsyncIterator[EmbeddedRegistry]:
-    """Started on a free port of loopback, with its loops; stopped at the end."""
+    """Started on a port of loopback, 0: a free one, with its loops; stopped at the end."""
     clock = SystemClock()
     node = local_node("machine", "controller", "127.0.0.1")
-    registry = EmbeddedRegistry(store or MemoryStore(), prober or FakeProber(clock), clock, node, LOOPBACK, LOOPBACK)
+    http = (LOOPBACK[0], port)
+    registry = EmbeddedRegistry(store or MemoryStore(), prober or FakeProber(clock), clock, node, http, LOOPBACK)
     await registry.start()
     running = asyncio.create_task(registry.run())
     try:
@@ -39,14 +39,24 @@ async def embedded_registry(
         await registry.stop()
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where one of SERVERS answers: HOST:PORT of its HTTP API, port of its DNS, name of its node."""
+
+    address: str
+    dns_port: int
+    node: str
+
+
 @contextlib.asynccontextmanager
-async def consul_address(server: str) -> AsyncIterator[str]:
-    """HOST:PORT of one of SERVERS, started if it is ours."""
-    if server == "consul":
-        yield REAL
+async def consul_places(request: pytest.FixtureRequest) -> AsyncIterator[Places]:
+    """Of the server that a fixture is asked for; started if it is ours, else all tests share one."""
+    if request.param == "consul":
+        real = request.getfixturevalue("shared_consul")
+        yield Places(real.address, real.dns_port, real.name)
         return
     async with embedded_registry() as registry:
-        yield registry.server.address
+        yield Places(registry.server.address, registry.dns.port, "machine")
 
 
 class Asked:

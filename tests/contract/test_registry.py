@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from coldchain.clients.consul import ConsulClient
 from coldchain.control.clock import SystemClock
 from coldchain.model.errors import Rejected, Unavailable
-from coldchain.model.registration import Registration, ServiceEndpoint
+from coldchain.model.registration import KnownEndpoint, Registration, ServiceEndpoint
 from coldchain.ports.registry import Registry
 from coldchain.registry.consul import ConsulRegistry
-from coldchain.testing.consul import SERVERS, Asker, consul_address
+from coldchain.testing.consul import SERVERS, Asker, consul_places, embedded_registry
 from coldchain.testing.fake_registry import FakeRegistry
 
 Others = Callable[..., Awaitable[None]]
@@ -56,8 +57,8 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
 
         yield Lab(fake, told)
         return
-    async with consul_address(request.param) as address, aiohttp.ClientSession() as session:
-        ask = Asker(session, address)
+    async with consul_places(request) as places, aiohttp.ClientSession() as session:
+        ask = Asker(session, places.address)
         known: set[str] = set()
 
         async def asked(service: str, **ports: int) -> None:
@@ -69,13 +70,13 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
             known.clear()
             known.update(ports)
 
-        registry = ConsulRegistry(ConsulClient(address), uuid.uuid4().hex)
+        registry = ConsulRegistry(ConsulClient(places.address), uuid.uuid4().hex)
         lab = Lab(registry, asked)
         try:
             yield lab
         finally:
             for one in await registry.registrations():
-                await registry.deregister(one.id)
+                await registry.deregister(one)
             await asked(lab.service)
             await registry.close()
 
@@ -85,9 +86,9 @@ async def test_what_was_registered_is_listed_as_it_was_given(lab: Lab) -> None:
     await lab.registry.register(one)
     await lab.registry.register(two)
     assert sorted(await lab.registry.registrations(), key=lambda each: each.id) == [one, two]
-    await lab.registry.deregister(one.id)
+    await lab.registry.deregister(one)
     assert list(await lab.registry.registrations()) == [two]
-    await lab.registry.deregister(one.id)
+    await lab.registry.deregister(one)
 
 
 async def test_registered_again_it_is_as_it_was_given_last(lab: Lab) -> None:
@@ -107,8 +108,8 @@ async def test_others_are_watched_and_never_listed(lab: Lab) -> None:
     watching = lab.registry.watch(lab.service, lambda trouble: None)
 
     async def until(wanted: list[tuple[str, int]]) -> None:
-        async for found in watching:
-            if _places(found) == wanted:
+        async for sighting in watching:
+            if _places(sighting.endpoints) == wanted:
                 return
 
     async with asyncio.timeout(20):
@@ -137,6 +138,40 @@ async def test_all_services_are_listed_with_who_registered_them(lab: Lab) -> Non
     )
 
 
+async def test_what_an_endpoint_says_of_itself_is_told_with_since_when() -> None:
+    # Only of ours: a Consul does not say since when.
+    async with embedded_registry() as server, aiohttp.ClientSession() as session:
+        address = server.server.address
+        ask, registry = Asker(session, address), ConsulRegistry(ConsulClient(address), "mine")
+        began = SystemClock().now()
+        check = {"TTL": "60s", "Name": "alive", "Status": "passing"}
+        body = {"Name": "web", "ID": "w", "Address": "10.9.9.9", "Port": 80, "Check": check}
+        await ask("PUT", "/v1/agent/service/register", body)
+        one = Registration(id="m", service="web", address="10.9.9.8", port=80, out_of_service="draining")
+        await registry.register(one)
+        theirs = ConsulRegistry(ConsulClient(address), "theirs")
+        await theirs.register(msgspec.structs.replace(one, id="t"))
+        await theirs.close()
+
+        async def listed() -> dict[str, KnownEndpoint]:
+            [service] = await registry.services()
+            assert all(began <= (each.since or 0.0) <= SystemClock().now() for each in service.endpoints)
+            return {each.id: each for each in service.endpoints}
+
+        first = await listed()
+        assert {name: (each.status, each.why, each.registered_by) for name, each in first.items()} == {
+            "w": ("passing", "", "others"),
+            "m": ("maintenance", "draining", "this controller"),
+            "t": ("maintenance", "draining", "another controller"),
+        }
+        await ask("PUT", "/v1/agent/check/fail/service:w?note=no%20disk")
+        second = await listed()
+        assert (second["w"].status, second["w"].why) == ("critical", "alive: no disk")
+        assert (second["w"].since or 0.0) > (first["w"].since or 0.0)
+        assert second["m"] == first["m"]
+        await registry.close()
+
+
 def _places(found: Sequence[ServiceEndpoint]) -> list[tuple[str, int]]:
     return [(one.id, one.port) for one in found]
 
@@ -144,15 +179,15 @@ def _places(found: Sequence[ServiceEndpoint]) -> list[tuple[str, int]]:
 async def test_a_registry_that_is_not_there_is_unknown_not_empty() -> None:
     registry = ConsulRegistry(ConsulClient("127.0.0.1:1"), "c")
     one = Registration(id="a", service="b", address="10.0.0.1", port=1)
-    for call in (registry.registrations(), registry.register(one), registry.deregister("a")):
+    for call in (registry.registrations(), registry.register(one), registry.deregister(one)):
         with pytest.raises(Unavailable):
             await call
     await registry.close()
 
 
 async def test_what_the_registry_cannot_take_is_refused_with_its_words() -> None:
-    async with consul_address("embedded") as address:
-        registry = ConsulRegistry(ConsulClient(address), "c")
+    async with embedded_registry() as embedded:
+        registry = ConsulRegistry(ConsulClient(embedded.server.address), "c")
         with pytest.raises(Rejected, match="Invalid service address"):
             await registry.register(Registration(id="a", service="b", address="0.0.0.0", port=1))
         await registry.close()

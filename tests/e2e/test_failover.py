@@ -1,6 +1,7 @@
 """Several `coldchain up` on one etcd: the leader is killed or stands still, and another one takes over."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from coldchain.testing.driven import StepFailed
@@ -95,3 +97,30 @@ async def test_down_stops_everything_and_ends_all_controllers(two: list[Stage]) 
     async with asyncio.timeout(20):
         while len([one for one in await standby.tasks("/shop") if one["phase"] == "serving"]) != APP["instances"]:
             await asyncio.sleep(0.05)
+
+
+async def test_the_embedded_registry_goes_with_the_leader(two: list[Stage]) -> None:
+    """Its content is in the store that they share, so what others registered is there at the next leader's."""
+    leader, standby = await leader_of(two)
+    async with aiohttp.ClientSession() as session:
+        service = {"Name": "legacy", "ID": "old-1", "Address": "10.9.9.9", "Port": 81}
+        async with session.put(f"{registry_of(leader)}/v1/agent/service/register", json=service) as answer:
+            assert answer.status == 200
+        async with session.get(f"{registry_of(leader)}/v1/health/service/legacy") as answer:
+            index, before = int(answer.headers["X-Consul-Index"]), await answer.json()
+        with pytest.raises(aiohttp.ClientConnectorError):  # one who stands by serves none: it could not write
+            await session.get(f"{registry_of(standby)}/v1/agent/services")
+        leader.kill()
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(aiohttp.ClientConnectorError):
+                    async with session.get(f"{registry_of(standby)}/v1/health/service/legacy") as answer:
+                        after = await answer.json()
+                        break
+                await asyncio.sleep(0.05)
+        assert [one["Service"] for one in after] == [one["Service"] for one in before]
+        assert int(answer.headers["X-Consul-Index"]) >= index
+
+
+def registry_of(stage: Stage) -> str:
+    return f"http://127.0.0.1:{stage.registry_port}"

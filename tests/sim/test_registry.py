@@ -3,11 +3,15 @@ empties nothing."""
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
+from coldchain.control.registry import LISTING_SECONDS, RECOVERED_AT_ONCE, RECOVERY_SECONDS
+from coldchain.control.services import DOUBT_SECONDS
 from coldchain.model.app import PortDefinition, Route
 from coldchain.model.errors import Rejected
 from coldchain.model.registration import EndpointStatus, Registration, ServiceEndpoint
+from coldchain.testing.fake_engine import ONE_AGENT
 from coldchain.testing.platform import Platform, example_app, image, run, to
 
 SEEDS = range(5)
@@ -120,6 +124,9 @@ def test_what_others_took_away_is_registered_again(seed: int) -> None:
         held = dict(platform.registry.held)
         platform.registry.held.clear()
         await platform.until(lambda: platform.registry.held == held)
+        # Without waiting for the next listing where it is seen that it lost them.
+        platform.registry.lose()
+        await platform.until(lambda: platform.registry.held == held, within=1.0)
 
     run(program, seed)
 
@@ -143,6 +150,103 @@ def test_one_that_is_refused_does_not_hold_up_the_others() -> None:
         assert (await platform.ended(started)).state == "succeeded"
 
     run(program, 0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nobody_is_killed_on_the_word_of_a_registry_that_shows_nothing(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        await begin(platform)
+        old = in_service(platform)
+        platform.registry.blind = True
+        await platform.clock.sleep(LISTING_SECONDS + 1)
+        told = len(platform.registry.told)
+        await deploy(platform, container=image("v2"))
+        assert old.isdisjoint(in_service(platform))
+        for instance in old:
+            assert "out" in [word for word, name in platform.registry.told[told:] if name.endswith(instance)]
+        platform.registry.blind = False
+        await platform.until(lambda: in_service(platform) == {one.id for one in platform.serving()})
+        await platform.until(lambda: len(platform.registry.held) == len(platform.serving()))
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_leaves_is_marked_though_a_registry_that_comes_back_does_not_show_him(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        await begin(platform)
+        platform.registry.silent = True
+        started = await platform.controller.operations.change("/shop", to(instances=1), "test", force=False)
+        await platform.clock.sleep(20)
+        assert len(in_service(platform)) == 2
+        platform.registry.blind, platform.registry.silent = True, False
+        assert (await platform.ended(started)).state == "succeeded"
+        await platform.until(lambda: in_service(platform) == {one.id for one in platform.serving()})
+
+    run(program, seed)
+
+
+def test_what_a_registry_lost_is_given_back_without_a_burst() -> None:
+    async def program(platform: Platform) -> None:
+        await begin(platform, instances=60, cpus=0.01, mem=1.0)
+        registry, moments = platform.registry, []
+        register = registry.register
+
+        async def timed(registration: Registration) -> None:
+            moments.append((platform.clock.monotonic(), bool(registration.out_of_service)))
+            await register(registration)
+
+        registry.register = timed  # type: ignore[method-assign]
+        registry.held.clear()
+        await platform.until(lambda: moments)
+        await platform.controller.operations.change("/shop", to(instances=59), "test", force=False)
+        await platform.until(lambda: len(in_service(platform)) == 59)
+        began = moments[0][0]
+        within = [at for at, _ in moments if at < began + 0.19]
+        assert len(within) <= RECOVERED_AT_ONCE + 1
+        assert moments[-1][0] - began > RECOVERY_SECONDS * 2
+        # Who waits for his mark does not wait for all of them.
+        assert next(number for number, (_, out) in enumerate(moments) if out) < 59
+
+    run(program, 0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_another_one_stands_in_for_an_agent_that_does_not_answer(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        agent = ONE_AGENT.agent
+        registry = platform.registry
+        registry.agents = {agent}
+        await begin(platform)
+        assert {one.place for one in registry.held.values()} == {agent}
+        registry.away = {agent}
+        await platform.until(lambda: {one.place for one in registry.held.values()} == {""})
+        assert agent in platform.controller.registrar.trouble
+        assert in_service(platform) == {one.id for one in platform.serving()}
+        registry.away = set()
+        told = len(registry.told)
+        await platform.until(lambda: {one.place for one in registry.held.values()} == {agent})
+        # There before it leaves the other place.
+        words = [word for word, _ in registry.told[told:]]
+        assert words == sorted(words, key=["in", "gone"].index)
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_agent_says_itself_where_its_instances_are_registered(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        named = msgspec.structs.replace(ONE_AGENT, attributes={"coldchain_consul": "10.0.0.7:8500"})
+        platform.engine.add_agent(named)
+        await begin(platform)
+        await platform.until(lambda: {one.place for one in platform.registry.held.values()} == {"10.0.0.7:8500"})
+        assert in_service(platform) == {one.id for one in platform.serving()}
+        # Another word of it moves them.
+        platform.engine.add_agent(ONE_AGENT)
+        await platform.until(lambda: {one.place for one in platform.registry.held.values()} == {""})
+        assert in_service(platform) == {one.id for one in platform.serving()}
+
+    run(program, seed)
 
 
 LEGACY = example_app(
@@ -200,11 +304,35 @@ def test_a_controller_that_starts_while_the_registry_is_silent_keeps_what_others
         assert weights(platform) == {"10.9.9.1": 1}
         platform.registry.silent = False
         platform.registry.set_others("legacy", outsider(2))
+        # What it may only have lost stays for a while; what is taken away before its eyes goes.
+        await platform.until(lambda: weights(platform) == {"10.9.9.1": 1, "10.9.9.2": 1})
+        await platform.clock.sleep(DOUBT_SECONDS + 1)
         await platform.until(lambda: weights(platform) == {"10.9.9.2": 1})
         platform.registry.set_others("legacy")
         await platform.until(lambda: weights(platform) == {})
         await platform.ended(await platform.controller.operations.delete("/legacy", "test", force=False))
         await platform.until(lambda: not platform.controller.state.externals)
         assert "old.test" not in platform.gateways[0].rotation.routes
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_registry_that_shows_nothing_empties_no_service_that_others_run(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        platform.prober.passed |= {"registry/old-1", "registry/old-2", "registry/old-3"}
+        platform.registry.set_others("legacy", outsider(1), outsider(2))
+        await platform.ended(await platform.controller.operations.create(LEGACY, "test"))
+        await platform.until(lambda: weights(platform) == {"10.9.9.1": 1, "10.9.9.2": 1})
+        platform.registry.blind = True
+        platform.registry.look_again()
+        await platform.clock.sleep(DOUBT_SECONDS / 2)
+        assert weights(platform) == {"10.9.9.1": 1, "10.9.9.2": 1}
+        # They come back one by one, by their own heartbeats; nobody gets the load of all.
+        platform.registry.blind = False
+        platform.registry.set_others("legacy", outsider(3), outsider(1))
+        await platform.until(lambda: weights(platform) == {"10.9.9.1": 1, "10.9.9.2": 1, "10.9.9.3": 1})
+        await platform.clock.sleep(DOUBT_SECONDS + 1)
+        await platform.until(lambda: weights(platform) == {"10.9.9.1": 1, "10.9.9.3": 1})
 
     run(program, seed)

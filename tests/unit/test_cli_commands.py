@@ -224,10 +224,14 @@ def test_services_of_apps_and_of_others(server: Server, shop: Path) -> None:
     server.platform.registry.set_others("legacy", legacy)
     result = server.run("services")
     assert result.exit_code == 0
-    assert re.search(r"^legacy +10\.9\.9\.9:81 +critical +- +old-1$", result.output, re.MULTILINE)
-    assert len(re.findall(r"^shop +10\.\S+:80 +passing +/shop +shop-\w+$", result.output, re.MULTILINE)) == 2
+    unused = r"^legacy +10\.9\.9\.9:81 +critical +- +- +- +others +old-1 +no app on the platform has or uses this"
+    assert re.search(unused, result.output, re.MULTILINE)
+    own = r"^shop +10\.\S+:80 +passing +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +in +/shop +this controller +shop-\w+ +-$"
+    assert len(re.findall(own, result.output, re.MULTILINE)) == 2
     one = json.loads(server.run("services", "legacy", "--json").stdout)
     assert [each["name"] for each in one["services"]] == ["legacy"]
+    [endpoint] = one["services"][0]["endpoints"]
+    assert (endpoint["since"], endpoint["inRotation"], endpoint["registeredBy"]) == (None, None, "others")
     missing = server.run("services", "none")
     assert missing.exit_code == 1
     assert "no service none" in missing.stderr

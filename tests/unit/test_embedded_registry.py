@@ -82,6 +82,27 @@ def test_heartbeats_keep_a_check_passing_and_are_not_written() -> None:
     run(program)
 
 
+def test_what_is_said_is_said_since_a_moment_that_outlives_a_restart() -> None:
+    async def program(world: World) -> None:
+        await world.register()
+        made = world.content.services["web-1"].since
+        await world.clock.sleep(3)
+        await world.content.report("c", "passing", "")
+        passing = world.content.checks["c"].since
+        assert passing == made + 3
+        await world.clock.sleep(3)
+        await world.content.report("c", "passing", "again")
+        await world.register(name="another name")
+        await world.kill()
+        await world.start()
+        assert world.content.services["web-1"].since == made
+        assert (world.status(), world.content.checks["c"].since) == ("passing", passing)
+        await world.clock.sleep(11)
+        assert (world.status(), world.content.checks["c"].since) == ("critical", passing + 13)
+
+    run(program)
+
+
 def test_after_a_restart_checks_keep_their_state_for_one_whole_ttl() -> None:
     async def program(world: World) -> None:
         await world.register()

@@ -48,13 +48,13 @@ def test_loopback(host: str, expected: bool) -> None:
         ({}, None),
         ({"dns": "0.0.0.0:53"}, "--dns-open"),
         ({"dns": "0.0.0.0:53", "dns_open": True}, None),
-        ({"dns": "0.0.0.0:53", "consul": "192.0.2.1:8500"}, None),
+        ({"dns": "0.0.0.0:53", "registry": ("consul://192.0.2.1:8500",)}, None),
         ({"gateway_status": "192.0.2.1:8081"}, "--gateway-status-open"),
         ({"gateway_status": "192.0.2.1:8081", "gateway_status_open": True}, None),
         ({"api_key": Path("key.pem")}, "--api-certificate"),
         ({"api_client_authority": Path("authority.pem")}, "--api-certificate"),
         ({"api_client_role": "owner"}, "no group"),
-        ({"registry": "0.0.0.0:8500"}, None),
+        ({"registry": ("0.0.0.0:8500",)}, None),
     ],
 )
 def test_what_cannot_ask_listens_on_loopback(given: dict[str, Any], words: str | None) -> None:

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from coldchain.decisions.catalog import Streak, aggregate, ended_sessions, expired, observe, renewed
 from coldchain.decisions.key_value import Operation, carry_out, folded, released
-from coldchain.decisions.registration import endpoints
+from coldchain.decisions.registration import Belief, endpoints, seen, settled, steps
 from coldchain.model.catalog import CatalogCheck, CatalogSession, KeyValue
 from coldchain.model.health import ProbeResult
-from coldchain.model.registration import ServiceEndpoint
+from coldchain.model.registration import Registration, ServiceEndpoint, Sighting
 
 NAMES = ("a", "a/b", "a/c", "b")
 VERBS = ("set", "cas", "lock", "unlock", "delete", "delete-tree", "delete-cas")
@@ -185,3 +185,65 @@ def test_endpoints_of_others_are_one_for_each_place_and_never_all_out(
     weighted = [one for one in listed if one.weight]
     assert 2 * len(weighted) >= len(able)
     assert {(one.address, one.port) for one in weighted} <= able
+
+
+# What is told, and what is believed
+
+
+registrations = st.builds(
+    Registration,
+    id=st.sampled_from(["a", "b", "c"]),
+    service=st.just("shop"),
+    address=st.sampled_from(["10.0.0.1", "10.0.0.2"]),
+    port=st.just(80),
+    out_of_service=st.sampled_from(["", "draining", "its probes fail"]),
+    place=st.sampled_from(["", "consul"]),
+)
+by_key = st.lists(registrations).map(lambda found: {one.key: one for one in found})
+
+
+@given(by_key, by_key, st.sets(st.sampled_from(["a", "b@consul", "c"])))
+def test_what_is_told_brings_the_registry_to_what_it_shall_have(
+    wanted: dict[str, Registration], held: dict[str, Registration], served: set[str]
+) -> None:
+    told = steps(wanted, held, served)
+    after = dict(held)
+    for one in (*told.register, *told.recover):
+        after[one.key] = one
+    for one in told.deregister:
+        assert one.key not in wanted
+        del after[one.key]
+    assert all(settled(one, after.get(key), served=key in served) for key, one in wanted.items())
+    assert after.keys() <= wanted.keys()
+    assert steps(wanted, after, served).register == steps(wanted, after, served).recover == ()
+    marks = [bool(one.out_of_service) for one in told.register]
+    assert marks == sorted(marks, reverse=True)
+    assert not any(one.out_of_service for one in told.recover)  # somebody waits for a mark
+
+
+def test_who_served_is_not_gone_because_a_listing_lacks_him() -> None:
+    marked = Registration(id="a", service="shop", address="10.0.0.1", port=80, out_of_service="draining")
+    assert settled(marked, None)
+    assert not settled(marked, None, served=True)
+    assert steps({"a": marked}, {}, {"a"}).register == (marked,)
+
+
+outsiders = st.lists(st.sampled_from("abcde"), unique=True).map(
+    lambda ids: tuple(ServiceEndpoint(id=one, address="10.0.0.1", port=80, status="passing") for one in sorted(ids))
+)
+
+
+@given(outsiders, st.lists(st.builds(Sighting, endpoints=outsiders, certain=st.booleans()), min_size=1))
+def test_who_is_missing_is_gone_only_when_that_is_certain(
+    known: tuple[ServiceEndpoint, ...], sightings: list[Sighting]
+) -> None:
+    belief = Belief(listed=known)
+    for sighting in sightings:
+        before, belief = belief, seen(belief, sighting)
+        assert belief.listed == sighting.endpoints
+        assert set(belief.doubted).isdisjoint(belief.listed)
+        gone = {one.id for one in before.endpoints} - {one.id for one in belief.endpoints}
+        # Certain is only what became of those whom the sighting before had.
+        assert gone <= ({one.id for one in before.listed} if sighting.certain else set())
+        if sighting.certain:
+            assert {one.id for one in belief.doubted} <= {one.id for one in before.doubted}

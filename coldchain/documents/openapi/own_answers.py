@@ -20,7 +20,7 @@ from coldchain.model.base import Noun
 from coldchain.model.deployment import DeploymentKind
 from coldchain.model.group import GroupKind
 from coldchain.model.instance import Phase
-from coldchain.model.registration import EndpointStatus
+from coldchain.model.registration import EndpointStatus, Registrant
 
 Seconds = Annotated[float, Meta(ge=0)]
 ReasonName = Annotated[str, one_of(FUNNEL)]
@@ -319,12 +319,18 @@ class Story(Noun, frozen=True, kw_only=True):
 
 
 class ServiceEndpointAnswer(Noun, frozen=True, kw_only=True):
-    """One endpoint of a service; `app` null: somebody else registered it."""
+    """One endpoint of a service; `app` null: somebody else registered it. `unlisted`: it gets requests, and the
+    registry does not list it. `since`: when it got its status, null where that is not known. `inRotation` null: no app
+    has or uses the service. `why`: what its checks say, and why it is in the rotation or not."""
 
     id: str
     address: str
     port: Port
-    status: EndpointStatus
+    status: EndpointStatus | Literal["unlisted"]
+    since: Time | None
+    in_rotation: bool | None
+    why: str
+    registered_by: Registrant | None
     app: str | None
 
 

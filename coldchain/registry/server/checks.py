@@ -15,6 +15,7 @@ from coldchain.model.health import Probe
 from coldchain.ports.clock import Clock
 from coldchain.ports.prober import Prober
 from coldchain.registry.server.content import Content
+from coldchain.registry.server.deadlines import Deadlines
 
 SESSION_TTLS = 2.0
 """A session ends after so many of its TTLs without a renewal: Consul's, whose clients count on at least one."""
@@ -34,7 +35,8 @@ class CheckRunner:
         self._content = content
         self._prober = prober
         self._clock = clock
-        self._ends: dict[Name, tuple[float, float, Callable[[], Awaitable[None]]]] = {}
+        self._deadlines: Deadlines[Name] = Deadlines()
+        self._ends: dict[Name, tuple[float, Callable[[], Awaitable[None]]]] = {}
         self._asking: dict[str, tuple[CatalogCheck, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
 
@@ -55,7 +57,7 @@ class CheckRunner:
     async def run(self) -> None:
         """For ever."""
         while True:
-            due = min((at for at, _, _ in self._ends.values()), default=None)
+            due = self._deadlines.next()
             if due is not None and due <= self._clock.monotonic():
                 await self._end_what_is_due(due)
                 continue
@@ -74,31 +76,35 @@ class CheckRunner:
         late = now - due
         if late > LATE_SECONDS:
             log.warning("held up: all that waits for a sign of life begins anew", seconds=round(late, 3))
-            self._ends = {name: (now + seconds, seconds, end) for name, (_, seconds, end) in self._ends.items()}
+            for name, (seconds, _) in self._ends.items():
+                self._deadlines.set(name, now + seconds)
             return
-        for name, ending in list(self._ends.items()):
-            at, seconds, end = ending
-            if at > now or self._ends.get(name) != ending:
-                continue
-            del self._ends[name]
+        for name in self._deadlines.take(now):
+            if name not in self._ends or name in self._deadlines:
+                continue  # the end of another one before it took it along, or it was heard of meanwhile
+            seconds, end = self._ends.pop(name)
             try:
                 await end()
             except ColdchainError as error:
                 log.warning("not written, will be tried again", what=name, error=str(error))
-                self._ends.setdefault(name, (self._clock.monotonic() + AGAIN_SECONDS, seconds, end))
+                if name not in self._ends:
+                    self._ends[name] = seconds, end
+                    self._deadlines.set(name, self._clock.monotonic() + AGAIN_SECONDS)
 
     def _end(self, name: Name, seconds: float, end: Callable[[], Awaitable[None]]) -> None:
-        at = self._clock.monotonic() + seconds
-        known = self._ends.get(name)
-        self._ends[name] = (at, seconds, end)
-        if known is None or at < known[0]:
+        self._ends[name] = seconds, end
+        if self._deadlines.set(name, self._clock.monotonic() + seconds):
             self._wake.set()
+
+    def _forget(self, name: Name) -> None:
+        self._ends.pop(name, None)
+        self._deadlines.drop(name)
 
     def _changed(self, before: CatalogRecord | None, after: CatalogRecord | None) -> None:
         if isinstance(before, CatalogCheck) and after is None:
             self._leave(before)
         elif isinstance(before, CatalogSession) and after is None:
-            self._ends.pop(("session", before.id), None)
+            self._forget(("session", before.id))
         if isinstance(after, CatalogSession) and after.ttl_seconds:
             end = partial(self._content.end_session, after.id)
             self._end(("session", after.id), SESSION_TTLS * after.ttl_seconds, end)
@@ -106,15 +112,15 @@ class CheckRunner:
             self._follow(after)
 
     def _leave(self, check: CatalogCheck) -> None:
-        self._ends.pop(("check", check.id), None)
-        self._ends.pop(("critical", check.id), None)
+        self._forget(("check", check.id))
+        self._forget(("critical", check.id))
         if check.id in self._asking:
             self._asking.pop(check.id)[1].cancel()
 
     def _follow(self, check: CatalogCheck) -> None:
         known = self._asking.get(check.id)
         if check.kind in ("http", "tcp"):
-            self._ends.pop(("check", check.id), None)
+            self._forget(("check", check.id))
             if known is None or _question(known[0]) != _question(check):
                 if known is not None:
                     known[1].cancel()
@@ -124,7 +130,7 @@ class CheckRunner:
         if check.kind == "ttl":
             self._end(("check", check.id), check.ttl_seconds, partial(self._expire, check.id))
         if check.status != "critical" or not check.deregister_seconds:
-            self._ends.pop(("critical", check.id), None)
+            self._forget(("critical", check.id))
         elif ("critical", check.id) not in self._ends:
             self._end(("critical", check.id), check.deregister_seconds, partial(self._take_out, check))
 

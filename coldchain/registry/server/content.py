@@ -218,6 +218,8 @@ class Content(Records):
         gone = {names.catalog_key_of(one): one for one in remove}
         self._let_go(wanted, gone)
         before = {key: self._known(one) for key, one in (wanted | gone).items()}
+        now = self._clock.now()
+        wanted = {key: rules.dated(one, before[key], now) for key, one in wanted.items()}
         changes = [
             Change(
                 key=key,

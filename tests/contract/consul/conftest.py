@@ -1,4 +1,4 @@
-"""Servers of Consul's API: the embedded registry, and a real Consul where COLDCHAIN_TEST_CONSUL has its HOST:PORT."""
+"""Servers of Consul's API: the embedded registry, and a real Consul."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -6,13 +6,19 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from coldchain.testing.consul import SERVERS, Asker, consul_address
+from coldchain.testing.consul import SERVERS, Asker, Places, consul_places
 
 
 @pytest.fixture(params=SERVERS)
-async def ask(request: pytest.FixtureRequest) -> AsyncIterator[Asker]:
-    async with consul_address(request.param) as address, aiohttp.ClientSession() as session:
-        yield Asker(session, address)
+async def places(request: pytest.FixtureRequest) -> AsyncIterator[Places]:
+    async with consul_places(request) as found:
+        yield found
+
+
+@pytest.fixture
+async def ask(places: Places) -> AsyncIterator[Asker]:
+    async with aiohttp.ClientSession() as session:
+        yield Asker(session, places.address)
 
 
 @pytest.fixture

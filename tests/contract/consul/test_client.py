@@ -1,5 +1,6 @@
 """The client's blocking queries, against a server that answers by a script."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
@@ -26,6 +27,7 @@ async def scripted(*steps: Step) -> AsyncIterator[tuple[ConsulClient, list[str]]
 
     application = web.Application()
     application.router.add_get("/v1/x", answer)
+    application.router.add_get("/v1/catalog/nodes", answer)
     server = TestServer(application)
     await server.start_server()
     client = ConsulClient(str(server.make_url("")))
@@ -45,13 +47,17 @@ class Slept:
 
 
 async def take(
-    client: ConsulClient, count: int, on_trouble: Callable[[Exception], None] = lambda error: None
+    client: ConsulClient,
+    count: int,
+    on_trouble: Callable[[Exception], None] = lambda error: None,
+    *,
+    certain: bool = False,
 ) -> tuple[list[object], list[float]]:
     slept = Slept()
     watching = client.watch("/v1/x", sleep=slept, on_trouble=on_trouble)
     found = [await anext(watching) for _ in range(count)]
     await watching.aclose()  # type: ignore[attr-defined]
-    return found, slept.seconds
+    return [(one.document if not certain else (one.document, one.certain)) for one in found], slept.seconds
 
 
 async def test_each_change_is_given_once() -> None:
@@ -84,3 +90,42 @@ async def test_a_server_that_does_not_block_is_not_asked_in_a_tight_loop() -> No
         found, slept = await take(client, 3)
         assert found == ["a", "b", "c"]
         assert len(slept) == 2
+    async with scripted((200, 5, "a"), (200, 5, "a"), (200, 5, "a"), (200, 6, "b")) as (client, _):
+        found, slept = await take(client, 2)
+        assert (found, len(slept)) == (["a", "b"], 2)
+
+
+async def test_what_is_missing_was_taken_away_only_in_one_history() -> None:
+    steps = [(200, 5, "a"), (200, 6, "b"), (200, 6, "c"), (200, 2, "d"), (200, 3, "e"), (500, 0, ""), (200, 9, "f")]
+    async with scripted(*steps, (200, 0, "g"), (200, 0, "h")) as (client, _):
+        found, _ = await take(client, 8, certain=True)
+    # The first; one that grew; one let see something else; an index that went back; grown again; after a fault; and of
+    # who has no index at all.
+    assert found == [
+        ("a", False),
+        ("b", True),
+        ("c", False),
+        ("d", False),
+        ("e", True),
+        ("f", False),
+        ("g", False),
+        ("h", False),
+    ]
+
+
+async def test_who_follows_a_server_is_told_at_once_when_it_is_gone_and_when_it_may_have_lost_what_it_had() -> None:
+    notes: list[str] = []
+    enough = asyncio.Event()
+
+    def note(words: str) -> None:
+        notes.append(words)
+        if len(notes) == 3:
+            enough.set()
+
+    steps = [(200, 5, []), (200, 6, []), (200, 6, []), (200, 2, []), (200, 3, []), (500, 0, "No cluster leader")]
+    async with scripted(*steps, (200, 4, []), (200, 5, [])) as (client, _):
+        following = asyncio.create_task(client.follow(note))
+        await enough.wait()
+        following.cancel()
+    assert [bool(words) for words in notes] == [False, True, False]
+    assert "No cluster leader" in notes[1]

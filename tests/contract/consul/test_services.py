@@ -1,5 +1,4 @@
-"""What Consul's HTTP API answers, asked of the embedded registry; and of a real Consul where COLDCHAIN_TEST_CONSUL has
-the HOST:PORT of one, so that both are held to the same."""
+"""What Consul's HTTP API answers, asked of the embedded registry and of a real Consul: both are held to the same."""
 
 import asyncio
 from typing import Any
