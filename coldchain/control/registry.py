@@ -166,6 +166,9 @@ class Registrar:
     async def _list(self) -> None:
         moved = self._hear() or self._registry.stale
         before = dict(self._registry.unreachable)
+        if before:  # which of them are still of use
+            for agent in {one.agent for one in self._state.instances.values() if one.live and one.agent}:
+                self._registry.places(agent, self._said_by(agent))
         try:
             listed = await self._limited(self._registry.registrations())
         except Rejected:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,7 +12,8 @@ from coldchain.registry.consul import ConsulRegistry
 
 AGENT_SECONDS = 3.0
 """How long an agent of a machine has for its answer: less than what the whole listing has."""
-AT_ONCE = 16
+AT_ONCE = 128
+"""Agents that are asked at a time: many that do not answer must not use up the time of the listing."""
 SWEEP_EVERY = 10
 """Listings from one look at all nodes of the catalog to the next."""
 
@@ -55,6 +56,8 @@ class Registries:
         """Of the root, and of agents that ever answered, by place; a node with two places is known by the first."""
         self._alias: dict[str, str] = {}
         self._sweep_in = 0
+        self._named: set[str] = set()
+        """Of the agents that do not answer, those that somebody named since the last listing."""
         self.unreachable: dict[str, str] = {}
 
     @property
@@ -76,6 +79,8 @@ class Registries:
         if place in self._alias:
             return self._alias[place]
         self._open(access, place)
+        if place in self.unreachable:
+            self._named.add(place)
         return place if place in self._node_of and place not in self.unreachable else access.root.place
 
     def _open(self, access: Agents, place: str) -> None:
@@ -83,14 +88,24 @@ class Registries:
             self._agents[place] = access.opened(place)
 
     async def registrations(self) -> Sequence[Registration]:
-        limit = asyncio.Semaphore(AT_ONCE)
+        limit, away = asyncio.Semaphore(AT_ONCE), set(self.unreachable)
         if self._access is not None:
             await self._sweep(self._access, limit)
         asked = [one.registrations() for one in self._registries.values()]
         asked += [self._of_left(one) for one in self._left.values()]
         if self._access is not None:
             asked += [self._of_agent(self._access.root, place, limit) for place in list(self._agents)]
-        return [one for each in await asyncio.gather(*asked) for one in each]
+        found = [one for each in await asyncio.gather(*asked) for one in each]
+        await self._drop((away & self.unreachable.keys() & self._agents.keys()) - {one.place for one in found})
+        return found
+
+    async def _drop(self, agents: Collection[str]) -> None:
+        """Those that do not answer, have nothing of ours by the catalog, and that nobody names any more."""
+        for place in set(agents) - self._named:
+            await self._agents.pop(place).close()
+            self._node_of.pop(place, None)
+            del self.unreachable[place]
+        self._named.clear()
 
     async def _of_left(self, registry: ConsulRegistry) -> Sequence[Registration]:
         try:

@@ -202,6 +202,15 @@ async def test_the_root_stands_in_for_an_agent_that_does_not_answer(fleet: list[
         assert list(registry.places("machine", two.address)) == [two.address]
         for each in await registry.registrations():
             await registry.deregister(each)
+        # One that is away and of no use any more is no trouble to anybody.
+        two.kill()
+        await registry.registrations()
+        registry.places("machine", two.address)
+        await registry.registrations()
+        assert list(registry.unreachable) == [two.address]
+        await registry.registrations()
+        assert registry.unreachable == {}
+        await asyncio.to_thread(two.restart)
 
 
 # Two at once
