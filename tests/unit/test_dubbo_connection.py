@@ -12,7 +12,6 @@ from coldchain.clients.dubbo import (
     Client,
     ClientSettings,
     ConnectionLost,
-    NoSuchService,
     Refused,
     RemoteException,
     Result,
@@ -26,10 +25,10 @@ from coldchain.clients.dubbo import (
     Unreadable,
     generic_call,
 )
-from coldchain.clients.dubbo.frame import REQUEST, TWO_WAY, request_frame
+from coldchain.clients.dubbo.frame import EVENT, REQUEST, TWO_WAY, encode_frame, request_frame
 from coldchain.clients.dubbo.message import encode_call
 from coldchain.clients.dubbo.pace import Beat, Pace, Pause
-from coldchain.clients.hessian2 import encode
+from coldchain.clients.hessian2 import JavaObject, TypedList, encode
 from coldchain.testing.simulated_loop import simulate
 from coldchain.testing.simulated_network import SimulatedNetwork
 
@@ -46,6 +45,7 @@ class World:
         self.carried_out: list[object] = []
         services = Services()
         methods = {"echo": self.echo, "wait": self.wait, "fail": self.fail, "large": self.large, "odd": self.odd}
+        methods |= {"item": self.item}
         services.add(STOCK, methods, version="1.0.0")
         self.server = Server(services, settings=ServerSettings(body_bytes_max=SMALL, calls_max=5))
         self.client = Client(HOST, 20880, ClientSettings(body_bytes_max=SMALL), chance=lambda: 0.5)
@@ -64,6 +64,9 @@ class World:
 
     async def large(self) -> object:
         return Result("x" * SMALL, {"a": "b"})
+
+    async def item(self) -> object:
+        return JavaObject("com.shop.Item", {"id": 1, "names": TypedList("[string", ["kohlrabi"])})
 
     async def odd(self, what: str) -> object:
         if what == "broken":
@@ -138,6 +141,10 @@ def test_generic_calls_and_echoes_are_understood() -> None:
     async def program(world: World) -> None:
         call = generic_call(STOCK, "echo", ["com.shop.Item"], [{"class": "com.shop.Item", "id": 1}], version="1.0.0")
         assert (await world.client.call(call, 1)).value == {"class": "com.shop.Item", "id": 1}
+        call = generic_call(STOCK, "item", [], [], version="1.0.0")
+        item = {"class": "com.shop.Item", "id": 1, "names": ["kohlrabi"]}
+        assert (await world.client.call(call, 1)).value == item
+        assert isinstance(await world.call("item"), JavaObject)
         assert await world.call("$echo", "here?") == "here?"
         wrong = Call(interface=STOCK, method="$invoke", arguments=("echo", ["a"], []), version="1.0.0")
         with pytest.raises(Refused, match=r"BAD_REQUEST: .*as many arguments"):
@@ -219,7 +226,7 @@ def test_a_stopping_server_is_left_without_losing_a_call() -> None:
         waiting = asyncio.create_task(world.call("wait", 2))
         await asyncio.sleep(0.1)
         began = world.loop.time()
-        closing = asyncio.create_task(world.server.close(settle_seconds=0.5, drain_seconds=10))
+        closing = asyncio.create_task(world.server.close(settle_seconds=5, drain_seconds=10))
         await asyncio.sleep(0.1)
         assert not world.client.usable
         with pytest.raises(Unreachable, match="takes no new calls"):
@@ -275,6 +282,23 @@ def test_heartbeats_keep_a_quiet_connection_and_find_one_that_was_cut() -> None:
         assert 40 <= world.loop.time() - began <= 61
         await asyncio.sleep(61)
         assert not world.server.links  # the server's side found out as well
+
+    simulated(program)
+
+
+def test_a_heartbeat_is_answered() -> None:
+    """Who only asks hears from us too, whatever our own pace is."""
+
+    async def program(world: World) -> None:
+        await world.call("echo", 1)
+        end = world.loop.connections[0]
+        answers: list[bytes] = []
+        end.protocol.data_received = answers.append  # type: ignore[method-assign]
+        end.write(encode_frame(REQUEST | TWO_WAY | EVENT, 0, 77, encode(None)))
+        end.write(encode_frame(REQUEST | EVENT, 0, 78, encode(None)))
+        await asyncio.sleep(0.1)
+        assert b"".join(answers) == bytes.fromhex("dabb 22 14 000000000000004d 00000001 4e")
+        end.abort()
 
     simulated(program)
 
@@ -370,8 +394,3 @@ def test_pauses_grow_and_end_growing(failures: int, chance: float) -> None:
     assert 0.05 <= pause.after(failures, chance) <= 5
     assert pause.after(failures, chance) <= pause.after(failures + 1, chance)
     assert pause.after(0, chance) == 0
-
-
-def test_no_such_service_is_a_status_of_its_own() -> None:
-    error = NoSuchService("a.B")
-    assert (error.status, error.heard) == (Status.SERVICE_NOT_FOUND, False)
