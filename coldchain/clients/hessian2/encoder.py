@@ -143,13 +143,15 @@ def _str(encoder: Encoder, value: str) -> None:
     if not value.isascii():
         value = units(value)
     length = len(value)
+    if length > codes.PART_UNITS:
+        value = _all_but_the_last_part(buffer, value)
+        length = len(value)
     if length < 0x20:
         buffer.append(length)
     elif length < 0x400:
         buffer += ((codes.STRING_SHORT << 8) + length).to_bytes(2)
     else:
-        value = _all_but_the_last_part(buffer, value)
-        buffer += _byte_and_16(codes.STRING, len(value))
+        buffer += _byte_and_16(codes.STRING, length)
     buffer += value.encode("utf-8", "surrogatepass")
 
 

@@ -8,7 +8,7 @@ from coldchain.clients.hessian2.values import HessianError
 _WIDE = re.compile("[\U00010000-\U0010ffff]")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _CONTINUATIONS = bytes(range(0x80, 0xC0))
-_FOUR_BYTES = bytes(range(0xF0, 0x100))
+_FOUR_BYTES = bytes(range(0xF0, 0xF8))
 
 
 def units(text: str) -> str:
@@ -60,6 +60,14 @@ def _end(data: bytes, position: int, length: int) -> int:
         left -= 2 * len(begins) - len(begins.translate(None, _FOUR_BYTES))
     if left < 0:
         raise HessianError(position, f"{length} units of a string", "its end within a character")
-    while end < len(data) and 0x80 <= data[end] < 0xC0:
-        end += 1
-    return end
+    last = end - 1
+    while last > position and 0x80 <= data[last] < 0xC0:
+        last -= 1
+    return last + _width(data[last])
+
+
+def _width(first: int) -> int:
+    """Of a character that begins with this byte. What follows may look like a part of it: a small int does."""
+    if first < 0xC0:
+        return 1
+    return 2 if first < 0xE0 else 3 if first < 0xF0 else 4
