@@ -12,7 +12,7 @@ from coldchain.testing.simulated_loop import simulate
 from coldchain.testing.simulated_network import SimulatedNetwork
 
 HOST, PORT = "10.1.0.1", 20880
-LIVES, LIVES_LONG = 40, 5000
+LIVES, LIVES_LONG = 40, 2000
 CALLERS, CALLS = 5, 40
 FAULTS = 25
 FAULTS_OF_A_CRASH = ("abort", "sever", "crash", "stop")

@@ -226,14 +226,16 @@ def test_a_stopping_server_is_left_without_losing_a_call() -> None:
         waiting = asyncio.create_task(world.call("wait", 2))
         await asyncio.sleep(0.1)
         began = world.loop.time()
-        closing = asyncio.create_task(world.server.close(settle_seconds=5, drain_seconds=10))
+        closing = asyncio.create_task(world.server.close(settle_seconds=0.5, drain_seconds=10))
         await asyncio.sleep(0.1)
         assert not world.client.usable
         with pytest.raises(Unreachable, match="takes no new calls"):
             await world.call("echo", 1)
         assert await waiting == 2
+        await asyncio.sleep(0.1)
+        assert not world.server.links  # the client has closed the connection with the last answer
         await closing
-        assert world.loop.time() - began < 3  # the client closes the connection with the last answer
+        assert world.loop.time() - began < 3
 
     simulated(program)
 
@@ -249,6 +251,20 @@ def test_a_stopping_server_serves_whom_it_could_not_tell_until_they_are_quiet() 
             assert await world.call("echo", number) == number
         await asyncio.sleep(1)
         assert closing.done()
+
+    simulated(program)
+
+
+def test_who_connects_to_a_stopping_server_is_served_and_told() -> None:
+    """He may have asked who provides it just before."""
+
+    async def program(world: World) -> None:
+        closing = asyncio.create_task(world.server.close(settle_seconds=0.5, drain_seconds=10))
+        await asyncio.sleep(0.4)
+        assert await world.call("wait", 1) == 1
+        assert not world.client.usable
+        await closing
+        assert world.carried_out == [1]
 
     simulated(program)
 

@@ -22,6 +22,7 @@ from coldchain.clients.dubbo.generic import generic_call, plain
 from coldchain.clients.dubbo.message import Call, Result
 from coldchain.clients.dubbo.server import Server, ServerSettings
 from coldchain.clients.dubbo.services import NoSuchService, Services
+from coldchain.clients.dubbo.types import inferred_types
 
 __all__ = [
     "Call",
@@ -43,5 +44,6 @@ __all__ = [
     "Unreachable",
     "Unreadable",
     "generic_call",
+    "inferred_types",
     "plain",
 ]

@@ -86,7 +86,7 @@ class Client:
                 sent = True
                 frame = await link.ask(body, call)
         except TimeoutError:
-            words = f"{call.words} at {self.address}: no answer in {timeout_seconds:g} s"
+            words = f"{call.words} at {self.address}: no answer in {timeout_seconds:.3g} s"
             raise Timeout(words) if sent else Unreachable(f"{words}; it was not sent") from None
         return self._result(frame, call)
 

@@ -7,7 +7,7 @@ import msgspec
 from coldchain.clients.dubbo.errors import DubboError, Refused, Unreadable
 from coldchain.clients.dubbo.frame import Status
 from coldchain.clients.dubbo.throwable import java_object, remote_exception
-from coldchain.clients.dubbo.types import descriptor, type_of, types_in
+from coldchain.clients.dubbo.types import descriptor, inferred_types, types_in
 from coldchain.clients.hessian2 import Decoder, Encoder, HessianError, encode
 
 PROTOCOL = "2.0.2"
@@ -51,7 +51,7 @@ class Result(msgspec.Struct, frozen=True):
 
 def encode_call(call: Call, timeout_seconds: float | None = None) -> bytes:
     """Raises HessianError, ValueError."""
-    types = call.types if call.types is not None else [type_of(one) for one in call.arguments]
+    types = call.types if call.types is not None else inferred_types(call.arguments)
     if len(types) != len(call.arguments):
         raise ValueError(f"{len(call.arguments)} arguments for {len(types)} types")
     path = call.path or call.interface

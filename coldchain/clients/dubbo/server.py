@@ -41,6 +41,8 @@ class Server:
         self.links: set[_ServerLink] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         """One for each call that is being carried out; it goes on when its consumer has gone."""
+        self.touched_at = 0.0
+        """When a call was being carried out, or somebody connected, last."""
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -49,18 +51,18 @@ class Server:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self, *, settle_seconds: float = 0.0, drain_seconds: float = 0.0) -> None:
-        """Takes no new connections, tells all consumers that it takes no new calls, and serves what comes all the same
-        until a connection has been without calls for `settle_seconds`, or `drain_seconds` are over."""
+        """Tells all consumers, and who connects from now on, that it takes no new calls, and serves what comes all the
+        same until there was none for `settle_seconds`, or `drain_seconds` are over. Who did not hear of the stop in
+        time is heard out: only then it listens no more."""
         self.stopping = True
+        self.touched_at = asyncio.get_running_loop().time()
+        for link in self.links:
+            link.tell_read_only()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain_seconds):
+                await self._quiet(settle_seconds)
         if self._server is not None:
             self._server.close()
-        links = list(self.links)
-        for link in links:
-            link.send_event(encode(READ_ONLY), two_way=False)
-        if links:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(drain_seconds):
-                    await asyncio.gather(*(link.quiet(settle_seconds) for link in links))
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -73,6 +75,17 @@ class Server:
                 link.end("the server was closed", at_once=True)
             await asyncio.wait(gone)
 
+    async def _quiet(self, settle_seconds: float) -> None:
+        """Returns once no call was carried out, and nobody has connected, for so long."""
+        while True:
+            rest_seconds = self.touched_at + settle_seconds - asyncio.get_running_loop().time()
+            if self.tasks:
+                await asyncio.wait(self.tasks)
+            elif rest_seconds > 0:
+                await asyncio.sleep(rest_seconds)
+            else:
+                return
+
 
 class _ServerLink(Link):
     """One connection of a server."""
@@ -80,24 +93,24 @@ class _ServerLink(Link):
     def __init__(self, server: Server) -> None:
         super().__init__(server.settings.pace, server.settings.body_bytes_max)
         self._server = server
-        self._calls = 0
-        self._called_at = self._loop.time()
-        self._still = asyncio.Event()
-        self._still.set()
-        """Set while no call is being carried out."""
         self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if self._server.stopping or len(self._server.links) >= self._server.settings.connections_max:
+        if len(self._server.links) >= self._server.settings.connections_max:
             self.end("the server takes no more connections", at_once=True)
-        else:
-            self._server.links.add(self)
+            return
+        self._server.links.add(self)
+        if self._server.stopping:
+            self._server.touched_at = self._loop.time()
+            self.tell_read_only()
+
+    def tell_read_only(self) -> None:
+        self.send_event(encode(READ_ONLY), two_way=False)
 
     def take(self, frame: Frame) -> None:
         if not frame.request:
             return  # an answer to nothing that was asked
-        self._called_at = self._loop.time()
         try:
             call = self._call(frame)
         except DubboError as error:
@@ -107,8 +120,6 @@ class _ServerLink(Link):
             words = f"{self._server.settings.calls_max} calls are being carried out, which is as many as may be"
             self._answer(frame, encode_words(words), Status.EXHAUSTED)
             return
-        self._calls += 1
-        self._still.clear()
         task = self._loop.create_task(self._carry_out(frame, call))
         self._server.tasks.add(task)
         task.add_done_callback(self._carried_out)
@@ -126,19 +137,7 @@ class _ServerLink(Link):
 
     def ended(self, reason: str) -> None:
         self._server.links.discard(self)
-        self._still.set()
         self.gone.set()
-
-    async def quiet(self, settle_seconds: float) -> None:
-        """Returns once no call has been carried out for so long, or the consumer has gone."""
-        while not self.gone.is_set():
-            await self._still.wait()
-            rest_seconds = self._called_at + settle_seconds - self._loop.time()
-            if rest_seconds <= 0 and self._still.is_set():
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(rest_seconds, 0)):
-                    await self.gone.wait()
 
     def _call(self, frame: Frame) -> Call:
         """Raises Unreadable, TooLarge."""
@@ -175,10 +174,7 @@ class _ServerLink(Link):
 
     def _carried_out(self, task: asyncio.Task[None]) -> None:
         self._server.tasks.discard(task)
-        self._calls -= 1
-        self._called_at = self._loop.time()
-        if not self._calls:
-            self._still.set()
+        self._server.touched_at = self._loop.time()
 
     def _answer(self, frame: Frame, body: bytes, status: int) -> None:
         if frame.two_way:

@@ -56,6 +56,10 @@ def type_of(value: object) -> str:
     return "java.lang.Object"
 
 
+def inferred_types(values: Iterable[object]) -> Sequence[str]:
+    return [type_of(one) for one in values]
+
+
 def array_name(hessian: str) -> str:
     """`[int` is `int[]`, `[string` is `java.lang.String[]`."""
     inner = hessian.lstrip("[")
