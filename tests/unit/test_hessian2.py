@@ -230,6 +230,21 @@ def test_what_holds_itself_is_one_thing(digits: str) -> None:
     assert decode(encode(read))[0] is not read
 
 
+def test_what_is_gone_is_not_referred_to() -> None:
+    """The next list may be where the last one was."""
+    encoder = Encoder()
+    for number in range(50):
+        encoder.write([number])
+    assert decode(encoder.getvalue()) == [[number] for number in range(50)]
+
+
+def test_a_string_ends_before_what_comes_after_it() -> None:
+    """Whatever that looks like: characters, or parts of one."""
+    for text, digits in (("é", "01c3a9"), ("鲜", "01e9b29c"), ("🥬", "02eda0beedb5ac"), ("a🥬", "0361f09fa5ac")):
+        for value, after in ((0, "90"), (7, "97"), (47, "bf"), ("aaa", "03616161"), ("鲜鲜", "02e9b29ce9b29c")):
+            assert decode(content(digits + after)) == [text, value]
+
+
 def test_a_class_with_other_fields_is_defined_again() -> None:
     both = [JavaObject("A", {"x": 1}), JavaObject("A", {"y": 2})]
     assert encode(both).hex() == content("7a 43 0141 91 0178 60 91 43 0141 91 0179 61 92").hex()

@@ -160,8 +160,7 @@ def _string_direct(decoder: Decoder, position: int) -> tuple[str, int]:
     piece = data[begin:end]
     if piece.isascii() and end <= len(data):
         return piece.decode(), end
-    text, end = read_text(data, begin, data[position])
-    return whole(text), end
+    return read_text(data, begin, data[position])
 
 
 def _string(decoder: Decoder, position: int) -> tuple[str, int]:
@@ -181,7 +180,7 @@ def _string(decoder: Decoder, position: int) -> tuple[str, int]:
     else:
         raise HessianError(position, "the rest of a string", f"the byte {code:#04x}")
     pieces.append(piece)
-    return whole("".join(pieces)), position
+    return whole("".join(pieces)) if len(pieces) > 1 else piece, position
 
 
 def _binary(decoder: Decoder, position: int) -> tuple[bytes, int]:
@@ -220,7 +219,9 @@ def _integer(decoder: Decoder, position: int, expected: str) -> tuple[int, int]:
 
 def _string_of(decoder: Decoder, position: int, expected: str) -> tuple[str, int]:
     code = decoder._data[position]
-    if _READERS[code] is not _string_direct and _READERS[code] is not _string and code != codes.STRING_DIRECT:
+    if code < codes.BINARY_DIRECT:
+        return _string_direct(decoder, position)
+    if code not in _LONGER_STRINGS:
         raise HessianError(position, expected, f"the byte {code:#04x}")
     return _string(decoder, position)
 
@@ -414,6 +415,7 @@ def _reference(decoder: Decoder, position: int) -> tuple[object, int]:
 # --- by their first byte -----------------------------------------------------------------------------------------
 
 _ABSENT = object()
+_LONGER_STRINGS = frozenset({codes.STRING, codes.STRING_PART, *range(codes.STRING_SHORT, codes.BINARY_SHORT)})
 
 
 def _constants() -> list[object]:

@@ -59,10 +59,7 @@ def encode(*values: object) -> bytes:
 
 
 def _write(encoder: Encoder, value: object) -> None:
-    writer = _WRITERS.get(type(value))
-    if writer is None:
-        writer = _writer_of_a_base(encoder, value)
-    writer(encoder, value)
+    (_WRITERS.get(type(value)) or _writer_of_a_base(encoder, value))(encoder, value)
 
 
 def _writer_of_a_base(encoder: Encoder, value: object) -> Callable[[Encoder, Any], None]:
@@ -238,11 +235,9 @@ def _typed_list(encoder: Encoder, value: TypedList) -> None:
 
 
 def _all(encoder: Encoder, values: Iterable[object]) -> None:
+    known = _WRITERS.get
     for value in values:
-        writer = _WRITERS.get(type(value))
-        if writer is None:
-            writer = _writer_of_a_base(encoder, value)
-        writer(encoder, value)
+        (known(type(value)) or _writer_of_a_base(encoder, value))(encoder, value)
     encoder._depth -= 1
 
 
@@ -260,9 +255,10 @@ def _typed_map(encoder: Encoder, value: TypedMap) -> None:
 
 
 def _entries(encoder: Encoder, entries: dict[object, object]) -> None:
+    known = _WRITERS.get
     for key, value in entries.items():
-        _write(encoder, key)
-        _write(encoder, value)
+        (known(type(key)) or _writer_of_a_base(encoder, key))(encoder, key)
+        (known(type(value)) or _writer_of_a_base(encoder, value))(encoder, value)
     encoder._buffer.append(codes.END)
     encoder._depth -= 1
 

@@ -32,17 +32,34 @@ def _join(found: re.Match[str]) -> str:
 
 
 def read_text(data: bytes, position: int, length: int) -> tuple[str, int]:
-    """So many units of UTF-8 from there, surrogates not yet joined, and the position behind. Raises HessianError."""
-    piece = data[position : position + length]
+    """So many units of UTF-8 from there, and the position behind. Raises HessianError."""
+    end = position + length
+    piece = data[position:end]
     if piece.isascii():
-        end = position + length
-    else:
-        end = _end(data, position, length)
-        piece = data[position:end]
+        if end > len(data):
+            raise HessianError(position, f"{length} units of a string", f"{len(data) - position} bytes")
+        return piece.decode(), end
+    # No unit has more than three bytes: decode so many, keep as many characters as there are units, and see whether
+    # it is those that stand there. It is not where surrogates, four bytes or damage are among them.
+    text = data[position : position + 3 * length].decode("utf-8", "ignore")[:length]
+    piece = text.encode()
+    end = position + len(piece)
+    if (
+        len(text) == length
+        and data.startswith(piece, position)
+        and len(piece.translate(None, _FOUR_BYTES)) == len(piece)
+    ):
+        return text, end
+    return _read_any_text(data, position, length)
+
+
+def _read_any_text(data: bytes, position: int, length: int) -> tuple[str, int]:
+    end = _end(data, position, length)
     if end > len(data):
         raise HessianError(position, f"{length} units of a string", f"{len(data) - position} bytes")
+    piece = data[position:end]
     try:
-        return piece.decode("utf-8", "surrogatepass"), end
+        return whole(piece.decode("utf-8", "surrogatepass")), end
     except UnicodeDecodeError as error:
         raise HessianError(position + error.start, "UTF-8", f"the byte {piece[error.start]:#04x}") from None
 
