@@ -26,7 +26,7 @@ from coldchain.clients.dubbo import (
 from coldchain.decisions import dubbo_balance, dubbo_call
 from coldchain.decisions.dubbo_call import Try
 from coldchain.model.dubbo import Provider
-from coldchain.model.errors import ColdchainError, MalformedDocument, NotFound, Rejected, Unavailable
+from coldchain.model.errors import ColdchainError, InvalidDocument, NotFound, Problem, Rejected, Unavailable
 from coldchain.model.service_call import InDoubt, RaisedByService, ServiceAnswer, ServiceCall
 from coldchain.ports.clock import Clock
 
@@ -212,7 +212,7 @@ def _lasting(call: ServiceCall, error: DubboError) -> ColdchainError | None:
     if isinstance(error, RemoteException):
         return RaisedByService(words, kind=error.kind, words=error.words, stack=[str(one) for one in error.stack])
     if isinstance(error, Unreadable | TooLarge) and not error.heard:
-        return MalformedDocument(words)
+        return InvalidDocument([Problem(path="/arguments", reason=words)])
     if isinstance(error, Unreadable | TooLarge):
         return Rejected(words)
     if isinstance(error, Refused) and error.status == Status.BAD_REQUEST:

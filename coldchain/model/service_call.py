@@ -40,6 +40,27 @@ class ServiceAnswer(Noun, frozen=True, kw_only=True):
     attachments: dict[str, Any] = {}
 
 
+class Parameter(Noun, frozen=True, kw_only=True):
+    """Of a method, with Java's name of its type. An `optional` one that is not given is null."""
+
+    name: str
+    type: str
+    optional: bool = False
+
+
+class ExposedMethod(Noun, frozen=True, kw_only=True):
+    """One method of a service that HTTP requests may call: their body has its parameters by name."""
+
+    service: str
+    method: str
+    parameters: tuple[Parameter, ...] = ()
+    version: str = ""
+    group: str = ""
+    timeout_seconds: float = TIMEOUT_SECONDS
+    idempotent: bool = False
+    generic: bool = True
+
+
 class RaisedByService(Rejected):
     """The method was carried out and raised: class, words and stack are its own."""
 

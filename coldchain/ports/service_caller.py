@@ -9,7 +9,7 @@ class ServiceCaller(Protocol):
     async def call(self, call: ServiceCall) -> ServiceAnswer:
         """Raises `RaisedByService` with what the method raised; `InDoubt` where it may have been carried out and no
         value came; and, where it was carried out nowhere: `Unavailable` (no provider, or none that takes it now),
-        `NotFound` (they have no such method), `MalformedDocument` (these arguments cannot be sent) and `Rejected`."""
+        `NotFound` (they have no such method), `InvalidDocument` (these arguments cannot be sent) and `Rejected`."""
         ...
 
     async def close(self) -> None: ...

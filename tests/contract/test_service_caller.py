@@ -10,7 +10,7 @@ from coldchain.clients.hessian2 import JavaObject
 from coldchain.control.clock import SystemClock
 from coldchain.dubbo.caller import DubboCaller
 from coldchain.model.dubbo import Provider
-from coldchain.model.errors import MalformedDocument, NotFound, Unavailable
+from coldchain.model.errors import InvalidDocument, NotFound, Unavailable
 from coldchain.model.service_call import InDoubt, RaisedByService, ServiceCall
 from coldchain.ports.service_caller import ServiceCaller
 from coldchain.testing.fake_service_caller import FakeServiceCaller
@@ -246,9 +246,9 @@ async def test_objects_come_as_dicts_with_and_without_a_generic_call(dubbo: Dubb
 
 
 async def test_arguments_that_cannot_be_sent_are_the_callers_fault(dubbo: DubboWorld) -> None:
-    with pytest.raises(MalformedDocument, match="cannot be sent"):
+    with pytest.raises(InvalidDocument, match="cannot be sent"):
         await dubbo.caller.call(call_of("echo", object()))
-    with pytest.raises(MalformedDocument, match="larger than"):
+    with pytest.raises(InvalidDocument, match="larger than"):
         await dubbo.caller.call(call_of("echo", "x" * (9 * 1024 * 1024)))
 
 
