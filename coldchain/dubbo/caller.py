@@ -6,7 +6,7 @@ Directory → candidates → who is chosen → its client → the answer, or the
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol, cast, get_args
+from typing import Protocol, cast
 
 from coldchain.clients.dubbo import (
     Call,
@@ -117,9 +117,6 @@ class DubboCaller:
         providers = self._providers(call)
         retries = retries_of(providers[0], call.method) if providers else 0
         among = dubbo_call.candidates(providers, tries, idempotent=call.idempotent, retries=retries)
-        # Who is known to take no calls now is asked only where nobody else is left.
-        usable = [one for one in among if self._client(one).usable]
-        among = usable or among
         if not among:
             return None
         key = (call.service, call.group, call.version, call.method)
@@ -171,9 +168,9 @@ class DubboCaller:
 
 
 def balance_of(provider: Provider, method: str) -> dubbo_balance.Balance:
-    """As its provider, or an operator, wants calls to be shared."""
+    """As its provider, or an operator, wants calls to be shared; by chance where that is no way that is known."""
     said = provider.parameters.get(f"{method}.loadbalance") or provider.parameters.get("loadbalance")
-    return cast(dubbo_balance.Balance, said) if said in get_args(dubbo_balance.Balance) else "random"
+    return cast(dubbo_balance.Balance, said or "random")
 
 
 def retries_of(provider: Provider, method: str) -> int:

@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 import pytest
 
-from coldchain.clients.dubbo import Call, RemoteException, Result, Server, Services
+from coldchain.clients.dubbo import Call, Refused, RemoteException, Result, Server, Services, Status
 from coldchain.clients.hessian2 import JavaObject
 from coldchain.control.clock import SystemClock
 from coldchain.dubbo.caller import DubboCaller
 from coldchain.model.dubbo import Provider
-from coldchain.model.errors import InvalidDocument, NotFound, Unavailable
+from coldchain.model.errors import InvalidDocument, NotFound, Rejected, Unavailable
 from coldchain.model.service_call import InDoubt, RaisedByService, ServiceCall
 from coldchain.ports.service_caller import ServiceCaller
 from coldchain.testing.fake_service_caller import FakeServiceCaller
@@ -66,11 +67,14 @@ class FixedDirectory:
         self.found: list[Provider] = []
         self.trouble = ""
         self.change = asyncio.Event()
+        self.told = asyncio.Event()
+        self.told.set()
 
     def providers(self, interface: str, group: str = "", version: str = "", *, method: str = "") -> Sequence[Provider]:
         return [one for one in self.found if (one.interface, one.group, one.version) == (interface, group, version)]
 
-    async def known(self, interface: str) -> None: ...
+    async def known(self, interface: str) -> None:
+        await self.told.wait()
 
     async def changed(self) -> None:
         await self.change.wait()
@@ -89,7 +93,7 @@ class DubboWorld(World):
 
     async def start(self) -> None:
         services = Services()
-        methods = {"echo": self.echo, "fail": self.fail, "item": self.item}
+        methods = {"echo": self.echo, "fail": self.fail, "item": self.item, "refuse": self.refuse}
         services.add(SERVICE, methods, version=VERSION, group=GROUP)
 
         async def handle(call: Call) -> Result:
@@ -115,6 +119,10 @@ class DubboWorld(World):
 
     async def fail(self, words: str) -> object:
         raise RemoteException("com.shop.SoldOut", words)
+
+    async def refuse(self, value: object) -> None:
+        self.carried_out.append(value)
+        raise Refused(Status.BAD_REQUEST, "these are no words", heard=False)
 
     async def item(self) -> object:
         return JavaObject("com.shop.Item", {"id": 7, "colour": JavaObject("com.shop.Colour", {"name": "GREEN"})})
@@ -243,6 +251,36 @@ async def test_objects_come_as_dicts_with_and_without_a_generic_call(dubbo: Dubb
     for generic in (True, False):
         answer = await dubbo.caller.call(call_of("item", generic=generic))
         assert answer.value == {"class": "com.shop.Item", "id": 7, "colour": "GREEN"}
+
+
+async def test_what_one_provider_cannot_read_no_other_is_asked(dubbo: DubboWorld) -> None:
+    with pytest.raises(Rejected, match="BAD_REQUEST: these are no words"):
+        await dubbo.caller.call(call_of("refuse", "x", idempotent=True))
+    assert dubbo.carried_out == ["x"]
+
+
+async def test_retries_are_as_many_as_a_provider_says(dubbo: DubboWorld) -> None:
+    dubbo.directory.found = [dubbo.provider(one, retries="0") for one in dubbo.servers]
+    dubbo.lose_answers(1)
+    with pytest.raises(InDoubt):
+        await dubbo.caller.call(call_of("echo", 1, idempotent=True, timeout_seconds=SHORT_SECONDS))
+    assert dubbo.carried_out == [1]
+
+
+async def test_providers_that_speak_something_else_are_nobody(dubbo: DubboWorld) -> None:
+    dubbo.directory.found = [msgspec.structs.replace(one, protocol="tri") for one in dubbo.directory.found]
+    with pytest.raises(Unavailable, match="nobody provides"):
+        await dubbo.caller.call(call_of("echo", 1))
+
+
+async def test_a_directory_that_has_not_been_told_yet_is_waited_for(dubbo: DubboWorld) -> None:
+    late, dubbo.directory.found = dubbo.directory.found, []
+    dubbo.directory.told = asyncio.Event()
+    calling = asyncio.create_task(dubbo.caller.call(call_of("echo", 1)))
+    await asyncio.sleep(0.05)
+    dubbo.directory.found = late
+    dubbo.directory.told.set()
+    assert (await calling).value == 1
 
 
 async def test_arguments_that_cannot_be_sent_are_the_callers_fault(dubbo: DubboWorld) -> None:

@@ -62,15 +62,6 @@ class Client:
         self._chance = chance
 
     @property
-    def usable(self) -> bool:
-        """Whether a new call would be sent now, as far as is known."""
-        if self._closed:
-            return False
-        if self._link is not None and self._link.takes_calls:
-            return True
-        return asyncio.get_running_loop().time() >= self._retry_at
-
-    @property
     def in_flight(self) -> int:
         links = [*self._leaving, *([self._link] if self._link is not None else [])]
         return sum(len(link.pending) for link in links)
