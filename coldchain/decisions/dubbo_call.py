@@ -29,7 +29,7 @@ def candidates(
         return ()
     tried = {one.address for one in tries}
     fresh = [one for one in providers if one.address not in tried]
-    if fresh or not heard:
+    if fresh:
         return fresh
     unheard = {one.address for one in tries if not one.heard}
     return [one for one in providers if one.address not in unheard]

@@ -4,7 +4,6 @@ The body is an object with the method's parameters by name. What is wrong with i
 dates become ISO 8601, binary data Base64, keys of objects text, and what JSON has no number for null.
 """
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -120,8 +119,6 @@ def _rendered(value: Any) -> Any:
         return {_key(key): _rendered(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_rendered(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     return value
 
 

@@ -5,10 +5,12 @@
 const readline = require("readline");
 const { RpcClient } = require("sofa-rpc-node").client;
 const { RpcServer } = require("sofa-rpc-node").server;
+const { ZookeeperRegistry } = require("sofa-rpc-node").registry;
 const remoting = require("dubbo-remoting");
 
 const silent = { info() {}, warn() {}, error() {}, debug() {} };
-const [, , interfaceName, version, group] = process.argv;
+const [, , interfaceName, version, group, zookeeper] = process.argv;
+const registry = zookeeper ? new ZookeeperRegistry({ logger: silent, address: zookeeper }) : undefined;
 
 // What the other side calls; `seen` remembers the last arguments, as they came.
 let seen = [];
@@ -64,17 +66,22 @@ const asked = {
   },
 };
 
-const client = new RpcClient({ logger: silent, protocol: remoting, group, version });
+const client = new RpcClient({ logger: silent, protocol: remoting, registry, group, version });
+client.on("error", () => {}); // of a connection: whoever calls over it is told
 
+// Of the provider at an address, or without one of all that the registry has.
 function consumerOf(address) {
-  return client.createConsumer({ interfaceName, serverHost: `dubbo://${address}?serialization=hessian2` });
+  const serverHost = address ? `dubbo://${address}?serialization=hessian2` : undefined;
+  return client.createConsumer({ interfaceName, serverHost });
 }
 
 async function main() {
-  const server = new RpcServer({ logger: silent, protocol: remoting, port: 0, group, version });
+  const options = { logger: silent, protocol: remoting, registry, group, version };
+  const server = new RpcServer({ ...options, port: 0, publishAddress: "127.0.0.1" });
   server.addService({ interfaceName }, methods);
   server.on("error", () => {}); // its consumers are told
   await server.start();
+  if (registry) await server.publish();
   console.log(JSON.stringify(server.publishPort));
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const request = JSON.parse(line);

@@ -14,15 +14,18 @@ LINE_BYTES_MAX = 64 * 1024 * 1024
 
 
 class DubboPeer:
-    """It serves INTERFACE at `address`, and dies with the process that started it."""
+    """It serves INTERFACE at `address`, and dies with the process that started it. `zookeeper`: HOST:PORT/ROOT, where
+    its provider announces itself, and where its consumer finds others if a call names no address."""
 
-    def __init__(self) -> None:
+    def __init__(self, zookeeper: str = "") -> None:
+        self._zookeeper = zookeeper
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            *("setpriv", "--pdeathsig", "KILL", "--", str(node.node()), str(_SCRIPT), INTERFACE, VERSION, GROUP),
+            *("setpriv", "--pdeathsig", "KILL", "--", str(node.node()), str(_SCRIPT)),
+            *(INTERFACE, VERSION, GROUP, self._zookeeper),
             env=node.environment(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
