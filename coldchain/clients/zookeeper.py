@@ -139,7 +139,8 @@ class ZooKeeper:
     ) -> AsyncGenerator[tuple[str, ...] | None, None]:
         """The names of its children (None: there is no such node): now, and each time they change, for ever. Changes
         that follow on each other may come as one. While ZooKeeper does not answer nothing comes, and `on_trouble` is
-        told why; afterwards what has changed meanwhile. To be closed by who takes it."""
+        told why; when it does again, with no words, and what has changed meanwhile comes. To be closed by who takes
+        it."""
 
         async def names(fire: Callable[[Any], None]) -> tuple[str, ...]:
             return tuple(sorted(await self._ask(path, lambda: self._client.get_children_async(path, watch=fire))))
@@ -165,6 +166,7 @@ class ZooKeeper:
             self._hand_over(changed.set)
 
         known: list[T | None] = []
+        troubled = False
         self._watching.add(changed)
         try:
             while True:
@@ -172,11 +174,15 @@ class ZooKeeper:
                 try:
                     found = await self._read_or_wait_for(path, read, fire)
                 except ZooKeeperError as error:
+                    troubled = True
                     on_trouble(str(error))
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(AGAIN_SECONDS):
                             await changed.wait()
                     continue
+                if troubled:
+                    troubled = False
+                    on_trouble("")
                 if known != [found]:
                     known = [found]
                     yield found

@@ -7,7 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from coldchain.model.dubbo import ANY, ANYWHERE, Configurator, Consumer, Export, Match, Provider, RouterRule
+from coldchain.model.dubbo import (
+    ANY,
+    ANYWHERE,
+    Configurator,
+    Consumer,
+    Export,
+    Match,
+    Process,
+    Provided,
+    Provider,
+    RouterRule,
+)
 
 
 def fits(wanted: Export, one: Export) -> bool:
@@ -17,6 +28,28 @@ def fits(wanted: Export, one: Export) -> bool:
         return False
     group = wanted.group in (ANY, one.group) or one.group in wanted.group.split(",")
     return group and wanted.version in (ANY, one.version)
+
+
+def announced(process: Process, interface: str, metadata: Iterable[Provided]) -> tuple[Provider, ...]:
+    """The providers of an interface that a process has, by its application's metadata."""
+    found = []
+    for one in metadata:
+        port = one.port or process.ports.get(one.protocol, 0)
+        if one.interface == interface and port:
+            parameters = {"application": process.application} | one.parameters
+            found.append(
+                Provider(
+                    interface=interface, host=process.host, port=port, protocol=one.protocol, parameters=parameters
+                )
+            )
+    return tuple(found)
+
+
+def merged(providers: Iterable[Provider], others: Iterable[Provider]) -> tuple[Provider, ...]:
+    """Who announces himself both ways is one; what he says of the interface itself counts."""
+    found = {(one.address, one.export): one for one in others}
+    found |= {(one.address, one.export): one for one in providers}
+    return tuple(found[place] for place in sorted(found, key=lambda each: (each[0], str(each[1]))))
 
 
 def effective(

@@ -100,6 +100,25 @@ class Provider(Noun, frozen=True, kw_only=True):
         return self.parameters.get("enabled", "true") == "true"
 
 
+class Process(Noun, frozen=True, kw_only=True):
+    """A provider's process as it announces itself as a whole (Dubbo 2.7.5 and later). What it provides stands in the
+    metadata of its `application` and `revision`. `ports`: by protocol."""
+
+    application: str
+    host: str
+    ports: dict[str, int]
+    revision: str = ""
+
+
+class Provided(Noun, frozen=True, kw_only=True):
+    """An interface in the metadata of an application. Port 0: that of the process for the protocol."""
+
+    interface: str
+    protocol: str = "dubbo"
+    port: int = 0
+    parameters: dict[str, str] = {}
+
+
 class Consumer(Noun, frozen=True, kw_only=True):
     """Who calls. `parameters`: what rules may ask of it beside host, application and method."""
 
