@@ -1,5 +1,5 @@
-"""Dubbo by way of a real ZooKeeper, with Node's sofa-rpc-node on the other side: its provider found by our directory and
-called by our caller, and ours found and called by its consumer."""
+"""Dubbo by way of a real ZooKeeper, with Node's sofa-rpc-node on the other side: its provider found by our directory
+and called by our caller, and ours found and called by its consumer."""
 
 import asyncio
 import urllib.parse
