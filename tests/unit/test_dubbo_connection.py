@@ -1,7 +1,6 @@
-"""Client and server of Dubbo over a network of virtual time: connections that are shared, slow, cut or leaving."""
+"""Client and server of Dubbo over a network of virtual time: connections that are shared, lost or leaving."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 from hypothesis import given, settings
@@ -10,14 +9,11 @@ from hypothesis import strategies as st
 from coldchain.clients.dubbo import (
     Call,
     Client,
-    ClientSettings,
     ConnectionLost,
     Refused,
     RemoteException,
-    Result,
     Server,
     ServerSettings,
-    Services,
     Status,
     Timeout,
     TooLarge,
@@ -25,76 +21,9 @@ from coldchain.clients.dubbo import (
     Unreadable,
     generic_call,
 )
-from coldchain.clients.dubbo.frame import EVENT, REQUEST, TWO_WAY, encode_frame, request_frame
-from coldchain.clients.dubbo.message import encode_call
-from coldchain.clients.dubbo.pace import Beat, Pace, Pause
-from coldchain.clients.hessian2 import JavaObject, TypedList, encode
-from coldchain.testing.simulated_loop import simulate
-from coldchain.testing.simulated_network import SimulatedNetwork
-
-STOCK = "com.shop.Stock"
-SMALL = 2000
-HOST = "10.1.0.1"
-
-
-class World:
-    """A server with one service, and a client of it. `carried_out`: the arguments of calls that reached a method."""
-
-    def __init__(self, loop: SimulatedNetwork) -> None:
-        self.loop = loop
-        self.carried_out: list[object] = []
-        services = Services()
-        methods = {"echo": self.echo, "wait": self.wait, "fail": self.fail, "large": self.large, "odd": self.odd}
-        methods |= {"item": self.item}
-        services.add(STOCK, methods, version="1.0.0")
-        self.server = Server(services, settings=ServerSettings(body_bytes_max=SMALL, calls_max=5))
-        self.client = Client(HOST, 20880, ClientSettings(body_bytes_max=SMALL), chance=lambda: 0.5)
-
-    async def echo(self, value: object) -> object:
-        self.carried_out.append(value)
-        return value
-
-    async def wait(self, seconds: float) -> float:
-        await asyncio.sleep(seconds)
-        self.carried_out.append(seconds)
-        return seconds
-
-    async def fail(self) -> None:
-        raise RemoteException("com.shop.SoldOut", "no more")
-
-    async def large(self) -> object:
-        return Result("x" * SMALL, {"a": "b"})
-
-    async def item(self) -> object:
-        return JavaObject("com.shop.Item", {"id": 1, "names": TypedList("[string", ["kohlrabi"])})
-
-    async def odd(self, what: str) -> object:
-        if what == "broken":
-            raise KeyError(what)
-        return object()
-
-    async def call(self, method: str, *arguments: object, timeout_seconds: float = 5.0) -> object:
-        call = Call(interface=STOCK, method=method, arguments=arguments, version="1.0.0")
-        return (await self.client.call(call, timeout_seconds)).value
-
-    async def serve(self) -> None:
-        await self.server.start(HOST, 20880)
-
-
-def simulated(program: Callable[[World], Awaitable[None]], seed: int = 1) -> None:
-    loop = SimulatedNetwork(seed)
-
-    async def run() -> None:
-        world = World(loop)
-        await world.serve()
-        await program(world)
-        await world.client.close()
-        await world.server.close()
-        await asyncio.sleep(1)
-        assert not world.server.links
-        assert world.client.in_flight == 0
-
-    simulate(run(), loop)
+from coldchain.clients.dubbo.frame import request_frame
+from coldchain.clients.hessian2 import JavaObject
+from coldchain.testing.dubbo_scene import HOST, SMALL, STOCK, World, simulated
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -219,6 +148,64 @@ def test_a_provider_that_comes_back_is_connected_to_again() -> None:
     simulated(program)
 
 
+def test_a_provider_that_has_answered_is_as_good_as_new() -> None:
+    async def program(world: World) -> None:
+        client = Client(HOST, 1, chance=lambda: 0.5)
+        call = Call(interface=STOCK, method="echo", arguments=[1], version="1.0.0")
+        for _ in range(8):
+            with pytest.raises(Unreachable, match="nobody listens"):
+                await client.call(call, 1)
+            await asyncio.sleep(5)
+        provider = Server(world.server.handler)
+        await provider.start(HOST, 1)
+        assert (await client.call(call, 1)).value == 1
+        await provider.close()
+        await asyncio.sleep(2.1)  # it said that it stops
+        for _ in range(2):
+            with pytest.raises(Unreachable, match="nobody listens"):
+                await client.call(call, 1)
+            await asyncio.sleep(0.2)  # not the seconds of before
+        await client.close()
+
+    simulated(program)
+
+
+def test_more_connections_than_may_be_are_closed_at_once() -> None:
+    async def program(world: World) -> None:
+        full = Server(world.server.handler, settings=ServerSettings(connections_max=1))
+        await full.start(HOST, 1)
+        first, second = Client(HOST, 1), Client(HOST, 1)
+        call = Call(interface=STOCK, method="echo", arguments=[1], version="1.0.0")
+        assert (await first.call(call, 1)).value == 1
+        with pytest.raises(ConnectionLost):
+            await second.call(call, 1)
+        assert (await first.call(call, 1)).value == 1
+        await first.close()
+        await second.close()
+        await full.close()
+
+    simulated(program)
+
+
+def test_calls_to_a_provider_that_reads_nothing_wait_here_and_are_unheard() -> None:
+    async def program(world: World) -> None:
+        await world.call("echo", 1)
+        there = world.loop.connections[0].other
+        there.pause_reading()
+        ends: list[object] = []
+        for _ in range(100):
+            ends += await asyncio.gather(world.call("echo", "x" * 1500, timeout_seconds=0.1), return_exceptions=True)
+        assert {type(one) for one in ends[:10]} == {Timeout}
+        assert {type(one) for one in ends[60:]} == {Unreachable}
+        assert "it was not sent" in str(ends[-1])
+        there.resume_reading()
+        await asyncio.sleep(1)
+        assert len(world.carried_out) < 60
+        assert await world.call("echo", 2) == 2
+
+    simulated(program)
+
+
 def test_a_stopping_server_is_left_without_losing_a_call() -> None:
     async def program(world: World) -> None:
         waiting = asyncio.create_task(world.call("wait", 2))
@@ -281,89 +268,6 @@ def test_a_stopping_server_waits_no_longer_than_it_may() -> None:
     simulated(program)
 
 
-def test_heartbeats_keep_a_quiet_connection_and_find_one_that_was_cut() -> None:
-    async def program(world: World) -> None:
-        await world.call("echo", 1)
-        await asyncio.sleep(300)
-        assert await world.call("echo", 2) == 2
-        assert len(world.loop.connections) == 1
-        waiting = asyncio.create_task(world.call("wait", 500, timeout_seconds=900))
-        await asyncio.sleep(1)
-        began = world.loop.time()
-        world.loop.connections[0].sever()
-        with pytest.raises(ConnectionLost, match="has been silent for 60 s"):
-            await waiting
-        assert 40 <= world.loop.time() - began <= 61
-        await asyncio.sleep(61)
-        assert not world.server.links  # the server's side found out as well
-
-    simulated(program)
-
-
-def test_a_heartbeat_is_answered() -> None:
-    """Who only asks hears from us too, whatever our own pace is."""
-
-    async def program(world: World) -> None:
-        await world.call("echo", 1)
-        end = world.loop.connections[0]
-        answers: list[bytes] = []
-        end.protocol.data_received = answers.append  # type: ignore[method-assign]
-        end.write(encode_frame(REQUEST | TWO_WAY | EVENT, 0, 77, encode(None)))
-        end.write(encode_frame(REQUEST | EVENT, 0, 78, encode(None)))
-        await asyncio.sleep(0.1)
-        assert b"".join(answers) == bytes.fromhex("dabb 22 14 000000000000004d 00000001 4e")
-        end.abort()
-
-    simulated(program)
-
-
-def test_who_does_not_take_his_answers_is_not_asked_for_more_calls() -> None:
-    async def program(world: World) -> None:
-        await world.call("echo", 1)
-        end = world.loop.connections[0]
-        end.pause_reading()
-        call = Call(interface=STOCK, method="echo", arguments=["x" * 1500], version="1.0.0")
-        frame = request_frame(9, encode_call(call))
-        for _ in range(1000):
-            end.write(frame)
-            await asyncio.sleep(0.01)
-        assert len(world.carried_out) < 200
-        end.abort()
-        await asyncio.sleep(0.1)
-
-    simulated(program)
-
-
-def test_what_a_provider_asks_of_its_consumer_is_refused() -> None:
-    async def program(world: World) -> None:
-        await world.call("echo", 1)
-        link = next(iter(world.server.links))
-        link.send(request_frame(5, encode_call(Call(interface="callback", method="on"))))
-        await asyncio.sleep(0.1)
-        assert await world.call("echo", 2) == 2
-
-    simulated(program)
-
-
-def test_another_serialization_is_refused_and_a_large_call_of_a_stranger_goes_by() -> None:
-    async def program(world: World) -> None:
-        await world.call("echo", 1)
-        end = world.loop.connections[0]
-        answers: list[bytes] = []
-        end.protocol.data_received = answers.append  # type: ignore[method-assign]
-        frame = bytearray(request_frame(5, b"{}"))
-        frame[2] = REQUEST | TWO_WAY | 6
-        end.write(bytes(frame) + request_frame(6, b"x" * (SMALL + 1)) + request_frame(7, encode("only", "this")))
-        await asyncio.sleep(0.2)
-        told = b"".join(answers)
-        for words in (b"serialization 6 is not spoken here", b"larger than the 2000", b"this is no call"):
-            assert words in told
-        assert told.count(bytes.fromhex("dabb0228")) == 3
-        end.abort()
-
-    simulated(program)
-
-
 @given(st.integers(0, 2**32), st.lists(st.binary(max_size=40), max_size=8))
 @settings(max_examples=50, deadline=None)
 def test_a_server_outlives_whatever_a_stranger_sends(seed: int, pieces: list[bytes]) -> None:
@@ -379,32 +283,3 @@ def test_a_server_outlives_whatever_a_stranger_sends(seed: int, pieces: list[byt
         assert await world.call("echo", 2) == 2
 
     simulated(program, seed)
-
-
-@given(st.lists(st.tuples(st.floats(0, 30), st.booleans(), st.booleans()), max_size=50))
-def test_no_side_is_silent_for_longer_than_its_heartbeat(steps: list[tuple[float, bool, bool]]) -> None:
-    pace = Pace(heartbeat_seconds=20, silence_seconds_max=60)
-    now = heard_at = sent_at = 0.0
-    next_at = 0.0
-    for seconds, hears, sends in steps:
-        while next_at <= now + seconds:
-            now, seconds = next_at, now + seconds - next_at
-            what, next_at = pace.beat(now, heard_at, sent_at)
-            assert what is Beat.LOST or next_at > now
-            assert (what is Beat.LOST) == (now >= heard_at + 60)
-            if what is Beat.LOST:
-                return
-            if what is Beat.SEND:
-                sent_at = now
-            assert now < sent_at + 20
-        now += seconds
-        heard_at = now if hears else heard_at
-        sent_at = now if sends else sent_at
-
-
-@given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
-def test_pauses_grow_and_end_growing(failures: int, chance: float) -> None:
-    pause = Pause(0.1, 5)
-    assert 0.05 <= pause.after(failures, chance) <= 5
-    assert pause.after(failures, chance) <= pause.after(failures + 1, chance)
-    assert pause.after(0, chance) == 0

@@ -225,6 +225,13 @@ def test_causes_in_a_circle_end() -> None:
         decode_result(encode(0, one))
 
 
+def test_a_stack_without_an_end_is_cut() -> None:
+    stack = [StackElement("a.B", "deeper", "B.java", number) for number in range(1000)]
+    with pytest.raises(RemoteException) as caught:
+        decode_result(encode_result(RemoteException("java.lang.StackOverflowError", stack=stack)))
+    assert list(caught.value.stack) == stack[:200]
+
+
 def test_what_a_generic_call_raised_is_named_itself() -> None:
     fields: dict[str, object] = {"exceptionClass": "com.shop.SoldOut", "exceptionMessage": "no more"}
     wrapped = JavaObject("org.apache.dubbo.rpc.service.GenericException", fields)
