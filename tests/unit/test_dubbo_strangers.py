@@ -128,6 +128,7 @@ def test_a_provider_that_speaks_something_else_is_named() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.booleans(), st.booleans()), max_size=50))
+@settings(deadline=None)
 def test_no_side_is_silent_for_longer_than_its_heartbeat(steps: list[tuple[float, bool, bool]]) -> None:
     pace = Pace(heartbeat_seconds=20, silence_seconds_max=60)
     now = heard_at = sent_at = 0.0
@@ -149,6 +150,7 @@ def test_no_side_is_silent_for_longer_than_its_heartbeat(steps: list[tuple[float
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
+@settings(deadline=None)
 def test_pauses_grow_and_end_growing(failures: int, chance: float) -> None:
     pause = Pause(0.1, 5)
     assert 0.05 <= pause.after(failures, chance) <= 5
