@@ -14,7 +14,7 @@ from coldchain.model.dubbo import (
     Process,
     Provided,
     RouterRule,
-    SwitchedOff,
+    Announcement,
 )
 
 NODE = (
@@ -110,7 +110,7 @@ def test_a_router_and_that_no_script_is_run() -> None:
 
 
 def test_our_own_configurators_are_told_from_those_of_others() -> None:
-    mark = SwitchedOff(export=Export(interface="a.B", version="1"), host="10.0.0.2", port=20880, started="16")
+    mark = Announcement(export=Export(interface="a.B", version="1"), host="10.0.0.2", port=20880, started="16")
     url = dubbo_url.switched_off_url(mark, "me")
     assert dubbo_url.render_url(url) == (
         "override://10.0.0.2:20880/a.B?category=configurators&coldchain.controller=me&coldchain.of=16&disabled=true"
