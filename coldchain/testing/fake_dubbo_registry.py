@@ -1,7 +1,7 @@
 """ZooKeeper as Dubbo's registry, without a network: what is announced in a set, on the clock it is given."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
 from coldchain.model.dubbo import Announced, Announcement
 from coldchain.model.errors import Unavailable
@@ -12,7 +12,8 @@ ANSWER_SECONDS = 0.001
 
 class FakeDubboRegistry:
     """Implements `ports.dubbo_registry.DubboRegistry`. `silent`: it does not answer; what was asked may have been done
-    (`loses_replies`). `told` has what was switched, in order; `on_told` is called before each."""
+    (`loses_replies`). `told` has what was switched, in order; `around` is awaited before each switch is made, and after
+    it, before that is answered."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -22,7 +23,7 @@ class FakeDubboRegistry:
         self.silent = False
         self.loses_replies = False
         self.told: list[tuple[str, Announcement]] = []
-        self.on_told: Callable[[], None] = lambda: None
+        self.around: Callable[[str], Awaitable[None]] = _nothing
 
     def announce(self, found: Iterable[Announcement]) -> None:
         """These providers are there now, and no others."""
@@ -61,7 +62,7 @@ class FakeDubboRegistry:
         await self._switch("on", one, self.switched_off.discard)
 
     async def _switch(self, word: str, one: Announcement, change: Callable[[Announcement], None]) -> None:
-        self.on_told()
+        await self.around("before")
         if self.loses_replies:
             change(one)
             self._tell()
@@ -71,9 +72,14 @@ class FakeDubboRegistry:
         self.told.append((word, one))
         change(one)
         self._tell()
+        await self.around("after")
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+
+async def _nothing(when: str) -> None:
+    """Nobody is in the way."""
 
 
 async def _either(changed: asyncio.Event, clock: Clock) -> None:
