@@ -46,16 +46,11 @@ def steps(instances: Iterable[Instance], announced: Announced) -> Steps:
             leaving |= places(one)
         elif one.wanted:
             staying |= places(one)
-    off = {(one.export, one.place) for one in announced.switched_off}
-    there = {(one.export, one.place, one.started) for one in announced.providers}
+    off, there = set(announced.switched_off), set(announced.providers)
     return Steps(
-        switch_off=_ordered(
-            one for one in announced.providers if one.place in leaving and (one.export, one.place) not in off
-        ),
+        switch_off=_ordered(one for one in there - off if one.place in leaving),
         switch_on=_ordered(
-            one
-            for one in announced.switched_off
-            if one.place not in leaving and (one.place in staying or (one.export, one.place, one.started) not in there)
+            one for one in off if one.place not in leaving and (one.place in staying or one not in there)
         ),
     )
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from coldchain.documents import dubbo_instances, dubbo_rules, dubbo_url
 from coldchain.model.dubbo import (
+    Announcement,
     Configurator,
     Consumer,
     DubboUrl,
@@ -14,7 +15,6 @@ from coldchain.model.dubbo import (
     Process,
     Provided,
     RouterRule,
-    Announcement,
 )
 
 NODE = (
