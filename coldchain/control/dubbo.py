@@ -201,6 +201,8 @@ class DubboWatcher:
             try:
                 for one in steps.switch_off:
                     await self._limited(followed.registry.switch_off(one))
+                for one in steps.withdraw:
+                    await self._limited(followed.registry.withdraw(one))
                 for one in steps.switch_on:
                     await self._limited(followed.registry.switch_on(one))
                 followed.refused = ""

@@ -207,6 +207,10 @@ class FencedDubboRegistry:
         self._authority.check()
         await self._registry.switch_off(one)
 
+    async def withdraw(self, one: Announcement) -> None:
+        self._authority.check()
+        await self._registry.withdraw(one)
+
     async def switch_on(self, one: Announcement) -> None:
         self._authority.check()
         await self._registry.switch_on(one)

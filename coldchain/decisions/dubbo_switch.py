@@ -1,7 +1,8 @@
 """dubbo_switch: when an instance that provides services of Dubbo may serve, and how its consumers are made to leave it.
 
 Consumers follow ZooKeeper and ask no gateway. So an instance serves when what it has to announce stands there; one
-that leaves is switched off there by a configurator, which stays until the provider itself is gone.
+that leaves is switched off there by a configurator, and then its announcements are withdrawn: not every consumer
+follows configurators, and what is withdrawn comes back when a provider connects anew.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -21,6 +22,7 @@ class Steps(Noun, frozen=True, kw_only=True):
     """What must be told to ZooKeeper, in this order."""
 
     switch_off: tuple[Announcement, ...] = ()
+    withdraw: tuple[Announcement, ...] = ()
     switch_on: tuple[Announcement, ...] = ()
 
 
@@ -49,6 +51,7 @@ def steps(instances: Iterable[Instance], announced: Announced) -> Steps:
     off, there = set(announced.switched_off), set(announced.providers)
     return Steps(
         switch_off=_ordered(one for one in there - off if one.place in leaving),
+        withdraw=_ordered(one for one in there if one.place in leaving),
         switch_on=_ordered(
             one for one in off if one.place not in leaving and (one.place in staying or one not in there)
         ),
@@ -70,10 +73,9 @@ def waits_for(instance: Instance, expected: Collection[Export], announced: Annou
     what it has to announce; nothing: anything at all."""
     here = places(instance)
     found = provides(instance, announced)
-    off = {one.export for one in announced.switched_off if one.place in here}
     if instance.phase not in IN_ROTATION:
-        missing = found - off
-        return f"ZooKeeper does not yet tell consumers to leave {_listed(missing)}" if missing else ""
+        return f"ZooKeeper still sends consumers there for {_listed(found)}" if found else ""
+    off = {one.export for one in announced.switched_off if one.place in here}
     if off:
         return f"it is still switched off in ZooKeeper for {_listed(off)}"
     missing = frozenset(expected) - found

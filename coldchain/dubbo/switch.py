@@ -1,4 +1,4 @@
-"""switch: everything that is announced below a root of ZooKeeper, and the configurators by which we say who leaves."""
+"""switch: everything that is announced below a root of ZooKeeper, and how we say there who leaves."""
 
 import asyncio
 import contextlib
@@ -40,6 +40,16 @@ class ZooKeeperDubboRegistry:
     async def switch_off(self, one: Announcement) -> None:
         path = self._path(one)
         await self._tell(self._zookeeper.create(path, parents=True), NodeExists)
+
+    async def withdraw(self, one: Announcement) -> None:
+        path = f"{self._root}/{one.export.interface}/{PROVIDERS}"
+        await self._tell(self._withdraw(path, one), NoNode)
+
+    async def _withdraw(self, path: str, one: Announcement) -> None:
+        for name in await self._zookeeper.children(path):
+            if dubbo_url.readable([name], dubbo_url.announcement)[0] == [one]:
+                with contextlib.suppress(NoNode):
+                    await self._zookeeper.delete(f"{path}/{name}")
 
     async def switch_on(self, one: Announcement) -> None:
         await self._tell(self._zookeeper.delete(self._path(one)), NoNode)

@@ -19,6 +19,11 @@ class DubboRegistry(Protocol):
         """Have consumers leave a provider. Of one that is switched off: nothing happens. Raises `Rejected` too."""
         ...
 
+    async def withdraw(self, one: Announcement) -> None:
+        """Take a provider's announcement away in its place. Of one that is not there: nothing happens. Raises
+        `Rejected` too."""
+        ...
+
     async def switch_on(self, one: Announcement) -> None:
         """Take that back. Of one that is not switched off: nothing happens. Raises `Rejected` too."""
         ...

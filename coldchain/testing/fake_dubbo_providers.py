@@ -26,6 +26,9 @@ class FakeDubboProviders:
         self.interfaces: dict[str, tuple[str, ...]] = {}
         self.usual: tuple[str, ...] = ("shop.Basket", "shop.Prices")
         self.lingers_seconds = 3.0
+        self.reannounces = False
+        """What was withdrawn comes back, as when a provider's connection to ZooKeeper breaks; consumers then follow
+        configurators."""
         self._began: dict[str, float] = {}
         self._ended: dict[Announcement, float] = {}
         self._called: dict[Place, float] = {}
@@ -43,11 +46,13 @@ class FakeDubboProviders:
         announced = {one for task in self._running() for one in self._announced_by(task, now)}
         for one in announced:
             self._ended.pop(one, None)
-        for one in self.registry.providers - announced:
+        for one in self.registry.providers - announced:  # withdrawn ones have gone before
             self._ended.setdefault(one, now)
         self._ended = {one: at for one, at in self._ended.items() if now - at < self.lingers_seconds}
         found = announced | self._ended.keys()
-        if found != self.registry.providers:
+        if self.reannounces:
+            self.registry.withdrawn.clear()
+        if found - self.registry.withdrawn != self.registry.providers:
             self.registry.announce(found)
         serving = {self._place(task) for task in self._running()}
         for place in self.callable():
@@ -56,8 +61,8 @@ class FakeDubboProviders:
                 self._platform.violations.append(f"consumers call {place}, where nobody is any more")
 
     def callable(self) -> set[Place]:
-        """Where consumers send calls."""
-        off = {(one.export, one.place) for one in self.registry.switched_off}
+        """Where consumers send calls. Not all of them follow configurators, but none needs another announcement."""
+        off = {(one.export, one.place) for one in self.registry.switched_off} if self.reannounces else set()
         return {one.place for one in self.registry.providers if (one.export, one.place) not in off}
 
     def _running(self) -> Iterator[FakeTask]:

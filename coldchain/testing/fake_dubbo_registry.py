@@ -12,8 +12,8 @@ ANSWER_SECONDS = 0.001
 
 class FakeDubboRegistry:
     """Implements `ports.dubbo_registry.DubboRegistry`. `silent`: it does not answer; what was asked may have been done
-    (`loses_replies`). `told` has what was switched, in order; `around` is awaited before each switch is made, and after
-    it, before that is answered."""
+    (`loses_replies`). `told` has what was told, in order; `around` is awaited before each word is taken, and
+    after it, before that is answered. `withdrawn`: what will not be announced again."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -22,12 +22,13 @@ class FakeDubboRegistry:
         self.switched_off: set[Announcement] = set()
         self.silent = False
         self.loses_replies = False
+        self.withdrawn: set[Announcement] = set()
         self.told: list[tuple[str, Announcement]] = []
         self.around: Callable[[str], Awaitable[None]] = _nothing
 
     def announce(self, found: Iterable[Announcement]) -> None:
         """These providers are there now, and no others."""
-        self.providers = set(found)
+        self.providers = set(found) - self.withdrawn
         self._tell()
 
     def _tell(self) -> None:
@@ -57,6 +58,13 @@ class FakeDubboRegistry:
 
     async def switch_off(self, one: Announcement) -> None:
         await self._switch("off", one, self.switched_off.add)
+
+    async def withdraw(self, one: Announcement) -> None:
+        await self._switch("gone", one, self._withdraw)
+
+    def _withdraw(self, one: Announcement) -> None:
+        self.providers.discard(one)
+        self.withdrawn.add(one)
 
     async def switch_on(self, one: Announcement) -> None:
         await self._switch("on", one, self.switched_off.discard)

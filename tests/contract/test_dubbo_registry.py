@@ -122,6 +122,19 @@ async def test_who_is_switched_off_stays_so_until_that_is_taken_back(lab: Lab) -
         await until(watched, ())
 
 
+async def test_what_is_withdrawn_is_gone_and_nothing_else(lab: Lab) -> None:
+    await lab.announce([ONE, TWO])
+    async with contextlib.aclosing(lab.registry.watch(lambda words: None)) as watched:
+        await until(watched, [ONE, TWO])
+        await lab.registry.switch_off(ONE)
+        await lab.registry.withdraw(ONE)
+        await lab.registry.withdraw(ONE)
+        await until(watched, [TWO], [ONE])
+        await lab.registry.withdraw(Announcement(export=Export(interface="none"), host="h", port=1))
+        await lab.registry.switch_on(ONE)
+        await until(watched, [TWO])
+
+
 @contextlib.asynccontextmanager
 async def directory(server: Server, root: str) -> AsyncIterator[tuple[Directory, ZooKeeper]]:
     client = ZooKeeper(server.address, session_seconds=4.0)

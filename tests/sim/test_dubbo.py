@@ -56,9 +56,11 @@ def troubles(platform: Platform) -> set[str]:
     return {seen.trouble for seen in platform.controller.reconciler.view("/shop").seen.values()}
 
 
+@pytest.mark.parametrize("reannounces", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_rollout_has_new_ones_announced_and_old_ones_left_first(seed: int) -> None:
+def test_a_rollout_has_new_ones_announced_and_old_ones_left_first(seed: int, reannounces: bool) -> None:
     async def program(platform: Platform, providers: FakeDubboProviders) -> None:
+        providers.reannounces = reannounces
         await begin(platform)
         old = {(one.address, one.ports[0]) for one in platform.serving()}
         assert providers.callable() == old
@@ -145,7 +147,7 @@ def test_who_is_refused_says_so_and_the_old_ones_stay() -> None:
 
         providers.registry.around = refuse
         await platform.controller.operations.change("/shop", to(container=image("v2")), "test", force=False)
-        waits = "ZooKeeper does not yet tell consumers to leave shop.Basket, shop.Prices: NoAuth"
+        waits = "ZooKeeper still sends consumers there for shop.Basket, shop.Prices: NoAuth"
         await platform.until(lambda: waits in troubles(platform))
         await platform.clock.sleep(20)
         assert any(one.phase == "draining" for one in platform.instances())
@@ -169,7 +171,7 @@ def test_what_somebody_left_over_is_taken_away_and_what_others_switched_off_is_n
 def test_a_deleted_app_leaves_nothing_behind() -> None:
     async def program(platform: Platform, providers: FakeDubboProviders) -> None:
         await begin(platform)
-        providers.lingers_seconds = 40.0
+        providers.lingers_seconds, providers.reannounces = 40.0, True
         ended = await platform.ended(await platform.controller.operations.delete("/shop", "test", force=False))
         assert ended.state == "succeeded"
         await platform.until(lambda: not platform.controller.state.instances, within=200)
@@ -179,8 +181,8 @@ def test_a_deleted_app_leaves_nothing_behind() -> None:
     beside(program, 1)
 
 
-MOMENTS = [(number, when) for number in range(1, 9) for when in ("before", "after")]
-"""A rollout of two instances with two interfaces each switches eight times."""
+MOMENTS = [(number, when) for number in range(1, 13) for when in ("before", "after")]
+"""A rollout of two instances with two interfaces each has twelve words."""
 
 
 @pytest.mark.parametrize(("number", "when"), MOMENTS)
