@@ -116,6 +116,7 @@ async def test_no_call_fails_while_providers_come_and_go_and_the_controller_is_k
                     await asyncio.sleep(0.1)
                 assert len(await client.children(f"/dubbo/{name}/providers")) == 3
         await client.close()
+        await stage.down()  # while ZooKeeper is there to be told
 
 
 async def states(stage: Stage) -> set[str]:
