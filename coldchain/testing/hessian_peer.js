@@ -90,6 +90,7 @@ function timed(seconds, work) {
 }
 
 function answer(request) {
+  hessian.encoderV2.mapTypes = {};
   switch (request.ask) {
     case "encode": return hessian.encode(build(request.value, []), "2.0").toString("hex");
     case "decode": return decoded(Buffer.from(request.bytes, "hex"), true);

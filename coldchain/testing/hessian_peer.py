@@ -4,7 +4,7 @@ which are the same one."""
 
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -57,7 +57,8 @@ class HessianPeer:
         assert self._process.stdout is not None
         self._process.stdin.write(f"{json.dumps(request)}\n")
         self._process.stdin.flush()
-        reply = json.loads(self._process.stdout.readline())
+        # All its numbers are doubles, also those that JSON writes without a point.
+        reply = json.loads(self._process.stdout.readline(), parse_int=float)
         if "error" in reply:
             raise AssertionError(f"hessian.js: {reply['error']}")
         return reply["answer"]
@@ -65,37 +66,37 @@ class HessianPeer:
 
 def described(value: object) -> Any:
     """As lists that begin with the kind; a list, map or object that comes again is a reference to the first."""
-    return _Description().of(value)
+    return _Description(_number).of(value)
 
 
 def heard(value: object) -> Any:
     """As `described`, less what JavaScript loses: which number it is, and whether a large long is a string."""
-    return _merged(described(value))
+    return _Description(_number_heard).of(value)
 
 
-def _merged(description: Any) -> Any:
-    match description:
-        case ["int" | "double", number]:
-            return ["number", number]
-        case ["long", digits]:
-            return ["number", int(digits)] if abs(int(digits)) <= _SAFE_MAX else digits
-        case list():
-            return [_merged(item) for item in description]
-    return description
+def _number(value: float) -> Any:
+    if isinstance(value, float):
+        return ["double", value if value - value == 0 else _INFINITE.get(value, "NaN")]
+    fits = not isinstance(value, Long) and -(2**31) <= value < 2**31
+    return ["int", value] if fits else ["long", str(value)]
+
+
+def _number_heard(value: float) -> Any:
+    if isinstance(value, float):
+        return ["number", _number(value)[1]]
+    return ["number", float(value)] if abs(value) <= _SAFE_MAX else str(value)
 
 
 class _Description:
-    def __init__(self) -> None:
+    def __init__(self, number: Callable[[float], Any]) -> None:
+        self._number = number
         self._seen: dict[int, int] = {}
 
     def of(self, value: object) -> Any:
         if value is None or isinstance(value, bool | str):
             return value
-        if isinstance(value, int):
-            fits = not isinstance(value, Long) and -(2**31) <= value < 2**31
-            return ["int", value] if fits else ["long", str(value)]
-        if isinstance(value, float):
-            return ["double", value if value - value == 0 else _INFINITE.get(value, "NaN")]
+        if isinstance(value, int | float):
+            return self._number(value)
         if isinstance(value, bytes):
             return ["bytes", value.hex()]
         if isinstance(value, datetime):

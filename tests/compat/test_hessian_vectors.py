@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
 
 from coldchain.clients.hessian2 import JavaObject, Key, Long, TypedList, TypedMap, decode, encode
 from coldchain.testing.hessian_peer import HessianPeer, described, heard
+from coldchain.testing.hessian_values import VALUES
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INT_BORDERS = (0, 16, 47, 48, 2047, 2048, 262143, 262144, 2**31 - 1)
@@ -105,7 +107,7 @@ OTHER_BYTES: dict[str, Callable[[], object]] = {
     "binary in pieces": lambda: [b"\x5a" * length for length in (0x7FFF, 0x8000, 0x8001, 0x10000, 100_000)],
 }
 """Both read them; hessian.js has thousandths for some doubles, no negative zero, and other pieces."""
-VALUES = SAME_BYTES | OTHER_BYTES
+CHOSEN = SAME_BYTES | OTHER_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -114,15 +116,15 @@ def peer() -> Iterator[HessianPeer]:
         yield started
 
 
-@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("name", CHOSEN)
 def test_hessian_js_reads_what_we_write(peer: HessianPeer, name: str) -> None:
-    value = VALUES[name]()
+    value = CHOSEN[name]()
     assert peer.decode(encode(value)) == heard(value)
 
 
-@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("name", CHOSEN)
 def test_we_read_what_hessian_js_writes(peer: HessianPeer, name: str) -> None:
-    value = VALUES[name]()
+    value = CHOSEN[name]()
     (read,) = decode(peer.encode(value))
     assert heard(read) == heard(value)
 
@@ -131,6 +133,12 @@ def test_we_read_what_hessian_js_writes(peer: HessianPeer, name: str) -> None:
 def test_both_write_the_same_bytes(peer: HessianPeer, name: str) -> None:
     value = SAME_BYTES[name]()
     assert encode(value).hex() == peer.encode(value).hex()
+
+
+@settings(max_examples=100, deadline=None)
+@given(value=VALUES)
+def test_hessian_js_reads_any_values(peer: HessianPeer, value: object) -> None:
+    assert peer.decode(encode(value)) == heard(value)
 
 
 def test_an_exception_keeps_its_words(peer: HessianPeer) -> None:

@@ -5,8 +5,9 @@ What must not: anything of ours, or of Dubbo's frames. An object that comes in i
 Values are `None`, `bool`, `int`, `float`, `str`, `bytes`, aware `datetime`, `list`, `dict`, and those of `values`.
 """
 
-from coldchain.clients.hessian2.decoder import Decoder, Limits, decode
+from coldchain.clients.hessian2.decoder import Decoder, decode
 from coldchain.clients.hessian2.encoder import Encoder, encode
+from coldchain.clients.hessian2.message import Limits
 from coldchain.clients.hessian2.values import HessianError, JavaObject, Key, Long, TypedList, TypedMap
 
 __all__ = [
