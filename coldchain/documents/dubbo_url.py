@@ -11,13 +11,13 @@ from urllib.parse import quote_plus, unquote_plus
 from coldchain.documents.dubbo_rules import condition_rule
 from coldchain.model.dubbo import (
     ANY,
+    Announcement,
     Configurator,
     Consumer,
     DubboUrl,
     Export,
     Provider,
     RouterRule,
-    SwitchedOff,
     said_version,
 )
 
@@ -160,7 +160,15 @@ def router(url: DubboUrl) -> RouterRule | None:
     )
 
 
-def switched_off_url(mark: SwitchedOff, controller_id: str) -> DubboUrl:
+def announcement(url: DubboUrl) -> Announcement | None:
+    """That a provider is there; None for `empty://`."""
+    if url.protocol == "empty":
+        return None
+    started = url.parameters.get("timestamp", "")
+    return Announcement(export=export_of(url), host=url.host, port=url.port, started=started)
+
+
+def switched_off_url(one: Announcement, controller_id: str) -> DubboUrl:
     """The configurator by which consumers leave a provider; it stays until it is taken away, whoever dies."""
     parameters = {
         "category": "configurators",
@@ -169,18 +177,16 @@ def switched_off_url(mark: SwitchedOff, controller_id: str) -> DubboUrl:
         "dynamic": "false",
         "enabled": "true",
     }
-    said = {"group": mark.export.group, "version": mark.export.version, OF: mark.started}
+    said = {"group": one.export.group, "version": one.export.version, OF: one.started}
     parameters |= {name: value for name, value in said.items() if value}
-    return DubboUrl(
-        protocol="override", host=mark.host, port=mark.port, path=mark.export.interface, parameters=parameters
-    )
+    return DubboUrl(protocol="override", host=one.host, port=one.port, path=one.export.interface, parameters=parameters)
 
 
-def switched_off(url: DubboUrl, controller_id: str) -> SwitchedOff | None:
+def switched_off(url: DubboUrl, controller_id: str) -> Announcement | None:
     """What that controller meant by a configurator; None where it is not one of its own."""
     if url.protocol != "override" or url.parameters.get(OURS) != controller_id:
         return None
-    return SwitchedOff(export=export_of(url), host=url.host, port=url.port, started=url.parameters.get(OF, ""))
+    return Announcement(export=export_of(url), host=url.host, port=url.port, started=url.parameters.get(OF, ""))
 
 
 def _number(text: str | None) -> int:

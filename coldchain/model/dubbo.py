@@ -167,9 +167,9 @@ class RouterRule(Noun, frozen=True, kw_only=True):
     name: str = ""
 
 
-class SwitchedOff(Noun, frozen=True, kw_only=True):
-    """Our word to consumers that a provider gets no more calls. `started`: what the provider said of when it started,
-    so that its successor at the same address is told from it."""
+class Announcement(Noun, frozen=True, kw_only=True):
+    """That a provider provides something, as it stands in ZooKeeper. `started`: what it says of when it started, so
+    that its successor at the same address is told from it."""
 
     export: Export
     host: str
@@ -177,8 +177,15 @@ class SwitchedOff(Noun, frozen=True, kw_only=True):
     started: str = ""
 
     @property
-    def address(self) -> tuple[str, int]:
+    def place(self) -> tuple[str, int]:
         return self.host, self.port
+
+
+class Announced(Noun, frozen=True, kw_only=True):
+    """All that is announced below one root of ZooKeeper, and what of it we have switched off, in no order."""
+
+    providers: tuple[Announcement, ...] = ()
+    switched_off: tuple[Announcement, ...] = ()
 
 
 def said_version(text: str) -> str:

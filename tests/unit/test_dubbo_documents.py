@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.documents import dubbo_instances, dubbo_rules, dubbo_url
+from coldchain.documents.application import decode_app
 from coldchain.model.dubbo import (
+    Announcement,
     Configurator,
     Consumer,
     DubboUrl,
@@ -14,8 +16,8 @@ from coldchain.model.dubbo import (
     Process,
     Provided,
     RouterRule,
-    SwitchedOff,
 )
+from coldchain.model.errors import InvalidDocument
 
 NODE = (
     "dubbo%3A%2F%2F10.0.0.2%3A20880%2Fcom.example.Basket%3Fanyhost%3Dtrue%26application%3Dbasket%26group%3Dg%26"
@@ -110,7 +112,7 @@ def test_a_router_and_that_no_script_is_run() -> None:
 
 
 def test_our_own_configurators_are_told_from_those_of_others() -> None:
-    mark = SwitchedOff(export=Export(interface="a.B", version="1"), host="10.0.0.2", port=20880, started="16")
+    mark = Announcement(export=Export(interface="a.B", version="1"), host="10.0.0.2", port=20880, started="16")
     url = dubbo_url.switched_off_url(mark, "me")
     assert dubbo_url.render_url(url) == (
         "override://10.0.0.2:20880/a.B?category=configurators&coldchain.controller=me&coldchain.of=16&disabled=true"
@@ -254,3 +256,35 @@ def test_processes_and_their_metadata() -> None:
     for wrong in (b"", b"[]", b'{"name": 1, "address": "h"}', b"[" * 100_000):
         with pytest.raises(ValueError, match="is not what it should be"):
             dubbo_instances.process(wrong)
+
+
+@pytest.mark.parametrize(
+    ("dubbo", "path", "reason", "suggestion"),
+    [
+        ({"registry": "zk://h:1"}, "/dubbo/registry", "'zk://h:1' is no address: zk://HOST:PORT", "zk://h:1/dubbo"),
+        ({"registry": "zookeeper://h:1/d"}, "/dubbo/registry", "is no address", "zk://h:1/d"),
+        ({"registry": "zk://me:word@h:1/d"}, "/dubbo/registry", "is no address", None),
+        (
+            {"registry": "zk://h:1,i:2/d/e", "interfaces": ["g/a.B:1", "a b"]},
+            "/dubbo/interfaces/1",
+            "'a b' is not [GROUP/]INTERFACE[:VERSION]",
+            None,
+        ),
+        ({}, "/dubbo/registry", "is missing", None),
+    ],
+)
+def test_what_is_wrong_with_what_an_app_says_of_dubbo(
+    dubbo: dict[str, object], path: str, reason: str, suggestion: str | None
+) -> None:
+    with pytest.raises(InvalidDocument) as refused:
+        decode_app({"id": "/a", "cmd": "serve", "dubbo": dubbo})
+    (problem,) = refused.value.problems
+    assert (problem.path, problem.suggestion) == (path, suggestion)
+    assert reason in problem.reason
+
+
+def test_providers_of_dubbo_are_told_by_a_port() -> None:
+    dubbo = {"registry": "zk://h:1/d"}
+    assert decode_app({"id": "/a", "cmd": "serve", "dubbo": dubbo}).dubbo is not None
+    with pytest.raises(InvalidDocument, match="/dubbo: needs a port"):
+        decode_app({"id": "/a", "cmd": "serve", "dubbo": dubbo, "portDefinitions": []})
