@@ -31,7 +31,7 @@ MAPS = frozenset({"java.util.Map", "java.util.HashMap"})
 PRIMITIVES = frozenset({*BOXED.values()})
 
 
-def call_of(exposed: ExposedMethod, body: bytes, attachments: Mapping[str, str] | None = None) -> ServiceCall:
+def call_of(exposed: ExposedMethod, body: bytes) -> ServiceCall:
     """Raises MalformedDocument, InvalidDocument. An empty body is one without parameters."""
     document = parse_json(body) if body.strip() else {}
     if not isinstance(document, dict):
@@ -54,7 +54,6 @@ def call_of(exposed: ExposedMethod, body: bytes, attachments: Mapping[str, str] 
         version=exposed.version,
         group=exposed.group,
         timeout_seconds=exposed.timeout_seconds,
-        attachments=dict(attachments or {}),
         idempotent=exposed.idempotent,
         generic=exposed.generic,
     )

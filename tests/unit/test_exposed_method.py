@@ -38,12 +38,11 @@ def body_of(**changes: Any) -> bytes:
 
 
 def test_parameters_by_name_become_arguments_in_their_order() -> None:
-    call = call_of(EXPOSED, body_of(), {"trace": "7f"})
+    call = call_of(EXPOSED, body_of())
     assert call.arguments == ("kohlrabi 🥬", 3, 2.0, [1, 2**40], {"name": "李雷"})
     assert isinstance(call.arguments[2], float)
     assert call.parameter_types == ("java.lang.String", "int", "double", "long[]", "com.shop.Buyer")
     assert (str(call), call.timeout_seconds, call.idempotent) == ("com.shop.Stock:1.0.0#take", 2.0, True)
-    assert call.attachments == {"trace": "7f"}
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
