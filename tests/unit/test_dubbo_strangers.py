@@ -7,12 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coldchain.clients.dubbo import (
-    Call,
-    Client,
-    ConnectionLost,
-    DubboError,
-)
+from coldchain.clients.dubbo import Call, Client, ConnectionLost, DubboError, Server, ServerSettings
 from coldchain.clients.dubbo.frame import EVENT, REQUEST, TWO_WAY, encode_frame, request_frame, response_frame
 from coldchain.clients.dubbo.message import encode_call
 from coldchain.clients.dubbo.pace import Beat, Pace, Pause
@@ -99,6 +94,34 @@ def test_another_serialization_is_refused_and_a_large_call_of_a_stranger_goes_by
             assert words in told
         assert told.count(bytes.fromhex("dabb0228")) == 3
         end.abort()
+
+    simulated(program)
+
+
+def test_begun_calls_of_all_connections_have_a_limit_together() -> None:
+    async def program(world: World) -> None:
+        services = world.server.handler
+        server = Server(services, settings=ServerSettings(body_bytes_max=SMALL, kept_bytes_max=SMALL * 3 // 2))
+        await server.start(HOST, 1)
+        clients = [Client(HOST, 1), Client(HOST, 1)]
+        call = Call(interface=STOCK, method="echo", arguments=[1], version="1.0.0")
+        begun = request_frame(9, b"x" * SMALL)[:-1]
+        for client in clients:
+            await client.call(call, 1)
+            world.loop.connections[-1].write(begun)
+            await asyncio.sleep(0.1)
+        assert len(server.links) == 1
+        assert server.kept_bytes == len(begun)
+        world.loop.connections[0].write(b"x")
+        await asyncio.sleep(0.1)
+        assert server.kept_bytes == 0
+        for client in clients:
+            assert (await client.call(call, 1)).value == 1
+            world.loop.connections[-1].write(begun)
+            await client.close()
+        await asyncio.sleep(0.1)
+        assert server.kept_bytes == 0
+        await server.close()
 
     simulated(program)
 

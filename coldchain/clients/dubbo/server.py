@@ -27,6 +27,8 @@ class ServerSettings:
     calls_max: int = 1000
     """At one time, of all connections; who comes then is told so at once, and has been carried out nowhere."""
     connections_max: int = 10_000
+    kept_bytes_max: int = 256 * 1024 * 1024
+    """Of calls whose end has not come, of all connections together: the one that goes beyond it is closed."""
     pace: Pace = USUAL_PACE
 
 
@@ -41,6 +43,8 @@ class Server:
         self.links: set[_ServerLink] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         """One for each call that is being carried out; it goes on when its consumer has gone."""
+        self.kept_bytes = 0
+        """Of calls whose end has not come."""
         self.touched_at = 0.0
         """When a call was being carried out, or somebody connected, last."""
         self._server: asyncio.Server | None = None
@@ -94,6 +98,7 @@ class _ServerLink(Link):
         super().__init__(server.settings.pace, server.settings.body_bytes_max)
         self._server = server
         self.gone = asyncio.Event()
+        self._kept_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -124,6 +129,16 @@ class _ServerLink(Link):
         self._server.tasks.add(task)
         task.add_done_callback(self._carried_out)
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._keep(self._reader.kept_bytes)
+        if self._kept_bytes and self._server.kept_bytes > self._server.settings.kept_bytes_max:
+            self.end("the server has no room for another call", at_once=True)
+
+    def _keep(self, kept_bytes: int) -> None:
+        self._server.kept_bytes += kept_bytes - self._kept_bytes
+        self._kept_bytes = kept_bytes
+
     def pause_writing(self) -> None:
         """Who does not take his answers is not asked for more calls."""
         super().pause_writing()
@@ -137,6 +152,7 @@ class _ServerLink(Link):
 
     def ended(self, reason: str) -> None:
         self._server.links.discard(self)
+        self._keep(0)
         self.gone.set()
 
     def _call(self, frame: Frame) -> Call:
