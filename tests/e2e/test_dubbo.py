@@ -89,34 +89,40 @@ async def load(registry: str) -> AsyncIterator[Load]:
 @pytest.mark.timeout(900)
 async def test_no_call_fails_while_providers_come_and_go_and_the_controller_is_killed(stage: Stage) -> None:
     async with zookeeper() as server:
-        registry = f"{server.address}/dubbo"
+        try:
+            await released(stage, server.address)
+        finally:
+            await stage.down()  # while ZooKeeper is there to be told
+
+
+async def released(stage: Stage, address: str) -> None:
+    registry = f"{address}/dubbo"
+    await stage.start()
+    await stage.create(stock(registry))
+    async with load(registry) as calls:
+        await calls.reach(1000)
+        await stage.deploy("PUT", "/v2/apps/stock", {"env": stock(registry)["env"] | {"VERSION": "v2"}})
+        await stage.deploy("PUT", "/v2/apps/stock", {"instances": 1})
+        await stage.deploy("PUT", "/v2/apps/stock", {"instances": 3})
+        env = stock(registry)["env"] | {"VERSION": "v3"}
+        started = await stage.call("PUT", "/v2/apps/stock", {"env": env})
+        while await states(stage) & {"draining", "closing"} == set():
+            await asyncio.sleep(0.05)
+        stage.kill()
+        await asyncio.sleep(2)
         await stage.start()
-        await stage.create(stock(registry))
-        async with load(registry) as calls:
-            await calls.reach(1000)
-            await stage.deploy("PUT", "/v2/apps/stock", {"env": stock(registry)["env"] | {"VERSION": "v2"}})
-            await stage.deploy("PUT", "/v2/apps/stock", {"instances": 1})
-            await stage.deploy("PUT", "/v2/apps/stock", {"instances": 3})
-            env = stock(registry)["env"] | {"VERSION": "v3"}
-            started = await stage.call("PUT", "/v2/apps/stock", {"env": env})
-            while await states(stage) & {"draining", "closing"} == set():
-                await asyncio.sleep(0.05)
-            stage.kill()
-            await asyncio.sleep(2)
-            await stage.start()
-            await stage.deployment(started["deploymentId"])
-            await calls.reach(CALLS)
-        assert calls.said["failures"] == []
-        assert calls.said["count"] >= CALLS
-        assert calls.said["versions"].keys() == {"v1", "v2", "v3"}
-        client = ZooKeeper(server.address)
-        async with asyncio.timeout(60):
-            for name in INTERFACES:
-                while await client.children(f"/dubbo/{name}/configurators"):
-                    await asyncio.sleep(0.1)
-                assert len(await client.children(f"/dubbo/{name}/providers")) == 3
-        await client.close()
-        await stage.down()  # while ZooKeeper is there to be told
+        await stage.deployment(started["deploymentId"])
+        await calls.reach(CALLS)
+    assert calls.said["failures"] == []
+    assert calls.said["count"] >= CALLS
+    assert calls.said["versions"].keys() == {"v1", "v2", "v3"}
+    client = ZooKeeper(address)
+    async with asyncio.timeout(60):
+        for name in INTERFACES:
+            while await client.children(f"/dubbo/{name}/configurators"):
+                await asyncio.sleep(0.1)
+            assert len(await client.children(f"/dubbo/{name}/providers")) == 3
+    await client.close()
 
 
 async def states(stage: Stage) -> set[str]:
