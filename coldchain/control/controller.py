@@ -11,6 +11,7 @@ from coldchain.control.audit import AuditLog
 from coldchain.control.callers import Callers
 from coldchain.control.clock import SteadyClock
 from coldchain.control.container_networks import ContainerNetworks
+from coldchain.control.dubbo import Connections, DubboWatcher, OpenRegistry, unseen
 from coldchain.control.events import EventLog
 from coldchain.control.group_operations import GroupOperations
 from coldchain.control.groups import Groups
@@ -94,6 +95,7 @@ class Controller:
         self.operations = Operations(self.state, clock, policy, self.secrets)
         self.groups = Groups(self.state, clock)
         self.reconciler.lead = self.groups.lead
+        self.dubbo: DubboWatcher | None = None
         self.agents = AgentOperations(self.operations, self.state, self.tasks, clock)
         self.group_operations = GroupOperations(self.operations, self.groups, self.state, clock)
 
@@ -148,10 +150,19 @@ class Controller:
             self.reconciler.unregistered = self.registrar.waits_for
             self.outsiders = ServiceWatcher(self._registry, self.state, self._clock)
             self.outsiders.start()
+        if self.dubbo is not None:
+            self.dubbo.start()
         self.publisher.on_report = self.traffic.reported
         self.publisher.start()
         self.health.start()
         log.info("controller started", term=term, apps=len(self.state.apps), instances=len(self.state.instances))
+
+    def follow_dubbo(self, open_registry: OpenRegistry, connections: Connections = unseen) -> None:
+        """Before `start`: instances that provide services of Dubbo enter and leave by what ZooKeeper says of them."""
+        self.dubbo = DubboWatcher(self.state, self._clock, self.reconciler.mark, open_registry, connections)
+        self.reconciler.unannounced = self.dubbo.waits_for
+        self.reconciler.calls = self.dubbo.calls
+        self.reconciler.lingers = self.dubbo.lingers
 
     def stand_by(self) -> None:
         """Instead of `start`: its state is followed, and nothing is watched, probed or published."""
@@ -201,6 +212,8 @@ class Controller:
                 group.create_task(self.reconciler.run())
                 if self.registrar is not None:
                     group.create_task(self.registrar.run())
+                if self.dubbo is not None:
+                    group.create_task(self.dubbo.run())
                 if self.outsiders is not None:
                     group.create_task(self.outsiders.run())
         finally:

@@ -9,12 +9,14 @@ closes the connection of who subscribed before.
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
 from coldchain.model.app import App
+from coldchain.model.dubbo import Announced, Announcement
 from coldchain.model.errors import Unavailable
 from coldchain.model.offer import Offer
 from coldchain.model.registration import KnownService, Registration, Sighting
 from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.clock import Clock
+from coldchain.ports.dubbo_registry import DubboRegistry
 from coldchain.ports.engine import Engine, Progress
 from coldchain.ports.registry import Registry
 from coldchain.ports.rotation_feed import RotationFeed
@@ -200,6 +202,32 @@ class FencedRegistry:
 
     async def follow(self, note: Callable[[str], None]) -> None:
         await self._registry.follow(note)
+
+    async def close(self) -> None:
+        await self._registry.close()
+
+
+class FencedDubboRegistry:
+    """Implements ports.dubbo_registry.DubboRegistry: what changes something only while it leads."""
+
+    def __init__(self, registry: DubboRegistry, authority: Authority) -> None:
+        self._registry = registry
+        self._authority = authority
+
+    def watch(self, on_trouble: Callable[[str], None]) -> AsyncGenerator[Announced, None]:
+        return self._registry.watch(on_trouble)
+
+    async def switch_off(self, one: Announcement) -> None:
+        self._authority.check()
+        await self._registry.switch_off(one)
+
+    async def withdraw(self, one: Announcement) -> None:
+        self._authority.check()
+        await self._registry.withdraw(one)
+
+    async def switch_on(self, one: Announcement) -> None:
+        self._authority.check()
+        await self._registry.switch_on(one)
 
     async def close(self) -> None:
         await self._registry.close()

@@ -78,6 +78,9 @@ class Reconciler:
         self.brake = Brake()
         self.launch: Callable[[TaskSpec], Awaitable[None]] = engine.launch
         self.unregistered: Callable[[Instance], str] = lambda instance: ""
+        self.unannounced: Callable[[Instance], str] = lambda instance: ""
+        self.calls: Callable[[Instance], int | None] = lambda instance: 0
+        self.lingers: Callable[[Instance], bool] = lambda instance: False
         self.on_brake: Callable[[Brake], None] = lambda brake: None
         self.on_refused: Callable[[Refused], None] = lambda refused: None
         self.observed: Callable[[str], Observed] = lambda app_id: Observed()
@@ -279,11 +282,12 @@ class Reconciler:
         task = self._tasks.tasks.get(instance.task_id)
         pending = not rejected and self._effects.unsettled("launch", instance.id, self._tasks.listed_at)
         if instance.phase == "stopped":
-            return Seen(task=task, launch_pending=pending)
+            return Seen(task=task, launch_pending=pending, lingers=self.lingers(instance))
         publisher = self._publisher()
         weight = 1 if instance.phase in ("entering", "serving") else 0
-        waits_for = publisher.waits_for(instance, weight) or self.unregistered(instance)
-        in_flight = publisher.in_flight(instance)
+        waits_for = publisher.waits_for(instance, weight) or self.unregistered(instance) or self.unannounced(instance)
+        requests, calls = publisher.in_flight(instance), self.calls(instance)
+        in_flight = None if requests is None or calls is None else requests + calls
         return Seen(
             task=task,
             launch_refused=str(refused) if rejected else None,

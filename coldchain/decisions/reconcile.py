@@ -12,6 +12,7 @@ import msgspec
 from coldchain.decisions import acceptance as acceptances
 from coldchain.decisions import backoff as backoffs
 from coldchain.decisions import deployment as deployments
+from coldchain.decisions import dubbo_switch as switches
 from coldchain.decisions import health as healths
 from coldchain.decisions import instance as lives
 from coldchain.decisions import rollout as rollouts
@@ -93,13 +94,14 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
             yield Move(instance_id=one.id, phase="entering", cause="running" if not app.health_checks else "healthy")
     elif one.phase == "entering":
         if seen.acknowledged:
-            cause = "every live gateway has it" if app.service_name else "no service to enter"
-            yield Move(instance_id=one.id, phase="serving", cause=cause)
+            known = "every live gateway has it" if app.service_name else ""
+            known = known or ("ZooKeeper has it" if app.dubbo else "no service to enter")
+            yield Move(instance_id=one.id, phase="serving", cause=known)
     elif one.phase in ("draining", "closing"):
         drain = lives.Drain(
             acknowledged=seen.acknowledged,
             in_flight=seen.in_flight,
-            settle_seconds=app.settle_seconds if app.service is not None else 0.0,
+            settle_seconds=app.settle_seconds if app.service is not None or app.dubbo is not None else 0.0,
             deadline_seconds=app.drain_seconds,
         )
         following = lives.drained(one, drain, now)
@@ -194,7 +196,8 @@ def _failure(view: View, one: Instance, task: TaskStatus | None, app: App, now: 
 def _clear_away(view: View, one: Instance, seen: Seen, now: float) -> Iterator[Action]:
     if seen.launch_pending:
         return
-    waits = now < one.since + view.quarantine_seconds and one.agent is not None
+    rests = max(view.quarantine_seconds, switches.LINGERS_SECONDS_MAX if seen.lingers else 0.0)
+    waits = now < one.since + rests and one.agent is not None
     entered = any(step.phase == "entering" for step in one.history)
     if seen.task is not None and not seen.task.terminal:
         # A launch that was thought refused or lost went through after all, or an orphan was taken for gone. To that a
@@ -219,6 +222,8 @@ def _moved(one: Instance, steps: list[Action], now: float) -> Instance:
 def _alarms(view: View, one: Instance) -> Iterator[float]:
     if one.phase == "stopped":
         yield one.since + view.quarantine_seconds
+        if view.seen.get(one.id, Seen()).lingers:
+            yield one.since + switches.LINGERS_SECONDS_MAX
     elif one.phase == "closing":
         app = view.versions[one.version_id].app
         yield one.since + app.drain_seconds

@@ -18,6 +18,7 @@ class Seen(Noun, frozen=True, kw_only=True):
     listing without the task says nothing.
     `acknowledged`: every live gateway works by the weight that its phase means, and the registry has it so (True where
     there is none to ask).
+    `lingers`: it is announced to consumers although it has stopped, so that its address must not be given away yet.
     `in_flight` as in `instance.Drain`. `trouble`: what it waits for or what failed, in words, for those who ask why.
     """
 
@@ -28,6 +29,7 @@ class Seen(Noun, frozen=True, kw_only=True):
     trouble: str = ""
     acknowledged: bool = False
     in_flight: int | None = 0
+    lingers: bool = False
 
 
 class View(Noun, frozen=True, kw_only=True):

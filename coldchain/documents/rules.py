@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from coldchain.decisions.docker_options import is_network
 from coldchain.documents.constraint_rules import constraint_findings
+from coldchain.documents.dubbo_fields import dubbo_findings
 from coldchain.documents.findings import Finding, Path, closest, shown
 from coldchain.documents.resource_rules import resource_findings
 from coldchain.documents.route_rules import LABEL, route_findings
@@ -51,6 +52,7 @@ def app_findings(app: App) -> Iterator[Finding]:
     yield from _rollout(app)
     yield from constraint_findings(app)
     yield from resource_findings(app)
+    yield from dubbo_findings(app)
     for position, name in enumerate(app.dependencies):
         yield from _dependency(app, name, ("dependencies", position))
 

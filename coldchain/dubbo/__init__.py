@@ -1,4 +1,5 @@
 """Dubbo services: found in ZooKeeper, called with Hessian2.
 
-Still empty: its work has not begun.
+What lives here: who provides an interface (discovery), and what the controller says to consumers of providers that
+leave (switch). What must not: who gets a call, and when an instance may leave; that is decided in `decisions`.
 """

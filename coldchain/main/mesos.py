@@ -10,8 +10,9 @@ import structlog
 
 from coldchain import __version__
 from coldchain.clients.mesos.agent import AgentClient
+from coldchain.clients.mesos.leader import LeadingMaster
 from coldchain.clients.mesos.scheduler import MesosUnavailable, SchedulerClient
-from coldchain.clients.zookeeper import LeadingMaster, ZooKeeperUnavailable
+from coldchain.clients.zookeeper import ZooKeeperUnavailable
 from coldchain.clients.zookeeper_address import ZooKeeperAddress
 from coldchain.documents import keys, stored
 from coldchain.engines.executor.environment import AUTHORITY

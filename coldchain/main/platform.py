@@ -18,6 +18,7 @@ from coldchain.documents import keys
 from coldchain.engines.mesos import MesosEngine
 from coldchain.gateway.process import NginxProcess
 from coldchain.gateway.push import NginxGateway
+from coldchain.main.dubbo import follow_dubbo
 from coldchain.main.engines import open_engines
 from coldchain.main.listeners import Known
 from coldchain.main.registries import open_registries
@@ -148,6 +149,7 @@ async def open_controller(
             engine, registry = FencedEngine(engine, authority), FencedRegistry(registry, authority)
         controller = Controller(store, engine, prober, clock, registry, settings.admission_policy(), cipher)
         controller.operations.default_network = settings.default_network
+        follow_dubbo(controller, name, settings.agent, authority)
         if mesos is not None:
             mesos.lacks_room = lambda: bool(controller.reconciler.refused)
         yield Opened(controller=controller, registry=registries.embedded, own_token=registries.own_token, mesos=mesos)

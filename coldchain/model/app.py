@@ -280,6 +280,17 @@ class SecretSource(Noun, frozen=True, kw_only=True):
     source: Name
 
 
+class Dubbo(Noun, frozen=True, kw_only=True):
+    """That the app provides services of Dubbo, which are announced in ZooKeeper.
+
+    `registry`: where, as zk://HOST:PORT[,HOST:PORT...]/ROOT. `interfaces`: what a new instance must announce before it
+    serves, as [GROUP/]INTERFACE[:VERSION]; none: what those before it announce.
+    """
+
+    registry: Annotated[str, Meta(min_length=1, max_length=4096)]
+    interfaces: Annotated[tuple[Name, ...], Meta(max_length=1000)] = ()
+
+
 class App(Noun, frozen=True, kw_only=True):
     """One app as wanted. Sizes: cpus in shares of a core, mem and disk in MiB. `secret_env`: variables whose value is a
     secret, by its name in `secrets`; definitions have them in `env`, as `{"secret": NAME}`. `dependencies`: ids of apps
@@ -319,6 +330,7 @@ class App(Noun, frozen=True, kw_only=True):
     max_launch_delay_seconds: Seconds = 300.0
     task_kill_grace_period_seconds: Seconds = 15.0
     service: str | None = None
+    dubbo: Dubbo | None = None
     routes: tuple[Route, ...] = ()
     drain_seconds: Seconds = 30.0
     settle_seconds: Seconds = 3.0

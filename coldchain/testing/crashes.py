@@ -15,13 +15,14 @@ Settled = Callable[[Platform], Awaitable[dict[str, object]]]
 class Crashes:
     """`begin` brings a platform to rest, and says how many writes that took. `settled` waits until nothing is left to
     do after the move, and says what then stands. `recorded` has a record for each move that got into the store, the
-    one that `begin` makes included."""
+    one that `begin` makes included. `prepare`: as for `run`."""
 
     begin: Callable[[Platform], Awaitable[int]]
     settled: Settled
     recorded: Callable[[Platform], Sized]
     gateways: int = 1
     seed: int = 1
+    prepare: Callable[[Platform], None] = lambda platform: None
 
     def fault_free(self, move: Move) -> tuple[dict[str, object], int]:
         """Where a move ends, and how many writes it takes."""
@@ -32,7 +33,7 @@ class Crashes:
             await move(platform)
             found.append((await self.settled(platform), platform.store.writes - before))
 
-        run(program, self.seed, gateways=self.gateways)
+        run(program, self.seed, gateways=self.gateways, prepare=self.prepare)
         return found[0]
 
     def killed_at_each_write(self, move: Move) -> None:
@@ -56,7 +57,7 @@ class Crashes:
                         await move(platform)  # it never got into the store, and whoever asked was told so
                     assert await self.settled(platform) == expected, f"{fault} at write {number}"
 
-                run(program, self.seed, gateways=self.gateways)
+                run(program, self.seed, gateways=self.gateways, prepare=self.prepare)
 
     def failing_at_each_write(self, move: Move, fault: Fault) -> None:
         """Fails unless it ends as without the fault of the store; the first write, of whoever asks, is not struck."""
@@ -70,7 +71,7 @@ class Crashes:
                 await move(platform)
                 assert await self.settled(platform) == expected, f"{fault} at write {number}"
 
-            run(program, self.seed, gateways=self.gateways)
+            run(program, self.seed, gateways=self.gateways, prepare=self.prepare)
 
 
 async def asked(platform: Platform, move: Move) -> object | None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from coldchain.control.controller import Controller
+from coldchain.control.dubbo import Connections, unseen
 from coldchain.control.gateway import feed_gateway
 from coldchain.decisions.deployment import capacity
 from coldchain.documents.keys import Record
@@ -15,6 +16,7 @@ from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance
 from coldchain.store.memory import MemoryStore
+from coldchain.testing.fake_dubbo_registry import FakeDubboRegistry
 from coldchain.testing.fake_engine import FakeEngine
 from coldchain.testing.fake_gateway import FakeGateway
 from coldchain.testing.fake_prober import FakeProber, answers_of
@@ -72,6 +74,9 @@ class Platform:
         for gateway in self.gateways:
             gateway.apply_seconds, gateway.applied = APPLY_SECONDS, self._check_rotation
         self.registry = FakeRegistry(self.clock)
+        self.dubbo: FakeDubboRegistry | None = None
+        """What apps find at the ZooKeeper that they name; to be set before `start`."""
+        self.connections: Connections = unseen
         self.violations: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._live: dict[str, int] = {}
@@ -81,6 +86,9 @@ class Platform:
     async def start(self) -> None:
         """Start a controller, as `coldchain up` does."""
         self.controller = Controller(self.store, self.engine, self.prober, self.clock, self.registry)
+        if self.dubbo is not None:
+            dubbo = self.dubbo
+            self.controller.follow_dubbo(lambda address: dubbo, self.connections)
         await self.controller.start()
         self.controller.state.on_commit(self._check)
         self._tasks = [asyncio.create_task(self.controller.run())]
@@ -174,12 +182,20 @@ class Platform:
             self.violations.append(f"{app_id}: drained to {serving} in rotation, at least {minimum} wanted")
 
 
-def run(program: Callable[[Platform], Awaitable[None]], seed: int, *, gateways: int = 1) -> None:
-    """Run a program against a platform in virtual time; fails if anything happened that must not."""
+def run(
+    program: Callable[[Platform], Awaitable[None]],
+    seed: int,
+    *,
+    gateways: int = 1,
+    prepare: Callable[[Platform], None] = lambda platform: None,
+) -> None:
+    """Run a program against a platform in virtual time; fails if anything happened that must not. `prepare`: what is
+    done to it before it is started."""
     loop = SimulatedLoop(seed)
 
     async def whole() -> None:
         platform = Platform(loop, gateways=gateways)
+        prepare(platform)
         await platform.start()
         await program(platform)
         assert platform.violations == []

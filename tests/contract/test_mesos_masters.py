@@ -9,8 +9,9 @@ import pytest
 from kazoo.client import KazooClient  # type: ignore[import-untyped]
 from kazoo.security import make_acl, make_digest_acl  # type: ignore[import-untyped]
 
+from coldchain.clients.mesos.leader import LeadingMaster
 from coldchain.clients.mesos.scheduler import MesosUnavailable, SchedulerClient
-from coldchain.clients.zookeeper import LeadingMaster, ZooKeeperUnavailable
+from coldchain.clients.zookeeper import ZooKeeperUnavailable
 from coldchain.clients.zookeeper_address import ZooKeeperAddress
 from coldchain.control.clock import SystemClock
 from coldchain.main.mesos import open_mesos

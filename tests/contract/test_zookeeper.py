@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from kazoo.client import KazooClient  # type: ignore[import-untyped]
 
-from coldchain.clients.zookeeper import MASTER_PREFIX, LeadingMaster
+from coldchain.clients.mesos.leader import MASTER_PREFIX, LeadingMaster
 from coldchain.clients.zookeeper_address import ZooKeeperAddress
 from coldchain.testing.mesos.lab import MesosLab
 

@@ -19,8 +19,8 @@ from coldchain.testing.mesos.operator_api import OneServer, Operator, first_that
 from coldchain.testing.mesos.servers import Agent, Master
 from coldchain.testing.mesos.settings import AgentSettings, MasterSettings, as_variables, duration
 from coldchain.testing.mesos.surroundings import Surroundings, place_programs
-from coldchain.testing.mesos.zookeeper import ZooKeeper
 from coldchain.testing.ports import free_port
+from coldchain.testing.zookeeper import ZooKeeper
 
 ZOOKEEPER_PATH = "/mesos"
 SESSION_SECONDS = 2.0

@@ -1,13 +1,21 @@
 """ZooKeeper as Debian packs it: one server, on loopback unless told otherwise, without its service."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+from kazoo.client import KazooClient  # type: ignore[import-untyped]
+
+from coldchain.clients.zookeeper import ZooKeeper as ZooKeeperClient
 from coldchain.model.errors import Unavailable
-from coldchain.testing.mesos.machine import Machine
+from coldchain.testing.mesos.machine import PATIENCE_SECONDS, Machine
+from coldchain.testing.ports import free_port
 
 JAR, LOGGER = Path("/usr/share/java/zookeeper.jar"), Path("/usr/share/java/slf4j-simple.jar")
 BEGINS = "org.apache.zookeeper.server.PrepRequestProcessor"
@@ -61,14 +69,56 @@ class ZooKeeper(Machine):
             {"PATH": os.environ["PATH"]},
         )
 
+    def start(self) -> None:
+        self._began = self.log.read_text().count(BEGINS) if self.log.exists() else 0
+        super().start()
+
     async def serves(self) -> bool:
         """It listens before it has its data, and a connection that comes in between can end it: its log says when."""
-        if BEGINS not in self.log.read_text():
+        if self.log.read_text().count(BEGINS) == self._began:
             return False
         host, _, port = self.address.partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         try:
             writer.write(b"srvr")
-            return b"Mode:" in await reader.read()
+            async with asyncio.timeout(1):
+                return b"Mode:" in await reader.read()
         finally:
             writer.close()
+
+
+@contextlib.asynccontextmanager
+async def zookeeper() -> AsyncIterator[ZooKeeper]:
+    """One that serves; nothing of it is left afterwards."""
+    with tempfile.TemporaryDirectory(prefix="coldchain-zookeeper-") as folder:
+        server = ZooKeeper(Path(folder), free_port())
+        try:
+            server.start()
+            await served(server)
+            yield server
+        finally:
+            server.close()
+
+
+async def served(server: ZooKeeper) -> None:
+    """Wait until it does. Raises Unavailable with its log."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        with contextlib.suppress(OSError, TimeoutError):
+            if await server.serves():
+                return
+        if time.monotonic() > deadline or not server.runs:
+            raise Unavailable("ZooKeeper does not serve", todo=server.log_tail())
+        await asyncio.sleep(0.05)
+
+
+async def expire(client: ZooKeeperClient) -> None:
+    """End a session that its owner believes in: a second connection takes it over and closes it."""
+    second = KazooClient(client.hosts, client_id=client.credentials)
+
+    def close() -> None:
+        second.start()
+        second.stop()
+        second.close()
+
+    await asyncio.to_thread(close)

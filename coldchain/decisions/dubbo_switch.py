@@ -1,0 +1,121 @@
+"""dubbo_switch: when an instance that provides services of Dubbo may serve, and how its consumers are made to leave it.
+
+Consumers follow ZooKeeper and ask no gateway. So an instance serves when what it has to announce stands there; one
+that leaves is switched off there by a configurator, and then its announcements are withdrawn: not every consumer
+follows configurators, and what is withdrawn comes back when a provider connects anew.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from coldchain.decisions.rotation import IN_ROTATION, LEAVING
+from coldchain.model.base import Noun
+from coldchain.model.dubbo import Announced, Announcement, Export
+from coldchain.model.instance import Instance
+
+Place = tuple[str, int]
+
+LINGERS_SECONDS_MAX = 120.0
+"""How long a stopped instance stays on record because ZooKeeper still announces it: longer than Dubbo's sessions."""
+
+
+class Steps(Noun, frozen=True, kw_only=True):
+    """What must be told to ZooKeeper, in this order."""
+
+    switch_off: tuple[Announcement, ...] = ()
+    withdraw: tuple[Announcement, ...] = ()
+    switch_on: tuple[Announcement, ...] = ()
+
+
+def places(instance: Instance) -> frozenset[Place]:
+    """Where it can be announced: at its own address, or at its agent's where its ports are published."""
+    found = {(instance.address, port) for port in instance.ports} | {
+        (host, port) for host in (instance.address, instance.agent) for port in instance.host_ports
+    }
+    return frozenset((host, port) for host, port in found if host and port)
+
+
+def steps(instances: Iterable[Instance], announced: Announced) -> Steps:
+    """From what stands in ZooKeeper to what shall. Switching off comes first: somebody waits for it.
+
+    What is switched off without an instance that leaves was left over by somebody who died, or its provider has stopped
+    and its session has not ended: then it must not get calls again before it is gone. Told by its start, for another
+    one may come to its place.
+    """
+    leaving: set[Place] = set()
+    staying: set[Place] = set()
+    for one in instances:
+        if one.phase in LEAVING:
+            leaving |= places(one)
+        elif one.wanted:
+            staying |= places(one)
+    off, there = set(announced.switched_off), set(announced.providers)
+    return Steps(
+        switch_off=_ordered(one for one in there - off if one.place in leaving),
+        withdraw=_ordered(one for one in there if one.place in leaving),
+        switch_on=_ordered(
+            one for one in off if one.place not in leaving and (one.place in staying or one not in there)
+        ),
+    )
+
+
+def _ordered(found: Iterable[Announcement]) -> tuple[Announcement, ...]:
+    return tuple(sorted(found, key=lambda one: (one.host, one.port, str(one.export), one.started)))
+
+
+def provides(instance: Instance, announced: Announced) -> frozenset[Export]:
+    """What ZooKeeper has of an instance."""
+    here = places(instance)
+    return frozenset(one.export for one in announced.providers if one.place in here)
+
+
+def waits_for(instance: Instance, expected: Collection[Export], announced: Announced) -> str:
+    """What its acknowledgement waits for, in words; empty when ZooKeeper says of it what its phase means. `expected`:
+    what it has to announce; nothing: anything at all."""
+    here = places(instance)
+    found = provides(instance, announced)
+    if instance.phase not in IN_ROTATION:
+        return f"ZooKeeper still sends consumers there for {_listed(found)}" if found else ""
+    off = {one.export for one in announced.switched_off if one.place in here}
+    if off:
+        return f"it is still switched off in ZooKeeper for {_listed(off)}"
+    missing = frozenset(expected) - found
+    if missing:
+        return f"it has not announced {_listed(missing)} in ZooKeeper"
+    return "" if found else "it has not announced any interface in ZooKeeper"
+
+
+def _listed(exports: Collection[Export]) -> str:
+    names = sorted(map(str, exports))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def expected(
+    named: Collection[Export], remembered: Collection[Export], others: Iterable[Instance], announced: Announced
+) -> frozenset[Export]:
+    """What a new instance has to announce: what its definition names, else what those that serve do; where none serves,
+    what the last ones did."""
+    if named:
+        return frozenset(named)
+    return served(others, announced) or frozenset(remembered)
+
+
+def served(instances: Iterable[Instance], announced: Announced) -> frozenset[Export]:
+    """What those that serve provide together."""
+    found: frozenset[Export] = frozenset()
+    for one in instances:
+        if one.phase == "serving":
+            found |= provides(one, announced)
+    return found
+
+
+def lingers(instance: Instance, announced: Announced) -> bool:
+    """Whether ZooKeeper still has anything of an instance that has stopped."""
+    here = places(instance)
+    return any(one.place in here for one in (*announced.providers, *announced.switched_off))
+
+
+def calls(open_connections: Mapping[Place, int | None]) -> int | None:
+    """How many calls an instance has in flight, by the connections that are open to each of its places: none where
+    there is none. A connection that is open may carry a call or none, so that nobody can say; nor where they cannot be
+    seen."""
+    return 0 if open_connections and all(count == 0 for count in open_connections.values()) else None

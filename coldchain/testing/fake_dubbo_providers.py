@@ -1,0 +1,89 @@
+"""Providers and consumers of Dubbo beside a platform in virtual time: who is announced, and who may be called."""
+
+import asyncio
+from collections.abc import Iterator
+
+from coldchain.engines.fake import FakeTask
+from coldchain.model.dubbo import Announcement, Export
+from coldchain.testing.fake_dubbo_registry import FakeDubboRegistry
+from coldchain.testing.platform import Platform
+
+TICK_SECONDS = 0.02
+ANNOUNCES_SECONDS = 0.4
+"""From its start until a provider announces its first interface; the second one follows as long after that."""
+Place = tuple[str, int]
+
+
+class FakeDubboProviders:
+    """Each task of the engine is a provider that announces `interfaces` of its image, one after the other, and is
+    announced for `lingers_seconds` after its end, as one whose session has to expire. Consumers notice what changes
+    within `notice_seconds`; `violations` of the platform says where one of them would have met nobody."""
+
+    def __init__(self, platform: Platform, notice_seconds: float) -> None:
+        self._platform = platform
+        self._notice_seconds = notice_seconds
+        self.registry = platform.dubbo = FakeDubboRegistry(platform.clock)
+        self.interfaces: dict[str, tuple[str, ...]] = {}
+        self.usual: tuple[str, ...] = ("shop.Basket", "shop.Prices")
+        self.lingers_seconds = 3.0
+        self.reannounces = False
+        """What was withdrawn comes back, as when a provider's connection to ZooKeeper breaks; consumers then follow
+        configurators."""
+        self._began: dict[str, float] = {}
+        self._ended: dict[Announcement, float] = {}
+        self._called: dict[Place, float] = {}
+        self._engine_kill = platform.engine.kill
+        platform.engine.kill = self._watched_kill  # type: ignore[method-assign]
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            self._look()
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _look(self) -> None:
+        now = self._platform.clock.monotonic()
+        announced = {one for task in self._running() for one in self._announced_by(task, now)}
+        for one in announced:
+            self._ended.pop(one, None)
+        for one in self.registry.providers - announced:  # withdrawn ones have gone before
+            self._ended.setdefault(one, now)
+        self._ended = {one: at for one, at in self._ended.items() if now - at < self.lingers_seconds}
+        found = announced | self._ended.keys()
+        if self.reannounces:
+            self.registry.withdrawn.clear()
+        if found - self.registry.withdrawn != self.registry.providers:
+            self.registry.announce(found)
+        serving = {self._place(task) for task in self._running()}
+        for place in self.callable():
+            self._called[place] = now
+            if place not in serving:
+                self._platform.violations.append(f"consumers call {place}, where nobody is any more")
+
+    def callable(self) -> set[Place]:
+        """Where consumers send calls. Not all of them follow configurators, but none needs another announcement."""
+        off = {(one.export, one.place) for one in self.registry.switched_off} if self.reannounces else set()
+        return {one.place for one in self.registry.providers if (one.export, one.place) not in off}
+
+    def _running(self) -> Iterator[FakeTask]:
+        for task in self._platform.engine.held.values():
+            if task.status.state in ("running", "killing") and task.status.address and task.status.ports:
+                yield task
+
+    def _place(self, task: FakeTask) -> Place:
+        return task.status.address or "", task.status.ports[0]
+
+    def _announced_by(self, task: FakeTask, now: float) -> Iterator[Announcement]:
+        began = self._began.setdefault(task.spec.task_id, now)
+        host, port = self._place(task)
+        for position, name in enumerate(self.interfaces.get(task.spec.image or "", self.usual), start=1):
+            if now - began >= position * ANNOUNCES_SECONDS:
+                yield Announcement(export=Export(interface=name), host=host, port=port, started=str(began))
+
+    async def _watched_kill(self, task_id: str, grace_seconds: float) -> None:
+        task = self._platform.engine.held.get(task_id)
+        if task is not None and task.status.state == "running" and task.status.ports:
+            since = self._platform.clock.monotonic() - self._called.get(self._place(task), -1e9)
+            if since < self._notice_seconds:
+                self._platform.violations.append(f"{task_id} killed {since:.2f} s after consumers could call it")
+        await self._engine_kill(task_id, grace_seconds)
