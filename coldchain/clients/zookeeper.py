@@ -59,7 +59,13 @@ class ZooKeeper:
     session's number, 0 before the first, and its password."""
 
     def __init__(
-        self, hosts: str, *, credential: str = "", guarded: bool = False, session_seconds: float = SESSION_SECONDS
+        self,
+        hosts: str,
+        *,
+        credential: str = "",
+        guarded: bool = False,
+        session_seconds: float = SESSION_SECONDS,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
         """`hosts` as HOST:PORT,HOST:PORT. `credential`: NAME:PASSWORD, for the scheme `digest`. `guarded`: what is
         created may be changed only by who shows that, and read by all."""
@@ -73,6 +79,7 @@ class ZooKeeper:
             connection_retry={"max_tries": -1, "max_delay": RECONNECT_SECONDS_MAX},
         )
         self.hosts = hosts
+        self._call_seconds = call_seconds
         self._client.add_listener(self._on_state)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reached = asyncio.Event()
@@ -210,7 +217,7 @@ class ZooKeeper:
             self._hand_over(lambda: _settle(answer, result))
 
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(self._call_seconds):
                 await self._reached.wait()  # what is asked before that kazoo refuses
                 call().rawlink(answered)
                 return await answer

@@ -159,9 +159,15 @@ class DubboWatcher:
         await followed.registry.close()
 
     async def _follow(self, address: str, followed: _Followed) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch(address, followed))
-            group.create_task(self._bring(address, followed))
+        while True:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._watch(address, followed))
+                    group.create_task(self._bring(address, followed))
+            except Exception as error:
+                log.exception("a bug of ours: a ZooKeeper of Dubbo is followed anew", address=address)
+                followed.trouble = f"{type(error).__name__}: {error}"
+                await self._clock.sleep(RETRY_SECONDS)
 
     async def _watch(self, address: str, followed: _Followed) -> None:
         def troubled(words: str) -> None:

@@ -159,14 +159,10 @@ async def test_only_who_shows_the_password_changes_what_is_guarded(server: Serve
         await mine.set("/guarded", b"2")
 
 
-async def test_a_server_that_is_not_there_is_named(
-    free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("coldchain.clients.zookeeper.CALL_SECONDS", 0.3)
+async def test_a_server_that_is_not_there_is_named(free_port: Callable[[], int]) -> None:
     port = free_port()
-    client = ZooKeeper(f"127.0.0.1:{port}")
-    with pytest.raises(
-        ZooKeeperUnavailable, match=rf"127\.0\.0\.1:{port} gave no answer on /one: it was never reached"
-    ):
+    client = ZooKeeper(f"127.0.0.1:{port}", call_seconds=0.3)
+    words = rf"127\.0\.0\.1:{port} gave no answer on /one: it was never reached"
+    with pytest.raises(ZooKeeperUnavailable, match=words):
         await client.get("/one")
     await client.close()

@@ -155,6 +155,22 @@ def test_who_is_refused_says_so_and_the_old_ones_stay() -> None:
     beside(program, 1)
 
 
+def test_a_bug_that_ends_the_following_is_not_its_end() -> None:
+    async def program(platform: Platform, providers: FakeDubboProviders) -> None:
+        await begin(platform)
+        old = providers.callable()
+
+        async def broken(when: str) -> None:
+            providers.registry.around = lambda when: asyncio.sleep(0)
+            raise KeyError("a bug")
+
+        providers.registry.around = broken
+        assert await deploy(platform, container=image("v2")) == "succeeded"
+        assert providers.callable().isdisjoint(old)
+
+    beside(program, 1)
+
+
 def test_what_somebody_left_over_is_taken_away_and_what_others_switched_off_is_not_seen() -> None:
     async def program(platform: Platform, providers: FakeDubboProviders) -> None:
         await begin(platform)
