@@ -1,6 +1,6 @@
 """plan: the records that a pass is going to write, gathered from the actions of its decisions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -18,17 +18,19 @@ from coldchain.decisions.actions import (
     PrepareImage,
     RecordDeployment,
     RecordFailure,
+    RecordPlace,
     RemoveApp,
     RemoveInstance,
     StartRollback,
 )
-from coldchain.decisions.placement import Placed
+from coldchain.decisions.placement import Placed, settled_at
 from coldchain.decisions.version import end
 from coldchain.decisions.view import View
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance, Transition
+from coldchain.model.offer import Offer
 from coldchain.model.version import AppRecord
 from coldchain.ports.clock import Clock
 
@@ -37,12 +39,13 @@ Effect = LaunchTask | KillTask | ForgetTask | PrepareImage
 
 class Plan:
     """What will be written, all or nothing, and what will be done once it is written. `waiting`: who may be placed, and
-    instead of whom (`placement.Waiting`)."""
+    instead of whom (`placement.Waiting`). `offers`: what is known of the agents."""
 
-    def __init__(self, state: State, clock: Clock, now: float) -> None:
+    def __init__(self, state: State, clock: Clock, now: float, offers: Sequence[Offer]) -> None:
         self._state = state
         self._clock = clock
         self._now = now
+        self._offers = offers
         self.put: dict[str, Record] = {}
         self.remove: list[Record] = []
         self.effects: list[Effect] = []
@@ -60,6 +63,9 @@ class Plan:
             match action:
                 case Move():
                     self._move(action)
+                case RecordPlace():
+                    one = self._instance(action.instance_id)
+                    self._put(settled_at(one, action, self._state.app_of(one), self._offers))
                 case CreateInstances():
                     for _ in range(action.count):
                         self._create(view, action)

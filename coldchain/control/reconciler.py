@@ -173,7 +173,7 @@ class Reconciler:
             await self._state.fresh()
             now = self._clock.now()
             self._judge(now)
-            plan = Plan(self._state, self._clock, now)
+            plan = Plan(self._state, self._clock, now, self._tasks.offers)
             led = self.lead(plan, now) if self._tasks.known and not self.stopping else frozenset()
             deciding = sorted(set(app_ids) - led)
             views = [view for app_id in deciding if (view := self._decide(app_id, plan, now))]

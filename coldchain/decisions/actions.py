@@ -31,6 +31,15 @@ class Move(Action, frozen=True, kw_only=True):
     ports: tuple[int, ...] | None = None
 
 
+class RecordPlace(Action, frozen=True, kw_only=True):
+    """Record where the task of an instance is, and what it holds there: something else than what was on record."""
+
+    instance_id: str
+    agent: str
+    address: str | None
+    host_ports: tuple[int, ...]
+
+
 class RemoveInstance(Action, frozen=True, kw_only=True):
     """Take the record of a stopped instance away: its address may be used again."""
 

@@ -303,5 +303,6 @@ def _status_of(spec: TaskSpec, state: TaskState, at: float, message: str) -> Tas
         agent=spec.agent,
         state=state,
         at=at,
+        host_ports=spec.host_ports,
         message=message,
     )

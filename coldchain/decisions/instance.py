@@ -8,8 +8,11 @@ scheduled → launching → starting → entering → serving → draining → c
 
 import msgspec
 
+from coldchain.decisions.actions import RecordPlace
+from coldchain.model.app import App
 from coldchain.model.base import Noun
 from coldchain.model.instance import Instance, Phase, Transition
+from coldchain.model.task import TaskStatus
 
 TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     "scheduled": frozenset({"launching", "stopped"}),
@@ -51,6 +54,28 @@ def move(instance: Instance, phase: Phase, now: float, cause: str) -> Instance:
     history = (*instance.history, Transition(phase=phase, at=now, cause=cause))[-HISTORY_KEPT:]
     return msgspec.structs.replace(
         instance, phase=phase, since=now, history=history, served=instance.served or phase == "serving"
+    )
+
+
+def other_place(instance: Instance, task: TaskStatus, app: App) -> RecordPlace | None:
+    """Where the task is, and what it holds there, if that is not what is on record; what it does not tell stays.
+
+    A task is launched once, however often that is asked for. After the store was put back to older data it has what was
+    chosen for it at first, and not what is chosen anew; where only that was on record, what it has would be given away
+    as soon as it ends. Addresses count until it runs: the one on record is then the one that it ran with.
+    """
+    agent, address, host_ports = task.agent or instance.agent, instance.address, task.host_ports or instance.host_ports
+    chosen = instance.phase == "scheduled" or (instance.phase == "launching" and address is not None)
+    if chosen and task.address is not None and not app.network.by_name:
+        address = task.address
+    if agent is None or (agent, address, host_ports) == (instance.agent, instance.address, instance.host_ports):
+        return None
+    return RecordPlace(
+        instance_id=instance.id,
+        agent=agent,
+        address=address,
+        host_ports=host_ports,
+        cause=f"its task tells that it is on {agent}",
     )
 
 

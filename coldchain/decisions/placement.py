@@ -9,6 +9,7 @@ from operator import attrgetter, sub
 
 import msgspec
 
+from coldchain.decisions.actions import RecordPlace
 from coldchain.decisions.address import next_address, next_ports
 from coldchain.decisions.constraint import Neighbours, values_of
 from coldchain.decisions.containerizer import unsupported
@@ -45,6 +46,21 @@ class Placed(Noun, frozen=True, kw_only=True):
             host_ports=self.host_ports,
             constraint_values=self.constraint_values,
         )
+
+
+def settled_at(instance: Instance, place: RecordPlace, app: App, offers: Iterable[Offer]) -> Instance:
+    """The instance where its task was found. What another agent says of itself is unknown while that offers nothing."""
+    values = instance.constraint_values
+    if place.agent != instance.agent:
+        values = next((values_of(app, one) for one in offers if one.agent == place.agent), {})
+    placed = Placed(
+        instance_id=instance.id,
+        agent=place.agent,
+        address=place.address,
+        host_ports=place.host_ports,
+        constraint_values=values,
+    )
+    return placed.settled(instance)
 
 
 REASONS = {

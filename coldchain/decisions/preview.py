@@ -25,11 +25,12 @@ from coldchain.decisions.actions import (
     Place,
     RecordDeployment,
     RecordFailure,
+    RecordPlace,
     RemoveInstance,
 )
 from coldchain.decisions.explanation import explain
 from coldchain.decisions.health import Verdict
-from coldchain.decisions.placement import Waiting, place
+from coldchain.decisions.placement import Waiting, place, settled_at
 from coldchain.decisions.reconcile import reconcile
 from coldchain.decisions.view import Seen, View
 from coldchain.model.app import App
@@ -185,6 +186,9 @@ class _World:
                     self._create(action)
             case Move():
                 self._move(action.instance_id, action.phase, action.cause)
+            case RecordPlace():
+                there = self._instances[action.instance_id]
+                self._instances[there.id] = settled_at(there, action, self._app_of(there), self._offers)
             case RemoveInstance():
                 del self._instances[action.instance_id]
                 self._seen.pop(action.instance_id, None)

@@ -76,9 +76,14 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
     """What the instance's own life asks for, whatever the rollout wants."""
     seen = view.seen.get(one.id, Seen())
     app = view.versions[one.version_id].app
+    if seen.task is not None and (place := lives.other_place(one, seen.task, app)) is not None:
+        yield place
     if one.phase == "stopped":
         yield from _clear_away(view, one, seen, now)
-    elif one.phase == "scheduled" or (seen.task is None and seen.launch_pending):
+    elif one.phase == "scheduled":
+        if seen.task is not None:
+            yield Move(instance_id=one.id, phase="launching", cause=f"its task is on {seen.task.agent} already")
+    elif seen.task is None and seen.launch_pending:
         return
     elif _is_gone(one, app, seen):
         yield from _gone(view, one, seen.task, app, now)
@@ -277,7 +282,9 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
         yield CreateInstances(count=step.launch, version_id=wanted.config_id, cause=_cause(view))
     instead_of = tuple(one.id for one in instances if one.wanted and (one.id in condemned or one.id in asked))
     for one in instances:
-        if one.phase == "scheduled" and one.id not in leaving:
+        # A launch under way is from records that are lost: where that leads is seen before anything else is chosen.
+        launched = view.seen.get(one.id, Seen()).launch_pending
+        if one.phase == "scheduled" and one.id not in leaving and not launched:
             yield Place(instance_id=one.id, instead_of=instead_of, cause=_cause(view))
 
 

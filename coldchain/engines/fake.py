@@ -209,6 +209,7 @@ class FakeAgents:
             at=self._clock.now(),
             address=self._address(spec),
             ports=ports,
+            host_ports=spec.host_ports,
         )
         task = self.held[spec.task_id] = FakeTask(spec=spec, life=life, status=status)
         self._of_instance[spec.instance_id] = task
@@ -304,6 +305,7 @@ class FakeAgents:
             at=self._clock.now(),
             address=known.address,
             ports=known.ports,
+            host_ports=known.host_ports,
             exit_status=exit_status,
             message=message,
             log_tail=log_tail,

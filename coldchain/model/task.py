@@ -42,6 +42,7 @@ class TaskSpec(Noun, frozen=True, kw_only=True):
 class TaskStatus(Noun, frozen=True, kw_only=True, omit_defaults=True):
     """What an engine reports of a task. `address` is where probes and gateways reach it, `ports` in the app's order.
 
+    `host_ports`: those of its agent that it was launched with, as in TaskSpec; empty too where the engine cannot say.
     `orphaned`: who is gone that answered for it, its executor alone or its whole agent. What was started may run, and
     its probes tell: it is replaced before it is ended. `message` says why.
     """
@@ -55,6 +56,7 @@ class TaskStatus(Noun, frozen=True, kw_only=True, omit_defaults=True):
     at: float
     address: str | None = None
     ports: tuple[int, ...] = ()
+    host_ports: tuple[int, ...] = ()
     exit_status: int | None = None
     message: str = ""
     log_tail: tuple[str, ...] = ()

@@ -156,7 +156,7 @@ async def test_a_task_runs_and_is_reported(engine: Engine, watch: Watch) -> None
     (offer,) = await engine.offers()
     assert offer.subnet is not None
     address = offer.subnet.rsplit(".", 2)[0] + ".3.7"
-    spec = make_spec(SERVES, address=address)
+    spec = make_spec(SERVES, address=address, host_ports=(0, free_port()))
     await engine.launch(spec)
     running = await watch.until_state(spec.task_id, "running")
     for status in (running, await listed(engine, spec.task_id)):
@@ -164,6 +164,7 @@ async def test_a_task_runs_and_is_reported(engine: Engine, watch: Watch) -> None
         assert (status.task_id, status.instance_id, status.app_id) == (spec.task_id, spec.instance_id, spec.app_id)
         assert (status.target, status.agent, status.state) == ("cluster", "agent-1", "running")
         assert (status.address, status.ports) == (address, (8080, 9090))
+        assert status.host_ports == spec.host_ports
         assert abs(status.at - time.time()) < 60
 
 

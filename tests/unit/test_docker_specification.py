@@ -92,6 +92,7 @@ def test_the_whole_document() -> None:
             "coldchain.app": "/shop/cart",
             "coldchain.version": "V1",
             "coldchain.ports": "80,53",
+            "coldchain.host-ports": "31005,0",
             "coldchain.address": "10.201.0.5",
         },
         "HostConfig": {

@@ -87,6 +87,9 @@ def test_a_row_of_the_list() -> None:
         "NetworkSettings": {"Networks": {"none": {"IPAddress": ""}, "coldchain": {"IPAddress": "10.201.0.6"}}},
     }
     status = of_running_row(row)
+    assert status.host_ports == (), "of a container that was made before there was this label"
+    labelled = LABELS | {"coldchain.host-ports": "31005,0"}
+    assert of_running_row(row | {"Labels": labelled}).host_ports == (31005, 0)
     assert (status.state, status.at, status.address) == ("running", 1700000000.0, "10.201.0.6")
     assert (
         of_running_row(row | {"Labels": LABELS | {"coldchain.address": "127.0.0.1", "coldchain.ports": ""}}).ports == ()

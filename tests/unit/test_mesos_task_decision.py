@@ -262,6 +262,11 @@ def test_of_a_task_that_nothing_is_known_of_as_much_is_told_as_there_is() -> Non
     found = stranger(mesos("TASK_RUNNING", **name), "cluster", "agent-1", AT)
     assert found is not None
     assert (found.instance_id, found.state, found.agent) == ("shop_web.instance-1", "running", "agent-1")
+    for agent, known in (("agent-2", "agent-2"), ("", "S0")):
+        data = encode(TaskReport(status=status("running", agent=agent, host_ports=[31001]), address="", port=0))
+        found = stranger(mesos("TASK_RUNNING", data=data, **name), "cluster", "S0", AT)
+        assert found is not None
+        assert (found.instance_id, found.agent, found.host_ports) == ("i", known, (31001,))
     assert stranger(mesos("TASK_GONE", **name), "cluster", "agent-1", AT) is None
     assert stranger(mesos("TASK_KILLED", **name), "cluster", "agent-1", AT) is None
 

@@ -76,7 +76,7 @@ def test_arguments_and_nothing_to_run() -> None:
 def test_ends(end: dict[str, Any], state: str, message: str) -> None:
     status = of_end(document(), unseen_end(7.0, "") | end, ["last"])
     assert (status.state, status.message, status.at) == (state, message, 7.0)
-    assert (status.address, status.ports) == ("127.0.0.1", (31000,))
+    assert (status.address, status.ports, status.host_ports) == ("127.0.0.1", (31000,), (31000,))
     assert status.log_tail == (("last",) if state in ("failed", "lost") else ())
 
 

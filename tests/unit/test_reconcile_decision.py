@@ -146,7 +146,13 @@ class World:
 
     def task(self, name: str, state: TaskState) -> None:
         self.tasks[name] = TaskStatus(
-            task_id=f"task-{name}", instance_id=name, app_id="/shop", target="cluster", agent="a", state=state, at=0.0
+            task_id=f"task-{name}",
+            instance_id=name,
+            app_id="/shop",
+            target="cluster",
+            agent="agent-1",
+            state=state,
+            at=0.0,
         )
 
     def to_rest(self, interrupt: random.Random | None = None) -> None:

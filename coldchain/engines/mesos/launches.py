@@ -243,6 +243,7 @@ class Launches:
             agent=spec.agent,
             state="staging",
             at=now,
+            host_ports=spec.host_ports,
         )
         return MesosTask(
             target=spec.target,

@@ -277,6 +277,7 @@ class Listening:
             agent=spec.agent,
             state="killed",
             at=now,
+            host_ports=spec.host_ports,
             message=message,
         )
         task = MesosTask(

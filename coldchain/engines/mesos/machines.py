@@ -69,7 +69,9 @@ class Machines:
         place = Place(agent_id=agent_id, executor_id=report.executor_id, address=report.address, port=report.port)
         before = {one.task_id: one for one in self._told[key][1]} if key in self._told else {}
         orphans = tuple(
-            msgspec.structs.replace(one, target=self._target, agent=agent, orphaned="executor", message=ORPHANED)
+            msgspec.structs.replace(
+                one, target=self._target, agent=one.agent or agent, orphaned="executor", message=ORPHANED
+            )
             for one in report.orphans
         )
         self._told[key] = place, orphans

@@ -66,7 +66,9 @@ def stranger(status: Status, target: str, agent: str, now: float) -> TaskStatus 
         return None
     report = _report(status)
     if report is not None:
-        return msgspec.structs.replace(report.status, task_id=status.task_id.value, target=target, agent=agent)
+        told = report.status
+        # Its own word comes first: of an agent that offers nothing yet only Mesos's id is known.
+        return msgspec.structs.replace(told, task_id=status.task_id.value, target=target, agent=told.agent or agent)
     instance_id, _, _ = status.task_id.value.partition("._app.")
     return TaskStatus(
         task_id=status.task_id.value,

@@ -23,6 +23,7 @@ APP = "coldchain.app"
 VERSION = "coldchain.version"
 ADDRESS = "coldchain.address"
 PORTS = "coldchain.ports"
+HOST_PORTS = "coldchain.host-ports"
 
 MIB = 1024 * 1024
 NANO = 1_000_000_000
@@ -139,7 +140,7 @@ def _published(
 
 
 def _labels(spec: TaskSpec, controller_id: str, ports: tuple[int, ...], settings: DockerSettings) -> dict[str, str]:
-    address, ports = _reached(spec, ports, settings)
+    address, reached = _reached(spec, ports, settings)
     labels = {
         CONTROLLER: controller_id,
         TARGET: spec.target,
@@ -148,7 +149,8 @@ def _labels(spec: TaskSpec, controller_id: str, ports: tuple[int, ...], settings
         TASK: spec.task_id,
         APP: spec.app_id,
         VERSION: spec.version_id,
-        PORTS: ",".join(map(str, ports)),
+        PORTS: ",".join(map(str, reached)),
+        HOST_PORTS: ",".join(map(str, spec.host_ports)),
     }
     return labels | ({ADDRESS: address} if address else {})
 

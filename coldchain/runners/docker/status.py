@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from coldchain.model.task import TaskState, TaskStatus
-from coldchain.runners.docker.specification import ADDRESS, AGENT, APP, INSTANCE, PORTS, TARGET, TASK
+from coldchain.runners.docker.specification import ADDRESS, AGENT, APP, HOST_PORTS, INSTANCE, PORTS, TARGET, TASK
 from coldchain.runners.exit_status import describe_exit
 
 Document = Mapping[str, Any]
@@ -34,7 +34,9 @@ def of_labels(
         state=state,
         at=at,
         address=labels.get(ADDRESS) or address,
-        ports=tuple(int(port) for port in labels[PORTS].split(",") if port),
+        ports=_numbers(labels[PORTS]),
+        # Containers that were made before there was this label stay unsaid in that.
+        host_ports=_numbers(labels.get(HOST_PORTS, "")),
         exit_status=exit_status,
         message=message,
         log_tail=tuple(log_tail),
@@ -77,6 +79,10 @@ def of_death(event: Document, *, killed: bool) -> TaskStatus:
         exit_status=exit_status,
         message=message,
     )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(port) for port in text.split(",") if port)
 
 
 def seconds(text: str) -> float:

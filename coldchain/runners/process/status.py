@@ -56,6 +56,7 @@ def _status(
         at=at,
         address=task["address"],
         ports=tuple(task["ports"]),
+        host_ports=tuple(task["ports"]),  # a process listens on its machine itself
         exit_status=exit_status,
         message=message,
         log_tail=log_tail,

@@ -177,7 +177,8 @@ class Checkers:
             self.violated("transitions", f"{after.id}: {was} → {phase}")
         if was == "serving" and phase == "draining":
             self._leaves(after, after.history[-1].cause)
-        if phase == "launching":
+        if phase == "launching" and after.task_id not in self._world.engine.held:
+            # Else its task was there before: it is where it is, whatever is wanted by now.
             self._launchable(after, "placed")
             self._said("drain", on_drained(after, self.ledger.drains))
             self._place_allowed(after)
