@@ -243,8 +243,9 @@ registered = st.dictionaries(st.sampled_from(NAMES), registration, max_size=3).m
 
 
 def carried_out(held: dict[str, Registration], steps: Steps) -> dict[str, Registration]:
-    after = held | {one.id: one for one in steps.register}
-    return {name: one for name, one in after.items() if name not in steps.deregister}
+    after = held | {one.key: one for one in steps.register}
+    gone = {one.key for one in steps.deregister}
+    return {key: one for key, one in after.items() if key not in gone}
 
 
 @given(registered, st.lists(registered, min_size=1, max_size=4), expander)
