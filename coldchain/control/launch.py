@@ -12,9 +12,10 @@ from coldchain.ports.engine import Engine
 
 class Launcher:
     """Lets through what admission admits now, though it may have been stored under another policy; and gives tasks
-    their secrets, which nothing before this door has."""
+    their secrets, which nothing before this door has. `registry`: where those who register themselves find it."""
 
     def __init__(self, state: State, engine: Engine, policy: admission.Policy, secrets: Secrets) -> None:
+        self.registry = ""
         self._state = state
         self._engine = engine
         self._policy = policy
@@ -28,7 +29,7 @@ class Launcher:
             raise Rejected(f"not admitted: {words}", todo="Correct the definition, or `deploy` it with --override.")
         app, values = self._secrets.filled(spec.app)
         try:
-            await self._engine.launch(msgspec.structs.replace(spec, app=app))
+            await self._engine.launch(msgspec.structs.replace(spec, app=app, registry=self.registry))
         except ColdchainError as error:
             masked(error, values)
             raise

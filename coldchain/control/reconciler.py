@@ -20,6 +20,7 @@ from coldchain.control.tasks import TaskWatcher
 from coldchain.decisions.acceptance import Observed
 from coldchain.decisions.actions import Action, ForgetTask, KillTask, LaunchTask, PrepareImage
 from coldchain.decisions.brake import Brake, judge, release
+from coldchain.decisions.health import Verdict
 from coldchain.decisions.placement import Held, Refused, Waiting, place_beside
 from coldchain.decisions.reconcile import reconcile
 from coldchain.decisions.view import Seen, View
@@ -78,6 +79,8 @@ class Reconciler:
         self.brake = Brake()
         self.launch: Callable[[TaskSpec], Awaitable[None]] = engine.launch
         self.unregistered: Callable[[Instance], str] = lambda instance: ""
+        self.heard: Callable[[Instance, Verdict], Verdict] = lambda instance, verdict: verdict
+        self.lapsed_since: Mapping[str, float] = {}
         self.on_brake: Callable[[Brake], None] = lambda brake: None
         self.on_refused: Callable[[Refused], None] = lambda refused: None
         self.observed: Callable[[str], Observed] = lambda app_id: Observed()
@@ -177,7 +180,8 @@ class Reconciler:
             self._place(plan)
             await self._state.commit(plan.put.values(), plan.remove)
             unhealthy = {view.app_id: _unhealthy(view) for view in views}
-            self._publisher().refresh([view.app_id for view in views], unhealthy)
+            marked = {view.app_id: _marked(view) for view in views}
+            self._publisher().refresh([view.app_id for view in views], unhealthy, marked)
         for effect in plan.effects:
             match effect:
                 case LaunchTask():
@@ -191,10 +195,11 @@ class Reconciler:
 
     def _judge(self, now: float) -> None:
         """Take or let go the brake. One that never was healthy does not count: that is no change for bad."""
-        if not self._health.bad_since and not self.brake.reason:
+        bad_since = {**self.lapsed_since, **self._health.bad_since}
+        if not bad_since and not self.brake.reason:
             return  # each pass comes here, and nearly always there is nothing to count
         well = {one.id for one in self._state.instances.values() if one.phase in ("entering", "serving")}
-        bad = {name: since for name, since in self._health.bad_since.items() if name in well}
+        bad = {name: since for name, since in bad_since.items() if name in well}
         self._set_brake(judge(self.brake, bad, len(well), now))
 
     def release_brake(self) -> bool:
@@ -288,7 +293,7 @@ class Reconciler:
             task=task,
             launch_refused=str(refused) if rejected else None,
             launch_pending=pending,
-            verdict=self._health.verdict(instance),
+            verdict=self.heard(instance, self._health.verdict(instance)),
             trouble=self._trouble(instance, waits_for, in_flight),
             acknowledged=not waits_for,
             in_flight=in_flight,
@@ -448,6 +453,10 @@ class Reconciler:
 
 def _unhealthy(view: View) -> frozenset[str]:
     return frozenset(name for name, seen in view.seen.items() if seen.verdict.standing == "unhealthy")
+
+
+def _marked(view: View) -> frozenset[str]:
+    return frozenset(name for name, seen in view.seen.items() if seen.verdict.marked)
 
 
 def _on_agents(known: Mapping[str, Instance], changes: Mapping[str, Instance | None]) -> list[Instance]:

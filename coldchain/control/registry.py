@@ -60,7 +60,7 @@ class Registrar:
         found = {}
         for endpoint in self._services[name].endpoints if name in self._services else ():
             instance = self._state.instances.get(endpoint.instance_id)
-            if instance is not None:
+            if instance is not None and not self._state.app_of(instance).registers_itself:
                 one = decide.registration(name, endpoint, instance, self._state.app_of(instance))
                 found[one.id] = one
         return found
@@ -68,6 +68,8 @@ class Registrar:
     def waits_for(self, instance: Instance) -> str:
         """What its registrations wait for, in words; empty when the registry has them as they shall be."""
         own, version = self._state.app_of(instance), self._state.wanted(instance.app_id)
+        if own.registers_itself:
+            return ""
         names = rotations.joined(own, version.app if version else None)
         if not names:
             return ""

@@ -47,6 +47,7 @@ def app_findings(app: App) -> Iterator[Finding]:
         yield from _health_check(app, check, ("healthChecks", position))
     yield from _readiness(app)
     yield from _routes(app)
+    yield from _registration(app)
     yield from _rollout(app)
     yield from constraint_findings(app)
     yield from resource_findings(app)
@@ -377,6 +378,23 @@ def _routes(app: App) -> Iterator[Finding]:
             before = first.setdefault((domain, route.path), here)
             if before != here:
                 yield Finding(here, f"{shown(domain)} with path {shown(route.path)} is routed twice", needs=(before,))
+
+
+def _registration(app: App) -> Iterator[Finding]:
+    """An app that registers itself does so in one service, by one port."""
+    if not app.registers_itself:
+        return
+    unread: tuple[Path, ...] = (("service",), ("routes",))
+    if app.service_name is None:
+        yield Finding(("registration",), "needs a `service`: the name to register by", needs=unread)
+    elif app.external:
+        reason = "needs something to run; what others run and register, routes find by `service` alone"
+        yield Finding(("registration",), reason, needs=(*unread, ("container",), ("cmd",), ("args",)))
+    elif not app.ports:
+        yield Finding(("registration",), "needs a port to register", needs=(*unread, ("container",), ("networks",)))
+    elif len({route.port_index for route in app.routes}) > 1:
+        reason = "is for one port: an app whose routes lead to several is registered by the platform"
+        yield Finding(("registration",), reason, needs=unread)
 
 
 def _route_path(route: Route, where: Path) -> Iterator[Finding]:

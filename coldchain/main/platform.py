@@ -156,6 +156,7 @@ async def open_controller(
             engine, registry = FencedEngine(engine, authority), FencedRegistry(registry, authority)
         controller = Controller(store, engine, prober, clock, registry, settings.admission_policy(), cipher)
         controller.operations.default_network = settings.default_network
+        controller.launcher.registry = settings.consul or settings.registry
         if mesos is not None:
             mesos.lacks_room = lambda: bool(controller.reconciler.refused)
         yield Opened(controller=controller, registry=embedded, own_token=own_token, mesos=mesos)
