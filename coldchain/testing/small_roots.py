@@ -1,4 +1,4 @@
-"""Roots of the smallest images that have a shell, made of files of this machine, to run a program in as its first process."""
+"""Roots of the smallest images that have a shell, made of files of this machine, to run a first process in."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ exec /usr/sbin/chroot "$0" "$@"
 
 
 def make_root(root: Path, kind: str) -> Path:
-    """Of kind `busybox`, with its static twin and a link for each applet; `debian`; or `dash`, which has nothing else."""
+    """Of kind `busybox`, with its static twin and a link for each applet; `debian`; or `dash`, with nothing else."""
     for name in ("bin", "dev", "proc", "tmp", "etc"):
         (root / name).mkdir(parents=True)
     if kind == "busybox":
