@@ -278,6 +278,10 @@ class Reconciler:
         told = {name: f"the engine drains {name}" for name in self._tasks.drained}
         return told | {name: str(one) for name, one in self._state.drains.items()}
 
+    def verdict(self, instance: Instance) -> Verdict:
+        """What its checks say of an instance, and where it registers itself its registration."""
+        return self.heard(instance, self._health.verdict(instance))
+
     def _seen(self, instance: Instance) -> Seen:
         refused = self._effects.error("launch", instance.id)
         rejected = isinstance(refused, Rejected)
@@ -293,7 +297,7 @@ class Reconciler:
             task=task,
             launch_refused=str(refused) if rejected else None,
             launch_pending=pending,
-            verdict=self.heard(instance, self._health.verdict(instance)),
+            verdict=self.verdict(instance),
             trouble=self._trouble(instance, waits_for, in_flight),
             acknowledged=not waits_for,
             in_flight=in_flight,
