@@ -4,6 +4,7 @@ A registration never is an endpoint of its own: the rotation has one for each in
 whether that gets traffic. So nothing is in rotation twice, whoever else registers it.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -16,6 +17,8 @@ from coldchain.model.instance import Instance
 from coldchain.model.registration import ServiceEndpoint
 
 IN_SERVICE = ("passing", "warning")
+GIVEN = re.compile(r"[0-9a-f]{32}")
+"""The ids of instances."""
 
 
 def matched(
@@ -24,7 +27,8 @@ def matched(
     """The registration of each instance in its service that has one, by the instance's id. It has the id that the
     instance was given for it; or it has another, and stands where the instance does: then the best one counts.
 
-    An id that was given to one instance never counts for another, which may have its address by now.
+    An id that was given to one instance never counts for another, which may have its address by now, also when that
+    one is gone.
     """
     listed = list(instances)
     best = sorted(found, key=lambda one: (RANK.index(one.status), one.id))
@@ -34,7 +38,7 @@ def matched(
     ids = {registration_id(service, one.id) for one, _ in listed}
     at: dict[tuple[str, int], ServiceEndpoint] = {}
     for one in best:
-        if one.id not in ids:
+        if one.id not in ids and not GIVEN.fullmatch(one.id.removeprefix(registration_id(service, ""))):
             at.setdefault((one.address, one.port), one)
     taken: set[str] = set()
     for instance, app in sorted(listed, key=lambda pair: pair[0].id):

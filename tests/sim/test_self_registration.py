@@ -103,6 +103,7 @@ def test_a_rollout_marks_before_the_end_and_the_settle_time_follows(seed: int) -
         maintain, kill = platform.registry.maintain, platform.engine.kill
 
         async def noted(registration: str, reason: str) -> None:
+            await platform.clock.sleep(3.0)  # longer than the settle time
             await maintain(registration, reason)
             marked_at.setdefault(registration, platform.clock.monotonic())
 

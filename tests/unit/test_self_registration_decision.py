@@ -66,6 +66,7 @@ def test_of_two_at_its_place_the_better_one_counts() -> None:
 def test_what_was_given_to_another_instance_says_nothing_of_who_has_its_address_now() -> None:
     both = (instance("a", phase="stopping"), instance("b"))
     assert ids(endpoint("shop-a"), instances=both) == {"a": "shop-a"}
+    assert ids(endpoint(registration_id("shop", "0" * 32))) == {}
 
 
 registrations = st.lists(
