@@ -17,7 +17,7 @@ from coldchain.testing.sandbox import DockerDaemon, inside
 from coldchain.testing.simulation.coverage import Coverage
 from coldchain.testing.simulation.mesos.faults import MESOS_FAULTS, UNJUDGED
 
-SCHEDULES = 200
+SCHEDULES = 120
 MESOS_SCHEDULES = 32
 """Where nobody says how many."""
 SCHEDULES_TO_JUDGE = 10_000

@@ -34,9 +34,9 @@ async def change_node(request: web.Request) -> web.Response:
 
 
 async def remove_node(request: web.Request) -> web.Response:
-    """409 while it has containers, unless it is lost."""
-    lost = flag(request, "lost")
-    await context_of(request).controller.nodes.remove(request.match_info["node"], lost=lost)
+    """409 while it has containers, unless it is lost. What was removed may be told that it may return."""
+    lost, may_return = flag(request, "lost"), flag(request, "mayReturn")
+    await context_of(request).controller.nodes.remove(request.match_info["node"], lost=lost, may_return=may_return)
     return web.Response(status=HTTPStatus.NO_CONTENT, headers=HEADERS)
 
 

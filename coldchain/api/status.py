@@ -13,6 +13,8 @@ from coldchain.api.explanation import PROGRESS, condition, progress, refused, sh
 from coldchain.api.holds import brake_answer
 from coldchain.decisions.group import inside
 from coldchain.decisions.instance import story
+from coldchain.decisions.route import places
+from coldchain.decisions.route import shown as shown_place
 from coldchain.documents.answers import deployment_answer, failure_answer, overrides_answer, timestamp, traffic_answer
 from coldchain.model.caller import EVERYTHING, Caller
 from coldchain.model.deployment import Deployment
@@ -122,9 +124,7 @@ async def show_app(request: web.Request) -> web.Response:
             "resolvedImage": wanted.image if wanted else None,
             "imageProgress": context.controller.reconciler.progress.get(app_id),
             "refused": refused(context, app_id),
-            "routes": [f"{domain}{route.path}" for route in wanted.app.routes for domain in route.domains]
-            if wanted
-            else [],
+            "routes": [shown_place(place) for route in wanted.app.routes for place in places(route)] if wanted else [],
         }
     )
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from coldchain.control.state import State
 from coldchain.decisions.rotation import services
+from coldchain.decisions.route import places
 from coldchain.documents.keys import Record
 from coldchain.model.app import App
 from coldchain.model.instance import Instance
@@ -90,4 +91,4 @@ def _used_by(record: Record | None) -> Name | None:
 def _claims(app: App) -> Iterable[Hashable]:
     """The names of its services, and the places of its routes."""
     yield from services(app)
-    yield from {(domain, route.path) for route in app.routes for domain in route.domains}
+    yield from {place for route in app.routes for place in places(route)}

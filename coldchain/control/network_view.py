@@ -8,7 +8,7 @@ from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.node import Node
 from coldchain.model.policy import Policy
 from coldchain.model.pool import Pool
-from coldchain.ports.store import Store
+from coldchain.ports.store import Listing, Store
 
 Kept = Pool | ContainerNetwork | Node | Attachment | Policy
 KINDS: dict[str, type[Kept]] = {
@@ -26,13 +26,15 @@ class NetworkView:
     def __init__(self) -> None:
         self._records: dict[str, Kept] = {}
 
-    async def load(self, store: Store) -> int:
-        """Anew. Returns the revision as of which it is. Raises Unavailable."""
-        listing = await store.list(NETWORK)
+    async def load(self, store: Store) -> None:
+        """Anew. Raises Unavailable."""
+        self.take(await store.list(NETWORK))
+
+    def take(self, listing: Listing) -> None:
+        """Anew, from all that is below NETWORK."""
         self._records = {}
         for entry in listing.entries:
             self.note(entry.key, entry.value)
-        return listing.revision
 
     def note(self, key: str, value: bytes | None) -> bool:
         """A change. False: it is of something else, such as a block, which says nothing of who may talk."""

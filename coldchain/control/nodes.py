@@ -18,6 +18,10 @@ from coldchain.ports.store import ABSENT, Change, Entry, LostUpdate, Store
 TRIES = 20
 
 
+class Removed(Conflict):
+    """Somebody has removed this node, and not said that it may return."""
+
+
 class Nodes:
     """The nodes of the store, and the settings of routes."""
 
@@ -36,8 +40,8 @@ class Nodes:
     async def join(self, node: Node, renounce: Callable[[], Awaitable[None]] | None = None) -> Node:
         """What a machine says of itself when it comes, also again. Whether it reflects stays as an operator has said.
         `renounce` is called before the record is made where there is none: others may have what this node held.
-        Raises InvalidDocument; Conflict where its name is known with another address: two machines of one name would
-        take each other's routes."""
+        Raises InvalidDocument; Removed where this very machine was; Conflict where its name is known with another
+        address: two machines of one name would take each other's routes."""
         for _ in range(TRIES):
             entry = await self._store.get(_key(node.name))
             before = stored.decode(entry.value, Node) if entry is not None else None
@@ -48,6 +52,8 @@ class Nodes:
                     f"`coldchain node set {node.name} --address {node.address}`.",
                 )
             wanted = replace(node, reflector=before.reflector) if before is not None else node
+            if before is None:
+                await self._check_removed(node)
             await self._check(wanted)
             if before is None and renounce is not None:
                 await renounce()
@@ -65,10 +71,15 @@ class Nodes:
                 return wanted
         raise _busy(name)
 
-    async def remove(self, name: str, *, lost: bool = False) -> Node:
-        """Its routes go: its netd takes them away if it still runs. Raises NotFound; Conflict while it has containers,
-        unless it is `lost`: a machine that is off or has left."""
+    async def remove(self, name: str, *, lost: bool = False, may_return: bool = False) -> Node:
+        """Its routes go: its netd takes them away when it runs. It does not join again, unless it `may_return`, which
+        may be said later as well. Raises NotFound; Conflict while it has containers, unless it is `lost`: a machine
+        that is off or has left."""
         for _ in range(TRIES):
+            removed = await self._store.get(keys.removed_node(name))
+            if may_return and removed is not None and await self._store.get(_key(name)) is None:
+                await self._store.write([Change(key=removed.key, value=None)])
+                return stored.decode(removed.value, Node)
             entry, node = await self._entry(name)
             there = await self._store.list(keys.network_key_of(Attachment(id="", node=name, network="", address="")))
             if there.entries and not lost:
@@ -77,7 +88,12 @@ class Nodes:
                     todo="Move them to other machines first; if the machine is lost, say so with --lost.",
                 )
             try:
-                await self._store.write([Change(key=entry.key, value=None, expected=entry.revision)])
+                await self._store.write(
+                    [
+                        Change(key=entry.key, value=None, expected=entry.revision),
+                        Change(key=keys.removed_node(name), value=None if may_return else entry.value),
+                    ]
+                )
             except LostUpdate:
                 continue
             await Pools(self._store).reclaim(name)
@@ -115,6 +131,15 @@ class Nodes:
             name = stored.decode(entry.value, Attachment).node
             found[name] = found.get(name, 0) + 1
         return found
+
+    async def _check_removed(self, node: Node) -> None:
+        """With another address it is another machine."""
+        removed = await self._store.get(keys.removed_node(node.name))
+        if removed is not None and stored.decode(removed.value, Node).address == node.address:
+            raise Removed(
+                f"Node '{node.name}' was removed from the container network",
+                todo=f"If it is to return: `coldchain node remove {node.name} --may-return`, then it joins again.",
+            )
 
     async def _check(self, node: Node) -> None:
         if found := problems(node) or problems_beside(node, await self.list()):

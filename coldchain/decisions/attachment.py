@@ -17,6 +17,9 @@ LEFT_BEHIND_SECONDS = 60.0
 """How long nobody must have answered for a thing before it is taken away: far longer than Docker repeats a call."""
 
 
+PUBLISHED = f"{DOCKERS_OWN}network.portmap"
+
+
 class Options(NamedTuple):
     """What whoever starts a container says of it."""
 
@@ -46,6 +49,13 @@ def _problems(given: Mapping[str, object]) -> Iterator[Problem]:
             yield Problem(path=name, reason="is no text")
         elif name == APP and not value.startswith("/"):
             yield Problem(path=name, reason=f"{value!r} is not the id of an app, which begins with /")
+
+
+def published(given: Mapping[str, object]) -> tuple[str, ...]:
+    """The ports that were to be mapped with `-p`, as Docker writes them."""
+    ports = given.get(PUBLISHED)
+    found = [one for one in ports if isinstance(one, dict)] if isinstance(ports, list) else []
+    return tuple(f"{one.get('HostPort') or ''}:{one.get('Port')}" for one in found)
 
 
 def address_of(text: str, docker_network: str) -> str:

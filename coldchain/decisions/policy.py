@@ -8,6 +8,8 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from coldchain.model.attachment import Attachment
 from coldchain.model.base import Noun
 from coldchain.model.container_network import ContainerNetwork
@@ -46,6 +48,12 @@ class Decision(NamedTuple):
     verdict: Verdict
     rule: str | None
     words: str
+
+
+def with_own(seen: Seen, own: Iterable[Attachment]) -> Seen:
+    """By what the machine itself says of its containers, whatever the store has of them."""
+    others = (one for one in seen.attachments if one.node != seen.this)
+    return replace(seen, attachments=(*others, *own))
 
 
 # What the kernel is told

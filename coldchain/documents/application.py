@@ -173,8 +173,13 @@ def _constraint(text: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _plain(route: Route) -> Route:
-    domains = tuple(domain.lower() for domain in route.domains)
-    return structs.replace(route, domains=domains, path=route.path.rstrip("/") if len(route.path) > 1 else route.path)
+    """Without what makes no difference. Of an exact path, and of a regular expression, a slash at the end does."""
+    whole = route.path_kind != "prefix" or len(route.path) == 1
+    return structs.replace(
+        route,
+        domains=tuple(domain.lower() for domain in route.domains),
+        path=route.path if whole else route.path.rstrip("/"),
+    )
 
 
 def usual_deadline_seconds(app: App) -> float:

@@ -64,6 +64,7 @@ POOL = "network/pool/"
 BLOCK = "network/block/"
 CONTAINER_NETWORK = "network/network/"
 NODE = "network/node/"
+REMOVED_NODE = "network/removed-node/"
 ATTACHMENT = "network/attachment/"
 """What the container network keeps, each below a key of its own; nodes write all of it but pools and networks."""
 
@@ -198,6 +199,11 @@ def block(pool: str, cidr: str) -> str:
 def node(name: str) -> str:
     """The key of a node."""
     return NODE + _escaped(name)
+
+
+def removed_node(name: str) -> str:
+    """The key of the record of a node that was removed, as it was then."""
+    return REMOVED_NODE + _escaped(name)
 
 
 def attachments(node: str) -> str:

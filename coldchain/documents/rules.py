@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from coldchain.decisions.docker_options import is_network
 from coldchain.documents.constraint_rules import constraint_findings
 from coldchain.documents.findings import Finding, Path, closest, shown
+from coldchain.documents.registration_rules import registration_findings
 from coldchain.documents.resource_rules import resource_findings
-from coldchain.model.app import App, Fetch, HealthCheck, ReadinessCheck, Route
+from coldchain.documents.route_rules import LABEL, route_findings
+from coldchain.model.app import App, Fetch, HealthCheck, ReadinessCheck
 
 ID_SEGMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 ID_CHARACTERS_MAX = 200
-LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NETWORK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 ENTRY_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.:/-]{0,254}")
 USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
 CONTAINER_USER = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*)?")
 ADDRESS = re.compile(r"[!-~]+")
-PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/-]*")
 QUESTION = re.compile(r"/[!-~]*")
 SECRET_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 DOCKER_MEM_MIN = 6
@@ -46,8 +46,10 @@ def app_findings(app: App) -> Iterator[Finding]:
     for position, check in enumerate(app.health_checks):
         yield from _health_check(app, check, ("healthChecks", position))
     yield from _readiness(app)
-    yield from _routes(app)
-    yield from _registration(app)
+    for position, route in enumerate(app.routes):
+        yield from _port_index(app, route.port_index, ("routes", position, "portIndex"))
+    yield from route_findings(app)
+    yield from registration_findings(app)
     yield from _rollout(app)
     yield from constraint_findings(app)
     yield from resource_findings(app)
@@ -364,65 +366,6 @@ def _question(path: str, where: Path) -> Iterator[Finding]:
     """The path of a check; unlike a route's it may have a query and percent signs, for it goes to the app alone."""
     if not QUESTION.fullmatch(path) or "#" in path:
         yield Finding(where, "must begin with `/` and have neither spaces nor control characters nor `#`")
-
-
-def _routes(app: App) -> Iterator[Finding]:
-    first: dict[tuple[str, str], Path] = {}
-    for position, route in enumerate(app.routes):
-        where: Path = ("routes", position)
-        yield from _route_path(route, (*where, "path"))
-        yield from _port_index(app, route.port_index, (*where, "portIndex"))
-        for number, domain in enumerate(route.domains):
-            here = (*where, "domains", number)
-            yield from _domain(domain, here)
-            before = first.setdefault((domain, route.path), here)
-            if before != here:
-                yield Finding(here, f"{shown(domain)} with path {shown(route.path)} is routed twice", needs=(before,))
-
-
-def _registration(app: App) -> Iterator[Finding]:
-    """An app that registers itself does so in one service, by one port."""
-    if not app.registers_itself:
-        return
-    unread: tuple[Path, ...] = (("service",), ("routes",))
-    if app.service_name is None:
-        yield Finding(("registration",), "needs a `service`: the name to register by", needs=unread)
-    elif app.external:
-        reason = "needs something to run; what others run and register, routes find by `service` alone"
-        yield Finding(("registration",), reason, needs=(*unread, ("container",), ("cmd",), ("args",)))
-    elif not app.ports:
-        yield Finding(("registration",), "needs a port to register", needs=(*unread, ("container",), ("networks",)))
-    elif len({route.port_index for route in app.routes}) > 1:
-        reason = "is for one port: an app whose routes lead to several is registered by the platform"
-        yield Finding(("registration",), reason, needs=unread)
-
-
-def _route_path(route: Route, where: Path) -> Iterator[Finding]:
-    if not PATH.fullmatch(route.path):
-        yield Finding(
-            where,
-            "must begin with `/` and be made of letters, digits and -._~!$&'()*+,;=:@/: a prefix of decoded paths,"
-            " without query, percent signs and control characters",
-        )
-    elif {"..", "."} & set(route.path.split("/")) or "//" in route.path:
-        yield Finding(where, "must not contain `..`, `.` or empty parts: no request that gets here has them")
-
-
-def _domain(domain: str, where: Path) -> Iterator[Finding]:
-    if domain == "*":
-        return
-    labels = domain.split(".")
-    if len(domain) <= 253 and all(LABEL.fullmatch(label) for label in labels):
-        return
-    if "*" in domain:
-        reason = "only `*` alone stands for other domains, not a part of a name"
-    elif not domain.isascii():
-        reason = "write it as browsers send it (xn--…)"
-    elif ":" in domain or "/" in domain:
-        reason = "a domain has no scheme, port or path"
-    else:
-        reason = "labels of letters, digits and `-`, 63 at most in each, separated by dots"
-    yield Finding(where, f"{shown(domain)} is no host name: {reason}")
 
 
 def _rollout(app: App) -> Iterator[Finding]:

@@ -1,4 +1,5 @@
-"""netd: the container network of one machine: Docker's driver, addresses, routes and policy.
+"""netd: the container network of one machine: Docker's driver, addresses, routes and policy; without Docker the last
+two, as a node that has no containers.
 
 What is there goes on without it: containers keep their links, BIRD its routes, the kernel its rules.
 """
@@ -8,7 +9,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -22,9 +23,10 @@ from coldchain.control.netd.membership import Membership
 from coldchain.control.netd.networks import Networks
 from coldchain.control.netd.places import PlacesLoop
 from coldchain.control.netd.policy import PolicyLoop
+from coldchain.control.nodes import Removed
+from coldchain.main.netd_routes import interface_for, route_loop
 from coldchain.main.netd_settings import NetdSettings
 from coldchain.main.netd_status import StatusServer
-from coldchain.main.node import interface_for, route_loop
 from coldchain.main.stores import open_etcd
 from coldchain.model.base import Noun
 from coldchain.model.errors import Rejected, Unavailable
@@ -57,7 +59,8 @@ class Loop(Protocol):
 
 
 async def netd(settings: NetdSettings) -> int:
-    """Run until SIGTERM or SIGINT. Raises ColdchainError when it cannot start."""
+    """Run until SIGTERM or SIGINT; without containers also until the node is removed, if it has joined by then. Raises
+    ColdchainError when it cannot start."""
     settings.check()
     left = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -84,20 +87,34 @@ async def netd(settings: NetdSettings) -> int:
         await policy.start()  # before Docker can start a container
         membership = Membership(store, node, _renounce_nothing, clock)
         if settings.containers:
-            driver, membership = await _open_driver(settings, node, store, journal, clock, loops, closing)
+            driver, membership = await _open_driver(settings, node, store, journal, clock, loops, policy, closing)
             calls = driver.calls
+        ends_with_removal = not settings.containers and await _joins_at_once(membership)
         loops["membership"] = membership
         cipher = await asyncio.to_thread(KeyFileCipher, settings.secret_keys) if settings.secret_keys else None
-        loops["routes"] = route_loop(store, node, settings.state, clock, cipher, membership.joined)
+        loops["routes"] = routes = route_loop(store, node, settings.state, clock, cipher, membership.joined)
         status = StatusServer(settings.state / STATUS_SOCKET, node, loops, calls, policy)
         closing.push_async_callback(status.stop)
         await status.start()
         log.info("netd is there", node=node.name, address=node.address, containers=node.containers)
         _tell_systemd("READY=1")
-        await _until(left, loops)
+        await _until((left, routes.removed) if ends_with_removal else (left,), loops)
         _tell_systemd("STOPPING=1")
-    log.info("netd ends; containers, routes and policy stay as they are")
+    if left.is_set():
+        log.info("netd ends; containers, routes and policy stay as they are")
+    else:
+        log.info("this machine is no node any more", node=node.name)
     return 0
+
+
+async def _joins_at_once(membership: Membership) -> bool:
+    """Whoever starts it without Docker reads why it cannot be. A store that is away is waited for, with the routes of
+    before, and so is, without routes, that one who was removed may return."""
+    try:
+        await membership.write()
+    except (Unavailable, Removed):
+        return False
+    return True
 
 
 async def _open_driver(
@@ -107,6 +124,7 @@ async def _open_driver(
     journal: Journal,
     clock: Clock,
     loops: dict[str, Loop],
+    policy: PolicyLoop,
     closing: contextlib.AsyncExitStack,
 ) -> tuple[DriverServer, Membership]:
     """Answers Docker from what is on the disk, before the store says anything. Adds the loops that go with it."""
@@ -120,6 +138,7 @@ async def _open_driver(
     attachments = Attachments(book, journal, links, node, node.interface, lambda: networks.known)
     networks.attachments = attachments
     await attachments.kept()
+    policy.follow(attachments)
     loops |= {
         "addresses": book,
         "attachments": PlacesLoop(store, attachments, book, docker, links, node.name, clock),
@@ -135,12 +154,13 @@ async def _renounce_nothing() -> None:
     """It holds no addresses."""
 
 
-async def _until(left: asyncio.Event, loops: Mapping[str, Loop]) -> None:
-    """Raises what ended a loop, which none of them does by itself."""
+async def _until(ends: Sequence[asyncio.Event], loops: Mapping[str, Loop]) -> None:
+    """One of them is set. Raises what ended a loop, which none of them does by itself."""
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(one.run(), name=name) for name, one in loops.items()]
-        await left.wait()
-        for task in running:
+        waiting = [group.create_task(one.wait()) for one in ends]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*running, *waiting):
             task.cancel()
 
 

@@ -206,14 +206,19 @@ def _link(machine: NetworkMachine, link: Interface, uplink: Interface | None) ->
             room=uplink.mtu,
         )
         yield Finding(link.name, "missing", said, _mtu_todo(link.name, uplink.mtu))
-    elif uplink is not None and link.mtu < uplink.mtu:
+    elif uplink is not None and link.mtu < (room := _room(machine, uplink)):
         said = _(
             "MTU {mtu}, and {uplink} has {room}: smaller than need be",
             mtu=link.mtu,
             uplink=uplink.name,
-            room=uplink.mtu,
+            room=room,
         )
         yield Finding(link.name, "warning", said, restart)
+
+
+def _room(machine: NetworkMachine, uplink: Interface) -> int:
+    """In a packet that also passes the tunnel, where there is one."""
+    return min([uplink.mtu, *(one.mtu for one in machine.interfaces if one.kind == "vxlan")])
 
 
 def _mtu_todo(name: str, mtu: int) -> str:

@@ -8,11 +8,10 @@ import typer
 
 from coldchain.cli.application import application
 from coldchain.cli.language import _
-from coldchain.cli.node import NodeAction, ask_of_nodes
+from coldchain.cli.node import MAY_RETURN, NodeAction, ask_of_nodes
 from coldchain.cli.options import DEFAULT_URL, Json, Url
+from coldchain.main.netd_settings import DEFAULT_STATE
 from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, etcd_access
-
-DEFAULT_STATE = Path("/var/lib/coldchain-netd")
 
 Name = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="Name of the node; this machine's host name for join and leave.")
@@ -35,6 +34,9 @@ Reflector = Annotated[
     bool | None, typer.Option("--reflector/--no-reflector", help="It passes routes on, in a large network; for set.")
 ]
 Lost = Annotated[bool, typer.Option("--lost", help="With remove: the machine is off or gone, whatever it had.")]
+MayReturn = Annotated[
+    bool, typer.Option("--may-return", help="With remove, also afterwards: it may join again, by itself.")
+]
 
 
 @application.command()
@@ -47,6 +49,7 @@ def node(
     interface: Interface = None,
     reflector: Reflector = None,
     lost: Lost = False,
+    may_return: MayReturn = False,
     state_directory: State = DEFAULT_STATE,
     secret_keys: SecretKeys = None,
     etcd_authority: EtcdAuthority = None,
@@ -70,25 +73,29 @@ def node(
     if not here:
         given = {"address": address, "address6": address6, "reflector": reflector}
         change: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
-        run(ask_of_nodes(Client(url), action, name or "", change, lost=lost, as_json=as_json))
+        flags = [flag for flag, said in (("lost", lost), (MAY_RETURN, may_return)) if said]
+        run(ask_of_nodes(Client(url), action, name or "", change, flags=flags, as_json=as_json))
         return
     if store is None or (action is NodeAction.JOIN and address is None):
         raise typer.BadParameter(
             _("{action} needs it", action=action), param_hint="--store" if store is None else "--address"
         )
-    from coldchain.main import node as program
     from coldchain.main.command import run_to_end
     from coldchain.main.log import open_log
+    from coldchain.main.netd import netd
+    from coldchain.main.netd_routes import leave
+    from coldchain.main.netd_settings import NetdSettings
 
-    settings = program.NodeSettings(
+    settings = NetdSettings(
         store=store,
         **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
-        name=name or socket.gethostname(),
+        node=name or socket.gethostname(),
         address=address or "",
         address6=address6 or "",
         interface=interface,
+        containers=False,
         state=state_directory,
         secret_keys=secret_keys,
     )
     open_log()
-    run_to_end(program.join(settings) if action is NodeAction.JOIN else program.leave(settings))
+    run_to_end(netd(settings) if action is NodeAction.JOIN else leave(settings))

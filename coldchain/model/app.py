@@ -28,6 +28,7 @@ ConstraintText = Annotated[tuple[Annotated[str, Meta(max_length=255)], ...], Met
 NetworkMode = Literal["host", "container", "container/bridge"]
 CheckProtocol = Literal["HTTP", "HTTPS", "TCP", "COMMAND", "MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP"]
 Balance = Literal["round_robin", "least_connections"]
+PathKind = Literal["prefix", "exact", "regex"]
 KillSelection = Literal["YOUNGEST_FIRST", "OLDEST_FIRST"]
 Registrar = Literal["platform", "self"]
 
@@ -188,13 +189,58 @@ class ResourceLimits(Noun, frozen=True, kw_only=True):
     mem: Annotated[float, Meta(ge=0, le=2**30)] | Literal["unlimited"] | None = None
 
 
+class HeaderChanges(Noun, frozen=True, kw_only=True):
+    """What is done to the headers of a request or an answer on its way: first removed, then set."""
+
+    set: Annotated[dict[str, str], Meta(max_length=32)] = {}
+    remove: Annotated[tuple[str, ...], Meta(max_length=32)] = ()
+
+
+class Redirect(Noun, frozen=True, kw_only=True):
+    """The answer that sends a consumer elsewhere. What is not given is as in the request; the query goes along. `path`
+    takes the place of what the route matched, as `rewrite` does."""
+
+    scheme: Literal["http", "https"] | None = None
+    domain: str | None = None
+    path: str | None = None
+    status: Annotated[int, Meta(ge=301, le=308)] = 302
+
+
+class RouteFilters(Noun, frozen=True, kw_only=True):
+    """What the gateway does with a request of a route, and with its answer.
+
+    `rewrite`: the path that takes the place of the prefix, of the whole path, or, with `$1`, of what the regular
+    expression matched. `timeout_seconds`: how long an instance may send nothing. `body_bytes_max`: a longer request is
+    refused. `tries`: at how many instances a request is tried of which none got a byte.
+    """
+
+    rewrite: str | None = None
+    redirect: Redirect | None = None
+    request_headers: HeaderChanges | None = None
+    response_headers: HeaderChanges | None = None
+    timeout_seconds: Annotated[float, Meta(ge=0.1, le=86_400)] | None = None
+    body_bytes_max: Annotated[int, Meta(ge=0, le=2**40)] | None = None
+    tries: Annotated[int, Meta(ge=1, le=5)] | None = None
+
+
 class Route(Noun, frozen=True, kw_only=True):
-    """A gateway rule: these domains, below this path prefix, go to the app. `*` stands for every other domain."""
+    """A gateway rule: requests for these domains and this path go to the app. `*` stands for every other domain, and
+    `*.shop.test` for those below `shop.test`.
+
+    `path` is a prefix of whole parts, the path itself, or a regular expression of the whole path. `methods`: one of
+    these, any if empty. `headers`: each of them has this value, any if that is `*`. `priority`: the higher goes first,
+    whatever the paths.
+    """
 
     domains: Annotated[tuple[str, ...], Meta(min_length=1, max_length=1000)]
     path: str = "/"
+    path_kind: PathKind = "prefix"
+    methods: Annotated[tuple[str, ...], Meta(max_length=32)] = ()
+    headers: Annotated[dict[str, str], Meta(max_length=32)] = {}
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     port_index: Annotated[int, Meta(ge=0)] = 0
     balance: Balance = "round_robin"
+    filters: RouteFilters | None = None
 
 
 class RolloutStep(Noun, frozen=True, kw_only=True):

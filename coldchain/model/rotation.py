@@ -1,6 +1,6 @@
 """rotation: the endpoints that get traffic, and the routes to them, as one versioned object."""
 
-from coldchain.model.app import Balance
+from coldchain.model.app import Balance, PathKind, RouteFilters
 from coldchain.model.base import Noun
 from coldchain.model.traffic import Traffic
 
@@ -26,11 +26,16 @@ class ServiceRotation(Noun, frozen=True, kw_only=True):
 
 
 class RouteRule(Noun, frozen=True, kw_only=True):
-    """A path prefix of a domain and the service it goes to. Prefixes match whole path segments, the longest first."""
+    """Which requests for a domain go to which service. A prefix matches whole path segments, a regular expression the
+    whole path; `methods` and `headers` as in `Route`. The first rule of a domain that matches decides."""
 
     path: str
     service: str
     balance: Balance = "round_robin"
+    path_kind: PathKind = "prefix"
+    methods: tuple[str, ...] = ()
+    headers: dict[str, str] = {}
+    filters: RouteFilters | None = None
 
 
 class Rotation(Noun, frozen=True, kw_only=True):

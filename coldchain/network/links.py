@@ -14,6 +14,7 @@ from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-unty
 from coldchain.model.attachment import BEGINNING_CHARACTERS
 from coldchain.model.errors import Unavailable
 from coldchain.ports.network import GATEWAY, GATEWAY6, HOST_PREFIX, Link
+from coldchain.ports.tunnel import TUNNEL
 
 HOST_MAC = "ee:ee:ee:ee:ee:ee"
 """Of every machine's end: nobody else is on the link, and a container that is checkpointed finds the same one."""
@@ -155,7 +156,9 @@ def _present(kernel: IPRoute) -> Sequence[str]:
 
 
 def _mtu(kernel: IPRoute, interface: str) -> int:
-    return min(int(_link(kernel, _index(kernel, interface)).get("mtu")), SIZE_MAX)
+    """Also what goes through the tunnel between segments fits then, without being told that it is too large."""
+    leaving = [_index(kernel, interface), *kernel.link_lookup(ifname=TUNNEL)]
+    return min(SIZE_MAX, *(int(_link(kernel, one).get("mtu")) for one in leaving))
 
 
 def _link(kernel: IPRoute, index: int) -> Any:

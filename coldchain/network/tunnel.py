@@ -6,7 +6,7 @@ BIRD has as the next hop. What containers send to those nodes themselves takes t
 
 import ipaddress
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from coldchain.model.errors import Unavailable
@@ -120,17 +120,10 @@ async def _ask(*command: str) -> list[dict[str, Any]]:
 
 
 async def _command(*command: str) -> str:
-    try:
-        status, output, errors = await run(command)
-    except OSError as error:
-        raise _refused(command, error.strerror or "") from error
+    status, output, errors = await run(command)
     if status != 0:
-        raise _refused(command, errors.strip())
+        raise Unavailable(
+            f"the tunnel between segments cannot be made: {' '.join(command)}: {errors.strip()}",
+            todo="netd needs root, iproute2 and the module vxlan",
+        )
     return output
-
-
-def _refused(command: Sequence[str], words: str) -> Unavailable:
-    return Unavailable(
-        f"the tunnel between segments cannot be made: {' '.join(command)}: {words}",
-        todo="netd needs root, iproute2 and the module vxlan",
-    )

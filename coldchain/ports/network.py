@@ -1,6 +1,6 @@
 """Network: what netd has of its machine: links of containers, routing daemon, packet filter, and its own disk."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from coldchain.model.attachment import BEGINNING_CHARACTERS
@@ -111,6 +111,11 @@ class PacketFilter(Protocol):
 
     async def let_docker_forward(self) -> None:
         """What goes from or to our links is not dropped by Docker's own rules, which it makes anew when it starts."""
+        ...
+
+    def chain_changes(self) -> AsyncIterator[None]:
+        """Whenever somebody, this one too, has made a chain or taken a table away: Docker that starts, or who cleans
+        up. Where nothing is said of it nothing need be so."""
         ...
 
     async def connections(self) -> Sequence[Connection]:

@@ -1,6 +1,7 @@
 """FakePacketFilter: a packet filter that keeps what it was given, and connections that tests let stand."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.ruleset import Connection, Ruleset
@@ -21,6 +22,7 @@ class FakePacketFilter:
         self.refuses = ""
         self.lost: set[str] = set()
         self.counted: dict[str, int] = {}
+        self._touched = asyncio.Event()
 
     async def apply(self, ruleset: Ruleset, before: Ruleset | None) -> None:
         self._answer()
@@ -29,6 +31,8 @@ class FakePacketFilter:
             refused = "No such file or directory"
         if refused:
             raise Rejected(f"nft: {refused}")
+        if before is None:
+            self.touch()
         self.applied = ruleset
         self.times += 1
 
@@ -43,6 +47,17 @@ class FakePacketFilter:
     async def let_docker_forward(self) -> None:
         self._answer()
         self.docker_forwards += 1
+
+    def touch(self) -> None:
+        """Somebody makes chains of his own, or has taken ours."""
+        self._touched.set()
+
+    async def chain_changes(self) -> AsyncIterator[None]:
+        self._answer()
+        while True:
+            await self._touched.wait()
+            self._touched.clear()
+            yield
 
     async def connections(self) -> Sequence[Connection]:
         self._answer()

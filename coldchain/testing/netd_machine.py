@@ -106,7 +106,7 @@ class NetdMachine:
     def docker_network(self, name: str) -> str:
         return next(one.id for one in self.docker.held.values() if one.name == name)
 
-    async def run(self, name: str, network: str = "online_net", address: str | None = None, **options: str) -> bool:
+    async def run(self, name: str, network: str = "online_net", address: str | None = None, **options: object) -> bool:
         """Returns whether the container runs. Raises what Docker would tell its user, unless netd was killed."""
         self._made += 1
         identity = self.docker_network(network)

@@ -26,7 +26,7 @@ from coldchain.ports.store import Change, Store
 from coldchain.testing import talker
 from coldchain.testing.application.build import build_program
 from coldchain.testing.application.image import ensure_image
-from coldchain.testing.etcd import EtcdCluster, etcd_cluster
+from coldchain.testing.etcd import LIMITS, EtcdCluster, etcd_cluster
 from coldchain.testing.machines import FLAT, Machine, MachineLab, Plan, Started
 from coldchain.testing.machines.machine import PATIENCE_SECONDS
 
@@ -34,6 +34,9 @@ POOLS = (Pool(name="online", cidr="10.200.0.0/16"), Pool(name="offline", cidr="1
 NETWORKS = (ContainerNetwork(name="online_net", pool="online"), ContainerNetwork(name="offline_net", pool="offline"))
 TALKER = Path(talker.__file__).parent
 IMAGE = "coldchain/shop:v1"
+STORE_OPTIONS = (*LIMITS, "--unsafe-no-fsync")
+"""The machine of the store never loses power here, and a disk that others write to as well would keep everybody waiting
+for seconds."""
 
 
 class MachineNetd:
@@ -160,14 +163,18 @@ class NetworkLab:
 
 @contextlib.asynccontextmanager
 async def network_lab(
-    plan: Plan = FLAT, *, routing: Routing | None = None, networks: Sequence[ContainerNetwork] = NETWORKS
+    plan: Plan = FLAT,
+    *,
+    routing: Routing | None = None,
+    pools: Sequence[Pool] = POOLS,
+    networks: Sequence[ContainerNetwork] = NETWORKS,
 ) -> AsyncIterator[NetworkLab]:
     """Up when it is entered; nothing of it is left."""
-    with MachineLab(plan, docker=False) as lab, etcd_cluster(address=lab.console) as etcd:
+    with MachineLab(plan, docker=False) as lab, etcd_cluster(options=STORE_OPTIONS, address=lab.console) as etcd:
         await etcd.ready()
         store = open_etcd(f"etcd://{etcd.addresses}/lab", EtcdAccess())
         try:
-            records: list[ContainerNetwork | Pool] = [*POOLS, *networks]
+            records: list[ContainerNetwork | Pool] = [*pools, *networks]
             changes = [Change(key=keys.network_key_of(one), value=encode(one)) for one in records]
             await store.write([*changes, Change(key=keys.ROUTING, value=encode(routing or Routing()))])
             made = NetworkLab(lab, etcd, store)
@@ -198,3 +205,9 @@ async def _guarded(netd: MachineNetd) -> bool:
 
 async def _routed(machine: Machine, cidr: str) -> bool:
     return bool(await asyncio.to_thread(machine.run, "ip", "route", "show", cidr))
+
+
+def callers(netstat: str, port: int) -> set[str]:
+    """By what `netstat -tn` printed: the addresses that have a connection with that port there."""
+    words = [row.split() for row in netstat.splitlines() if "ESTABLISHED" in row]
+    return {there.rpartition(":")[0] for _, _, _, here, there, *_ in words if here.endswith(f":{port}")}

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -31,6 +32,7 @@ from coldchain.testing.sandbox import kernel
 SWITCH = "switch"
 UPLINK = "eth0"
 CALL_SECONDS = 60.0
+STREAM_PORT = 7007
 
 T = TypeVar("T")
 Routes = Mapping[str, str]
@@ -160,8 +162,12 @@ class Machine:
 
         self.do(begin())
 
+    def log(self) -> str:
+        return self.bird.log_file.read_text()
+
     def process(self) -> int:
-        return int((self.state / "bird" / "bird.pid").read_text())
+        """The id of its BIRD; 0 while that is writing it."""
+        return int((self.state / "bird" / "bird.pid").read_text() or 0)
 
     def close(self) -> None:
         if self._watching is not None:
@@ -200,6 +206,12 @@ class RoutesLab:
         machine = Machine(name, self._folder)
         self._machines.append(machine)
         return machine
+
+    def add_ipv6(self, machine: Machine, address: str) -> None:
+        """On its uplink; machines have none if they are not given it."""
+        for setting in ("all.disable_ipv6=0", "lo.disable_ipv6=0", f"{UPLINK}.disable_ipv6=0", "all.forwarding=1"):
+            run("ip", "netns", "exec", machine.name, "sysctl", "-q", "-w", f"net.ipv6.conf.{setting}")
+        run("ip", "-n", machine.name, "address", "add", address, "dev", UPLINK, "nodad")
 
     def cut(self, machine: Machine, segment: str) -> None:
         """Its cable at the switch: it sees nothing of that at its own end."""
@@ -241,8 +253,10 @@ class Cluster:
         """What others wait for a BIRD that is silent."""
         self._machines: dict[str, Machine] = {}
 
-    def join(self, machine: Machine, address: str, *, reflector: bool = False) -> None:
-        self.nodes[machine.name] = Node(name=machine.name, address=address, interface=UPLINK, reflector=reflector)
+    def join(self, machine: Machine, address: str, address6: str = "", *, reflector: bool = False) -> None:
+        self.nodes[machine.name] = Node(
+            name=machine.name, address=address, address6=address6, interface=UPLINK, reflector=reflector
+        )
         self._machines[machine.name] = machine
 
     def apply(self) -> None:
@@ -264,19 +278,21 @@ class Cluster:
             machine.do(machine.tunnels.apply(None))
 
     def has_block(self, name: str, cidr: str) -> None:
-        self.blocks.append(Block(pool=self.pools[0].name, cidr=cidr, node=name))
+        pool = next(one for one in self.pools if (":" in one.cidr) == (":" in cidr))
+        self.blocks.append(Block(pool=pool.name, cidr=cidr, node=name))
 
 
 def contain(machine: Machine, address: str) -> None:
     """An address as a container of the machine has it."""
-    run("ip", "-n", machine.name, "address", "add", f"{address}/32", "dev", "lo")
+    length = ("128", "nodad") if ":" in address else ("32",)
+    run("ip", "-n", machine.name, "address", "add", f"{address}/{length[0]}", "dev", "lo", *length[1:])
 
 
 def asked(client: Machine, source: str, server: Machine, address: str) -> str:
     """Connects from an address of one machine to one of another. Returns whom the server saw."""
 
     def listen() -> socket.socket:
-        listening = socket.create_server((address, 0))
+        listening = socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
         listening.settimeout(CALL_SECONDS)
         return listening
 
@@ -292,6 +308,66 @@ def asked(client: Machine, source: str, server: Machine, address: str) -> str:
             accepted, seen = listening.accept()
             accepted.close()
             return str(seen[0])
+
+
+class Stream:
+    """Datagrams from an address of one machine to one of another, a hundred in a second, each answered, until it is
+    asked how many were lost."""
+
+    def __init__(self, client: Machine, source: str, server: Machine, address: str) -> None:
+        self._client = client
+        self._server = server
+        self._sent: set[bytes] = set()
+        self._answered: set[bytes] = set()
+        self._echo = server.do(_open(_Echo, local_addr=(address, STREAM_PORT)))
+        there = (address, STREAM_PORT)
+        counter = partial(_Counter, self._answered)
+        self._transport = client.do(_open(counter, local_addr=(source, 0), remote_addr=there))
+        self._sending = client.call(lambda: asyncio.ensure_future(self._send()))
+
+    async def _send(self) -> None:
+        while True:
+            word = str(len(self._sent)).encode()
+            self._sent.add(word)
+            self._transport.sendto(word)
+            await asyncio.sleep(0.01)
+
+    def lost(self) -> int:
+        """Of all that were sent until now. The last ones have a second to be answered."""
+        lost = self._client.do(self._end())
+        self._server.call(self._echo.close)
+        return lost
+
+    async def _end(self) -> int:
+        self._sending.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                while not self._sent <= self._answered:
+                    await asyncio.sleep(0.01)
+        self._transport.close()
+        return len(self._sent - self._answered)
+
+
+async def _open(protocol: Callable[[], asyncio.DatagramProtocol], **addresses: Any) -> asyncio.DatagramTransport:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(protocol, **addresses)
+    return transport
+
+
+class _Echo(asyncio.DatagramProtocol):
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self._transport.sendto(data, address)
+
+
+class _Counter(asyncio.DatagramProtocol):
+    def __init__(self, answered: set[bytes]) -> None:
+        self._answered = answered
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self._answered.add(data)
 
 
 def run(*command: str) -> str:

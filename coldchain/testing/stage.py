@@ -164,8 +164,8 @@ class Stage(DrivenPlatform):
 
     def _gateway_pid(self) -> int | None:
         found = sorted((Path(self.options["--data"]) / "gateway").glob("**/nginx.pid"))
-        pid = int(found[0].read_text()) if found else None
-        return pid if pid is not None and not process_ended(pid) else None
+        pid = int(found[0].read_text() or 0) if found else 0  # empty while nginx is writing it
+        return pid if pid and not process_ended(pid) else None
 
     def _command(self, verb: str) -> list[str]:
         options = [f"{name}={value}" for name, value in self.options.items()]

@@ -52,9 +52,9 @@ async def test_domains_and_paths_choose_the_service(lab: GatewayLab) -> None:
             services,
             {
                 "Shop.Test": (
-                    RouteRule(path="/", service="r"),
-                    RouteRule(path="/api", service="a"),
                     RouteRule(path="/api/v2/", service="d"),
+                    RouteRule(path="/api", service="a"),
+                    RouteRule(path="/", service="r"),
                 ),
                 "bare.test": (RouteRule(path="/only", service="a"),),
                 "*": (RouteRule(path="/", service="o"),),
@@ -84,6 +84,61 @@ async def test_domains_and_paths_choose_the_service(lab: GatewayLab) -> None:
         assert json.loads(body) == {"message": "no route for this host and path"}
         status, _, _ = await exchange(lab, "GET / HTTP/1.0\r\n")
         assert status == 200
+
+
+async def test_whole_paths_patterns_methods_headers_and_domains_below_one_choose_the_service(lab: GatewayLab) -> None:
+    names = ("exact", "pattern", "deep", "written", "marked", "any", "below", "further", "rest")
+    async with contextlib.AsyncExitStack() as stack:
+        apps = {name: await stack.enter_async_context(raw_application(answers)) for name in names}
+        await lab.push(
+            {name: service(app.port) for name, app in apps.items()},
+            {
+                "x.test": (
+                    RouteRule(path="/first", service="deep"),
+                    RouteRule(path="/a", service="exact", path_kind="exact"),
+                    RouteRule(path="/[a-z]+/[0-9]{1,3}", service="pattern", path_kind="regex"),
+                    RouteRule(path="/(", service="rest", path_kind="regex"),
+                    RouteRule(path="/(a+)+b", service="rest", path_kind="regex"),
+                    RouteRule(path="/c", service="written", methods=("POST", "PUT")),
+                    RouteRule(path="/c", service="marked", headers={"X-Mark": "gray", "X-Any": "*"}),
+                    RouteRule(path="/c", service="any"),
+                ),
+                "*.x.test": (RouteRule(path="/", service="below"),),
+                "*.b.x.test": (RouteRule(path="/", service="further"),),
+                "*": (RouteRule(path="/", service="rest"),),
+            },
+        )
+        expected: dict[tuple[str, str, str, str], str | int] = {
+            ("GET", "x.test", "/first/a/1", ""): "deep",
+            ("GET", "x.test", "/a", ""): "exact",
+            ("GET", "x.test", "/a?q", ""): "exact",
+            ("GET", "x.test", "/a/", ""): 404,
+            ("GET", "x.test", "/b/12", ""): "pattern",
+            ("GET", "x.test", "/b/%31", ""): "pattern",
+            ("GET", "x.test", "/b/1%0A", ""): 404,
+            ("GET", "x.test", "/b/1234", ""): 404,
+            ("GET", "x.test", "/z/b/12", ""): 404,
+            ("GET", "x.test", "/" + "a" * 60, ""): 404,
+            ("POST", "x.test", "/c/1/2", ""): "written",
+            ("GET", "x.test", "/c", ""): "any",
+            ("GET", "x.test", "/c", "X-Mark: gray\r\nx-any: 1\r\n"): "marked",
+            ("GET", "x.test", "/c", "X-Mark: gray\r\n"): "any",
+            ("GET", "x.test", "/c", "X_Mark: gray\r\nX-Any: 1\r\n"): "any",
+            ("GET", "x.test", "/c", "X-Mark: grayer\r\nX-Any: 1\r\n"): "any",
+            ("GET", "W.x.test:80", "/a", ""): "below",
+            ("GET", "v.w.x.test", "/a", ""): "below",
+            ("GET", "b.x.test", "/a", ""): "below",
+            ("GET", "a.b.x.test", "/a", ""): "further",
+            ("GET", ".x.test", "/a", ""): "rest",
+            ("GET", "yx.test", "/a", ""): "rest",
+        }
+        ports = {str(app.port): name for name, app in apps.items()}
+        found = {}
+        for method, host, path, headers in expected:
+            length = "Content-Length: 0\r\n" if method == "POST" else ""
+            status, _, body = await exchange(lab, f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{length}{headers}")
+            found[method, host, path, headers] = ports[body.decode()] if status == 200 else status
+        assert found == expected
 
 
 async def test_the_path_passed_on_is_the_one_the_route_was_chosen_by(lab: GatewayLab, app: RawApplication) -> None:

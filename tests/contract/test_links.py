@@ -11,6 +11,7 @@ from msgspec import structs
 from coldchain.model.errors import Unavailable
 from coldchain.network.links import NetlinkLinks, interface_of
 from coldchain.ports.network import Link, Links, host_name, peer_name
+from coldchain.ports.tunnel import TUNNEL
 from coldchain.testing.fake_links import FakeLinks
 from coldchain.testing.sandbox import inside
 
@@ -95,6 +96,9 @@ async def test_the_size_of_packets_is_that_of_the_interface(links: Links) -> Non
     assert await links.mtu(UPLINK) == MTU
     if isinstance(links, NetlinkLinks):
         assert await links.mtu("lo") == 65535
+        subprocess.run(["ip", "link", "add", TUNNEL, "mtu", str(MTU - 50), "type", "bridge"], check=True)
+        assert await links.mtu(UPLINK) == MTU - 50
+        subprocess.run(["ip", "link", "del", TUNNEL], check=True)
     with pytest.raises(Unavailable, match="interface nothing is not known: no such interface"):
         await links.mtu("nothing")
 

@@ -1,9 +1,10 @@
 """The packet filter, the fake and nftables; and with real containers on real links: who reaches whom."""
 
+import asyncio
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from typing import NamedTuple
 
 import pytest
@@ -20,6 +21,7 @@ from coldchain.model.ruleset import Connection
 from coldchain.network.filter.nftables import Nftables, connection_of
 from coldchain.network.filter.render import TABLE
 from coldchain.network.links import NetlinkLinks
+from coldchain.network.programs import output_of
 from coldchain.ports.network import PacketFilter, host_name
 from coldchain.testing.containers import Place, namespace, put_on_link
 from coldchain.testing.fake_packet_filter import FakePacketFilter
@@ -27,6 +29,7 @@ from coldchain.testing.sandbox import inside
 
 NODE, OUTSIDE = "10.10.0.1", "10.10.0.99"
 UPLINK = "uplink"
+QUIET_SECONDS = 0.2
 CUT_SECONDS = 5.0
 """Of this process and the kernel for 2,000 connections, far above what it takes: asking for all before each takes
 half a minute."""
@@ -87,6 +90,42 @@ async def test_whatever_was_there_before_is_replaced(packet_filter: PacketFilter
     await packet_filter.apply(ruleset(with_rules(WEB)), None)
     await packet_filter.apply(ruleset(SEEN), None)
     assert "rule_web" not in await packet_filter.drops()
+
+
+async def test_it_tells_when_chains_are_made_anew_and_not_when_addresses_come(packet_filter: PacketFilter) -> None:
+    before = with_rules(WEB)
+    more = replace(before.attachments[0], id="e" * 64, address="10.240.0.3", address6="")
+    after = replace(before, attachments=(*before.attachments, more))
+    async with aclosing(packet_filter.chain_changes()) as changes:  # type: ignore[type-var]
+        told = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0)
+        await packet_filter.apply(ruleset(before), None)
+        await told
+        told = await until_quiet(changes)
+        await packet_filter.apply(ruleset(after), ruleset(before))
+        await asyncio.wait([told], timeout=QUIET_SECONDS)
+        assert not told.done()
+        await packet_filter.apply(ruleset(after), None)
+        await told
+
+
+async def test_it_tells_of_chains_that_docker_makes() -> None:
+    assert inside(), "rules are made inside the sandbox only; run this through bin/test"
+    async with aclosing(Nftables().chain_changes()) as changes:  # type: ignore[type-var]
+        told = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0)
+        await output_of(("iptables", "-w", "-N", "LIKE-DOCKER"))
+        await told
+        await output_of(("iptables", "-w", "-X", "LIKE-DOCKER"))
+
+
+async def until_quiet(changes: AsyncIterator[None]) -> asyncio.Future[None]:
+    """What waits for the next, once nothing more comes of what was."""
+    while True:
+        told = asyncio.ensure_future(anext(changes))
+        await asyncio.wait([told], timeout=QUIET_SECONDS)
+        if not told.done():
+            return told
 
 
 async def test_a_change_of_what_is_not_there_is_refused_and_changes_nothing(packet_filter: PacketFilter) -> None:

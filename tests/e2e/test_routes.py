@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from coldchain.model.node import RoutePeer, Routing
 from coldchain.model.pool import Holding, Pool
-from coldchain.testing.routes_lab import Cluster, Heard, Machine, RoutesLab, asked, contain, heard, routes_lab, run
+from coldchain.testing.routes_lab import Cluster, Machine, RoutesLab, Stream, asked, contain, heard, routes_lab, run
 
 POOL = Pool(name="shop", cidr="10.200.0.0/16")
 NEVER = Routing(hold_seconds=3600, bfd=False)
@@ -84,6 +84,30 @@ def test_what_is_borrowed_goes_to_who_borrowed_it(lab: RoutesLab) -> None:
     assert asked(three_, "", two, "10.200.0.9") == "10.10.3.3"
 
 
+def test_both_families_lead_from_machine_to_machine(lab: RoutesLab) -> None:
+    lab.segment("one")
+    cluster = Cluster([POOL, Pool(name="shop6", cidr="fd00:200::/64", block_length=122)], NEVER)
+    machines = []
+    for number in (1, 2):
+        machine = lab.machine(f"h{number}", {"one": f"10.10.3.{number}/24"})
+        lab.add_ipv6(machine, f"fd00:3::{number}/64")
+        cluster.join(machine, f"10.10.3.{number}/24", f"fd00:3::{number}/64")
+        cluster.has_block(machine.name, f"10.200.{number}.0/26")
+        cluster.has_block(machine.name, f"fd00:200::{number}00/122")
+        contain(machine, f"10.200.{number}.5")
+        contain(machine, f"fd00:200::{number}05")
+        machines.append(machine)
+    one, two = machines
+    cluster.apply()
+    for machine, other in ((one, 2), (two, 1)):
+        found = machine.until(lambda routes: len(routes) == 4)
+        assert found[f"10.200.{other}.0/26"] == f"10.10.3.{other} eth0"
+        assert found[f"fd00:200::{other}00/122"] == f"fd00:3::{other} eth0"
+    assert asked(one, "fd00:200::105", two, "fd00:200::205") == "fd00:200::105"
+    assert asked(two, "", one, "fd00:200::105") == "fd00:3::2"  # by its own address, not by one of a container
+    assert asked(one, "10.200.1.5", two, "10.200.2.5") == "10.200.1.5"
+
+
 @pytest.mark.parametrize("watched", [False, True])
 def test_a_machine_that_is_lost_is_withdrawn_by_bfd(lab: RoutesLab, watched: bool) -> None:
     """The others' sessions would hold for an hour. By itself BIRD waits whether it is back; `watched` by netd it is
@@ -116,6 +140,9 @@ def test_a_bird_that_is_killed_and_started_again_changes_no_route(lab: RoutesLab
     for machine in machines:
         machine.until(lambda routes: len(routes) == 2)
         machine.established(*(f"node4-{other.name}" for other in machines if other is not machine))
+    contain(one, "10.200.0.5")
+    contain(two, "10.200.0.70")
+    stream = Stream(one, "10.200.0.5", two, "10.200.0.70")
     monitors = [machine.monitor() for machine in machines]
     if bfd:
         for machine in machines[1:]:
@@ -130,16 +157,32 @@ def test_a_bird_that_is_killed_and_started_again_changes_no_route(lab: RoutesLab
         machine.established(*(f"node4-{other.name}" for other in machines if other is not machine))
     cluster.has_block("h1", "10.200.9.0/26")
     cluster.apply_on("h1")
-    two.until(lambda routes: "10.200.9.0/26" in routes)  # so it has heard all that came before
-    told = []
-    for monitor in monitors:
+    for machine in machines:
+        # So it has done with all that came before.
+        machine.until(lambda routes: "10.200.9.0/26" in routes)
+    for machine, monitor in zip(machines, monitors, strict=True):
         with monitor:
-            told.append(heard(monitor))
-    assert told[1], "the monitor heard nothing at all"
-    assert all(change.there for change in [*told[1], *told[2]])
-    # A BIRD that begins takes a route that it finds out and puts it back: it does not replace, and not one by one.
-    for position, change in enumerate(told[0]):
-        assert change.there or Heard(True, change.route) in told[0][position + 1 :]
+            told = heard(monitor)
+        assert told, f"the monitor of {machine.name} heard nothing at all"
+        assert all(change.there for change in told), f"{machine.name} had a route taken away"
+    assert stream.lost() == 0
+
+
+def test_a_bird_that_finds_no_routes_in_the_kernel_waits_for_nobody(lab: RoutesLab) -> None:
+    """As after a start of the machine: that a third one is away must not hold up what leads to the second."""
+    cluster = Cluster([POOL], Routing(hold_seconds=3600, bfd=False))
+    one, two, _ = three(lab, cluster)
+    cluster.has_block("h2", "10.200.0.64/26")
+    cluster.apply_on("h2")
+    cluster.apply_on("h1")
+    one.until(lambda routes: "10.200.0.64/26" in routes)
+    one.established("node4-h2")
+    assert "Graceful restart" not in one.log()
+    os.kill(one.process(), signal.SIGKILL)
+    one.do(one.bird.ended())
+    cluster.apply_on("h1")
+    assert "Graceful restart started" in one.log()
+    assert two.routes() == {"10.200.0.64/26": "unreachable"}
 
 
 def test_beyond_the_mesh_reflectors_pass_routes_on_and_packets_go_directly(lab: RoutesLab) -> None:

@@ -16,13 +16,13 @@ removed and came back gave from the journal of before."""
 FOUND_BY = {
     "gives before it writes": 0,
     "does not rest": 0,
-    "forgets rests when it ends": 0,
+    "forgets rests when it ends": 7,
     "lets go what it may still give": 0,
     "writes over others": 0,
     "removed node goes on": 60,
     "removed node's addresses do not rest": 2,
     "releases what it never gave": 9,
-    "does not renounce": 5,
+    "does not renounce": 6,
     "keeps too many": 0,
 }
 """The seed that found it first, when the search began at 0."""

@@ -81,11 +81,12 @@ def test_who_forgets_his_heartbeat_leaves_and_comes_back_and_half_stay(seed: int
         register(platform, own(first, "critical"))
         await platform.until(lambda: weights(platform)[first.id] == 0)
         assert platform.controller.reconciler.lapsed_since.keys() == {first.id}
-        assert platform.controller.reconciler.brake.holds
         # When more than half say nothing, the fault is likely one that they share.
         register(platform, own(second, "critical"))
         await platform.until(lambda: set(weights(platform).values()) == {1})
-        register(platform, own(second))
+        register(platform, own(third, "critical"))
+        await platform.until(lambda: platform.controller.reconciler.brake.holds)
+        register(platform, own(second), own(third))
         await platform.until(lambda: weights(platform) == {first.id: 0, second.id: 1, third.id: 1})
         register(platform, own(first))
         await platform.until(lambda: set(weights(platform).values()) == {1})

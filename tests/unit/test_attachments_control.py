@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,21 @@ def tell(story: Story, seed: int = 1) -> NetdMachine:
 
     simulate(program(), loop)
     return machine
+
+
+def test_that_published_ports_are_not_mapped_is_said() -> None:
+    binding = {"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 8080, "HostPortEnd": 8080}
+    anywhere = {"Proto": 6, "IP": "", "Port": 443, "HostIP": "", "HostPort": 0, "HostPortEnd": 0}
+
+    async def story(machine: NetdMachine) -> None:
+        with structlog.testing.capture_logs() as told:
+            await machine.run("one", **{"com.docker.network.portmap": [binding, anywhere]})
+            await machine.run("two", **{"com.docker.network.portmap": None})
+        address = machine.running["one"].address.partition("/")[0]
+        warned = [one for one in told if one["log_level"] == "warning"]
+        assert [(one["address"], one["ports"]) for one in warned] == [(address, ("8080:80", ":443"))]
+
+    tell(story)
 
 
 def test_a_container_gets_an_address_and_gives_it_back() -> None:

@@ -28,7 +28,8 @@ def test_a_new_app_no_change_and_changes(server: Server, tmp_path: Path) -> None
         "/shop: 3 changes",
         "  ~ /drainSeconds: 1.0 → 2.0",
         '  + /env/A: "ä"',
-        '  - /routes/0: {"domains": ["shop.test"], "path": "/", "portIndex": 0, "balance": "round_robin"}',
+        '  - /routes/0: {"domains": ["shop.test"], "path": "/", "pathKind": "prefix", "methods": [], "headers": {}, '
+        '"priority": 0, "portIndex": 0, "balance": "round_robin"}',
     ]
     assert server.done("diff", saved(tmp_path)) == "/shop: no change\n"
 

@@ -42,6 +42,8 @@ def test_nodes_are_listed_changed_and_removed(server: Server) -> None:
     assert server.run("node", "remove", "a", "--lost").stderr == "node a is removed; its routes go\n"
     assert server.json("node", "remove", "vm") == {"removed": "vm"}
     assert server.json("node", "list") == {"nodes": []}
+    told = server.run("node", "remove", "a", "--may-return").stderr
+    assert told == "node a is removed, and joins again when its program starts\n"
     assert "Node 'a' does not exist" in server.run("node", "show", "a").stderr
 
 

@@ -6,13 +6,16 @@ from collections.abc import Awaitable, Callable
 from msgspec.structs import replace
 
 from coldchain.control.netd.membership import Membership
+from coldchain.control.netd.policy import PolicyLoop
 from coldchain.documents.keys import network_key_of
 from coldchain.documents.stored import decode, encode
+from coldchain.model.attachment import Attachment
 from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.docker_network import DockerNetwork
 from coldchain.model.node import Node
 from coldchain.ports.store import Change
 from coldchain.store.memory import MemoryStore
+from coldchain.testing.fake_packet_filter import FakePacketFilter
 from coldchain.testing.faulty_store import FaultyStore
 from coldchain.testing.netd_machine import NETWORKS, NODE, NetdMachine
 from coldchain.testing.simulated_loop import SimulatedClock, SimulatedLoop, simulate
@@ -158,3 +161,39 @@ def test_two_machines_of_one_name_are_not_one_node() -> None:
         loop.cancel()
 
     joined(story)
+
+
+def test_policy_knows_the_containers_of_its_machine_before_the_store_does() -> None:
+    """Of a pool that two networks share an address says nothing by itself."""
+    other = ContainerNetwork(name="other_net", pool="online")
+
+    def members(packet_filter: FakePacketFilter, network: str) -> tuple[str, ...]:
+        assert packet_filter.applied is not None
+        (found,) = (one for one in packet_filter.applied.sets if one.name == f"network_{network}_4")
+        return found.addresses
+
+    async def story(machine: NetdMachine) -> None:
+        await machine.fill((*NETWORKS, other))
+        stale = Attachment(id="f" * 64, node=NODE.name, network="other_net", address="10.200.0.77")
+        elsewhere = Attachment(id="e" * 64, node="node-2", network="other_net", address="10.200.0.99")
+        records = [Change(key=network_key_of(one), value=encode(one)) for one in (stale, elsewhere)]
+        await machine.store.write(records)
+        store, packet_filter = FaultyStore(machine.store), FakePacketFilter()
+        policy = PolicyLoop(store, packet_filter, NODE.name, machine.clock, machine.journal)
+        policy.follow(machine.attachments)
+        running = asyncio.create_task(policy.run())
+        await machine.clock.sleep(0.5)
+        assert members(packet_filter, "other_net") == ("10.200.0.99",)  # the machine has no such container any more
+        store.silent = True
+        assert await machine.run("one", network="other_net")
+        mine = machine.running["one"].address.partition("/")[0]
+        await machine.clock.sleep(0.2)
+        assert set(members(packet_filter, "other_net")) == {mine, "10.200.0.99"}
+        assert mine not in members(packet_filter, "online_net")
+        await machine.stop("one")
+        await machine.clock.sleep(0.2)
+        assert members(packet_filter, "other_net") == ("10.200.0.99",)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    tell(story)

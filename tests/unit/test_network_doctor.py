@@ -21,6 +21,7 @@ from coldchain.model.node import Node
 from coldchain.model.pool import Block
 
 ETH0 = Interface(name="eth0", mtu=1500, up=True)
+TUNNEL = Interface(name="cnvx", mtu=1500, up=True, kind="vxlan")
 LINK = Interface(name="cn98bf0123456", mtu=1500, up=True, kind="veth")
 SYSCTLS = {
     "net/ipv4/ip_forward": "1",
@@ -117,6 +118,10 @@ def test_nothing_is_wrong_where_all_is_well() -> None:
     ]
 
 
+def test_links_may_be_as_large_as_what_passes_the_tunnel() -> None:
+    assert not bad(changed(interfaces=(ETH0, replace(LINK, mtu=1450), replace(TUNNEL, mtu=1450))))
+
+
 CASES: list[tuple[NetworkMachine, str, str, str, str]] = [
     (changed(user=1000), "user", "warning", "not root", "as root"),
     (changed(netd=None, netd_error="there is no socket /x"), "netd", "missing", "no socket /x", "coldchain netd"),
@@ -178,7 +183,14 @@ CASES: list[tuple[NetworkMachine, str, str, str, str]] = [
     (with_link(mtu=9000), LINK.name, "missing", "large packets are lost", "mtu 1500"),
     (with_link(mtu=1400), LINK.name, "warning", "smaller than need be", "Restart the container"),
     (
-        changed(interfaces=(ETH0, LINK, Interface(name="cnvx", mtu=1500, up=True, kind="vxlan"))),
+        changed(interfaces=(ETH0, replace(LINK, mtu=1400), replace(TUNNEL, mtu=1450))),
+        LINK.name,
+        "warning",
+        "eth0 has 1450: smaller",
+        "Restart the container",
+    ),
+    (
+        changed(interfaces=(ETH0, LINK, TUNNEL)),
         "cnvx",
         "missing",
         "eth0 has 1450 bytes",

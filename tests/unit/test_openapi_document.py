@@ -20,6 +20,8 @@ from coldchain.testing.openapi import described, template, unfit, whole
 
 FREE: dict[str, str] = {
     "nobody": "by names of rules, which are the user's",
+    "headers": "names and values are the user's",
+    "set": "names and values of headers are the user's",
     "labels": "names and values are the user's",
     "env": "names and values are the user's",
     "secrets": "by names that the app's env uses",

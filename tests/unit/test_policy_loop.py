@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from msgspec.structs import replace
 
-from coldchain.control.netd.policy import AGAIN_SECONDS, KEEP_SECONDS, KEPT, RETRY_SECONDS, PolicyLoop
+from coldchain.control.netd.policy import AGAIN_SECONDS, KEEP_SECONDS, KEPT, LOOK_SECONDS, RETRY_SECONDS, PolicyLoop
 from coldchain.documents import stored
 from coldchain.documents.keys import POLICY, network_key_of
 from coldchain.model.attachment import Attachment
@@ -165,6 +165,26 @@ def test_rules_that_somebody_removed_are_made_again_and_docker_is_told_again() -
         await bench.clock.sleep(2 * AGAIN_SECONDS)
         assert bench.filter.applied is not None
         assert bench.filter.docker_forwards > told
+
+    tell(story)
+
+
+def test_what_others_do_to_the_packet_filter_is_seen_at_once_and_not_too_often() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.clock.sleep(2 * LOOK_SECONDS)
+        told = bench.filter.docker_forwards
+        bench.filter.touch()
+        await bench.clock.sleep(0.2)
+        assert bench.filter.docker_forwards == told + 1
+        bench.filter.applied = None
+        bench.filter.touch()
+        await bench.clock.sleep(2 * LOOK_SECONDS)
+        assert bench.filter.applied is not None
+        told = bench.filter.docker_forwards
+        for _ in range(100):
+            bench.filter.touch()
+            await bench.clock.sleep(0.05)
+        assert bench.filter.docker_forwards - told <= 5.0 / LOOK_SECONDS + 2
 
     tell(story)
 

@@ -23,6 +23,42 @@ def test_the_longest_path_comes_first_and_the_first_app_by_id_has_a_place() -> N
     assert [(one.path, one.service) for one in found["y.test"]] == [("/", "a")]
 
 
+def test_what_says_more_of_a_request_is_asked_first() -> None:
+    one = app(
+        "/a",
+        Route(domains=("x.test",), path="/a"),
+        Route(domains=("x.test",), path="/a/b", headers={"X-B": "1"}),
+        Route(domains=("x.test",), path="/a/b", headers={"X-B": "1", "X-A": "*"}),
+        Route(domains=("x.test",), path="/a/b", methods=("GET",)),
+        Route(domains=("x.test",), path="/a/b"),
+        Route(domains=("x.test",), path="/a", path_kind="exact"),
+        Route(domains=("x.test",), path="/.*", path_kind="regex"),
+        Route(domains=("x.test",), path="/a/[0-9]+", path_kind="regex"),
+        Route(domains=("x.test",), path="/", priority=1, methods=("PUT", "POST")),
+        Route(domains=("x.test",), priority=-1, path="/z/very/long"),
+    )
+    assert [(rule.path_kind, rule.path, len(rule.headers), rule.methods) for rule in rules([one])["x.test"]] == [
+        ("prefix", "/", 0, ("POST", "PUT")),
+        ("exact", "/a", 0, ()),
+        ("regex", "/a/[0-9]+", 0, ()),
+        ("regex", "/.*", 0, ()),
+        ("prefix", "/a/b", 2, ()),
+        ("prefix", "/a/b", 1, ()),
+        ("prefix", "/a/b", 0, ("GET",)),
+        ("prefix", "/a/b", 0, ()),
+        ("prefix", "/a", 0, ()),
+        ("prefix", "/z/very/long", 0, ()),
+    ]
+
+
+def test_routes_that_differ_in_what_they_want_are_no_conflict_and_equal_ones_are_named_whole() -> None:
+    holder = app("/a", Route(domains=("x.test",), path="/c", path_kind="exact", methods=("GET", "PUT")))
+    other = app("/b", Route(domains=("x.test",), path="/c", methods=("PUT", "GET")))
+    equal = app("/c", Route(domains=("x.test",), path="/c", path_kind="exact", methods=("PUT", "GET"), priority=5))
+    assert conflicts(other, [holder]) == []
+    assert [one.reason for one in conflicts(equal, [holder])] == ["GET,PUT x.test =/c belongs to /a"]
+
+
 def test_a_route_to_a_port_that_is_not_there_leads_nowhere() -> None:
     assert rules([app("/a", Route(domains=("x.test",), port_index=5), ports=0)]) == {}
 

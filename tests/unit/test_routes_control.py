@@ -7,8 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from coldchain.control.netd.lost_nodes import IDLE_SECONDS, LOOK_SECONDS
+from coldchain.control.netd.membership import Membership
 from coldchain.control.netd.routes import AGAIN_SECONDS, RETRY_SECONDS, RouteLoop
-from coldchain.control.nodes import Nodes
+from coldchain.control.nodes import Nodes, Removed
 from coldchain.documents import keys, stored
 from coldchain.model.attachment import Attachment
 from coldchain.model.errors import Conflict, InvalidDocument, NotFound
@@ -199,9 +200,9 @@ def test_a_daemon_that_ends_is_started_again_at_once(seed: int) -> None:
     run(story, seed)
 
 
-def test_who_is_removed_takes_his_routes_away_and_may_join_again() -> None:
+def test_who_is_removed_takes_his_routes_away_and_joins_again_once_he_may() -> None:
     async def story(lab: Lab) -> None:
-        await lab.nodes.remove("me")
+        await lab.nodes.remove("me", may_return=True)
         await lab.moment(AGAIN_SECONDS * 2)
         assert lab.routes.status.removed
         assert lab.routes.status.sessions == {}
@@ -344,6 +345,59 @@ async def test_a_node_with_containers_is_removed_only_as_lost() -> None:
     assert await nodes.list() == []
 
 
+async def test_who_was_removed_does_not_join_again_before_he_may() -> None:
+    nodes = Nodes(MemoryStore())
+    await nodes.join(ME)
+    await nodes.remove("me")
+    with pytest.raises(Removed, match=r"Node 'me' was removed .* `coldchain node remove me --may-return`"):
+        await nodes.join(ME)
+    assert await nodes.list() == []
+    with pytest.raises(NotFound):
+        await nodes.remove("me")
+    assert await nodes.remove("me", may_return=True) == ME
+    await nodes.join(ME)
+    await nodes.remove("me")
+    other = replace(ME, address="10.10.3.77/24")
+    await nodes.join(other)  # another machine that has the name now
+    assert await nodes.list() == [other]
+
+
+def test_who_was_removed_while_netd_was_away_takes_his_routes_away_and_comes_back_once_he_may() -> None:
+    loop = SimulatedLoop(1)
+    clock = SimulatedClock(loop)
+
+    async def program() -> None:
+        store, daemon = MemoryStore(), FakeRoutingDaemon()
+        nodes = Nodes(store)
+        await nodes.join(ME)
+        await nodes.join(OTHER)
+        await daemon.apply("protocol bgp 'before' {}")  # it went on without netd
+        await nodes.remove("me", lost=True)
+        membership = Membership(store, ME, nothing, clock)
+        routes = RouteLoop(
+            store, daemon, FakeTunnels(), ME, lambda plan, passwords: "", clock, joining=membership.joined
+        )
+        running = [asyncio.ensure_future(one.run()) for one in (membership, routes)]
+        await clock.sleep(AGAIN_SECONDS)
+        assert routes.status.removed
+        await daemon.ended()
+        assert "was removed" in membership.status.trouble
+        assert await nodes.list() == [OTHER]
+        await nodes.remove("me", may_return=True)
+        await clock.sleep(AGAIN_SECONDS)
+        assert await nodes.list() == [ME, OTHER]
+        assert (routes.status.removed, routes.status.joined, membership.status.trouble) == (False, True, "")
+        assert await daemon.sessions() == {}
+        for one in running:
+            one.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def nothing() -> None:
+        """It holds no addresses."""
+
+    simulate(program(), loop)
+
+
 async def test_who_is_slower_looks_again() -> None:
     store = FaultyStore(MemoryStore())
     nodes = Nodes(store)
@@ -351,7 +405,7 @@ async def test_who_is_slower_looks_again() -> None:
     store.fault = lambda number, changes: "lost update" if number % 2 == 0 else None
     await nodes.join(OTHER)
     await nodes.change_routing(lambda before: Routing(hold_seconds=30))
-    await nodes.remove("me")
+    await nodes.remove("me", may_return=True)
     assert await nodes.list() == [OTHER]
     assert (await nodes.routing()).hold_seconds == 30
     store.fault = lambda number, changes: "lost update"

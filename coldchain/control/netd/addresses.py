@@ -6,10 +6,10 @@ node takes addresses before they are in its journal, and lets them go after they
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing
 
 import structlog
 
+from coldchain.control.netd.following import follow
 from coldchain.control.netd.kept import Kept, plain
 from coldchain.control.netd.waiting import until_set
 from coldchain.control.rotation import QUARANTINE_SECONDS
@@ -22,7 +22,7 @@ from coldchain.model.node import Node
 from coldchain.model.pool import Block, Pool
 from coldchain.ports.clock import Clock
 from coldchain.ports.network import Journal
-from coldchain.ports.store import ABSENT, Change, Compacted, Entry, Guard, LostUpdate, Store
+from coldchain.ports.store import ABSENT, Change, Entry, Guard, LostUpdate, Store
 
 SETTLE_SECONDS = 10.0
 """The blocks of this node are compared with the journal this often even if nothing was heard."""
@@ -167,18 +167,11 @@ class AddressBook:
 
     async def _follow(self, prefix: str) -> None:
         """A pool that is disabled, or this node removed, is seen at once, not only at the next turn."""
-        while True:
-            try:
-                listing = await self._store.list(prefix)
-                self._kept.changed.set()
-                watching = self._store.watch(prefix, listing.revision)
-                async with aclosing(watching) as changes:  # type: ignore[type-var]
-                    async for _ in changes:
-                        self._kept.changed.set()
-            except Compacted:
-                continue
-            except ColdchainError:
-                await self._clock.sleep(RETRY_SECONDS)
+
+        def look(found: object) -> None:
+            self._kept.changed.set()
+
+        await follow(self._store, prefix, self._clock, whole=look, change=look, trouble=lambda error: None)
 
     async def _learn(self) -> None:
         """The pools, and whether this node may hold addresses of them."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 
+import structlog
 from msgspec.structs import replace
 
 from coldchain.decisions.attachment import (
@@ -17,6 +18,7 @@ from coldchain.decisions.attachment import (
     check_only_network,
     mac_of,
     options_of,
+    published,
 )
 from coldchain.decisions.docker_network import check_pool_wanted, network_of
 from coldchain.documents.stored import decode, encode
@@ -34,6 +36,8 @@ from coldchain.ports.network_driver import Joined, WantedAttachment, WantedNetwo
 ATTACHMENT = "attachment/"
 NETWORK = "docker-network/"
 """Below them what is in the journal."""
+
+log = structlog.get_logger(__name__)
 
 KnownNetworks = Callable[[], Mapping[str, ContainerNetwork] | None]
 """The networks of the store, as they were last read; None: never yet."""
@@ -61,8 +65,11 @@ class Attachments:
         self._docker_networks: dict[str, KeptNetwork] = {}
         self._deciding = asyncio.Lock()
         self._busy: dict[str, asyncio.Event] = {}
-        self.changed = asyncio.Event()
-        """Set whenever there is something else to tell the store."""
+        self._followers: list[asyncio.Event] = []
+
+    def follow(self, changed: asyncio.Event) -> None:
+        """It is set from now on whenever `kept` has something else to say."""
+        self._followers.append(changed)
 
     async def kept(self) -> Mapping[str, KeptAttachment]:
         """By id. Raises Unavailable, Rejected where the journal cannot be read."""
@@ -164,6 +171,8 @@ class Attachments:
             for one in filter(None, (address, address6)):
                 await self._book.bind(one, wanted.id)
             await self._keep(kept)
+        if ports := published(wanted.options):
+            log.warning("published ports are not mapped: the container has an address", address=address, ports=ports)
         return kept.mac
 
     async def join(self, attachment: str, sandbox: str) -> Joined:
@@ -192,7 +201,7 @@ class Attachments:
                     await self._write({ATTACHMENT + attachment: None})
                     assert self._kept is not None
                     del self._kept[attachment]
-                    self.changed.set()
+                    self._tell()
 
     def _pool(self, cidr: str) -> Pool:
         pool = self._book.pool_of(cidr)
@@ -234,7 +243,11 @@ class Attachments:
         await self._write({ATTACHMENT + kept.attachment.id: encode(kept)})
         assert self._kept is not None
         self._kept[kept.attachment.id] = kept
-        self.changed.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        for changed in self._followers:
+            changed.set()
 
     async def _write(self, changes: Mapping[str, bytes | None]) -> None:
         try:

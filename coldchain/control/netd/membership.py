@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from coldchain.control.nodes import Nodes
+from coldchain.control.nodes import Nodes, Removed
 from coldchain.model.base import Noun
 from coldchain.model.errors import ColdchainError
 from coldchain.model.node import Node
@@ -25,13 +25,15 @@ class MembershipStatus(Noun, frozen=True, kw_only=True):
 
 
 class Membership:
-    """Writes the record once after each start: one that is removed while netd runs stays removed until the next.
-    `renounce` is called before it is written where there is none, since others may have what this node held."""
+    """Writes the record once after each start. Who is removed stays so, also over a start, until its operator says
+    that it may return; from its start on netd tries. `renounce` is called before the record is written where there is
+    none, since others may have what this node held."""
 
     def __init__(self, store: Store, node: Node, renounce: Callable[[], Awaitable[None]], clock: Clock) -> None:
         self._nodes = Nodes(store)
         self._node = node
-        self._joined = asyncio.Event()
+        self._decided = asyncio.Event()
+        self._removed: Removed | None = None
         self._renounce = renounce
         self._clock = clock
         self.status = MembershipStatus()
@@ -50,10 +52,18 @@ class Membership:
 
     async def write(self) -> None:
         """Raises Conflict where another machine has its name, InvalidDocument where it cannot be a node."""
-        await self._nodes.join(self._node, self._renounce)
+        try:
+            await self._nodes.join(self._node, self._renounce)
+        except Removed as error:
+            self._removed = error
+            self._decided.set()
+            raise
+        self._removed = None
         self.status = MembershipStatus(written=True)
-        self._joined.set()
+        self._decided.set()
 
     async def joined(self) -> None:
-        """Returns once the store has the record."""
-        await self._joined.wait()
+        """Returns once the store has the record. Raises Removed when it is known that it shall not have it."""
+        await self._decided.wait()
+        if self._removed is not None:
+            raise self._removed

@@ -1,6 +1,7 @@
 """places: the loop that tells the store which attachments this machine has, and takes away what of them was left behind
 by a crash of netd, of Docker or of the machine."""
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
@@ -66,6 +67,8 @@ class PlacesLoop:
     ) -> None:
         self._store = store
         self._attachments = attachments
+        self._changed = asyncio.Event()
+        attachments.follow(self._changed)
         self._book = book
         self._docker = docker
         self._links = links
@@ -79,11 +82,11 @@ class PlacesLoop:
     async def run(self) -> None:
         """For ever."""
         while True:
-            self._attachments.changed.clear()
+            self._changed.clear()
             trouble = await self.tell()
             if self._clock.monotonic() - self._compared_at >= AGAIN_SECONDS:
                 await self.compare()
-            await until_set(self._attachments.changed, self._clock, RETRY_SECONDS if trouble else AGAIN_SECONDS)
+            await until_set(self._changed, self._clock, RETRY_SECONDS if trouble else AGAIN_SECONDS)
 
     async def tell(self) -> str:
         """The store. Returns what kept it from that, if anything."""

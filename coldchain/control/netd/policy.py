@@ -7,9 +7,11 @@ from typing import NamedTuple
 import structlog
 from msgspec.structs import replace
 
+from coldchain.control.netd.attachments import Attachments
+from coldchain.control.netd.following import follow
 from coldchain.control.netd.waiting import until_set
 from coldchain.control.network_view import NetworkView
-from coldchain.decisions.policy import Seen, forbidden, ruleset
+from coldchain.decisions.policy import Seen, forbidden, ruleset, with_own
 from coldchain.documents.keys import NETWORK
 from coldchain.documents.stored import decode, encode
 from coldchain.model.base import Noun
@@ -18,12 +20,15 @@ from coldchain.model.policy import Policy, Verdict
 from coldchain.model.ruleset import Ruleset
 from coldchain.ports.clock import Clock
 from coldchain.ports.network import Journal, PacketFilter
-from coldchain.ports.store import Store
+from coldchain.ports.store import Changed, Listing, Store
 
 GATHER_SECONDS = 0.05
 """What comes within this time goes to the kernel as one change."""
 AGAIN_SECONDS = 15.0
-"""How often it is looked whether somebody has taken our table away, or Docker has made its own anew."""
+"""How often it is looked whether somebody has taken our table away, or Docker has made its own anew, though the kernel
+has told nothing of it."""
+LOOK_SECONDS = 0.5
+"""So often at most what it tells is followed."""
 RETRY_SECONDS = 1.0
 KEEP_SECONDS = 10.0
 """Addresses change often, and the journal is on a disk: so often at most what the kernel has is written to it."""
@@ -73,10 +78,18 @@ class PolicyLoop:
         self._applied: Ruleset | None = None
         self._policy: Policy | None = None
         self._looked_at = float("-inf")
+        self._touched = True
         self._journal = journal
+        self._own: Attachments | None = None
         self._kept: Ruleset | None = None
         self._kept_at = float("-inf")
         self.status = PolicyStatus()
+
+    def follow(self, own: Attachments) -> None:
+        """What containers this machine has is known from its own disk: with a store that is away, and before others
+        hear of it."""
+        self._own = own
+        own.follow(self._changed)
 
     async def start(self) -> None:
         """Before Docker starts containers: where the kernel has no rules, as after a reboot, it is given those it had.
@@ -107,30 +120,30 @@ class PolicyLoop:
     async def run(self) -> None:
         """For ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
+            tasks.create_task(
+                follow(
+                    self._store, NETWORK, self._clock, whole=self._take_all, change=self._take, trouble=self._trouble
+                )
+            )
             tasks.create_task(self._keep())
+            tasks.create_task(self._hear())
 
     # What the store says
 
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self._listen()
-            except ColdchainError as error:
-                if str(error) != self.status.trouble:
-                    log.warning("policy is not followed", error=str(error))
-                self.status = replace(self.status, trouble=str(error))
-                await self._clock.sleep(RETRY_SECONDS)
-
-    async def _listen(self) -> None:
-        revision = await self._view.load(self._store)
+    def _take_all(self, listing: Listing) -> None:
+        self._view.take(listing)
         self._listed = True
         self.status = replace(self.status, trouble="")
         self._changed.set()
-        async with aclosing(self._store.watch(NETWORK, revision)) as changes:  # type: ignore[type-var]
-            async for change in changes:
-                if self._view.note(change.key, change.value):
-                    self._changed.set()
+
+    def _take(self, change: Changed) -> None:
+        if self._view.note(change.key, change.value):
+            self._changed.set()
+
+    def _trouble(self, error: ColdchainError) -> None:
+        if str(error) != self.status.trouble:
+            log.warning("policy is not followed", error=str(error))
+        self.status = replace(self.status, trouble=str(error))
 
     # What the kernel does
 
@@ -150,16 +163,37 @@ class PolicyLoop:
             await until_set(self._changed, self._clock, seconds)
             await self._clock.sleep(GATHER_SECONDS)
 
+    async def _hear(self) -> None:
+        """Of whoever else is at work in the packet filter."""
+        while True:
+            try:
+                async with aclosing(self._filter.chain_changes()) as changes:  # type: ignore[type-var]
+                    async for _ in changes:
+                        self._touched = True
+                        self._changed.set()
+                        await self._clock.sleep(LOOK_SECONDS)
+            except ColdchainError as error:
+                log.warning("what others do to the packet filter is seen late", error=str(error))
+                await self._clock.sleep(AGAIN_SECONDS)
+
     async def _look(self) -> None:
-        """Now and then, whether our table is there."""
-        if self._clock.monotonic() - self._looked_at < AGAIN_SECONDS:
+        """Whether our table is there, and Docker lets our links through."""
+        if not self._touched and self._clock.monotonic() - self._looked_at < AGAIN_SECONDS:
             return
+        self._touched = False
+        try:
+            await self._look_now()
+        except ColdchainError:
+            self._touched = True
+            raise
+        self._looked_at = self._clock.monotonic()
+
+    async def _look_now(self) -> None:
         await self._filter.let_docker_forward()
         if self._applied is not None and not await self._filter.drops():
             log.warning("somebody has removed the rules of the container network; they are made again")
             self._applied = None
             self._changed.set()
-        self._looked_at = self._clock.monotonic()
 
     async def apply(self) -> None:
         """Carry out what is known. Before the store was heard once nothing is known, and the kernel keeps what it has
@@ -167,7 +201,7 @@ class PolicyLoop:
         self._changed.clear()
         if not self._listed:
             return
-        seen = self._view.seen(self._node)
+        seen = await self._seen()
         wanted = ruleset(seen)
         if wanted != self._applied:
             before, self._applied = self._applied, None  # until it is known that the kernel has it
@@ -183,6 +217,15 @@ class PolicyLoop:
         if self._policy is not None and seen.policy != self._policy and seen.policy.cut:
             await self._cut(seen)
         self._policy = seen.policy  # what was not cut is tried again
+
+    async def _seen(self) -> Seen:
+        """A journal that cannot be read leaves what the store has of this machine."""
+        seen = self._view.seen(self._node)
+        try:
+            kept = await self._own.kept() if self._own is not None else None
+        except ColdchainError:
+            kept = None
+        return seen if kept is None else with_own(seen, [one.attachment for one in kept.values()])
 
     async def _cut(self, seen: Seen) -> None:
         standing = forbidden(seen, await self._filter.connections())

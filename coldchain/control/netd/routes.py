@@ -7,14 +7,14 @@ take the routes with it.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
 from typing import Any
 
 import structlog
 from msgspec.structs import replace
 
+from coldchain.control.netd.following import follow
 from coldchain.control.netd.lost_nodes import LostNodes
-from coldchain.control.nodes import Nodes
+from coldchain.control.nodes import Nodes, Removed
 from coldchain.decisions.routing import password_problem, route_plan
 from coldchain.documents import keys, stored
 from coldchain.model.base import Noun
@@ -26,7 +26,7 @@ from coldchain.model.secret import Secret
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
 from coldchain.ports.network import Reach, RoutingDaemon
-from coldchain.ports.store import Changed, Compacted, Store
+from coldchain.ports.store import Changed, Listing, Store
 from coldchain.ports.tunnel import Tunnels
 
 READ: Mapping[str, type[Noun]] = {keys.NODE: Node, keys.BLOCK: Block, keys.POOL: Pool, keys.ROUTING: Routing}
@@ -98,16 +98,30 @@ class RouteLoop:
             log.warning("the routing daemon is not started by what it had", error=str(error))
         await self._join()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow())
+            group.create_task(
+                follow(
+                    self._store,
+                    keys.NETWORK,
+                    self._clock,
+                    whole=self._take_all,
+                    change=self._take,
+                    trouble=self._trouble,
+                )
+            )
             group.create_task(self._keep())
             if self._lost is not None:
                 group.create_task(self._lost.run())
 
     async def _join(self) -> None:
-        """Once: who is removed while it runs does not come back by itself."""
+        """Once: who is removed does not come back by itself."""
         while True:
             try:
                 await self._joining()
+            except Removed as error:
+                self._trouble(error)
+                await self._leave_at_the_start()
+                await self._clock.sleep(RETRY_SECONDS)
+                continue
             except ColdchainError as error:
                 self._trouble(error)
                 await self._clock.sleep(RETRY_SECONDS if isinstance(error, Unavailable) else AGAIN_SECONDS)
@@ -115,25 +129,16 @@ class RouteLoop:
             self.status = replace(self.status, joined=True, trouble="")
             return
 
-    async def _follow(self) -> None:
-        """What the store says, for ever."""
-        while True:
-            try:
-                revisions = await self._read()
-                after = min(revisions.values())
-                async with aclosing(self._store.watch(keys.NETWORK, after)) as changes:  # type: ignore[type-var]
-                    async for change in changes:
-                        prefix = next((one for one in READ if change.key.startswith(one)), None)
-                        if prefix is None or change.revision <= revisions[prefix]:
-                            continue  # of no interest here, or known by the list
-                        self._take(change, READ[prefix])
-            except Compacted:
-                continue
-            except ColdchainError as error:
-                self._trouble(error)
-                await self._clock.sleep(RETRY_SECONDS)
+    def _take_all(self, listing: Listing) -> None:
+        kinds = ((one, _kind_of(one.key)) for one in listing.entries)
+        self._known = {one.key: stored.decode(one.value, kind) for one, kind in kinds if kind is not None}
+        self.status = replace(self.status, trouble="")
+        self._changed.set()
 
-    def _take(self, change: Changed, kind: type[Noun]) -> None:
+    def _take(self, change: Changed) -> None:
+        kind = _kind_of(change.key)
+        if kind is None:
+            return  # of no interest here
         assert self._known is not None
         if change.key == keys.network_key_of(self._me):
             self._told_of_removal = change.value is None
@@ -142,19 +147,6 @@ class RouteLoop:
         else:
             self._known[change.key] = stored.decode(change.value, kind)
         self._changed.set()
-
-    async def _read(self) -> Mapping[str, int]:
-        """All of it. Returns the revision of each part."""
-        found: dict[str, Noun] = {}
-        revisions = {}
-        for prefix, kind in READ.items():
-            listing = await self._store.list(prefix)
-            found |= {entry.key: stored.decode(entry.value, kind) for entry in listing.entries}
-            revisions[prefix] = listing.revision
-        self._known = found
-        self.status = replace(self.status, trouble="")
-        self._changed.set()
-        return revisions
 
     async def _keep(self) -> None:
         """The daemon as it is wanted, for ever."""
@@ -217,6 +209,13 @@ class RouteLoop:
             [one for one in known if isinstance(one, Pool)],
             next((one for one in known if isinstance(one, Routing)), Routing()),
         )
+
+    async def _leave_at_the_start(self) -> None:
+        """What was announced until then may be somebody else's by now."""
+        try:
+            await self._leave()
+        except ColdchainError as error:
+            self.status = replace(self.status, machine_trouble=str(error))
 
     async def _leave(self) -> None:
         """Somebody removed this node. Once it is done there is nothing more to do."""
@@ -287,3 +286,7 @@ class RouteLoop:
         if str(error) != self.status.trouble:
             log.warning("the store does not tell of routes", error=str(error))
         self.status = replace(self.status, trouble=str(error))
+
+
+def _kind_of(key: str) -> type[Noun] | None:
+    return next((kind for prefix, kind in READ.items() if key.startswith(prefix)), None)

@@ -47,7 +47,10 @@ NODES: tuple[Operation, ...] = (
         "/v1/nodes/{node}",
         "Remove a node",
         {204: Answer("Its routes go.")},
-        takes=(flag("lost", "It is off or has left, also if it had containers."),),
+        takes=(
+            flag("lost", "It is off or has left, also if it had containers."),
+            flag("mayReturn", "It may join again by itself; of one that was removed before as well."),
+        ),
         fails=(400, 404, 409),
     ),
     Operation("showRouting", "GET", "/v1/routing", "Show how routes are spread", {200: _ROUTING}),

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from coldchain.model.errors import NotFound, Rejected, Unavailable
 from coldchain.network.bird.control_socket import ask, heard_of, refusal, session_states
+from coldchain.network.programs import run
 
 INSTALL = "Install the package bird2; its service may stay off: netd starts BIRD itself"
 _END_SECONDS = 10.0
-_KERNEL_PROTOCOL = "bird"
+_FAMILIES = ("-4", "-6")
+_OF_BIRD = ("proto", "bird")
 """By this the kernel knows whose routes they are."""
 
 
@@ -37,10 +39,10 @@ class Bird:
         program = _program()
         await asyncio.to_thread(self._write, configuration)
         new = self._configuration.with_suffix(".new")
-        status, output = await _run(program, "-p", "-c", str(new))
+        status, _, errors = await run((program, "-p", "-c", str(new)))
         if status != 0:
             raise Rejected(
-                f"BIRD refuses its configuration: {output.strip().replace(str(new), 'bird.conf')}",
+                f"BIRD refuses its configuration: {errors.strip().replace(str(new), 'bird.conf')}",
                 todo=f"It goes on by the one before; what was refused is {new}",
             )
         await asyncio.to_thread(os.replace, new, self._configuration)
@@ -86,21 +88,23 @@ class Bird:
         if pid is not None:
             await asyncio.to_thread(self._end, pid)
         await asyncio.to_thread(self._configuration.unlink, missing_ok=True)
-        for family in ("-4", "-6"):
+        for family in _FAMILIES:
             # It leaves its routes when it ends, for the sake of the next one.
-            status, output = await _run("ip", family, "route", "flush", "proto", _KERNEL_PROTOCOL)
+            status, _, errors = await run(("ip", family, "route", "flush", *_OF_BIRD))
             if status != 0:
-                raise Unavailable(f"BIRD's routes cannot be taken away: {output.strip()}", todo="netd has to be root")
+                raise Unavailable(f"BIRD's routes cannot be taken away: {errors.strip()}", todo="netd has to be root")
 
     async def _start(self, program: str) -> None:
         """It becomes a daemon of its own once it listens. `-R`: others have kept our routes, and it keeps those of the
-        kernel until it has heard of theirs."""
+        kernel until it has heard of theirs. Where the kernel has none, as after a start of the machine, it must not
+        wait so for somebody who is away."""
         with contextlib.suppress(FileNotFoundError):
             self._socket.unlink()  # of one that was killed
         files = ("-c", str(self._configuration), "-s", str(self._socket), "-P", str(self._pid_file))
-        status, output = await _run(program, "-R", *files)
+        kept = [(await run(("ip", family, "route", "show", *_OF_BIRD)))[1] for family in _FAMILIES]
+        status, _, errors = await run((program, *(["-R"] if any(kept) else []), *files))
         if status != 0:
-            raise Rejected(f"BIRD does not start: {output.strip()}", todo=f"See {self.log_file}")
+            raise Rejected(f"BIRD does not start: {errors.strip()}", todo=f"See {self.log_file}")
         await ask(self._socket, "show status")  # it answers only after its pid file is written
 
     def _write(self, configuration: str) -> None:
@@ -143,19 +147,3 @@ def _program() -> str:
     if found is None:
         raise Rejected("there is no BIRD on this machine", todo=INSTALL)
     return found
-
-
-async def _run(*command: str) -> tuple[int, str]:
-    """What it was run with ends before this returns; a daemon that it leaves behind has no part of our output."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise Unavailable(f"{command[0]} cannot be started: {error.strerror}") from error
-    output, _ = await process.communicate()
-    return process.returncode or 0, output.decode(errors="replace")

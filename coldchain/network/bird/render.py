@@ -13,8 +13,9 @@ RESTART_SECONDS = 5
 """So long others keep our routes after BIRD has ended, or BFD has heard nothing of it: which is also how a BIRD looks
 that was killed. So BFD takes no route by itself, it begins this wait, which netd cuts short for a machine
 that is lost."""
-RECOVERY_SECONDS = 30
-"""So long it waits for the routes of others when it comes back, with those of the kernel as they were."""
+RECOVERY_SECONDS = 10
+"""So long at most it waits for the routes of others when it comes back, and leaves those of the kernel as they were:
+somebody who is away holds up no longer what has changed meanwhile. Who is there has told his within some three."""
 PASSED_ON_MED = 100
 """Of what is passed on from another node, against 0 of what a node announces of its own: a router that hears of a
 block from several takes the shortest way."""
@@ -143,6 +144,7 @@ def _kernel(family: RouteFamily) -> list[str]:
         f"protocol kernel kernel{version} {{",
         "  scan time 10;",
         "  persist;",
+        "  graceful restart;",
         f"  {_kind(family)} {{ import none; export filter to_kernel{version}; }};",
         "}",
     ]

@@ -1,11 +1,12 @@
 """nftables: the kernel's packet filter and its list of connections, by `nft` and `conntrack`."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
 from coldchain.model.errors import Rejected
 from coldchain.model.ruleset import Connection, Ruleset
 from coldchain.network.filter.render import TABLE, changes, render
+from coldchain.network.filter.told import chain_changes
 from coldchain.network.filter.tracked import NUMBERS, forget
 from coldchain.network.programs import output_of
 from coldchain.ports.network import HOST_PREFIX
@@ -38,6 +39,9 @@ class Nftables:
                     break
                 if not await _succeeds((program, "-w", "-C", *rule)):
                     await output_of((program, "-w", "-I", *rule))
+
+    def chain_changes(self) -> AsyncIterator[None]:
+        return chain_changes()
 
     async def connections(self) -> Sequence[Connection]:
         found = []

@@ -11,17 +11,23 @@ from typing import Any
 
 from coldchain.testing.demo import scenario
 from coldchain.testing.demo.cluster import NEXT_EXECUTOR, RECOVERY_SECONDS, Cluster
-from coldchain.testing.demo.scenario import Show, Step, expect_serving, serves, until
+from coldchain.testing.demo.scenario import (
+    INSTANCES,
+    PATIENCE_SECONDS,
+    Show,
+    Step,
+    eventually,
+    expect_serving,
+    in_mid_rollout,
+    serves,
+    unmoved,
+    until,
+)
 from coldchain.testing.driven import StepFailed
 from coldchain.testing.load.accounting import Kill
 from coldchain.testing.mesos import cable
 from coldchain.testing.mesos.servers import Agent
 
-INSTANCES = 4
-PATIENCE_SECONDS = 40.0
-LOOK_SECONDS = 0.1
-SETTLE_SECONDS = 3.0
-"""Whoever would wrongly start or end something has done it by then."""
 LEAVING_SECONDS = 2.0
 """By then what was cut off has left rotation: who is sent there later is lost by us."""
 CUT_SECONDS = 14.0
@@ -33,7 +39,7 @@ Fault = Callable[[Cluster, Show], Awaitable[None]]
 async def kill_leader(cluster: Cluster, show: Show) -> None:
     """In mid-rollout: the other one ends it; the killed one comes back and stands by."""
     leader, (other,) = await cluster.controllers.leader()
-    started = await _in_mid_rollout(show, "v2")
+    started = await in_mid_rollout(show, "v2")
     cluster.controllers.kill()
     await show.stage.deployment(started["deploymentId"])
     if (await cluster.controllers.leader())[0] is not other:
@@ -47,7 +53,7 @@ async def kill_leader(cluster: Cluster, show: Show) -> None:
 async def kill_master(cluster: Cluster, show: Show) -> None:
     """In mid-rollout: the other master leads; the killed one comes back."""
     master = await cluster.lab.leader()
-    started = await _in_mid_rollout(show, "v3")
+    started = await in_mid_rollout(show, "v3")
     await master.kill()
     await show.stage.deployment(started["deploymentId"])
     await expect_serving(show, INSTANCES)
@@ -63,10 +69,10 @@ async def kill_executor(cluster: Cluster, show: Show) -> None:
     before, held = await cluster.containers(), await _held(cluster, agent)
     for executor in _executors(agent):
         os.kill(executor, signal.SIGKILL)
-    await _until(
+    await eventually(
         lambda: _adopted(cluster, agent, len(held), without=set(held)), f"successors of the tasks of {agent.hostname}"
     )
-    await _unmoved(cluster, show, before)
+    await unmoved(cluster.containers, show, before)
 
 
 async def upgrade_executor(cluster: Cluster, show: Show) -> None:
@@ -84,9 +90,9 @@ async def upgrade_executor(cluster: Cluster, show: Show) -> None:
         executors = [one for agent in cluster.lab.agents for one in (await _held(cluster, agent)).values()]
         return len(executors) == len(held) and not old & set(executors)
 
-    await _until(handed_over, "every task under the new executor")
-    await _until(lambda: _each_has_one_executor(cluster), "the end of the old executors")
-    await _unmoved(cluster, show, before)
+    await eventually(handed_over, "every task under the new executor")
+    await eventually(lambda: _each_has_one_executor(cluster), "the end of the old executors")
+    await unmoved(cluster.containers, show, before)
 
 
 async def restart_agent(cluster: Cluster, show: Show) -> None:
@@ -95,7 +101,7 @@ async def restart_agent(cluster: Cluster, show: Show) -> None:
     before, held = await cluster.containers(), await _held(cluster, agent)
     await agent.restart()
     await agent.registered()
-    await _unmoved(cluster, show, before)
+    await unmoved(cluster.containers, show, before)
     if await _held(cluster, agent) != held:
         raise StepFailed(f"{agent.hostname} has other tasks than before")
 
@@ -111,13 +117,13 @@ async def lose_agent(cluster: Cluster, show: Show) -> None:
     async def left() -> bool:
         return not _executors(agent)
 
-    await _until(left, "the end of the executor")
+    await eventually(left, "the end of the executor")
     agent.start()
     await agent.registered()
-    await _until(
+    await eventually(
         lambda: _adopted(cluster, agent, len(held), without=set(held)), f"successors of the tasks of {agent.hostname}"
     )
-    await _unmoved(cluster, show, before)
+    await unmoved(cluster.containers, show, before)
 
 
 async def lose_member(cluster: Cluster, show: Show) -> None:
@@ -126,7 +132,7 @@ async def lose_member(cluster: Cluster, show: Show) -> None:
     Who asked for a change in the very moment may hear that nobody knows whether it was made; here none is asked for.
     """
     member = await cluster.etcd.leader()
-    started = await _in_mid_rollout(show, "v2")
+    started = await in_mid_rollout(show, "v2")
     member.kill()
     await show.stage.deployment(started["deploymentId"])
     await show.stage.deploy("PUT", "/v2/apps/shop", {"instances": INSTANCES + 1})
@@ -150,7 +156,7 @@ async def drain_agent(cluster: Cluster, show: Show) -> None:
         elsewhere = all(one["host"] != agent.hostname for one in tasks)
         return elsewhere and len(tasks) == INSTANCES + 1 and all(map(serves, tasks))
 
-    await _until(empty, f"{agent.hostname} empty")
+    await eventually(empty, f"{agent.hostname} empty")
     after = await cluster.containers()
     if any(after.get(task) != before[task] for task in staying):
         raise StepFailed("what runs on other agents was restarted")
@@ -193,7 +199,7 @@ async def cut_off(cluster: Cluster, show: Show) -> None:
         left = await cluster.containers()
         return not gone & left.keys() and not gone & (await _held(cluster, agent)).keys()
 
-    await _until(ended, "the end of what was replaced")
+    await eventually(ended, "the end of what was replaced")
     await until(show, lambda tasks: len(tasks) == INSTANCES and all(map(serves, tasks)))
 
 
@@ -226,22 +232,9 @@ async def _checked(cluster: Cluster, step: Step, show: Show) -> None:
         async def counted_once() -> bool:
             return not await cluster.lab.operator.twice_counted()
 
-        await _until(counted_once, "resources that add up in Mesos")
+        await eventually(counted_once, "resources that add up in Mesos")
     except (AssertionError, TimeoutError) as error:
         raise StepFailed(str(error) or "it took too long") from error
-
-
-async def _in_mid_rollout(show: Show, tag: str) -> dict[str, Any]:
-    wanted = show.settings_of(tag, START_MS="500") | {"instances": INSTANCES}
-    started: dict[str, Any] = await show.stage.call("PUT", "/v2/apps/shop", wanted)
-    version = started["version"]
-
-    def begun(tasks: list[dict[str, Any]]) -> bool:
-        old = [one for one in tasks if one["version"] != version]
-        return bool(old) and any(serves(one) for one in tasks if one not in old)
-
-    await until(show, begun)
-    return started
 
 
 async def _all_tasks(show: Show) -> list[dict[str, Any]]:
@@ -291,15 +284,6 @@ async def _each_has_one_executor(cluster: Cluster) -> bool:
     return all(len(_executors(agent)) <= 1 for agent in cluster.lab.agents)
 
 
-async def _unmoved(cluster: Cluster, show: Show, before: dict[str, str]) -> None:
-    """Every container is the same as before, also a moment later, and in rotation."""
-    await asyncio.sleep(SETTLE_SECONDS)
-    after = await cluster.containers()
-    if after != before:
-        raise StepFailed(f"containers were started or ended: {sorted(before.items() ^ after.items())}")
-    await expect_serving(show, INSTANCES)
-
-
 def _alive(task: dict[str, Any]) -> bool:
     """Whether its probes keep it in rotation."""
     return all(one["alive"] for one in task["healthCheckResults"])
@@ -307,11 +291,3 @@ def _alive(task: dict[str, Any]) -> bool:
 
 def _replaced(tasks: Sequence[dict[str, Any]], gone: set[str]) -> bool:
     return sum(serves(one) and one["id"] not in gone for one in tasks) == INSTANCES
-
-
-async def _until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not await condition():
-        if time.monotonic() > deadline:
-            raise StepFailed(f"in vain waited {PATIENCE_SECONDS:g} s for: {what}")
-        await asyncio.sleep(LOOK_SECONDS)

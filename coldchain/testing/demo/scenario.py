@@ -15,6 +15,12 @@ SHORTEST_STEP_SECONDS = 6.0
 BAD_DEADLINE_SECONDS = 12
 PAUSE_SECONDS = 4.0
 FAILING_SECONDS = 20.0
+INSTANCES = 4
+"""Of the shop, where a fault does not change it."""
+PATIENCE_SECONDS = 40.0
+LOOK_SECONDS = 0.1
+SETTLE_SECONDS = 3.0
+"""Whoever would wrongly start or end something has done it by then."""
 
 
 @dataclass
@@ -186,6 +192,38 @@ async def until(show: Show, reached: Callable[[list[dict[str, Any]]], bool], pat
         if time.monotonic() > limit:
             raise StepFailed(f"the tasks of /shop did not get there within {patience_seconds:g} s")
         await asyncio.sleep(0.05)
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Waits for what is to become of anything else. Raises StepFailed."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise StepFailed(f"in vain waited {PATIENCE_SECONDS:g} s for: {what}")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def in_mid_rollout(show: Show, tag: str) -> dict[str, Any]:
+    """A rollout of the shop that is begun and not yet ended; what the API said of it."""
+    wanted = show.settings_of(tag, START_MS="500") | {"instances": INSTANCES}
+    started: dict[str, Any] = await show.stage.call("PUT", "/v2/apps/shop", wanted)
+    version = started["version"]
+
+    def begun(tasks: list[dict[str, Any]]) -> bool:
+        old = [one for one in tasks if one["version"] != version]
+        return bool(old) and any(serves(one) for one in tasks if one not in old)
+
+    await until(show, begun)
+    return started
+
+
+async def unmoved(containers: Callable[[], Awaitable[dict[str, str]]], show: Show, before: dict[str, str]) -> None:
+    """Every container is the same as before, also a moment later, and in rotation."""
+    await asyncio.sleep(SETTLE_SECONDS)
+    after = await containers()
+    if after != before:
+        raise StepFailed(f"containers were started or ended: {sorted(before.items() ^ after.items())}")
+    await expect_serving(show, INSTANCES)
 
 
 async def _rollback_of(show: Show, failed: str) -> str:

@@ -6,7 +6,7 @@ import shutil
 import ssl
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,9 +30,19 @@ SESSION_SECONDS = 2.0
 class MesosLab:
     """A context manager; nothing of it is left afterwards, in whatever way the process ends. Any loop may use it."""
 
-    def __init__(self, *, zookeeper: bool = False, tls: bool = False, log_level: int = 2) -> None:
-        """`log_level`: 0 for all that masters and agents say, 1 for warnings, 2 for errors only."""
-        self.folder = Path(tempfile.mkdtemp(prefix="coldchain-mesos-"))
+    def __init__(
+        self,
+        *,
+        zookeeper: bool = False,
+        tls: bool = False,
+        log_level: int = 2,
+        address: str = "127.0.0.1",
+        parent: Path | None = None,
+    ) -> None:
+        """`log_level`: 0 for all that masters and agents say, 1 for warnings, 2 for errors only. `address`: where
+        masters and ZooKeeper listen. `parent`: where its folder is made; it must be there at the same path for all."""
+        self.folder = Path(tempfile.mkdtemp(prefix="coldchain-mesos-", dir=parent))
+        self._address = address
         self._surroundings = Surroundings(self.folder, tls=tls, log_level=log_level)
         self.zookeeper: ZooKeeper | None = None
         self.masters: list[Master] = []
@@ -81,7 +91,7 @@ class MesosLab:
         return self.masters[0].address
 
     async def start_zookeeper(self) -> ZooKeeper:
-        self.zookeeper = ZooKeeper(self.folder, free_port())
+        self.zookeeper = ZooKeeper(self.folder, free_port(), self._address)
         self._machines.append(self.zookeeper)
         self.zookeeper.start()
         await self._first(self.zookeeper.serves, "ZooKeeper serves", PATIENCE_SECONDS)
@@ -94,13 +104,13 @@ class MesosLab:
         master = Master(f"master-{len(self.masters) + 1}", self.folder)
         self._machines.append(master)
         port = free_port()
-        master.address, master.settings = f"127.0.0.1:{port}", settings or MasterSettings()
+        master.address, master.settings = f"{self._address}:{port}", settings or MasterSettings()
         master.api = self._api(master.address)
         credentials = master.folder / "credentials.json"
         entries = [{"principal": key, "secret": value} for key, value in master.settings.credentials.items()]
         credentials.write_text(json.dumps({"credentials": entries}))
         credentials.chmod(0o600)
-        flags = as_variables({"work_dir": f"{master.folder}/work", "ip": "127.0.0.1", "port": str(port)})
+        flags = as_variables({"work_dir": f"{master.folder}/work", "ip": self._address, "port": str(port)})
         arguments = [
             *_python("master_process"),
             self.master_address if self.zookeeper else "",
@@ -114,16 +124,17 @@ class MesosLab:
             return await master.api.healthy()
 
         environment = {**flags, "MESOS_HOSTNAME": "localhost", **master.settings.environment(str(credentials))}
-        master.command(arguments, self._surroundings.environment(port) | environment)
+        master.command(arguments, self._surroundings.environment(port, self._address) | environment)
         self.masters.append(master)
         master.start()
         await self._first(answers, f"{master.name} at {master.address}", PATIENCE_SECONDS)
         return master
 
-    async def start_agent(self, settings: AgentSettings | None = None) -> Agent:
-        """Does not wait until it is registered: several can start side by side; then call `registered`."""
+    async def start_agent(self, settings: AgentSettings | None = None, *, door: Sequence[str] = ()) -> Agent:
+        """Does not wait until it is registered: several can start side by side; then call `registered`. `door`: a
+        command that runs another one on the agent's machine, if that is not this one."""
         number = self._agents_made = self._agents_made + 1
-        agent = Agent(f"agent-{number}", self.folder)
+        agent = Agent(f"agent-{number}", self.folder, door)
         self._machines.append(agent)
         port = free_port()
         agent.known, agent.settings = self.known, settings or AgentSettings()

@@ -19,17 +19,18 @@ PATIENCE_SECONDS = 30.0
 class Machine:
     """Its orders are answered at once, so they are plain calls; only what waits for a server is awaited.
 
-    `start` may be called again after the server has ended: it is the same server, in the same folder.
+    `start` may be called again after the server has ended: it is the same server, in the same folder. `door`: a command
+    that runs all of it elsewhere; processes then have the numbers that they have there.
     """
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, door: Sequence[str] = ()) -> None:
         self.name = name
         self.folder = folder / name
         self.folder.mkdir(parents=True)
         self.log = self.folder / "log"
         self._command: tuple[Sequence[str], Mapping[str, str]] = ((), {})
         self._keeper = subprocess.Popen(
-            [sys.executable, "-ISE", str(KEEPER), str(self.folder)],
+            [*door, sys.executable, "-ISE", str(KEEPER), str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

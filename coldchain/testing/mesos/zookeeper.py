@@ -1,4 +1,4 @@
-"""ZooKeeper as Debian packs it: one server on loopback, without its service."""
+"""ZooKeeper as Debian packs it: one server, on loopback unless told otherwise, without its service."""
 
 import asyncio
 import os
@@ -19,12 +19,12 @@ TICK_MILLISECONDS = 200
 class ZooKeeper(Machine):
     """`address` is HOST:PORT."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, address: str = "127.0.0.1") -> None:
         java = shutil.which("java")
         if java is None or not JAR.exists():
             raise Unavailable("No ZooKeeper here", todo="Run bin/setup")
         super().__init__(f"zookeeper-{secrets.token_hex(3)}", folder)
-        self.address = f"127.0.0.1:{port}"
+        self.address = f"{address}:{port}"
         data = self.folder / "data"
         data.mkdir()
         # The last one: Java fails over cgroups that it cannot make out, as those of a machine within a machine.
@@ -44,7 +44,7 @@ class ZooKeeper(Machine):
         }
         configuration = self.folder / "zoo.cfg"
         configuration.write_text(
-            f"clientPort={port}\nclientPortAddress=127.0.0.1\ndataDir={data}\ntickTime={TICK_MILLISECONDS}\n"
+            f"clientPort={port}\nclientPortAddress={address}\ndataDir={data}\ntickTime={TICK_MILLISECONDS}\n"
             "maxClientCnxns=0\n4lw.commands.whitelist=srvr\n"
         )
         self.command(

@@ -58,6 +58,12 @@ local function entries(update)
             if type(rule.path) ~= "string" or type(rule.service) ~= "string" then
                 return nil, "domain " .. domain .. " has a route without path or service"
             end
+            if type(rule.methods or {}) ~= "table" or type(rule.headers or {}) ~= "table" then
+                return nil, "domain " .. domain .. " has a route whose methods or headers are none"
+            end
+            if rule.filters ~= nil and rule.filters ~= cjson.null and type(rule.filters) ~= "table" then
+                return nil, "domain " .. domain .. " has a route whose filters are none"
+            end
         end
         texts["domain:" .. string.lower(domain)] = cjson.encode(rules)
     end

@@ -8,20 +8,22 @@ local ffi = require "ffi"
 local balancer = require "ngx.balancer"
 local base = require "resty.core.base"
 local choice = require "coldchain.choice"
+local filters = require "coldchain.filters"
+local matching = require "coldchain.matching"
 local rotation = require "coldchain.rotation"
 local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
 
 local set_current_peer, set_more_tries = balancer.set_current_peer, balancer.set_more_tries
+local set_timeouts = balancer.set_timeouts
 local get_request, cast, tonumber = base.get_request, ffi.cast, tonumber
-local pick, find_routes = choice.pick, rotation.routes
-local sub, byte, find, match = string.sub, string.byte, string.find, string.match
+local pick, find_routes, find_route = choice.pick, rotation.routes, matching.find
+local find, match = string.find, string.match
 local now = ngx.now
 local var = ngx.var
 
 local M = {log_accesses = false}
 
-local SLASH = byte("/")
 local NO_ENDPOINT = -3  -- nginx's own answer of a balancer without a choice (NGX_BUSY): it ends the request, no retry
 local CONSUMER_LEFT = 499  -- nginx's own
 local SWITCHED = 101
@@ -75,6 +77,15 @@ local function refuse(key, status, reason)
     return answer(status, reason)
 end
 
+local function redirect(key, location, status)
+    story(key).reason = "redirected"
+    ngx.status = status
+    ngx.header["Location"] = location
+    ngx.header["Content-Length"] = 0
+    ngx.send_headers()
+    return ngx.exit(ngx.HTTP_OK)
+end
+
 -- A gateway that was never told anything (a fresh start) waits for its first rotation instead of saying 404.
 local function await_first_rotation()
     for _ = 1, FIRST_ROTATION_SECONDS / 0.02 do
@@ -82,20 +93,6 @@ local function await_first_rotation()
             return
         end
         ngx.sleep(0.02)
-    end
-end
-
-local function find_route(routes, path)
-    for index = 1, #routes do
-        local route = routes[index]
-        local length = route.length
-        if length == 0 then
-            return route
-        end
-        local following = byte(path, length + 1)
-        if (following == SLASH or following == nil) and sub(path, 1, length) == route.prefix then
-            return route
-        end
     end
 end
 
@@ -115,15 +112,34 @@ function M.access()
         return refuse(key, 404, "no route for this host and path")
     end
     route_of[key] = route
+    local filtered = route.filters
+    if filtered and filtered.redirect then
+        return redirect(key, filters.location(route), filtered.redirect.status)
+    end
     local service = rotation.services[route.service]
     if not service or service.count == 0 then
         return refuse(key, 503, REASONS[503])
+    end
+    if filtered then
+        local status = filters.request(route)
+        if status then
+            return refuse(key, status, REASONS[status])
+        end
     end
     if workers.draining then
         -- nginx decides with the location whether the connection stays: @closing has a keepalive_timeout of 0.
         ngx.req.set_uri(var.uri)
         return ngx.exec("@closing")
     end
+    if filtered and filtered.response then
+        ngx.req.set_uri(var.uri)
+        return ngx.exec("@filtered")
+    end
+end
+
+-- The headers of an answer, where a route changes some; @filtered and @closing ask.
+function M.header_filter()
+    filters.response(route_of[request_key()])
 end
 
 local function end_request(key, status, reason)
@@ -174,8 +190,13 @@ function M.balance()
         end
         return end_request(key, 503, REASONS[503])
     end
+    local filtered = route.filters
     if not tried and service.count > 1 then
-        set_more_tries(service.count < TRIES_MAX and service.count - 1 or TRIES_MAX - 1)
+        local tries = filtered and filtered.tries or TRIES_MAX
+        set_more_tries(service.count < tries and service.count - 1 or tries - 1)
+    end
+    if filtered and filtered.timeout_seconds then
+        set_timeouts(nil, filtered.timeout_seconds, filtered.timeout_seconds)
     end
     peer_of[key], sent_of[key] = peer, now()
     peer.open = peer.open + 1

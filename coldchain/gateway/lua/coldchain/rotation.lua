@@ -6,12 +6,13 @@
 -- in `leaving` until the last one ends. What its requests came to is counted by service and instance, in a counter.
 
 local cjson = require "cjson.safe"
+local matching = require "coldchain.matching"
 local store = require "coldchain.store"
 local traffic = require "coldchain.traffic"
 
 local M = {
     services = {},  -- name → service {name, peers, counters, ready, count, equal, turn}
-    domains = {},   -- lower-case domain → routes, longest path first
+    domains = {},   -- lower-case domain, `*.shop.test` or `*` → routes in the order in which they are asked
     leaving = {},   -- peer → true
     revision = 0,
     sequence = 0,
@@ -106,15 +107,7 @@ local function load_domain(name, rules)
         M.domains[name] = nil
         return
     end
-    local routes = {}
-    for index, rule in ipairs(rules) do
-        local prefix = string.gsub(rule.path, "/+$", "")
-        routes[index] = {
-            prefix = prefix, length = #prefix, service = rule.service, least = rule.balance == "least_connections",
-        }
-    end
-    table.sort(routes, function(left, right) return left.length > right.length end)
-    M.domains[name] = routes
+    M.domains[name] = matching.list(rules)
 end
 
 local function load(key, text)
@@ -195,7 +188,15 @@ local function find_routes(host)
     local domain = string.lower(host)
     domain = string.gsub(domain, ":%d*$", "")
     domain = string.gsub(domain, "%.$", "")
-    return M.domains[domain] or M.domains["*"]
+    local routes, dot = M.domains[domain], 0
+    while not routes do
+        dot = string.find(domain, ".", dot + 1, true)
+        if not dot then
+            return M.domains["*"]
+        end
+        routes = dot > 1 and M.domains["*" .. string.sub(domain, dot)]  -- the longest of those that it is below
+    end
+    return routes
 end
 
 function M.routes(host)

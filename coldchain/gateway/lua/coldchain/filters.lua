@@ -1,0 +1,125 @@
+-- What the gateway does with requests of a route that asks for it: a rewritten path, a redirection, changed headers, a
+-- limit for the body. All of it is prepared when the route is taken over, so that a request does as little as possible.
+
+local sub, gsub, byte, find = string.sub, string.gsub, string.byte, string.find
+local replace = ngx.re.sub
+local var = ngx.var
+
+local M = {}
+
+local DEFAULT_PORTS = {http = "80", https = "443"}
+
+local function is_given(value)
+    return value ~= nil and value ~= ngx.null
+end
+
+local function changes_of(changes)
+    if not is_given(changes) then
+        return nil
+    end
+    local made = {}
+    for _, name in ipairs(changes.remove or {}) do
+        made[#made + 1] = {name, nil}
+    end
+    for name, value in pairs(changes.set or {}) do
+        made[#made + 1] = {name, value}
+    end
+    return #made > 0 and made or nil
+end
+
+-- The filters of a route as they are carried out, nil for none.
+function M.make(given)
+    if not is_given(given) then
+        return nil
+    end
+    local redirect = is_given(given.redirect) and given.redirect or nil
+    return {
+        rewrite = is_given(given.rewrite) and given.rewrite or nil,
+        redirect = redirect,
+        redirect_path = redirect and is_given(redirect.path) and redirect.path or nil,
+        request = changes_of(given.requestHeaders),
+        response = changes_of(given.responseHeaders),
+        timeout_seconds = is_given(given.timeoutSeconds) and given.timeoutSeconds or nil,
+        body_bytes_max = is_given(given.bodyBytesMax) and given.bodyBytesMax or nil,
+        tries = is_given(given.tries) and given.tries or nil,
+    }
+end
+
+-- The path with `wanted` in the place of what the route matched.
+local function rewritten(route, path, wanted)
+    if route.exact then
+        return wanted
+    end
+    if route.pattern then
+        local found = replace(path, route.pattern, wanted, "jo") or path
+        return byte(found) == 47 and found or "/" .. found
+    end
+    local rest = sub(path, route.length + 1)
+    if rest == "" then
+        return wanted
+    end
+    return gsub(wanted, "/+$", "") .. rest
+end
+
+-- Where a request of a route with a redirection is sent.
+function M.location(route)
+    local redirect = route.filters.redirect
+    local scheme = is_given(redirect.scheme) and redirect.scheme or var.scheme
+    local host = is_given(redirect.domain) and redirect.domain or gsub(var.http_host or var.server_addr, ":%d*$", "")
+    local port = scheme == var.scheme and not is_given(redirect.domain) and var.server_port or DEFAULT_PORTS[scheme]
+    local path = route.filters.redirect_path and rewritten(route, var.uri, route.filters.redirect_path) or var.uri
+    local query = var.args
+    return scheme .. "://" .. host .. (port == DEFAULT_PORTS[scheme] and "" or ":" .. port)
+        .. ngx.escape_uri(path, 0) .. (query and "?" .. query or "")
+end
+
+-- Whether the body is longer than allowed. Of one whose length is not told, only after it was read.
+local function too_long(most)
+    local length = tonumber(var.http_content_length)
+    if length then
+        return length > most
+    end
+    if not var.http_transfer_encoding and not find(var.server_protocol, "2", 1, true) then
+        return false
+    end
+    ngx.req.read_body()
+    local data, file = ngx.req.get_body_data(), ngx.req.get_body_file()
+    if data then
+        return #data > most
+    end
+    local opened = file and io.open(file, "rb")
+    if not opened then
+        return false
+    end
+    local size = opened:seek("end")
+    opened:close()
+    return size > most
+end
+
+-- Before an endpoint is chosen. Returns the status of a refusal, nil when the request goes on.
+function M.request(route)
+    local filters = route.filters
+    if filters.body_bytes_max and too_long(filters.body_bytes_max) then
+        return 413
+    end
+    if filters.rewrite then
+        ngx.req.set_uri(rewritten(route, var.uri, filters.rewrite))
+    end
+    if filters.request then
+        for _, change in ipairs(filters.request) do
+            ngx.req.set_header(change[1], change[2])
+        end
+    end
+end
+
+-- On an answer of an instance.
+function M.response(route)
+    local filters = route and route.filters
+    if filters and filters.response then
+        for _, change in ipairs(filters.response) do
+            ngx.header[change[1]] = change[2]
+        end
+    end
+end
+
+return M

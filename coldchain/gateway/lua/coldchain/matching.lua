@@ -1,0 +1,112 @@
+-- Which route a request takes: the first of its domain, in the order given, whose path, method and headers are its own.
+
+local sub, byte = string.sub, string.byte
+local find = ngx.re.find
+local lower, gsub = string.lower, string.gsub
+local var = ngx.var
+
+local filters = require "coldchain.filters"
+
+local M = {}
+
+local SLASH = byte("/")
+
+local function set_of(names)
+    if not names or #names == 0 then
+        return nil
+    end
+    local set = {}
+    for _, name in ipairs(names) do
+        set[name] = true
+    end
+    return set
+end
+
+-- As nginx names the variable of each header.
+local function variables(headers)
+    local found
+    for name, value in pairs(headers or {}) do
+        found = found or {}
+        found["http_" .. gsub(lower(name), "-", "_")] = value
+    end
+    return found
+end
+
+-- The whole path has to match; a pattern that PCRE does not understand matches nothing, and the log says so.
+local function pattern_of(rule)
+    local pattern = "^(?:" .. rule.path .. ")\\z"
+    local _, _, problem = find("", pattern, "jo")
+    if problem then
+        ngx.log(ngx.ERR, "route ", rule.path, " of service ", rule.service, " never matches: ", problem)
+        return nil, true
+    end
+    return pattern
+end
+
+-- `plain`: neither method nor headers matter.
+local function make(rule)
+    local methods, headers = set_of(rule.methods), variables(rule.headers)
+    local one = {
+        service = rule.service, least = rule.balance == "least_connections",
+        methods = methods, headers = headers, plain = not methods and not headers,
+        filters = filters.make(rule.filters),
+    }
+    if rule.pathKind == "exact" then
+        one.exact = rule.path
+    elseif rule.pathKind == "regex" then
+        one.pattern, one.never = pattern_of(rule)
+    else
+        one.prefix = gsub(rule.path, "/+$", "")
+        one.length = #one.prefix
+    end
+    return one
+end
+
+function M.list(rules)
+    local routes = {}
+    for _, rule in ipairs(rules) do
+        local one = make(rule)
+        if not one.never then
+            routes[#routes + 1] = one
+        end
+    end
+    return routes
+end
+
+local function has_path(route, path)
+    local length = route.length
+    if length then
+        if length == 0 then
+            return true
+        end
+        local following = byte(path, length + 1)
+        return (following == SLASH or following == nil) and sub(path, 1, length) == route.prefix
+    end
+    if route.exact then
+        return path == route.exact
+    end
+    return find(path, route.pattern, "jo") ~= nil
+end
+
+local function has_headers(headers)
+    for name, value in pairs(headers) do
+        local given = var[name]
+        if not given or (value ~= "*" and given ~= value) then
+            return false
+        end
+    end
+    return true
+end
+
+function M.find(routes, path)
+    for index = 1, #routes do
+        local route = routes[index]
+        if has_path(route, path)
+            and (route.plain or (not route.methods or route.methods[var.request_method])
+                and (not route.headers or has_headers(route.headers))) then
+            return route
+        end
+    end
+end
+
+return M
