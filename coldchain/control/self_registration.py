@@ -75,8 +75,17 @@ class SelfRegistrations:
         return f"its mark is not in the registry yet: {self.trouble}".removesuffix(": ") if waiting else ""
 
     def _committed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
-        if any(isinstance(one, AppRecord | Version | Instance) for pair in pairs for one in pair):
+        if any(self._concerns(one) for pair in pairs for one in pair):
             self._wake.set()
+
+    def _concerns(self, record: Record | None) -> bool:
+        if isinstance(record, Version):
+            return record.app.registers_itself
+        return isinstance(record, AppRecord | Instance) and self._has_some(record.app_id)
+
+    def _has_some(self, app_id: str) -> bool:
+        """Whether any version of the app registers itself: an old one may still serve."""
+        return any(one.app.registers_itself for one in self._state.versions.get(app_id, {}).values())
 
     async def run(self) -> None:
         """For ever."""
@@ -104,10 +113,11 @@ class SelfRegistrations:
         for app in self._state.wanted_apps():
             if app.registers_itself:
                 found.setdefault(_service(app), [])
-        for one in self._state.instances.values():
-            app = self._state.app_of(one)
-            if one.live and app.registers_itself:
-                found.setdefault(_service(app), []).append((one, app))
+        for app_id, instances in self._state.instances_of.items():
+            for one in instances.values() if self._has_some(app_id) else ():
+                app = self._state.app_of(one)
+                if one.live and app.registers_itself:
+                    found.setdefault(_service(app), []).append((one, app))
         return found
 
     def _follow(self) -> None:
