@@ -39,7 +39,7 @@ def is_healthy(context: Context, instance: Instance) -> bool:
     """True once it runs and its checks pass."""
     if instance.phase not in ("starting", "entering", "serving"):
         return False
-    verdict = context.controller.health.verdict(instance)
+    verdict = context.controller.reconciler.verdict(instance)
     return verdict.standing == "healthy" and verdict.ready
 
 

@@ -130,9 +130,10 @@ async def show_app(request: web.Request) -> web.Response:
 
 
 def _instance(context: Context, one: Instance, waits_for: str) -> dict[str, Any]:
-    verdict = context.controller.health.verdict(one)
+    verdict = context.controller.reconciler.verdict(one)
     status = context.controller.tasks.tasks.get(one.task_id)
-    bad_since = context.controller.health.bad_since.get(one.id)
+    lapsed_since = context.controller.reconciler.lapsed_since.get(one.id)
+    bad_since = context.controller.health.bad_since.get(one.id, lapsed_since)
     return {
         "id": one.id,
         "taskId": one.task_id,

@@ -28,6 +28,7 @@ from coldchain.control.recorder import Recorder
 from coldchain.control.registry import Registrar
 from coldchain.control.rotation import Publisher
 from coldchain.control.secrets import Secrets
+from coldchain.control.self_registration import SelfRegistrations
 from coldchain.control.services import ServiceWatcher
 from coldchain.control.state import State, app_id_of
 from coldchain.control.tasks import TaskWatcher
@@ -70,6 +71,7 @@ class Controller:
         self._registry = registry
         self.registrar: Registrar | None = None
         self.outsiders: ServiceWatcher | None = None
+        self.registered: SelfRegistrations | None = None
         self._store = store
         self._clock = clock
         self.engine = engine
@@ -84,7 +86,8 @@ class Controller:
         self.tasks.on_listed = self.reconciler.listed
         self.secrets = Secrets(store, self.state, clock, cipher)
         self.tasks.without_secrets = self.secrets.without_secrets
-        self.reconciler.launch = Launcher(self.state, engine, policy, self.secrets).launch
+        self.launcher = Launcher(self.state, engine, policy, self.secrets)
+        self.reconciler.launch = self.launcher.launch
         self.pools = Pools(store)
         self.container_networks = ContainerNetworks(store, self.state.apps_in_network)
         self.network_check = NetworkCheck(store, clock, self.pools)
@@ -147,7 +150,8 @@ class Controller:
             self.registrar = Registrar(self._registry, self.state, self._clock, self.reconciler.mark)
             self.registrar.offers = lambda: self.tasks.offers
             self.publisher.on_published = self.registrar.published
-            self.reconciler.unregistered = self.registrar.waits_for
+            self.registered = SelfRegistrations(self._registry, self.state, self._clock, self.reconciler.mark)
+            self.registered.attach(self.reconciler, self.registrar)
             self.outsiders = ServiceWatcher(self._registry, self.state, self._clock)
             self.outsiders.start()
         if self.dubbo is not None:
@@ -214,6 +218,8 @@ class Controller:
                     group.create_task(self.registrar.run())
                 if self.dubbo is not None:
                     group.create_task(self.dubbo.run())
+                if self.registered is not None:
+                    group.create_task(self.registered.run())
                 if self.outsiders is not None:
                     group.create_task(self.outsiders.run())
         finally:

@@ -194,6 +194,10 @@ class FencedRegistry:
         self._authority.check()
         await self._registry.deregister(registration)
 
+    async def maintain(self, registration_id: str, reason: str) -> None:
+        self._authority.check()
+        await self._registry.maintain(registration_id, reason)
+
     async def services(self) -> Sequence[KnownService]:
         return await self._registry.services()
 

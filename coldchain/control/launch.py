@@ -1,5 +1,7 @@
 """launch: the one door through which tasks reach an engine, whatever made them: a change, a rollback, a crash."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from coldchain.control.secrets import Secrets, masked
@@ -12,9 +14,11 @@ from coldchain.ports.engine import Engine
 
 class Launcher:
     """Lets through what admission admits now, though it may have been stored under another policy; and gives tasks
-    their secrets, which nothing before this door has."""
+    their secrets, which nothing before this door has. `registry_of`: where those on an agent who register themselves
+    find the registry, as HOST:PORT."""
 
     def __init__(self, state: State, engine: Engine, policy: admission.Policy, secrets: Secrets) -> None:
+        self.registry_of: Callable[[str], str] = lambda agent: ""
         self._state = state
         self._engine = engine
         self._policy = policy
@@ -28,7 +32,7 @@ class Launcher:
             raise Rejected(f"not admitted: {words}", todo="Correct the definition, or `deploy` it with --override.")
         app, values = self._secrets.filled(spec.app)
         try:
-            await self._engine.launch(msgspec.structs.replace(spec, app=app))
+            await self._engine.launch(msgspec.structs.replace(spec, app=app, registry=self.registry_of(spec.agent)))
         except ColdchainError as error:
             masked(error, values)
             raise

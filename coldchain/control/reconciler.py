@@ -20,6 +20,7 @@ from coldchain.control.tasks import TaskWatcher
 from coldchain.decisions.acceptance import Observed
 from coldchain.decisions.actions import Action, ForgetTask, KillTask, LaunchTask, PrepareImage
 from coldchain.decisions.brake import Brake, judge, release
+from coldchain.decisions.health import Verdict
 from coldchain.decisions.placement import Held, Refused, Waiting, place_beside
 from coldchain.decisions.reconcile import reconcile
 from coldchain.decisions.view import Seen, View
@@ -81,6 +82,8 @@ class Reconciler:
         self.unannounced: Callable[[Instance], str] = lambda instance: ""
         self.calls: Callable[[Instance], int | None] = lambda instance: 0
         self.lingers: Callable[[Instance], bool] = lambda instance: False
+        self.heard: Callable[[Instance, Verdict], Verdict] = lambda instance, verdict: verdict
+        self.lapsed_since: Mapping[str, float] = {}
         self.on_brake: Callable[[Brake], None] = lambda brake: None
         self.on_refused: Callable[[Refused], None] = lambda refused: None
         self.observed: Callable[[str], Observed] = lambda app_id: Observed()
@@ -180,7 +183,8 @@ class Reconciler:
             self._place(plan)
             await self._state.commit(plan.put.values(), plan.remove)
             unhealthy = {view.app_id: _unhealthy(view) for view in views}
-            self._publisher().refresh([view.app_id for view in views], unhealthy)
+            marked = {view.app_id: _marked(view) for view in views}
+            self._publisher().refresh([view.app_id for view in views], unhealthy, marked)
         for effect in plan.effects:
             match effect:
                 case LaunchTask():
@@ -194,10 +198,11 @@ class Reconciler:
 
     def _judge(self, now: float) -> None:
         """Take or let go the brake. One that never was healthy does not count: that is no change for bad."""
-        if not self._health.bad_since and not self.brake.reason:
+        bad_since = {**self.lapsed_since, **self._health.bad_since}
+        if not bad_since and not self.brake.reason:
             return  # each pass comes here, and nearly always there is nothing to count
         well = {one.id for one in self._state.instances.values() if one.phase in ("entering", "serving")}
-        bad = {name: since for name, since in self._health.bad_since.items() if name in well}
+        bad = {name: since for name, since in bad_since.items() if name in well}
         self._set_brake(judge(self.brake, bad, len(well), now))
 
     def release_brake(self) -> bool:
@@ -276,6 +281,10 @@ class Reconciler:
         told = {name: f"the engine drains {name}" for name in self._tasks.drained}
         return told | {name: str(one) for name, one in self._state.drains.items()}
 
+    def verdict(self, instance: Instance) -> Verdict:
+        """What its checks say of an instance, and where it registers itself its registration."""
+        return self.heard(instance, self._health.verdict(instance))
+
     def _seen(self, instance: Instance) -> Seen:
         refused = self._effects.error("launch", instance.id)
         rejected = isinstance(refused, Rejected)
@@ -292,7 +301,7 @@ class Reconciler:
             task=task,
             launch_refused=str(refused) if rejected else None,
             launch_pending=pending,
-            verdict=self._health.verdict(instance),
+            verdict=self.verdict(instance),
             trouble=self._trouble(instance, waits_for, in_flight),
             acknowledged=not waits_for,
             in_flight=in_flight,
@@ -452,6 +461,10 @@ class Reconciler:
 
 def _unhealthy(view: View) -> frozenset[str]:
     return frozenset(name for name, seen in view.seen.items() if seen.verdict.standing == "unhealthy")
+
+
+def _marked(view: View) -> frozenset[str]:
+    return frozenset(name for name, seen in view.seen.items() if seen.verdict.marked)
 
 
 def _on_agents(known: Mapping[str, Instance], changes: Mapping[str, Instance | None]) -> list[Instance]:

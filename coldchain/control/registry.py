@@ -71,14 +71,14 @@ class Registrar:
         found: ByPlace = {}
         for endpoint in self._services[name].endpoints if name in self._services else ():
             instance = self._state.instances.get(endpoint.instance_id)
-            if instance is not None:
+            if instance is not None and not self._state.app_of(instance).registers_itself:
                 app, agent = self._state.app_of(instance), instance.agent or ""
-                for place in self._registry.places(agent, self._said_by(agent)):
+                for place in self._registry.places(agent, self.said_by(agent)):
                     one = decide.registration(name, endpoint, instance, app, place)
                     found.setdefault(one.id, {})[one.key] = one
         return found
 
-    def _said_by(self, agent: str) -> str:
+    def said_by(self, agent: str) -> str:
         """Where its registry is; the last that it said, for it may have nothing to offer."""
         if agent not in self._said:
             self._said[agent] = ""
@@ -93,6 +93,8 @@ class Registrar:
     def waits_for(self, instance: Instance) -> str:
         """What its registrations wait for, in words; empty when the registry has them as they shall be."""
         own, version = self._state.app_of(instance), self._state.wanted(instance.app_id)
+        if own.registers_itself:
+            return ""
         names = rotations.joined(own, version.app if version else None)
         if not names:
             return ""
@@ -168,7 +170,7 @@ class Registrar:
         before = dict(self._registry.unreachable)
         if before:  # which of them are still of use
             for agent in {one.agent for one in self._state.instances.values() if one.live and one.agent}:
-                self._registry.places(agent, self._said_by(agent))
+                self._registry.places(agent, self.said_by(agent))
         try:
             listed = await self._limited(self._registry.registrations())
         except Rejected:

@@ -48,6 +48,7 @@ class Publisher:
         self._app_of: dict[str, str] = {}
         self._routed: dict[str, object] = {}
         self._unhealthy: dict[str, frozenset[str]] = {}
+        self._marked: dict[str, frozenset[str]] = {}
         self._made_of: dict[str, object] = {}
         self._listed: dict[str, dict[str, list[Endpoint]]] = {}
         self._changed_at: dict[str, int] = {}
@@ -72,9 +73,16 @@ class Publisher:
             self.sessions[name] = GatewaySession(gateway=name, applied=0, lease_until=until)
         self.refresh({*self._state.apps, *self._state.instances_of}, {})
 
-    def refresh(self, app_ids: Iterable[str], unhealthy: dict[str, frozenset[str]]) -> None:
-        """Make the rotation anew for these apps and wake the gateways if it changed. `unhealthy`: ids by app."""
+    def refresh(
+        self,
+        app_ids: Iterable[str],
+        unhealthy: dict[str, frozenset[str]],
+        marked: dict[str, frozenset[str]] | None = None,
+    ) -> None:
+        """Make the rotation anew for these apps and wake the gateways if it changed. `unhealthy`, and `marked` as out
+        of service by somebody's wish: ids by app."""
         self._unhealthy.update(unhealthy)
+        self._marked.update(marked or {})
         app_ids = [app_id for app_id in app_ids if self._is_news(app_id)]
         wanted: dict[str, tuple[Endpoint, ...] | None] = {}
         for app_id in app_ids:
@@ -89,6 +97,7 @@ class Publisher:
                 self._app_of.update(dict.fromkeys(found, app_id))
             else:
                 self._unhealthy.pop(app_id, None)
+                self._marked.pop(app_id, None)
         update = rotations.renew(self.rotation, wanted, self._rules(app_ids))
         if update is not None:
             self.rotation = rotations.apply(self.rotation, update)
@@ -103,7 +112,8 @@ class Publisher:
         """Whether anything that an app's part of the rotation is made of is not as it was when that was made."""
         instances = tuple(self._state.instances_of.get(app_id, {}).values())
         unhealthy, external = self._unhealthy.get(app_id, frozenset()), self._state.externals.get(app_id)
-        parts = (self._state.wanted(app_id), instances, unhealthy, external)
+        marked = self._marked.get(app_id, frozenset())
+        parts = (self._state.wanted(app_id), instances, unhealthy, marked, external)
         if self._made_of.get(app_id) == parts:
             return False
         self._made_of[app_id] = parts
@@ -150,6 +160,7 @@ class Publisher:
             version.app if version else None,
             [(one, self._state.app_of(one)) for one in instances],
             self._unhealthy.get(app_id, frozenset()),
+            self._marked.get(app_id, frozenset()),
         )
 
     def live(self) -> list[GatewaySession]:
@@ -168,7 +179,9 @@ class Publisher:
                 return ""
             return "it has no address at which its service could be reached"
         if any(one.weight != weight for one in found):
-            return "its probes fail" if weight else "its mark is not published yet"
+            marked = instance.id in self._marked.get(instance.app_id, ())
+            bad = "it is marked as out of service" if marked else "its probes fail"
+            return bad if weight else "its mark is not published yet"
         since = max((one.since for one in found), default=self._changed_at.get(instance.app_id, self._first))
         now = self._clock.monotonic()
         behind = [] if self._applied_by_all >= since else [one for one in self.live() if one.applied < since]

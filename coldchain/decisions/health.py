@@ -42,11 +42,13 @@ Standing = Literal["healthy", "unhealthy", "unknown"]
 
 
 class Verdict(Noun, frozen=True, kw_only=True):
-    """What all checks together say. `condemned`: it should be replaced. `detail`: the worst answer in words."""
+    """What all checks together say. `condemned`: it should be replaced. `detail`: the worst answer in words.
+    `marked`: it is out of service by its own wish, or an operator's, and no failure."""
 
     standing: Standing
     ready: bool = True
     condemned: bool = False
+    marked: bool = False
     detail: str = ""
 
 

@@ -50,6 +50,11 @@ def registration_id(service: str, instance_id: str) -> str:
     return f"{service}-{instance_id}"
 
 
+def tags(app: App) -> tuple[str, ...]:
+    """The app's tags in the registry, in order."""
+    return tuple(sorted(name for name, value in app.labels.items() if value == TAG and name.isprintable()))
+
+
 def registration(service: str, endpoint: Endpoint, instance: Instance, app: App, place: str = "") -> Registration:
     """An endpoint of the rotation as the registry shall have it at one place."""
     reason = "" if endpoint.weight else FAILING if instance.wanted else DRAINING
@@ -58,7 +63,7 @@ def registration(service: str, endpoint: Endpoint, instance: Instance, app: App,
         service=service,
         address=endpoint.address,
         port=endpoint.port,
-        tags=tuple(sorted(name for name, value in app.labels.items() if value == TAG and name.isprintable())),
+        tags=tags(app),
         meta={"app": instance.app_id, "version": instance.version_id, "instance": instance.id},
         out_of_service=reason,
         place=place,

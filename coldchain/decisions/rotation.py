@@ -53,19 +53,22 @@ def joined(own: App, wanted: App | None) -> dict[str, int]:
 
 
 def endpoints(
-    wanted: App | None, instances: Iterable[tuple[Instance, App]], unhealthy: Collection[str]
+    wanted: App | None,
+    instances: Iterable[tuple[Instance, App]],
+    unhealthy: Collection[str],
+    marked: Collection[str] = (),
 ) -> dict[str, tuple[Endpoint, ...]]:
     """The endpoints of an app's services, in the order of instance ids; `since` is still 0. `instances`: each with the
     definition it was made from.
 
     Probes take no more than half of the instances out: when more fail, the fault is likely one that all share, and
-    all serve.
+    all serve. `marked`: those that are out of service by somebody's wish, which always counts.
     """
     listed = sorted(
         ((one, own) for one, own in instances if one.address is not None and one.phase in (*IN_ROTATION, *LEAVING)),
         key=lambda pair: pair[0].id,
     )
-    able = [one for one, _ in listed if one.phase in IN_ROTATION]
+    able = [one for one, _ in listed if one.phase in IN_ROTATION and one.id not in marked]
     passing = [one for one in able if one.id not in unhealthy]
     chosen = {one.id for one in (passing if 2 * len(passing) >= len(able) else able)}
     found: dict[str, list[Endpoint]] = {name: [] for name in (services(wanted) if wanted else ())}

@@ -1,14 +1,23 @@
 """The environment of a task, as Marathon gives it to its tasks."""
 
+import ipaddress
+import math
 import re
 from collections.abc import Sequence
 
+from coldchain.decisions import rotation as rotations
+from coldchain.decisions.registration import registration_id, tags
 from coldchain.model.app import App, PortDefinition
 from coldchain.model.task import TaskSpec
 
 LABEL_PREFIX = "MARATHON_APP_LABEL_"
 VALUE_LENGTH_MAX = 512
 NAME_LENGTH_MAX = VALUE_LENGTH_MAX - len(LABEL_PREFIX)
+
+TTL_SECONDS = 15
+"""Of the check of an app that registers itself: it sends a heartbeat each third of it."""
+GRACE_KEPT_SECONDS = 2.0
+"""Of the grace, for who ends the app after it to take the registration away before the platform ends him too."""
 
 
 def task_environment(spec: TaskSpec, ports: Sequence[int]) -> dict[str, str]:
@@ -26,7 +35,51 @@ def task_environment(spec: TaskSpec, ports: Sequence[int]) -> dict[str, str]:
     }
     if app.container is not None:
         environment["MARATHON_APP_DOCKER_IMAGE"] = app.container.docker.image
+    environment |= registration_variables(spec, ports)
     return environment | label_variables(app.labels) | port_variables(app, ports, spec.host_ports) | app.env
+
+
+def registration_variables(spec: TaskSpec, ports: Sequence[int]) -> dict[str, str]:
+    """COLDCHAIN_…: all that an app needs to register itself and to leave in order; nothing for other apps. The address
+    is left open where only the task can know it."""
+    app = spec.app
+    services = rotations.services(app)
+    if not app.registers_itself or not services:
+        return {}
+    [(service, index)] = list(services.items())[:1]
+    inside = ports[index] if index < len(ports) else 0
+    published = index < len(spec.host_ports) and spec.host_ports[index] and app.network.mode != "host"
+    variables = {
+        "COLDCHAIN_REGISTRY": registry_for(spec.registry, spec.agent, shares_network=app.network.mode == "host"),
+        "COLDCHAIN_SERVICE": service,
+        "COLDCHAIN_SERVICE_ID": registration_id(service, spec.instance_id),
+        "COLDCHAIN_SERVICE_PORT": str(spec.host_ports[index] if published and not spec.address else inside),
+        "COLDCHAIN_SERVICE_TAGS": " ".join(tags(app)),
+        "COLDCHAIN_APP": spec.app_id,
+        "COLDCHAIN_VERSION": spec.version_id,
+        "COLDCHAIN_INSTANCE": spec.instance_id,
+        "COLDCHAIN_HEALTH_PORT": str(inside),
+        "COLDCHAIN_TTL_SECONDS": f"{TTL_SECONDS}",
+        "COLDCHAIN_SETTLE_SECONDS": str(math.ceil(app.settle_seconds)),
+        "COLDCHAIN_GRACE_SECONDS": str(max(1, math.floor(app.task_kill_grace_period_seconds - GRACE_KEPT_SECONDS))),
+    }
+    address = spec.address or (spec.agent if published else "")
+    return variables | ({"COLDCHAIN_SERVICE_ADDRESS": address} if address else {})
+
+
+def registry_for(registry: str, agent: str, *, shares_network: bool) -> str:
+    """The registry's HOST:PORT as a task on that agent reaches it. On loopback it is the Consul agent of the task's own
+    machine, which a container with a network of its own finds at $HOST."""
+    host, _, port = registry.rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        beside = host == "localhost"
+    else:
+        beside = address.is_loopback or address.is_unspecified
+    if not registry or not beside or (shares_network and not host.startswith(("0.0.0.0", "[::]"))):  # noqa: S104
+        return registry
+    return f"{agent}:{port}"
 
 
 def port_variables(app: App, ports: Sequence[int], host_ports: Sequence[int]) -> dict[str, str]:

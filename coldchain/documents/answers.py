@@ -32,7 +32,7 @@ OWN = "coldchain"
 """What is embedded for clients that know Coldchain: the fields that Marathon has not."""
 OWN_FIELDS = frozenset(
     {"service", "routes", "drainSeconds", "settleSeconds", "deadlineSeconds", "rollbackOnFailure", "rollout", "target"}
-    | {"tty"}
+    | {"registration", "tty"}
 )
 """Fields of a definition that Marathon has not, or leaves out where they are not given."""
 

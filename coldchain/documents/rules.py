@@ -7,6 +7,7 @@ from coldchain.decisions.docker_options import is_network
 from coldchain.documents.constraint_rules import constraint_findings
 from coldchain.documents.dubbo_fields import dubbo_findings
 from coldchain.documents.findings import Finding, Path, closest, shown
+from coldchain.documents.registration_rules import registration_findings
 from coldchain.documents.resource_rules import resource_findings
 from coldchain.documents.route_rules import LABEL, route_findings
 from coldchain.model.app import App, Fetch, HealthCheck, ReadinessCheck
@@ -49,6 +50,7 @@ def app_findings(app: App) -> Iterator[Finding]:
     for position, route in enumerate(app.routes):
         yield from _port_index(app, route.port_index, ("routes", position, "portIndex"))
     yield from route_findings(app)
+    yield from registration_findings(app)
     yield from _rollout(app)
     yield from constraint_findings(app)
     yield from resource_findings(app)

@@ -150,6 +150,10 @@ async def open_controller(
         controller = Controller(store, engine, prober, clock, registry, settings.admission_policy(), cipher)
         controller.operations.default_network = settings.default_network
         follow_dubbo(controller, name, settings.agent, authority)
+        if controller.registrar is not None:
+            said_by = controller.registrar.said_by
+            access = settings.registry_access()
+            controller.launcher.registry_of = lambda agent: access.of_agent(agent, said_by(agent))
         if mesos is not None:
             mesos.lacks_room = lambda: bool(controller.reconciler.refused)
         yield Opened(controller=controller, registry=registries.embedded, own_token=registries.own_token, mesos=mesos)

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from coldchain.model.errors import InvalidDocument, Problem
+from coldchain.registry.several import address_of
 
 EMBEDDED = "127.0.0.1:8500"
 SCHEMES = {"consul": "http", "consul+https": "https"}
@@ -77,6 +78,14 @@ class RegistryAccess:
         """The Consul that has an agent on every machine, perhaps: there can be one."""
         staying = [one for one in self.consuls if not one.leave]
         return staying[0] if len(staying) == 1 else None
+
+    def of_agent(self, agent: str, said: str) -> str:
+        """Where an app on an agent registers itself, as HOST:PORT. `said`: by the agent's own attribute."""
+        if self.with_agents is not None and (said or self.with_agents.agents):
+            return said or address_of(agent, self.with_agents.agents)
+        if self.embedded is not None and (self.embedded_first or not self.consuls):
+            return address_of(*self.embedded)
+        return next(one for one in self.consuls if not one.leave).address
 
 
 def registry_access(given: Sequence[str], token: str = "") -> RegistryAccess:

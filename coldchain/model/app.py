@@ -1,6 +1,6 @@
 """app: what a user wants to run, as Marathon's users write it, with Coldchain's own fields beside.
 
-Field names and defaults follow Marathon's app definition; `service`, `routes`, `drain_seconds`,
+Field names and defaults follow Marathon's app definition; `service`, `registration`, `routes`, `drain_seconds`,
 `settle_seconds`, `deadline_seconds`, `rollback_on_failure`, `rollout` and `target` are Coldchain's own.
 """
 
@@ -30,6 +30,7 @@ CheckProtocol = Literal["HTTP", "HTTPS", "TCP", "COMMAND", "MESOS_HTTP", "MESOS_
 Balance = Literal["round_robin", "least_connections"]
 PathKind = Literal["prefix", "exact", "regex"]
 KillSelection = Literal["YOUNGEST_FIRST", "OLDEST_FIRST"]
+Registrar = Literal["platform", "self"]
 
 
 class Parameter(Noun, frozen=True, kw_only=True):
@@ -294,7 +295,8 @@ class Dubbo(Noun, frozen=True, kw_only=True):
 class App(Noun, frozen=True, kw_only=True):
     """One app as wanted. Sizes: cpus in shares of a core, mem and disk in MiB. `secret_env`: variables whose value is a
     secret, by its name in `secrets`; definitions have them in `env`, as `{"secret": NAME}`. `dependencies`: ids of apps
-    and groups that must be there first where they are deployed together."""
+    and groups that must be there first where they are deployed together. `registration`: who tells the registry of its
+    instances."""
 
     id: str
     cmd: Text | None = None
@@ -331,6 +333,7 @@ class App(Noun, frozen=True, kw_only=True):
     task_kill_grace_period_seconds: Seconds = 15.0
     service: str | None = None
     dubbo: Dubbo | None = None
+    registration: Registrar = "platform"
     routes: tuple[Route, ...] = ()
     drain_seconds: Seconds = 30.0
     settle_seconds: Seconds = 3.0
@@ -381,6 +384,11 @@ class App(Noun, frozen=True, kw_only=True):
     def offered_roles(self) -> tuple[str, ...]:
         """The roles of the offers that it may take: those it accepts, else what is for all and what is for its own."""
         return self.accepted_resource_roles or ("*", *([self.role] if self.role else []))
+
+    @property
+    def registers_itself(self) -> bool:
+        """True where its instances are in rotation by a registration of their own."""
+        return self.registration == "self"
 
     @property
     def service_name(self) -> str | None:

@@ -24,7 +24,8 @@ class TaskSpec(Noun, frozen=True, kw_only=True):
     """All a runner needs to start a task; launching the same spec twice starts it once.
 
     `image` is the resolved image. `address` is the container's wanted address, None where the network gives one.
-    `host_ports` has one entry per port of the app; 0 where a port is not published on the agent.
+    `host_ports` has one entry per port of the app; 0 where a port is not published on the agent. `registry`: HOST:PORT
+    where an app that registers itself finds the registry, as the platform does.
     """
 
     task_id: str
@@ -37,6 +38,7 @@ class TaskSpec(Noun, frozen=True, kw_only=True):
     image: str | None
     address: str | None
     host_ports: tuple[int, ...] = ()
+    registry: str = ""
 
 
 class TaskStatus(Noun, frozen=True, kw_only=True, omit_defaults=True):

@@ -38,6 +38,11 @@ class Registry(Protocol):
         """Take it away from its place. Of one that is not there: nothing happens."""
         ...
 
+    async def maintain(self, registration_id: str, reason: str) -> None:
+        """Put out of service what somebody else registered; it stays registered. Raises `Rejected` where that is not
+        known."""
+        ...
+
     async def services(self) -> Sequence[KnownService]:
         """All services by name, with all their endpoints."""
         ...

@@ -93,6 +93,10 @@ class ConsulRegistry:
         with _errors():
             await self._client.deregister_service(registration.id)
 
+    async def maintain(self, registration_id: str, reason: str) -> None:
+        with _errors():
+            await self._client.maintain_service(registration_id, reason)
+
     async def services(self) -> Sequence[KnownService]:
         with _errors():
             names = sorted(await self._client.service_names())

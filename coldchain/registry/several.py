@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from dataclasses import dataclass
 from typing import TypeVar
 
-from coldchain.model.errors import ColdchainError, Unavailable
+from coldchain.model.errors import ColdchainError, Rejected, Unavailable
 from coldchain.model.registration import KnownService, Registration, Sighting
 from coldchain.registry.consul import ConsulRegistry
 
@@ -75,7 +75,7 @@ class Registries:
         """The root where there is no agent, none that answers, or none that was asked yet who it is."""
         if not agent or not (said or access.port):
             return access.root.place
-        place = said or _address(agent, access.port)
+        place = said or address_of(agent, access.port)
         if place in self._alias:
             return self._alias[place]
         self._open(access, place)
@@ -133,7 +133,7 @@ class Registries:
         found = await asyncio.gather(*map(look, nodes))
         for (name, address), ours in zip(nodes.items(), found, strict=True):
             if ours:
-                place = _address(address, access.sweep_port)
+                place = address_of(address, access.sweep_port)
                 self._node_of.setdefault(place, name)
                 self._open(access, place)
         self._sweep_in = SWEEP_EVERY
@@ -173,6 +173,16 @@ class Registries:
         else:
             await self._at(place).deregister(registration)
 
+    async def maintain(self, registration_id: str, reason: str) -> None:
+        """At whichever of them has it: an app registers itself where it was told to. The agents of machines first."""
+        asked = (*self._agents.values(), *self._registries.values())
+        outcomes = await asyncio.gather(
+            *(_limited(one.maintain(registration_id, reason)) for one in asked), return_exceptions=True
+        )
+        refused = [one for one in outcomes if isinstance(one, BaseException)]
+        if len(refused) == len(asked):
+            raise next((one for one in refused if not isinstance(one, Rejected)), refused[0])
+
     def _at(self, place: str) -> ConsulRegistry:
         return self._registries.get(place) or self._left.get(place) or self._agents[place]
 
@@ -193,7 +203,8 @@ class Registries:
                 closing.push_async_callback(one.close)
 
 
-def _address(host: str, port: int | None) -> str:
+def address_of(host: str, port: int | None) -> str:
+    """HOST:PORT, as a place is called."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 
-from coldchain.model.errors import Unavailable
+from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.registration import KnownEndpoint, KnownService, Registration, ServiceEndpoint, Sighting
 from coldchain.ports.clock import Clock
 
@@ -63,6 +63,19 @@ class FakeRegistry:
         await self._answer()
         self.told.append(("gone", registration.id))
         self.held.pop(registration.key, None)
+
+    async def maintain(self, registration_id: str, reason: str) -> None:
+        await self._answer()
+        for service, endpoints in self.others.items():
+            if any(one.id == registration_id for one in endpoints):
+                self.told.append(("marked", registration_id))
+                marked = [
+                    msgspec.structs.replace(one, status="maintenance") if one.id == registration_id else one
+                    for one in endpoints
+                ]
+                self.set_others(service, *marked)
+                return
+        raise Rejected(f"unknown service ID: {registration_id}")
 
     async def services(self) -> Sequence[KnownService]:
         await self._answer()

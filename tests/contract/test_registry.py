@@ -120,6 +120,19 @@ async def test_others_are_watched_and_never_listed(lab: Lab) -> None:
         await until([])
 
 
+async def test_what_others_registered_is_put_out_of_service_and_stays(lab: Lab) -> None:
+    await lab.others(lab.service, other=1)
+    await lab.registry.maintain("other", "draining")
+    watching = lab.registry.watch(lab.service, lambda trouble: None)
+    async with asyncio.timeout(20):
+        async for found in watching:
+            if [(one.id, one.status) for one in found] == [("other", "maintenance")]:
+                break
+    assert list(await lab.registry.registrations()) == []
+    with pytest.raises(Rejected, match="nobody"):
+        await lab.registry.maintain("nobody", "draining")
+
+
 async def test_all_services_are_listed_with_who_registered_them(lab: Lab) -> None:
     await lab.registry.register(lab.registration(1))
     await lab.registry.register(lab.registration(2, out_of_service="draining"))

@@ -1,7 +1,15 @@
-"""Marathon's task environment."""
+"""Marathon's task environment, and what an app needs to register itself."""
 
-from coldchain.decisions.task_environment import label_variables, port_variables, task_environment
-from coldchain.model.app import App, Container, Docker, PortMapping
+import pytest
+
+from coldchain.decisions.task_environment import (
+    label_variables,
+    port_variables,
+    registration_variables,
+    registry_for,
+    task_environment,
+)
+from coldchain.model.app import App, Container, Docker, Network, PortDefinition, PortMapping
 from coldchain.model.task import TaskSpec
 
 
@@ -100,3 +108,75 @@ def test_all_of_marathons_variables_and_what_the_user_set_wins() -> None:
         "MARATHON_APP_LABELS": "TIER",
         "MARATHON_APP_LABEL_TIER": "web",
     }
+
+
+def registering(app: App, **fields: object) -> dict[str, str]:
+    given: dict[str, object] = {
+        "task_id": "t",
+        "instance_id": "1f",
+        "app_id": app.id,
+        "version_id": "V",
+        "target": "cluster",
+        "agent": "box",
+        "app": app,
+        "image": None,
+        "address": "172.18.0.2",
+        "host_ports": (0,),
+        "registry": "127.0.0.1:8500",
+    }
+    return registration_variables(TaskSpec(**(given | fields)), (8080,))  # type: ignore[arg-type]
+
+
+def test_who_registers_itself_is_told_all_that_it_needs() -> None:
+    container = Container(docker=Docker(image="shop:1"), port_mappings=(PortMapping(container_port=8080),))
+    app = App(id="/shop", service="shop", registration="self", container=container, labels={"public": "tag"})
+    assert registering(app) == {
+        "COLDCHAIN_REGISTRY": "box:8500",
+        "COLDCHAIN_SERVICE": "shop",
+        "COLDCHAIN_SERVICE_ID": "shop-1f",
+        "COLDCHAIN_SERVICE_ADDRESS": "172.18.0.2",
+        "COLDCHAIN_SERVICE_PORT": "8080",
+        "COLDCHAIN_SERVICE_TAGS": "public",
+        "COLDCHAIN_APP": "/shop",
+        "COLDCHAIN_VERSION": "V",
+        "COLDCHAIN_INSTANCE": "1f",
+        "COLDCHAIN_HEALTH_PORT": "8080",
+        "COLDCHAIN_TTL_SECONDS": "15",
+        "COLDCHAIN_SETTLE_SECONDS": "3",
+        "COLDCHAIN_GRACE_SECONDS": "13",
+    }
+    # Without an address of its own the agent's published port is where it is found.
+    published = registering(app, address=None, host_ports=(31000,))
+    assert (published["COLDCHAIN_SERVICE_ADDRESS"], published["COLDCHAIN_SERVICE_PORT"]) == ("box", "31000")
+    assert "COLDCHAIN_SERVICE_ADDRESS" not in registering(app, address=None)
+    assert registering(App(id="/shop", service="shop", container=container)) == {}
+
+
+def test_a_process_finds_the_registry_on_its_own_machine() -> None:
+    app = App(
+        id="/shop",
+        cmd="serve",
+        service="shop",
+        registration="self",
+        networks=(Network(mode="host"),),
+        port_definitions=(PortDefinition(name="http"),),
+    )
+    given = registering(app, address=None, host_ports=(8080,))
+    assert given["COLDCHAIN_REGISTRY"] == "127.0.0.1:8500"
+    assert "COLDCHAIN_SERVICE_ADDRESS" not in given
+
+
+@pytest.mark.parametrize(
+    ("registry", "alone", "sharing"),
+    [
+        ("10.0.0.5:8500", "10.0.0.5:8500", "10.0.0.5:8500"),
+        ("consul.lan:8500", "consul.lan:8500", "consul.lan:8500"),
+        ("localhost:8500", "box:8500", "localhost:8500"),
+        ("[::1]:8500", "box:8500", "[::1]:8500"),
+        ("0.0.0.0:8500", "box:8500", "box:8500"),
+        ("", "", ""),
+    ],
+)
+def test_a_registry_on_loopback_is_the_one_of_the_tasks_machine(registry: str, alone: str, sharing: str) -> None:
+    assert registry_for(registry, "box", shares_network=False) == alone
+    assert registry_for(registry, "box", shares_network=True) == sharing

@@ -1,0 +1,167 @@
+"""Apps that register themselves: in rotation with their own registration and not before, out of it with their last
+heartbeat, marked before they end; silence stops, and empties nothing."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from coldchain.decisions.registration import registration_id
+from coldchain.model.instance import Instance
+from coldchain.model.registration import EndpointStatus, ServiceEndpoint
+from coldchain.testing.platform import Platform, example_app, image, run, to
+
+SEEDS = range(5)
+Program = Callable[[Platform], Awaitable[None]]
+APP = example_app(service="shop", registration="self", settle_seconds=2.0, health_checks=())
+
+
+def own(one: Instance, status: EndpointStatus = "passing", name: str = "") -> ServiceEndpoint:
+    found = name or registration_id("shop", one.id)
+    return ServiceEndpoint(id=found, address=one.address or "", port=one.ports[0], status=status)
+
+
+def register(platform: Platform, *endpoints: ServiceEndpoint) -> None:
+    """These register or say how they are, beside those that are there."""
+    known = {one.id: one for one in platform.registry.others.get("shop", ())}
+    platform.registry.set_others("shop", *(known | {one.id: one for one in endpoints}).values())
+
+
+def weights(platform: Platform) -> dict[str, int]:
+    service = platform.gateways[0].rotation.services.get("shop")
+    return {one.instance_id: one.weight for one in service.endpoints} if service else {}
+
+
+async def up(platform: Platform, count: int = 2) -> list[Instance]:
+    """The instances that run and are not registered yet."""
+    return await platform.until(
+        lambda: (
+            [one for one in platform.instances() if one.phase == "starting"][:count]
+            if sum(one.phase == "starting" for one in platform.instances()) >= count
+            else []
+        )
+    )
+
+
+async def begin(platform: Platform, **fields: object) -> list[Instance]:
+    app = to(**fields)(APP)
+    started = await platform.controller.operations.create(app, "test")
+    instances = await up(platform, app.instances)
+    platform.prober.passed |= {one.id for one in instances}  # what the platform's watcher takes for asked
+    register(platform, *map(own, instances))
+    assert (await platform.ended(started)).state == "succeeded"
+    return instances
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_instance_enters_with_its_own_registration_and_never_twice(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        started = await platform.controller.operations.create(APP, "test")
+        first, second = await up(platform)
+        await platform.clock.sleep(10)
+        assert not platform.serving()
+        platform.prober.passed |= {first.id, second.id}
+        register(platform, own(first, "critical"), own(second, name="by-its-place"))
+        await platform.until(lambda: [one.id for one in platform.serving()] == [second.id])
+        await platform.clock.sleep(5)
+        assert len(platform.serving()) == 1
+        register(platform, own(first))
+        assert (await platform.ended(started)).state == "succeeded"
+        await platform.until(lambda: weights(platform) == {first.id: 1, second.id: 1})
+        assert platform.registry.held == {}
+        [view] = [await platform.controller.registrar.services()]  # type: ignore[union-attr]
+        assert [len(one.endpoints) for one in view] == [2]
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_forgets_his_heartbeat_leaves_and_comes_back_and_half_stay(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        first, second, third = await begin(platform, instances=3)
+        register(platform, own(first, "critical"))
+        await platform.until(lambda: weights(platform)[first.id] == 0)
+        assert platform.controller.reconciler.lapsed_since.keys() == {first.id}
+        # When more than half say nothing, the fault is likely one that they share.
+        register(platform, own(second, "critical"))
+        await platform.until(lambda: set(weights(platform).values()) == {1})
+        register(platform, own(third, "critical"))
+        await platform.until(lambda: platform.controller.reconciler.brake.holds)
+        register(platform, own(second), own(third))
+        await platform.until(lambda: weights(platform) == {first.id: 0, second.id: 1, third.id: 1})
+        register(platform, own(first))
+        await platform.until(lambda: set(weights(platform).values()) == {1})
+        register(platform, own(second, "maintenance"), own(third, "maintenance"))
+        await platform.until(lambda: weights(platform) == {first.id: 1, second.id: 0, third.id: 0})
+        assert {one.id for one in platform.instances()} == {first.id, second.id, third.id}
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_rollout_marks_before_the_end_and_the_settle_time_follows(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        old = await begin(platform)
+        await platform.clock.sleep(10)  # every gateway was heard: nothing else is waited for
+        marked_at: dict[str, float] = {}
+        killed_at: dict[str, float] = {}
+        maintain, kill = platform.registry.maintain, platform.engine.kill
+
+        async def noted(registration: str, reason: str) -> None:
+            await platform.clock.sleep(3.0)  # longer than the settle time
+            await maintain(registration, reason)
+            marked_at.setdefault(registration, platform.clock.monotonic())
+
+        async def killed(task_id: str, grace_seconds: float) -> None:
+            killed_at.setdefault(task_id, platform.clock.monotonic())
+            await kill(task_id, grace_seconds)
+
+        platform.registry.maintain = noted  # type: ignore[method-assign]
+        platform.engine.kill = killed  # type: ignore[method-assign]
+        started = await platform.controller.operations.change("/shop", to(container=image("v2")), "test", force=False)
+        new = await up(platform)
+        platform.prober.passed |= {one.id for one in new}
+        register(platform, *map(own, new))
+        assert (await platform.ended(started)).state == "succeeded"
+        assert marked_at.keys() == {registration_id("shop", one.id) for one in old}
+        for one in old:
+            assert killed_at[one.task_id] >= marked_at[registration_id("shop", one.id)] + APP.settle_seconds - 0.01
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_silent_registry_stops_a_scale_down_and_a_restart_takes_nobody_out(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        await begin(platform)
+        await platform.kill()
+        platform.registry.silent = True
+        await platform.start()
+        await platform.clock.sleep(20)
+        assert len(platform.serving()) == 2
+        assert sorted(weights(platform).values()) == [1, 1]
+        started = await platform.controller.operations.change("/shop", to(instances=1), "test", force=False)
+        await platform.clock.sleep(20)
+        [leaving] = [one for one in platform.instances() if one.phase == "draining"]
+        view = platform.controller.reconciler.view("/shop")
+        assert "the registry" in view.seen[leaving.id].trouble
+        platform.registry.silent = False
+        assert (await platform.ended(started)).state == "succeeded"
+        assert ("marked", registration_id("shop", leaving.id)) in platform.registry.told
+
+    run(program, seed)
+
+
+def test_what_the_registry_does_not_let_us_mark_is_left_to_the_app() -> None:
+    async def program(platform: Platform) -> None:
+        await begin(platform)
+        maintain = platform.registry.maintain
+
+        async def refused(registration: str, reason: str) -> None:
+            await maintain("of-another-agent", reason)
+
+        platform.registry.maintain = refused  # type: ignore[method-assign]
+        started = await platform.controller.operations.change("/shop", to(instances=1), "test", force=False)
+        assert (await platform.ended(started)).state == "succeeded"
+        assert not [words for words, _ in platform.registry.told if words == "marked"]
+
+    run(program, 0)
