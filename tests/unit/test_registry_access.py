@@ -35,6 +35,23 @@ def test_the_embedded_one_or_a_consul_or_both(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "agent", "said", "address"),
+    [
+        (["127.0.0.1:8500"], "a1", "", "127.0.0.1:8500"),
+        (["consul://10.0.0.5:8500"], "a1", "", "10.0.0.5:8500"),
+        (["consul://10.0.0.5:8500"], "a1", "10.0.0.9:8500", "10.0.0.9:8500"),
+        (["consul://10.0.0.5:8500?agents=8501"], "a1", "", "a1:8501"),
+        (["consul://10.0.0.5:8500?agents=8501"], "", "", ":8501"),
+        (["consul://10.0.0.5:8500?leave=yes", "[::1]:8500"], "a1", "", "[::1]:8500"),
+        (["consul://10.0.0.5:8500", "127.0.0.1:8500"], "a1", "", "10.0.0.5:8500"),
+        (["consul://10.0.0.5:8500", "consul://10.0.0.6:8500"], "a1", "10.0.0.9:8500", "10.0.0.5:8500"),
+    ],
+)
+def test_where_an_app_on_an_agent_registers_itself(given: list[str], agent: str, said: str, address: str) -> None:
+    assert registry_access(given).of_agent(agent, said) == address
+
+
+@pytest.mark.parametrize(
     ("given", "words"),
     [
         (["somewhere"], "is not IP:PORT"),

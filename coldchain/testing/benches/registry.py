@@ -7,11 +7,25 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from coldchain.testing.bench import Bar, report
+from coldchain.testing.benches import dubbo, hessian
 from coldchain.testing.registry_bench import Part, heartbeats, route
+
+
+async def measure_hessian() -> Part:
+    found = hessian.summary(await asyncio.to_thread(hessian.measure))
+    return Part(bars=hessian.bars(found), peers={"hessian.js": found})
+
+
+async def measure_dubbo() -> Part:
+    found = dubbo.summary(await dubbo.measure())
+    return Part(bars=dubbo.bars(found), peers=found)
+
 
 PARTS: dict[str, Callable[[], Awaitable[Part]]] = {
     "route": route.measure,
     "heartbeats": heartbeats.measure,
+    "hessian": measure_hessian,
+    "dubbo": measure_dubbo,
 }
 
 
