@@ -48,6 +48,7 @@ Tell = Callable[[str, object], None]
 def search(name: str, seeds: range, tell: Tell) -> None:
     result = find(name, seeds)
     assert result is not None, f"{name}: not found in {len(seeds)} schedules from {seeds.start} on"
+    assert "TypeError" not in result.violations[0].words, "the planted code does not fit the real one any more"
     tell("planted bug", f"{name}: found by schedule {result.schedule.seed - seeds.start + 1}: {result.violations[0]}")
 
 

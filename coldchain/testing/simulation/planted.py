@@ -128,10 +128,10 @@ def _emptied_when_a_gateway_errs() -> Swaps:
 def _panic_threshold_removed() -> Swaps:
     real = rotations.endpoints
 
-    def endpoints(wanted: Any, instances: Any, unhealthy: Any) -> dict[str, tuple[Endpoint, ...]]:
+    def endpoints(wanted: Any, instances: Any, unhealthy: Any, marked: Any) -> dict[str, tuple[Endpoint, ...]]:
         return {
             name: tuple(msgspec.structs.replace(e, weight=0) if e.instance_id in unhealthy else e for e in found)
-            for name, found in real(wanted, instances, unhealthy).items()
+            for name, found in real(wanted, instances, unhealthy, marked).items()
         }
 
     return [(rotations, "endpoints", endpoints)]
