@@ -47,7 +47,9 @@ def install(cache: Path = CACHE) -> None:
         fresh = Path(temporary, "fresh")
         shutil.copytree(PACKAGES, fresh, ignore=shutil.ignore_patterns("node_modules"))
         npm = _installation() / "lib/node_modules/npm/bin/npm-cli.js"
-        known = {"npm_config_cache": str(Path(temporary, "cache")), "HOME": temporary}
+        # npm keeps what it compiled in the machine's /tmp, unless it is told not to.
+        known = {"npm_config_cache": str(Path(temporary, "cache")), "HOME": temporary, "TMPDIR": temporary}
+        known["NODE_DISABLE_COMPILE_CACHE"] = "1"
         if certificates := os.environ.get("PIP_CERT"):
             known["NODE_EXTRA_CA_CERTS"] = certificates
         command = [str(node()), str(npm), "ci", "--no-progress"]
