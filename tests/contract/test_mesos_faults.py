@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from coldchain.clients.mesos.leader import LeadingMaster
 from coldchain.clients.mesos.scheduler import SchedulerClient
-from coldchain.clients.zookeeper import LeadingMaster, ZooKeeperUnavailable
+from coldchain.clients.zookeeper import ZooKeeperUnavailable
 from coldchain.clients.zookeeper_address import ZooKeeperAddress
 from coldchain.control.clock import SystemClock
 from coldchain.documents import keys, stored
