@@ -126,7 +126,7 @@ async def test_what_others_registered_is_put_out_of_service_and_stays(lab: Lab) 
     watching = lab.registry.watch(lab.service, lambda trouble: None)
     async with asyncio.timeout(20):
         async for found in watching:
-            if [(one.id, one.status) for one in found] == [("other", "maintenance")]:
+            if [(one.id, one.status) for one in found.endpoints] == [("other", "maintenance")]:
                 break
     assert list(await lab.registry.registrations()) == []
     with pytest.raises(Rejected, match="nobody"):
