@@ -21,6 +21,7 @@ CLIENTS = [("busybox", "nc"), ("debian", "bash"), ("debian", "perl"), ("here", "
 APP = """
 trap 'echo term >>/tmp/log; exit 7' TERM
 trap 'echo user >>/tmp/log' USR1
+: >/tmp/up
 (sleep 0.1 &)
 while :; do sleep 0.1 & wait $!; done
 """
@@ -74,6 +75,16 @@ class Entry:
         assert status is not None
         return status
 
+    async def passes_on(self, number: signal.Signals, word: str) -> None:
+        """Until the app has written it. In bash one that comes in the very moment of a heartbeat is lost, but not two:
+        it jumps out of the handler of the one into that of the other."""
+        async with asyncio.timeout(20):
+            while not (self._root / "tmp" / "up").exists():  # until then the signal would end it
+                await asyncio.sleep(0.01)
+            while word not in self.log():
+                await self.send(number)
+                await asyncio.sleep(0.1)
+
     def log(self) -> list[str]:
         path = self._root / "tmp" / "log"
         return path.read_text().split() if path.exists() else []
@@ -86,7 +97,7 @@ class Lab:
 
     async def run(self, kind: str, client: str, app: str = APP, **variables: str) -> Entry:
         root = self.roots(kind)
-        for name in ("log", "well"):
+        for name in ("log", "up", "well"):
             (root / "tmp" / name).unlink(missing_ok=True)
         entry = str(ENTRY)
         if kind != "here":
@@ -141,7 +152,7 @@ async def test_it_registers_says_how_the_app_is_and_leaves_in_order(lab: Lab, ki
     service: dict[str, Any] = found["Service"]
     assert (service["ID"], service["Address"], service["Port"]) == ("shop-1", "10.1.1.1", 8080)
     assert (service["Tags"], service["Meta"]["app"]) == (["blue", "green"], "/shop")
-    await entry.send(signal.SIGUSR1)
+    await entry.passes_on(signal.SIGUSR1, "user")
     loop = asyncio.get_running_loop()
     began = loop.time()
     await entry.send(signal.SIGTERM)
@@ -149,7 +160,8 @@ async def test_it_registers_says_how_the_app_is_and_leaves_in_order(lab: Lab, ki
     assert "term" not in entry.log()
     assert await entry.ended() == 7
     assert loop.time() - began > 1.0
-    assert entry.log() == ["user", "term"]
+    *before, last = entry.log()
+    assert (set(before), last) == ({"user"}, "term")
     assert await entry.statuses() == []
 
 
@@ -174,9 +186,7 @@ async def test_what_the_registry_lost_is_registered_again_and_one_that_is_away_s
     await entry.send(signal.SIGTERM)
     assert await entry.ended() == 7
     alone = await lab.run("busybox", "nc", COLDCHAIN_REGISTRY="127.0.0.1:1", COLDCHAIN_SETTLE_SECONDS="0")
-    while alone.log() != ["user"]:
-        await alone.send(signal.SIGUSR1)
-        await asyncio.sleep(0.3)
+    await alone.passes_on(signal.SIGUSR1, "user")
     await alone.send(signal.SIGTERM)
     assert await alone.ended() == 7
     assert "the registry at 127.0.0.1:1 does not answer" in alone.said
