@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -150,13 +150,20 @@ async def open_controller(
         controller = Controller(store, engine, prober, clock, registry, settings.admission_policy(), cipher)
         controller.operations.default_network = settings.default_network
         follow_dubbo(controller, name, settings.agent, authority)
-        if controller.registrar is not None:
-            said_by = controller.registrar.said_by
-            access = settings.registry_access()
-            controller.launcher.registry_of = lambda agent: access.of_agent(agent, said_by(agent))
+        controller.launcher.registry_of = _registry_of(controller, settings)
         if mesos is not None:
             mesos.lacks_room = lambda: bool(controller.reconciler.refused)
         yield Opened(controller=controller, registry=registries.embedded, own_token=registries.own_token, mesos=mesos)
+
+
+def _registry_of(controller: Controller, settings: PlatformSettings) -> Callable[[str], str]:
+    """Where a task on an agent finds the registry. Only a controller that has started knows what agents say of it."""
+    access = settings.registry_access()
+
+    def found(agent: str) -> str:
+        return access.of_agent(agent, controller.registrar.said_by(agent) if controller.registrar is not None else "")
+
+    return found
 
 
 async def open_gateway(settings: PlatformSettings, closing: contextlib.AsyncExitStack) -> Gateway | None:

@@ -83,13 +83,13 @@ async def test_beyond_loopback_only_who_is_known_gets_in(
     authority = Authority(tmp_path)
     (tmp_path / "credentials").write_text(CREDENTIALS + "\n")
     port = stage.options["--api"].rpartition(":")[2]
+    stage.options["--registry"] = f"{outside}:{stage.registry_port}"
     stage.up_options += given(
         {
             "--api": f"{outside}:{port}",
             "--api-certificate": str(authority.made("server", "server", [outside])),
             "--api-client-authority": str(authority.file),
             "--http-credentials-file": str(tmp_path / "credentials"),
-            "--registry": f"{outside}:{stage.registry_port}",
         }
     )
     trust = ssl.create_default_context(cafile=str(authority.file))
