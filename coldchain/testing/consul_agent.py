@@ -21,6 +21,10 @@ PATIENCE_SECONDS = 60.0
 LOOPBACK = "127.0.0.1"
 
 
+MADE_BY_ITSELF = Path("/tmp/consul-test")
+"""An empty folder that the program makes at each start, for tests of its own that were linked into it."""
+
+
 class ConsulAgent:
     """One agent with a folder of its own, a server or (`joins`) a client of one. It dies with the process that started
     it. `keeps`: it has its registrations and keys again after it was killed; else it comes back empty.
@@ -97,6 +101,11 @@ class ConsulAgent:
 
     def ready(self) -> None:
         """Once it has a leader, and itself in the catalog. Blocks; fails with what it said."""
+        self._await_ready()
+        with contextlib.suppress(OSError):
+            MADE_BY_ITSELF.rmdir()
+
+    def _await_ready(self) -> None:
         limit = time.monotonic() + PATIENCE_SECONDS
         while True:
             assert self._process is not None, f"{self.name} does not run"

@@ -32,8 +32,10 @@ def make_root(root: Path, kind: str) -> Path:
     if kind == "dash":
         _copy(root, DASH)
     else:
-        for name in ("usr/bin", "usr/lib"):
-            (root / name).mkdir(parents=True)
+        (root / "bin").rmdir()
+        for name in ("bin", "lib", "lib64", "sbin"):  # one place each, as Debian has it; packages name either
+            (root / "usr" / name).mkdir(parents=True)
+            (root / name).symlink_to(f"usr/{name}")
         listed = subprocess.run(["dpkg", "-L", *DEBIAN], capture_output=True, text=True, check=True).stdout.split("\n")
         for text in sorted(set(listed)):
             path = Path(text)

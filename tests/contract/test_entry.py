@@ -25,6 +25,8 @@ trap 'echo user >>/tmp/log' USR1
 (sleep 0.1 &)
 while :; do sleep 0.1 & wait $!; done
 """
+WRITTEN = ("log", "up", "well")
+"""Below the root's /tmp, by the app and by who looks at it."""
 STUBBORN = "trap '' TERM; while :; do sleep 0.1 & wait $!; done"
 
 
@@ -97,7 +99,7 @@ class Lab:
 
     async def run(self, kind: str, client: str, app: str = APP, **variables: str) -> Entry:
         root = self.roots(kind)
-        for name in ("log", "up", "well"):
+        for name in WRITTEN:
             (root / "tmp" / name).unlink(missing_ok=True)
         entry = str(ENTRY)
         if kind != "here":
@@ -139,7 +141,8 @@ async def lab(roots: Callable[[str], Path]) -> AsyncIterator[Lab]:
             yield lab
         finally:
             await lab.close()
-            lab.well("here", well=False)
+            for name in WRITTEN:
+                Path("/tmp", name).unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(("kind", "client"), CLIENTS)
