@@ -258,8 +258,9 @@ def _ports(document: Given, findings: Findings) -> None:
 def _as_service_ports(document: Given, ports: list[int]) -> bool:
     """Whether they are, or become, the service ports of the mappings, one by one."""
     container = _container_of(document)
-    known = _objects(container.get("portMappings"))
-    if len(known) != len(ports) or not known or not all(type(port) is int for port in ports):
+    mappings = container.get("portMappings") or ()
+    known = _objects(mappings)
+    if not known or not len(known) == len(mappings) == len(ports) or not all(type(port) is int for port in ports):
         return False
     if any(one.get("servicePort") not in (None, 0, port) for one, port in zip(known, ports, strict=True)):
         return False

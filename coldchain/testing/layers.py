@@ -60,24 +60,27 @@ def run_beside(commands: Sequence[Sequence[str]]) -> list[int]:
         outputs: list[IO[bytes]] = [closing.enter_context(tempfile.TemporaryFile()) for _ in commands[1:]]
         # Whoever kills this process has ended all of it: a sandbox takes itself down when it is told to.
         dying = ("setpriv", "--pdeathsig", "TERM", "--")
-        others = [
-            subprocess.Popen(
-                [*dying, *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+        others: list[subprocess.Popen[bytes]] = []
+        processes = closing.enter_context(_passing_on())
+        for command, output in zip(commands[1:], outputs, strict=True):
+            others.append(
+                subprocess.Popen(
+                    [*dying, *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+                )
             )
-            for command, output in zip(commands[1:], outputs, strict=True)
-        ]
+            processes.append(others[-1])
         first = subprocess.Popen([*dying, *commands[0]])
-        with _passed_on([first, *others]):
-            statuses = [_await(first)]
-            if statuses[0] in (INTERRUPTED, 128 + signal.SIGINT):
-                for process in others:
-                    process.terminate()
-            for process, output in zip(others, outputs, strict=True):
-                statuses.append(_await(process))
-                output.seek(0)
-                while some := output.read(65536):
-                    sys.stdout.buffer.write(some)
-                    sys.stdout.buffer.flush()
+        processes.append(first)
+        statuses = [_await(first)]
+        if statuses[0] in (INTERRUPTED, 128 + signal.SIGINT):
+            for process in others:
+                process.terminate()
+        for process, output in zip(others, outputs, strict=True):
+            statuses.append(_await(process))
+            output.seek(0)
+            while some := output.read(65536):
+                sys.stdout.buffer.write(some)
+                sys.stdout.buffer.flush()
     return statuses
 
 
@@ -94,8 +97,9 @@ def _await(process: subprocess.Popen[bytes]) -> int:
 
 
 @contextlib.contextmanager
-def _passed_on(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Ctrl-C reaches the first by itself; a SIGTERM all of them, by us."""
+def _passing_on() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """The processes that a SIGTERM is passed on to, to be filled. Ctrl-C reaches the first by itself."""
+    processes: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, _frame: object) -> None:
         for process in processes if number == signal.SIGTERM else ():
@@ -103,7 +107,7 @@ def _passed_on(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield processes
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

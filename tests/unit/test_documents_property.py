@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coldchain.documents import stored
@@ -194,6 +194,7 @@ OLD_FORMS = st.fixed_dictionaries(
 
 
 @given(OLD_FORMS)
+@example({"portDefinitions": [{"port": 0}], "container": {"type": "MESOS", "portMappings": [None, {"": False}]}})
 @settings(max_examples=200, deadline=None)
 def test_whatever_stands_in_an_old_form_is_refused_at_places_that_are_there(document: Any) -> None:
     check({"id": "/shop"} | document)
