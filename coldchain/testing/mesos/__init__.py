@@ -24,7 +24,9 @@ What must not: anything of engine or executor, which are tested with this.
 
 All of it dies with the test's process, also when that is killed, and leaves no file. An executor finds the agent it
 belongs to in COLDCHAIN_LAB_AGENT (its host name): all agents share one machine, and one Docker where there is one, so
-this is what keeps the containers of one from those of another.
+this is what keeps the containers of one from those of another. Agents on machines of a lab of those, each with a Docker
+of its own: `MesosLab(address=…, parent=…)`, of the console and below that lab's folder, and
+`start_agent(…, door=machine.entered())`.
 
 Of Mesos's programs, which the library does not hold, stand-ins are in `programs`.
 """
