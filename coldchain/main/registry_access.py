@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from coldchain.clients.host_port import host_port
 from coldchain.model.errors import InvalidDocument, Problem
-from coldchain.registry.several import address_of
 
 EMBEDDED = "127.0.0.1:8500"
 SCHEMES = {"consul": "http", "consul+https": "https"}
@@ -82,9 +82,9 @@ class RegistryAccess:
     def of_agent(self, agent: str, said: str) -> str:
         """Where an app on an agent registers itself, as HOST:PORT. `said`: by the agent's own attribute."""
         if self.with_agents is not None and (said or self.with_agents.agents):
-            return said or address_of(agent, self.with_agents.agents)
+            return said or host_port(agent, self.with_agents.agents)
         if self.embedded is not None and (self.embedded_first or not self.consuls):
-            return address_of(*self.embedded)
+            return host_port(*self.embedded)
         return next(one for one in self.consuls if not one.leave).address
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from dataclasses import dataclass
 from typing import TypeVar
 
+from coldchain.clients.host_port import host_port
 from coldchain.model.errors import ColdchainError, Rejected, Unavailable
 from coldchain.model.registration import KnownService, Registration, Sighting
 from coldchain.registry.consul import ConsulRegistry
@@ -75,7 +76,7 @@ class Registries:
         """The root where there is no agent, none that answers, or none that was asked yet who it is."""
         if not agent or not (said or access.port):
             return access.root.place
-        place = said or address_of(agent, access.port)
+        place = said or host_port(agent, access.port)
         if place in self._alias:
             return self._alias[place]
         self._open(access, place)
@@ -133,7 +134,7 @@ class Registries:
         found = await asyncio.gather(*map(look, nodes))
         for (name, address), ours in zip(nodes.items(), found, strict=True):
             if ours:
-                place = address_of(address, access.sweep_port)
+                place = host_port(address, access.sweep_port)
                 self._node_of.setdefault(place, name)
                 self._open(access, place)
         self._sweep_in = SWEEP_EVERY
@@ -201,11 +202,6 @@ class Registries:
         async with contextlib.AsyncExitStack() as closing:
             for one in (*self._registries.values(), *self._left.values(), *self._agents.values()):
                 closing.push_async_callback(one.close)
-
-
-def address_of(host: str, port: int | None) -> str:
-    """HOST:PORT, as a place is called."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _limited(call: Awaitable[T]) -> T:

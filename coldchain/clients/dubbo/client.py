@@ -19,6 +19,7 @@ from coldchain.clients.dubbo.link import Link
 from coldchain.clients.dubbo.message import Call, Result, decode_result, encode_call, encode_words, refusal
 from coldchain.clients.dubbo.pace import USUAL_PACE, USUAL_PAUSE, Pace, Pause
 from coldchain.clients.hessian2 import HessianError
+from coldchain.clients.host_port import host_port
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Client:
         """`chance`: what spreads the tries to connect of many clients."""
         self.host = host
         self.port = port
-        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.address = host_port(host, port)
         self._settings = settings or ClientSettings()
         self._link: _ClientLink | None = None
         self._leaving: set[_ClientLink] = set()

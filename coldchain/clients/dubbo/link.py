@@ -8,6 +8,7 @@ from coldchain.clients.dubbo.frame import EVENT, REQUEST, TWO_WAY, Frame, FrameR
 from coldchain.clients.dubbo.message import READ_ONLY
 from coldchain.clients.dubbo.pace import Beat, Pace
 from coldchain.clients.hessian2 import Decoder, HessianError, encode
+from coldchain.clients.host_port import host_port
 
 NOTHING = encode(None)
 """The body of a heartbeat."""
@@ -77,7 +78,7 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is of another class
         host, port = (transport.get_extra_info("peername") or ("?", 0))[:2]
-        self.peer = f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+        self.peer = host_port(str(host), port)
         self.open = True
         self._heard_at = self._sent_at = self._loop.time()
         self._beat()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 
+from coldchain.clients.host_port import host_port
 from coldchain.clients.zookeeper import (
     AGAIN_SECONDS,
     SESSION_SECONDS,
@@ -96,4 +97,4 @@ def _address(data: bytes, *, by_name: bool) -> str:
     name = address.get("hostname") or said.get("hostname")
     host = (name if by_name else None) or address.get("ip") or name or said["hostname"]
     port = address.get("port") or said["port"]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host_port(host, port)

@@ -9,12 +9,16 @@ local M = {}
 
 local DEFAULT_PORTS = {http = "80", https = "443"}
 
-local function is_given(value)
-    return value ~= nil and value ~= ngx.null
+-- nil for what is null.
+local function given(value)
+    if value ~= ngx.null then
+        return value
+    end
 end
 
 local function changes_of(changes)
-    if not is_given(changes) then
+    changes = given(changes)
+    if not changes then
         return nil
     end
     local made = {}
@@ -28,20 +32,21 @@ local function changes_of(changes)
 end
 
 -- The filters of a route as they are carried out, nil for none.
-function M.make(given)
-    if not is_given(given) then
+function M.make(wanted)
+    wanted = given(wanted)
+    if not wanted then
         return nil
     end
-    local redirect = is_given(given.redirect) and given.redirect or nil
+    local redirect = given(wanted.redirect)
     return {
-        rewrite = is_given(given.rewrite) and given.rewrite or nil,
+        rewrite = given(wanted.rewrite),
         redirect = redirect,
-        redirect_path = redirect and is_given(redirect.path) and redirect.path or nil,
-        request = changes_of(given.requestHeaders),
-        response = changes_of(given.responseHeaders),
-        timeout_seconds = is_given(given.timeoutSeconds) and given.timeoutSeconds or nil,
-        body_bytes_max = is_given(given.bodyBytesMax) and given.bodyBytesMax or nil,
-        tries = is_given(given.tries) and given.tries or nil,
+        redirect_path = redirect and given(redirect.path),
+        request = changes_of(wanted.requestHeaders),
+        response = changes_of(wanted.responseHeaders),
+        timeout_seconds = given(wanted.timeoutSeconds),
+        body_bytes_max = given(wanted.bodyBytesMax),
+        tries = given(wanted.tries),
     }
 end
 
@@ -64,9 +69,9 @@ end
 -- Where a request of a route with a redirection is sent.
 function M.location(route)
     local redirect = route.filters.redirect
-    local scheme = is_given(redirect.scheme) and redirect.scheme or var.scheme
-    local host = is_given(redirect.domain) and redirect.domain or gsub(var.http_host or var.server_addr, ":%d*$", "")
-    local port = scheme == var.scheme and not is_given(redirect.domain) and var.server_port or DEFAULT_PORTS[scheme]
+    local scheme = given(redirect.scheme) or var.scheme
+    local host = given(redirect.domain) or gsub(var.http_host or var.server_addr, ":%d*$", "")
+    local port = scheme == var.scheme and not given(redirect.domain) and var.server_port or DEFAULT_PORTS[scheme]
     local path = route.filters.redirect_path and rewritten(route, var.uri, route.filters.redirect_path) or var.uri
     local query = var.args
     return scheme .. "://" .. host .. (port == DEFAULT_PORTS[scheme] and "" or ":" .. port)
