@@ -4,9 +4,7 @@ import contextlib
 import http.client
 import json
 import shutil
-import signal
 import ssl
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from typing import Any
 from coldchain.testing.certificates import Authority
 from coldchain.testing.consul_program import find_consul
 from coldchain.testing.ports import free_ports
+from coldchain.testing.server_process import ServerProcess
 
 PATIENCE_SECONDS = 60.0
 LOOPBACK = "127.0.0.1"
@@ -25,7 +24,7 @@ MADE_BY_ITSELF = Path("/tmp/consul-test")
 """An empty folder that the program makes at each start, for tests of its own that were linked into it."""
 
 
-class ConsulAgent:
+class ConsulAgent(ServerProcess):
     """One agent with a folder of its own, a server or (`joins`) a client of one. It dies with the process that started
     it. `keeps`: it has its registrations and keys again after it was killed; else it comes back empty.
 
@@ -43,7 +42,7 @@ class ConsulAgent:
         management_token: str = "",
         authority: Authority | None = None,
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self.folder = folder / name
         self.folder.mkdir()
         self.management_token = management_token
@@ -51,7 +50,6 @@ class ConsulAgent:
         self.http_port, self.dns_port, self.server_port, self.lan_port, self.wan_port = free_ports(5)
         self._server = joins is None
         self._memory = self._server and not keeps
-        self._process: subprocess.Popen[bytes] | None = None
         self._accessors: dict[str, str] = {}
         (self.folder / "agent.json").write_text(json.dumps(self._definition(joins)))
 
@@ -94,10 +92,9 @@ class ConsulAgent:
 
     def start(self) -> None:
         """Begin; `ready` says when it has begun."""
-        command = ["setpriv", "--pdeathsig", "KILL", "--", str(find_consul()), "agent"]
+        command = [str(find_consul()), "agent"]
         command += [*(["-dev"] if self._memory else []), f"-config-file={self.folder / 'agent.json'}"]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.begin(command, self.folder / "log")
 
     def ready(self) -> None:
         """Once it has a leader, and itself in the catalog. Blocks; fails with what it said."""
@@ -120,13 +117,6 @@ class ConsulAgent:
                 raise AssertionError(f"Consul does not become ready: {(self.folder / 'log').read_text()[-2000:]}")
             time.sleep(0.05)
 
-    def kill(self) -> None:
-        """SIGKILL; its port refuses from then on."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
     def restart(self) -> None:
         """Killed if it runs, started, and ready."""
         self.kill()
@@ -138,17 +128,6 @@ class ConsulAgent:
         self.kill()
         shutil.rmtree(self.folder / "data")
         self.restart()
-
-    def freeze(self) -> None:
-        """It keeps its connections and says nothing more."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None, f"{self.name} does not run"
-        self._process.send_signal(number)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """With the right to everything; what is JSON of the answer. Blocks."""

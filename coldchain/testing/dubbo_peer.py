@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from coldchain.testing import node
+from coldchain.testing.server_process import DIES_WITH_ITS_PARENT
 
 _SCRIPT = Path(__file__).with_suffix(".js")
 INTERFACE, VERSION, GROUP = "com.shop.Stock", "1.0.0", "SOFA"
@@ -24,7 +25,9 @@ class DubboPeer:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            *("setpriv", "--pdeathsig", "KILL", "--", str(node.node()), str(_SCRIPT)),
+            *DIES_WITH_ITS_PARENT,
+            str(node.node()),
+            str(_SCRIPT),
             *(INTERFACE, VERSION, GROUP, self._zookeeper),
             env=node.environment(),
             stdin=asyncio.subprocess.PIPE,

@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import shutil
-import signal
 import ssl
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from coldchain.clients.etcd import Document, EtcdClient, EtcdUnavailable, encode
 from coldchain.store.etcd import OPERATIONS_ADVISED, REQUEST_BYTES_ADVISED
 from coldchain.testing.certificates import Authority
 from coldchain.testing.ports import free_ports
+from coldchain.testing.server_process import ServerProcess
 
 HEARTBEAT_MILLISECONDS, ELECTION_MILLISECONDS = 50, 250
 """So that a leader is found in half a second, and a lease of one second is granted."""
@@ -24,48 +23,24 @@ LIMITS = (f"--max-txn-ops={OPERATIONS_ADVISED}", f"--max-request-bytes={REQUEST_
 """As the documentation says."""
 
 
-class EtcdMember:
-    """One process with a folder of its own. It dies with the process that started it."""
+class EtcdMember(ServerProcess):
+    """One process with a folder of its own."""
 
     def __init__(self, cluster: "EtcdCluster", number: int, client_port: int, peer_port: int) -> None:
-        self.name = f"member-{number}"
+        super().__init__(f"member-{number}")
         self.url = f"{cluster.scheme}://{cluster.address}:{client_port}"
         self.peer_url = f"http://{cluster.address}:{peer_port}"
         self._cluster = cluster
         self._folder = cluster.folder / self.name
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = ["setpriv", "--pdeathsig", "KILL", "--", "etcd", "--name", self.name]
+        command = ["etcd", "--name", self.name]
         command += ["--data-dir", str(self._folder), "--initial-cluster", self._cluster.peers]
         command += ["--listen-client-urls", self.url, "--advertise-client-urls", self.url]
         command += ["--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url]
         command += [f"--heartbeat-interval={HEARTBEAT_MILLISECONDS}", f"--election-timeout={ELECTION_MILLISECONDS}"]
         command += ["--logger=zap", "--log-level=warn", *self._cluster.options]
-        with (self._cluster.folder / f"{self.name}.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def kill(self) -> None:
-        """SIGKILL; its port refuses from then on."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None
-
-    def freeze(self) -> None:
-        """It keeps its connections and says nothing more: what is half open looks like this."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None, f"{self.name} does not run"
-        self._process.send_signal(number)
+        self.begin(command, self._cluster.folder / f"{self.name}.log")
 
 
 class EtcdCluster:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from coldchain.clients.hessian2 import JavaObject, Key, Long, TypedList, TypedMap
 from coldchain.testing import node
+from coldchain.testing.server_process import DIES_WITH_ITS_PARENT
 
 _SCRIPT = Path(__file__).with_suffix(".js")
 _SAFE_MAX = 2**53 - 1
@@ -21,7 +22,7 @@ class HessianPeer:
     """It dies with the process that started it."""
 
     def __enter__(self) -> Self:
-        command = ["setpriv", "--pdeathsig", "KILL", "--", str(node.node()), str(_SCRIPT)]
+        command = [*DIES_WITH_ITS_PARENT, str(node.node()), str(_SCRIPT)]
         self._process = subprocess.Popen(
             command, env=node.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from coldchain.main.netd import STATUS_SOCKET
+from coldchain.testing.server_process import DIES_WITH_ITS_PARENT
 
 START_SECONDS = 30.0
 
@@ -29,7 +30,7 @@ class NetdProcess:
 
     async def start(self) -> None:
         """Returns once Docker is answered."""
-        command = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-m", "coldchain", "netd"]
+        command = [*DIES_WITH_ITS_PARENT, sys.executable, "-m", "coldchain", "netd"]
         command += self._options
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -25,6 +25,7 @@ from coldchain.clients.dubbo import (
 from coldchain.clients.dubbo.frame import EVENT, HEADER_BYTES, REQUEST, TWO_WAY, encode_frame
 from coldchain.clients.hessian2 import JavaObject, Long, TypedList, encode
 from coldchain.testing.dubbo_peer import GROUP, INTERFACE, VERSION, DubboPeer
+from coldchain.testing.server_process import DIES_WITH_ITS_PARENT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATIENCE_SECONDS = 20.0
@@ -235,7 +236,11 @@ async def test_dubbo_ssl_python_calls_our_provider(provider: Provider) -> None:
 
 async def consumed(address: str, calls: list[Any]) -> list[Any]:
     process = await asyncio.create_subprocess_exec(
-        *("setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-W", "ignore", "-m"),
+        *DIES_WITH_ITS_PARENT,
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
         *("coldchain.testing.dubbo_consumer", address, INTERFACE, GROUP, VERSION),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -12,6 +12,7 @@ import pytest
 
 from coldchain.clients.zookeeper import ZooKeeper
 from coldchain.testing import node
+from coldchain.testing.server_process import DIES_WITH_ITS_PARENT
 from coldchain.testing.stage import Stage
 from coldchain.testing.zookeeper import zookeeper
 
@@ -66,7 +67,11 @@ class Load:
 @contextlib.asynccontextmanager
 async def load(registry: str) -> AsyncIterator[Load]:
     process = await asyncio.create_subprocess_exec(
-        *("setpriv", "--pdeathsig", "KILL", "--", str(node.node()), str(SCRIPT), "consumer", registry),
+        *DIES_WITH_ITS_PARENT,
+        str(node.node()),
+        str(SCRIPT),
+        "consumer",
+        registry,
         env=node.environment(),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -15,6 +15,7 @@ from typing import Any
 from coldchain.clients.dubbo import Call, Client
 from coldchain.testing.bench import Bar, report
 from coldchain.testing.dubbo_peer import GROUP, INTERFACE, VERSION, DubboPeer
+from coldchain.testing.server_process import DIES_WITH_ITS_PARENT
 
 ROUNDS = 10
 CALLS = 2000
@@ -33,7 +34,10 @@ Measured = tuple[float, list[float]]
 async def our_provider() -> AsyncIterator[str]:
     """Its address."""
     process = await asyncio.create_subprocess_exec(
-        *("setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-m", "coldchain.testing.dubbo_provider"),
+        *DIES_WITH_ITS_PARENT,
+        sys.executable,
+        "-m",
+        "coldchain.testing.dubbo_provider",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

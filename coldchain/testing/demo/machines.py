@@ -25,11 +25,11 @@ from coldchain.testing.demo.cluster import EXECUTOR, MASTER
 from coldchain.testing.driven import StepFailed
 from coldchain.testing.load.accounting import Kill
 from coldchain.testing.machines import Machine
-from coldchain.testing.machines.machine import DIES_WITH_ITS_PARENT
 from coldchain.testing.mesos.lab import MesosLab
 from coldchain.testing.mesos.settings import AgentSettings
 from coldchain.testing.network_lab import NetworkLab, network_lab
 from coldchain.testing.sandbox import forwarder, kernel
+from coldchain.testing.server_process import DIES_WITH_ITS_PARENT
 from coldchain.testing.stage import Stage
 
 SHOP, VAULT = "online_net", "vault_net"

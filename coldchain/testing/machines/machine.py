@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from coldchain.model.errors import Unavailable
 from coldchain.testing.machines.docker import MachineDocker
 from coldchain.testing.machines.plan import Place
+from coldchain.testing.server_process import DIES_WITH_ITS_PARENT
 
 if TYPE_CHECKING:
     from coldchain.testing.machines.lab import MachineLab
 
 PATIENCE_SECONDS = 60.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-DIES_WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid")
 
 
