@@ -6,6 +6,7 @@ and on every real adapter), compat (other people's programs), e2e (the whole pla
 
 import os
 import secrets
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ MESOS_SCHEDULES = 32
 """Where nobody says how many."""
 SCHEDULES_TO_JUDGE = 10_000
 """With fewer of them a kind of fault may miss a transition by chance."""
+TEARDOWN_SECONDS = 180.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,6 +62,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="long; runs with --long"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """pytest-timeout takes its alarm back once a test has failed, so that what takes it down could hang for ever."""
+    if signal.getitimer(signal.ITIMER_REAL)[0]:
+        return (yield)
+
+    def fail(_number: int, _frame: object) -> None:
+        pytest.fail(f"what takes the failed test down has not ended in {TEARDOWN_SECONDS:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, TEARDOWN_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

@@ -96,16 +96,23 @@ class Stage(DrivenPlatform):
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-15:])
 
-    async def down(self) -> int:
-        """`coldchain down`, and wait for its end; its exit status."""
+    async def down(self, limit: float | None = None) -> int:
+        """`coldchain down`, and wait for its end; its exit status. After `limit` seconds it is killed instead, and the
+        controller ended: raises StepFailed."""
         if self._process is None:
             return 0
         with self.log.open("ab") as log:
             down = await asyncio.create_subprocess_exec(
                 *self._command("down"), *self.down_options, stdout=log, stderr=log
             )
-            status = await down.wait()
-        await self.terminate()
+            try:
+                async with asyncio.timeout(limit):
+                    status = await down.wait()
+            except TimeoutError as error:
+                down.kill()
+                raise StepFailed(f"`coldchain down` does not come to an end: {self.log_tail()}") from error
+            finally:
+                await self.terminate()
         return status
 
     async def terminate(self) -> int:

@@ -16,6 +16,8 @@ import pytest
 from coldchain.testing.application.image import ensure_image
 from coldchain.testing.stage import Stage, make_stage
 
+DOWN_SECONDS = 90.0
+"""`coldchain down` waits for what a failed test has killed and left so; the next test shall begin all the same."""
 EXAMPLE = Path(__file__).parents[2] / "examples" / "01-shop"
 
 
@@ -68,6 +70,8 @@ async def stage(docker_daemon: Path) -> AsyncIterator[Stage]:
     try:
         yield stage
     finally:
-        await stage.down()
-        await stage.close()
-        shutil.rmtree(stage.data, ignore_errors=True)
+        try:
+            await stage.down(DOWN_SECONDS)
+        finally:
+            await stage.close()
+            shutil.rmtree(stage.data, ignore_errors=True)

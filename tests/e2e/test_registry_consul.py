@@ -80,6 +80,7 @@ async def load(stage: Stage, consul: ConsulAgent) -> AsyncIterator[Outcomes]:
     outcomes: Outcomes = Counter()
     gateway = f"http://127.0.0.1:{stage.gateway_port}/"
     connector = aiohttp.TCPConnector(force_close=True)
+    known = await passing(consul)  # before a fault can come
 
     async def ask(url: str, what: str, host: str) -> None:
         try:
@@ -94,8 +95,8 @@ async def load(stage: Stage, consul: ConsulAgent) -> AsyncIterator[Outcomes]:
         while True:
             await ask(gateway, f"{host} ", host)
 
-    async def through_consul() -> None:
-        loop, places = asyncio.get_running_loop(), await passing(consul)
+    async def through_consul(places: set[str]) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             limit = loop.time() + REFRESH_SECONDS
             for place in itertools.cycle(sorted(places)):
@@ -106,7 +107,7 @@ async def load(stage: Stage, consul: ConsulAgent) -> AsyncIterator[Outcomes]:
                 places = await passing(consul) or places
 
     async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
-        programs = [through_gateway("shop.localhost"), through_gateway("old.localhost"), through_consul()]
+        programs = [through_gateway("shop.localhost"), through_gateway("old.localhost"), through_consul(known)]
         tasks = [group.create_task(one) for one in programs]
         try:
             yield outcomes
