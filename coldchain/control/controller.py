@@ -1,7 +1,7 @@
 """controller: the loops put together. Everything it needs is handed over; it starts no server of its own."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 import structlog
@@ -37,6 +37,7 @@ from coldchain.decisions.admission import Policy
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
 from coldchain.model.agent import AgentDrain
+from coldchain.model.gateway_resource import Resource, resource_key
 from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Instance
 from coldchain.ports.cipher import Cipher
@@ -76,6 +77,7 @@ class Controller:
         self._clock = clock
         self.engine = engine
         self.state = State(store)
+        self.resource_makers: list[Callable[[], Iterable[Resource]]] = []
         self.tasks = TaskWatcher(engine, clock, self._mark)
         self.health = HealthWatcher(self.state, prober, clock, self._mark)
         self.traffic = TrafficWatcher(self.state, clock)
@@ -157,6 +159,7 @@ class Controller:
         if self.dubbo is not None:
             self.dubbo.start()
         self.publisher.on_report = self.traffic.reported
+        self.publisher.resources = self._resources
         self.publisher.start()
         self.health.start()
         log.info("controller started", term=term, apps=len(self.state.apps), instances=len(self.state.instances))
@@ -167,6 +170,11 @@ class Controller:
         self.reconciler.unannounced = self.dubbo.waits_for
         self.reconciler.calls = self.dubbo.calls
         self.reconciler.lingers = self.dubbo.lingers
+
+    def _resources(self) -> dict[str, Resource]:
+        """What the gateways are to know beside services and routes. Who makes some adds himself to `resource_makers`
+        before `start`, and calls `publisher.refresh_resources` when they change."""
+        return {resource_key(one): one for make in self.resource_makers for one in make()}
 
     def stand_by(self) -> None:
         """Instead of `start`: its state is followed, and nothing is watched, probed or published."""

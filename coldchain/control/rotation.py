@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from itertools import takewhile
 
@@ -15,6 +15,7 @@ from coldchain.decisions import route as routes
 from coldchain.decisions.rotation import GatewaySession
 from coldchain.model.errors import Conflict
 from coldchain.model.gateway import KnownGateway
+from coldchain.model.gateway_resource import Resource
 from coldchain.model.instance import Instance
 from coldchain.model.rotation import Endpoint, GatewayReport, Rotation, RotationUpdate, RouteRule
 from coldchain.ports.clock import Clock
@@ -36,7 +37,8 @@ TERM_SHIFT = 32
 
 
 class Publisher:
-    """Implements ports.rotation_feed.RotationFeed. `changed(app ids)` is called when a report may let an app go on."""
+    """Implements ports.rotation_feed.RotationFeed. `changed(app ids)` is called when a report may let an app go on.
+    `resources` says what gateways are to know beside services and routes, by `kind/name`; it is set before `start`."""
 
     def __init__(self, state: State, clock: Clock, term: int, changed: Callable[[Collection[str]], None]) -> None:
         self._state = state
@@ -58,6 +60,7 @@ class Publisher:
         self._given: dict[str, int] = {}
         self.on_published: Callable[[Rotation, Collection[str]], None] = lambda rotation, services: None
         self.on_report: Callable[[GatewayReport], None] = lambda report: None
+        self.resources: Callable[[], Mapping[str, Resource]] = dict
         self.rotation = Rotation(revision=self._first)
         self.sessions: dict[str, GatewaySession] = {}
 
@@ -72,6 +75,13 @@ class Publisher:
         for name in self._state.gateways:
             self.sessions[name] = GatewaySession(gateway=name, applied=0, lease_until=until)
         self.refresh({*self._state.apps, *self._state.instances_of}, {})
+        self.refresh_resources()
+
+    def refresh_resources(self) -> None:
+        """Ask `resources` again, and wake the gateways if they changed."""
+        wanted: dict[str, Resource | None] = dict(self.resources())
+        gone = dict.fromkeys(self.rotation.resources.keys() - wanted.keys())
+        self._publish(rotations.renew(self.rotation, {}, {}, wanted | gone))
 
     def refresh(
         self,
@@ -99,14 +109,17 @@ class Publisher:
                 self._unhealthy.pop(app_id, None)
                 self._marked.pop(app_id, None)
         update = rotations.renew(self.rotation, wanted, self._rules(app_ids))
+        self._publish(update)
+        for app_id in app_ids:
+            self._index(app_id, update)
+
+    def _publish(self, update: RotationUpdate | None) -> None:
         if update is not None:
             self.rotation = rotations.apply(self.rotation, update)
             self._updates.append(update)
             self._published.set()
             self._published = asyncio.Event()
             self.on_published(self.rotation, update.services.keys())
-        for app_id in app_ids:
-            self._index(app_id, update)
 
     def _is_news(self, app_id: str) -> bool:
         """Whether anything that an app's part of the rotation is made of is not as it was when that was made."""
@@ -288,11 +301,16 @@ class Publisher:
         missed = self._after(applied)
         if not missed or missed[0].base != applied:
             return RotationUpdate(
-                base=0, revision=current.revision, services=dict(current.services), routes=dict(current.routes)
+                base=0,
+                revision=current.revision,
+                services=dict(current.services),
+                routes=dict(current.routes),
+                resources=dict(current.resources),
             )
         return RotationUpdate(
             base=applied,
             revision=current.revision,
             services={name: current.services.get(name) for one in missed for name in one.services},
             routes={domain: current.routes.get(domain) for one in missed for domain in one.routes},
+            resources={key: current.resources.get(key) for one in missed for key in one.resources},
         )

@@ -5,13 +5,17 @@ removes its endpoint: where probes would take the last one out, it stays in.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
 from coldchain.model.app import App
 from coldchain.model.base import Noun
+from coldchain.model.gateway_resource import Resource
 from coldchain.model.instance import Instance
 from coldchain.model.rotation import Endpoint, GatewayReport, Rotation, RotationUpdate, RouteRule, ServiceRotation
+
+T = TypeVar("T")
 
 IN_ROTATION = ("entering", "serving")
 LEAVING = ("draining", "closing", "stopping")
@@ -87,9 +91,10 @@ def renew(
     current: Rotation,
     wanted_services: Mapping[str, tuple[Endpoint, ...] | None],
     wanted_routes: Mapping[str, tuple[RouteRule, ...] | None],
+    wanted_resources: Mapping[str, Resource | None] | None = None,
 ) -> RotationUpdate | None:
-    """What must change in `current` so that it has these services and domains (None: not any more; others stay as
-    they are). None when nothing must.
+    """What must change in `current` so that it has these services, domains and resources (None: not any more; others
+    stay as they are). None when nothing must.
 
     An endpoint that is as it was keeps its `since`; one that changed gets the new revision.
     """
@@ -106,9 +111,17 @@ def renew(
         if before is None or merged != before.endpoints:
             changed_services[name] = ServiceRotation(endpoints=merged)
     changed_routes = {domain: rules for domain, rules in wanted_routes.items() if current.routes.get(domain) != rules}
-    if not changed_services and not changed_routes:
+    resources = wanted_resources or {}
+    changed_resources = {key: one for key, one in resources.items() if current.resources.get(key) != one}
+    if not changed_services and not changed_routes and not changed_resources:
         return None
-    return RotationUpdate(base=current.revision, revision=revision, services=changed_services, routes=changed_routes)
+    return RotationUpdate(
+        base=current.revision,
+        revision=revision,
+        services=changed_services,
+        routes=changed_routes,
+        resources=changed_resources,
+    )
 
 
 def _since(wanted: Endpoint, known: Endpoint | None, revision: int) -> Endpoint:
@@ -119,19 +132,24 @@ def _since(wanted: Endpoint, known: Endpoint | None, revision: int) -> Endpoint:
 
 def apply(current: Rotation, update: RotationUpdate) -> Rotation:
     """The rotation after the update."""
-    known: dict[str, ServiceRotation] = {} if update.base == 0 else dict(current.services)
-    routes: dict[str, tuple[RouteRule, ...]] = {} if update.base == 0 else dict(current.routes)
-    for name, service in update.services.items():
-        if service is None:
-            known.pop(name, None)
+    known = Rotation() if update.base == 0 else current
+    return Rotation(
+        revision=update.revision,
+        services=_changed(known.services, update.services),
+        routes=_changed(known.routes, update.routes),
+        resources=_changed(known.resources, update.resources),
+    )
+
+
+def _changed(known: Mapping[str, T], changes: Mapping[str, T | None]) -> dict[str, T]:
+    """None removes an entry."""
+    found = dict(known)
+    for name, one in changes.items():
+        if one is None:
+            found.pop(name, None)
         else:
-            known[name] = service
-    for domain, rules in update.routes.items():
-        if rules is None:
-            routes.pop(domain, None)
-        else:
-            routes[domain] = rules
-    return Rotation(revision=update.revision, services=known, routes=routes)
+            found[name] = one
+    return found
 
 
 def renumbered(current: Rotation, revision: int) -> Rotation:
@@ -145,6 +163,7 @@ def renumbered(current: Rotation, revision: int) -> Rotation:
             for name, service in current.services.items()
         },
         routes=current.routes,
+        resources=current.resources,
     )
 
 

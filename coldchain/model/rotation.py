@@ -2,6 +2,7 @@
 
 from coldchain.model.app import Balance, PathKind, RouteFilters
 from coldchain.model.base import Noun
+from coldchain.model.gateway_resource import Resource
 from coldchain.model.traffic import Traffic
 
 
@@ -39,11 +40,13 @@ class RouteRule(Noun, frozen=True, kw_only=True):
 
 
 class Rotation(Noun, frozen=True, kw_only=True):
-    """Everything a gateway must know. `revision` grows with each change, also over restarts of the controller."""
+    """Everything a gateway must know. `revision` grows with each change, also over restarts of the controller.
+    `resources`: by `kind/name`."""
 
     revision: int = 0
     services: dict[str, ServiceRotation] = {}
     routes: dict[str, tuple[RouteRule, ...]] = {}
+    resources: dict[str, Resource] = {}
 
 
 class RotationUpdate(Noun, frozen=True, kw_only=True):
@@ -53,6 +56,7 @@ class RotationUpdate(Noun, frozen=True, kw_only=True):
     revision: int
     services: dict[str, ServiceRotation | None] = {}
     routes: dict[str, tuple[RouteRule, ...] | None] = {}
+    resources: dict[str, Resource | None] = {}
 
 
 class GatewayReport(Noun, frozen=True, kw_only=True):

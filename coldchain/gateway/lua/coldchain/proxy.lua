@@ -10,6 +10,7 @@ local base = require "resty.core.base"
 local choice = require "coldchain.choice"
 local filters = require "coldchain.filters"
 local matching = require "coldchain.matching"
+local policies = require "coldchain.policies"
 local rotation = require "coldchain.rotation"
 local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
@@ -72,8 +73,11 @@ local function answer(status, reason)
     return ngx.exit(ngx.HTTP_OK)
 end
 
-local function refuse(key, status, reason)
+local function refuse(key, status, reason, headers)
     story(key).reason = reason
+    for name, value in pairs(headers or {}) do
+        ngx.header[name] = value
+    end
     return answer(status, reason)
 end
 
@@ -115,6 +119,12 @@ function M.access()
     local filtered = route.filters
     if filtered and filtered.redirect then
         return redirect(key, filters.location(route), filtered.redirect.status)
+    end
+    if route.policies then
+        local status, reason, headers = policies.ask(route, key)
+        if status then
+            return refuse(key, status, reason, headers)
+        end
     end
     local service = rotation.services[route.service]
     if not service or service.count == 0 then
@@ -278,6 +288,9 @@ function M.log()
     end
     if M.log_accesses then
         log_access(route, peer, one)
+    end
+    if route and route.policies then
+        policies.ended(key)
     end
     route_of[key] = nil
     if one then

@@ -7,6 +7,7 @@
 
 local cjson = require "cjson.safe"
 local matching = require "coldchain.matching"
+local resources = require "coldchain.resources"
 local store = require "coldchain.store"
 local traffic = require "coldchain.traffic"
 
@@ -118,6 +119,8 @@ local function load(key, text)
     end
     if kind == "service" then
         load_service(name, document)
+    elseif kind == "resource" then
+        resources.load(name, document)
     else
         load_domain(name, document)
     end
@@ -161,9 +164,12 @@ local function load_all(first, sequence)
         end
     end
     M.domains = {}
+    local kept = {}
     for key, text in pairs(texts) do
+        kept[string.match(key, "^resource:(.*)$") or ""] = true
         load(key, text)
     end
+    resources.forget_all_but(kept)
     return true
 end
 
