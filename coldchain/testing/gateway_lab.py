@@ -16,6 +16,7 @@ from coldchain.gateway.control_socket import GatewayState
 from coldchain.gateway.process import NginxProcess
 from coldchain.gateway.push import NginxGateway
 from coldchain.gateway.settings import GatewaySettings
+from coldchain.model.gateway_resource import Resource, resource_key
 from coldchain.model.rotation import Endpoint, RotationUpdate, RouteRule, ServiceRotation
 from coldchain.testing.ports import free_ports
 
@@ -66,6 +67,18 @@ class GatewayLab:
         await self.gateway.apply(
             RotationUpdate(base=0, revision=self.revision, services=dict(services), routes=dict(routes))
         )
+
+    async def know(self, *resources: Resource) -> None:
+        """These beside what it knows."""
+        base, self.revision = self.revision, self.revision + 1
+        await self.gateway.apply(
+            RotationUpdate(base=base, revision=self.revision, resources={resource_key(one): one for one in resources})
+        )
+
+    async def forget(self, *resources: Resource) -> None:
+        base, self.revision = self.revision, self.revision + 1
+        gone = dict.fromkeys(map(resource_key, resources))
+        await self.gateway.apply(RotationUpdate(base=base, revision=self.revision, resources=gone))
 
     async def change(self, *endpoints: Endpoint) -> None:
         """Only the endpoints that `route` named."""

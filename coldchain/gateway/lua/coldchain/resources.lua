@@ -5,7 +5,7 @@ local match = string.match
 
 local M = {}
 
-local KINDS = {}  -- kind → module
+local KINDS = {certificate = require "coldchain.certificates"}  -- kind → module
 
 local known = {}  -- `kind/name` → true
 
