@@ -400,6 +400,13 @@ class App(Noun, frozen=True, kw_only=True):
 
 def same_configuration(left: App, right: App) -> bool:
     """True when a task of one serves as a task of the other: all but the number of instances, who of them leaves first
-    or is given up, the way a version takes over and what it waits for is equal."""
-    same = ("instances", "kill_selection", "unreachable_strategy", "rollout", "dependencies")
+    or is given up, the way a version takes over and what it waits for is equal; and of the routes, of which only the
+    gateways know, the ports they lead to."""
+    same = ["instances", "kill_selection", "unreachable_strategy", "rollout", "dependencies"]
+    if left.service_name == right.service_name and _ports_routed(left) == _ports_routed(right):
+        same.append("routes")
     return left == msgspec.structs.replace(right, **{name: getattr(left, name) for name in same})
+
+
+def _ports_routed(app: App) -> frozenset[int]:
+    return frozenset(route.port_index for route in app.routes) or frozenset((0,))

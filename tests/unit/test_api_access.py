@@ -107,7 +107,7 @@ CASES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/v1/deployments/{deployment_id}"): READ_APP,
     ("GET", "/v1/instances/{instance_id}/story"): READ_APP,
     **{("POST", f"/v1/deployments/{{deployment_id}}/{one}"): CHANGE_APP for one in ("pause", "resume", "promote")},
-    ("GET", "/v1/services"): EVERYBODY,
+    **{("GET", f"/v1/{one}"): EVERYBODY for one in ("services", "routes")},
     ("POST", "/v1/brake/release"): CHANGE_ALL,
     ("GET", "/v1/agents"): EVERYBODY,
     ("POST", "/v1/agents/{agent}/drain"): CHANGE_ALL,

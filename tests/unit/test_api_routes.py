@@ -230,6 +230,7 @@ CASES = (
     Case("POST", "/v1/deployments/none/pause", 404),
     Case("POST", "/v1/deployments/none/resume", 404),
     Case("POST", "/v1/deployments/none/promote", 404),
+    Case("GET", "/v1/routes", 200, lambda said: said == {"apps": {}, "domains": {}}),
     Case("GET", "/v1/services", 200, lambda said: said == {"services": []}),
     Case("GET", "/v1/agents", 200, lambda said: said["agents"][0]["resources"]["mem"]["used"] > 0),
     Case("POST", "/v1/agents/agent-1/drain", 200, lambda said: said["draining"]["waits"][0]["app"] == "/a/shop"),
