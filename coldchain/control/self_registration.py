@@ -12,7 +12,7 @@ from coldchain.control.registry import CALL_SECONDS, Registrar
 from coldchain.control.state import State
 from coldchain.decisions import self_registration as decide
 from coldchain.decisions.health import Verdict
-from coldchain.decisions.registration import DRAINING
+from coldchain.decisions.registration import DRAINING, Belief
 from coldchain.decisions.rotation import LEAVING
 from coldchain.documents.keys import Record
 from coldchain.model.app import App
@@ -41,7 +41,7 @@ class SelfRegistrations:
         self._clock = clock
         self._changed = changed
         self._following: dict[str, asyncio.Task[None]] = {}
-        self._found: dict[str, tuple[ServiceEndpoint, ...]] = {}
+        self._found: dict[str, Belief] = {}
         self._matches: dict[str, dict[str, ServiceEndpoint]] = {}
         self._done: set[str] = set()
         self._wake = asyncio.Event()
@@ -62,6 +62,11 @@ class SelfRegistrations:
         if not app.registers_itself or instance.phase in LEAVING:
             return verdict
         return decide.heard(instance, verdict, _service(app), self._matches.get(_service(app)))
+
+    def owners(self, service: str) -> dict[str, Instance]:
+        """The instances whose registrations are known, by the ids of these."""
+        matches, instances = self._matches.get(service, {}), self._state.instances
+        return {one.id: instances[name] for name, one in matches.items() if name in instances}
 
     def waits_for(self, instance: Instance) -> str:
         """What a leaving instance's mark waits for, in words; empty when it has it. What the registry does not let us
@@ -136,8 +141,10 @@ class SelfRegistrations:
                 log.warning("the registry does not say who serves", service=service, error=words)
             self.trouble = words
 
-        async def keep(found: Sequence[ServiceEndpoint]) -> None:
-            self._found[service] = tuple(found)
+        async def keep(belief: Belief) -> None:
+            self._found[service] = belief
+            # A registry that lost the mark has it in service again by its next heartbeat: it is marked anew.
+            self._done -= {one.id for one in belief.listed if one.status != "maintenance"}
             self._wake.set()
 
         believer = Believer(service, self._clock, keep)
@@ -156,7 +163,8 @@ class SelfRegistrations:
             if service not in self._found:
                 continue
             before = self._matches.get(service)
-            after = decide.matched(service, listed, self._found[service])
+            believed = self._found[service]
+            after = decide.matched(service, listed, believed.endpoints, {one.id for one in believed.doubted})
             self._matches[service] = after
             for one, _ in listed:
                 if before is None or before.get(one.id) != after.get(one.id):
@@ -172,7 +180,7 @@ class SelfRegistrations:
             self._changed(changed)
 
     async def _mark(self) -> None:
-        known = {one.id for found in self._found.values() for one in found}
+        known = {one.id for found in self._found.values() for one in found.endpoints}
         self._done &= known
         for service, listed in self._instances().items():
             apps = {one.app_id for one, _ in listed}

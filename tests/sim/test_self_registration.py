@@ -71,6 +71,8 @@ def test_an_instance_enters_with_its_own_registration_and_never_twice(seed: int)
         assert platform.registry.held == {}
         [view] = [await platform.controller.registrar.services()]  # type: ignore[union-attr]
         assert [len(one.endpoints) for one in view] == [2]
+        owners = platform.controller.registered.owners("shop")  # type: ignore[union-attr]
+        assert {name: one.id for name, one in owners.items()} == {own(first).id: first.id, "by-its-place": second.id}
 
     run(program, seed)
 

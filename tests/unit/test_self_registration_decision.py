@@ -69,6 +69,14 @@ def test_what_was_given_to_another_instance_says_nothing_of_who_has_its_address_
     assert ids(endpoint(registration_id("shop", "0" * 32))) == {}
 
 
+def test_what_is_doubted_to_be_there_keeps_who_passed_and_lets_nobody_in_who_has_the_address_now() -> None:
+    def owner(one: Instance) -> dict[str, ServiceEndpoint]:
+        return matched("shop", [(one, APP)], [endpoint("mine")], {"mine"})
+
+    assert owner(instance("a")) == {"a": endpoint("mine")}
+    assert owner(instance("b", "starting")) == {}
+
+
 registrations = st.lists(
     st.builds(
         endpoint,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OrphanKind = Literal["orphan", "answer"]
 
+LAPSED_SECONDS = 5.0
+"""Who missed a heartbeat so long ago may still be held for silent."""
 ORPHANED = 0.3
 """The share of lives with orphans."""
 
@@ -56,7 +58,9 @@ def strike(world: "World", operation: "Operation") -> None:
         world.engine.orphan(name, "" if orphans else "executor" if operation.agent == "executor" else "agent")
 
 
-def given_up(app: App, *, bad: bool) -> bool:
-    """Whether one that is an orphan, or was a moment ago, may be taken for gone though it runs: its probes fail, or it
-    has none that could tell."""
+def given_up(app: App, *, bad: bool, failed_ago: float) -> bool:
+    """Whether one that is an orphan, or was a moment ago, may be taken for gone though it runs: its probes fail or its
+    heartbeats ended, or it has neither that could tell."""
+    if app.registers_itself:
+        return bad or failed_ago < LAPSED_SECONDS
     return bad or not app.health_checks
