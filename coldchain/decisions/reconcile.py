@@ -33,6 +33,7 @@ from coldchain.decisions.actions import (
     StartRollback,
 )
 from coldchain.decisions.explanation import explain
+from coldchain.decisions.self_registration import by_itself
 from coldchain.decisions.view import Seen, View
 from coldchain.model.app import App
 from coldchain.model.base import Noun
@@ -124,7 +125,7 @@ def _is_gone(one: Instance, app: App, seen: Seen) -> bool:
         return one.phase != "launching"
     if not seen.task.orphaned or one.phase not in healths.PROBED:
         return seen.task.terminal
-    blind = seen.task.orphaned == "agent" and not healths.asked_from_here(app) and not app.registers_itself
+    blind = seen.task.orphaned == "agent" and not healths.asked_from_here(app) and not by_itself(one, app)
     return blind or seen.verdict.standing == "unhealthy"
 
 

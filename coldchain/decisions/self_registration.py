@@ -17,8 +17,27 @@ from coldchain.model.instance import Instance
 from coldchain.model.registration import ServiceEndpoint
 
 IN_SERVICE = ("passing", "warning")
+CANNOT = b"coldchain-entry: nothing is registered:"
+"""So begins what an entry says, at its start, that finds nothing to speak with."""
 GIVEN = re.compile(r"[0-9a-f]{32}")
 """The ids of instances."""
+
+
+def by_itself(instance: Instance, app: App) -> bool:
+    """Whether it is in rotation by a registration of its own."""
+    return app.registers_itself and not instance.cannot_register
+
+
+def unheard(instances: Iterable[tuple[Instance, App]], matches: Mapping[str, ServiceEndpoint]) -> tuple[Instance, ...]:
+    """Those that run and have not registered themselves: what they say is worth a look."""
+    return tuple(
+        one for one, app in instances if one.phase == "starting" and by_itself(one, app) and one.id not in matches
+    )
+
+
+def cannot_register(said: bytes) -> bool:
+    """Whether that is what it says at its start."""
+    return any(line.startswith(CANNOT) for line in said.splitlines())
 
 
 def matched(

@@ -200,7 +200,7 @@ class Checkers:
         version, now = self._version(one.app_id, one.version_id), self._now
         bad = one.id in self._bad_at or now - self._recovered_at.get(one.id, -SEEN_SECONDS) < SEEN_SECONDS
         ago = now - self.failed_at.get(one.id, -1000.0)
-        return one.id in self.orphans and version is not None and given_up(version.app, bad=bad, failed_ago=ago)
+        return one.id in self.orphans and version is not None and given_up(one, version.app, bad=bad, failed_ago=ago)
 
     def failing(self) -> list[str]:
         """The instances of versions that answer with errors."""

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from coldchain.decisions.registration import registration_id
+from coldchain.decisions.self_registration import CANNOT
 from coldchain.engines.fake import FakeTask
 from coldchain.model.app import App
 from coldchain.model.errors import Unavailable
 from coldchain.model.instance import Instance
 from coldchain.model.registration import EndpointStatus, KnownService, Registration, ServiceEndpoint, Sighting
 from coldchain.model.rotation import Rotation
+from coldchain.model.task import TaskSpec
 from coldchain.testing.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ RegistrationKind = Literal["heart stops", "registry away", "registry forgets"]
 
 REGISTERED = 0.4
 """The share of the impatient lives in which apps register themselves."""
+MUTE = 0.15
+"""The share of their tasks that cannot."""
 BEAT_SECONDS, TTL_SECONDS, FORGOTTEN_SECONDS = 1.0, 3.0, 60.0
 SERVED_SILENT_SECONDS = 12.0
 """So long nothing stood in the way, and one of whom the registry says that he is silent still gets requests."""
@@ -130,12 +134,17 @@ class Hearts:
 
     # Tasks
 
+    def output(self, spec: TaskSpec) -> bytes:
+        """What a task says at its start: some cannot register themselves."""
+        mute = spec.app.registers_itself and self._world.draw("mute").random() < MUTE
+        return CANNOT + b" there is no program\n" if mute else b""
+
     def created(self, task: FakeTask) -> None:
         """It will register itself, by the id that it was given or by its place."""
         app, draw = task.spec.app, self._world.draw("hearts")
         late = draw.choice((0.0, 0.3, 2.0, 8.0)) * draw.random()
         by_place, elsewhere = draw.random() < 0.3, draw.random() < 0.2
-        if not app.registers_itself:
+        if not app.registers_itself or task.life.output:
             return
         name = registration_id(app.service_name or "", task.spec.instance_id)
         endpoint = ServiceEndpoint(
@@ -246,7 +255,7 @@ class Hearts:
                 self._world.checkers.violated("registration", f"{gateway} has a place of {name} twice")
             for one in served:
                 record = self._world.checkers.ledger.instances.get(one.instance_id)
-                if record is None or one.instance_id in self._passed:
+                if record is None or record.cannot_register or one.instance_id in self._passed:
                     continue
                 if self._world.checkers.ledger.versions[record.app_id][record.version_id].app.registers_itself:
                     words = f"{gateway} routes {name} to {one.instance_id}, which never registered itself"

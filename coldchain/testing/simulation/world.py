@@ -288,6 +288,7 @@ class World:
             ends_after_seconds=0.2 + draw.random() if kind == "crashing" else None,
             stop_seconds=0.02 + 0.3 * draw.random(),
             ignores_sigterm=kind == "stubborn",
+            output=self.hearts.output(spec) if self.hearts is not None else b"",
         )
 
     def request_seconds(self) -> float:
