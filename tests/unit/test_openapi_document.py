@@ -28,7 +28,6 @@ FREE: dict[str, str] = {
     "secretEnv": "as env, in what a bundle keeps",
     "versions": "in a bundle: by their ids",
     "drains": "in a bundle: by agents",
-    "resources": "of gateways: by kind and name",
     "seen": "in a bundle: by the ids of instances",
     "constraintValues": "in a bundle: by fields of constraints",
     "reasons": "how many agents, by reason",
