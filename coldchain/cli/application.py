@@ -8,6 +8,7 @@ import typer
 from coldchain.cli import (
     agents,
     audit,
+    certificate,
     changes,
     deploy,
     diff,
@@ -101,6 +102,7 @@ for command in (
     routing.routing,
     changes.delete,
     secret.secret,
+    certificate.certificate,
     policy.policy,
     token.token,
     login.login,

@@ -125,7 +125,8 @@ def _filters(route: Route, filters: RouteFilters, where: Path) -> Iterator[Findi
             *("rewrite", "request_headers", "response_headers", "timeout_seconds", "body_bytes_max", "tries"),
             *("addresses", "authentication"),
         )
-        if any(getattr(filters, name) is not None for name in others):
+        always = (filters.redirect.domain, filters.redirect.path) != (None, None)
+        if always and any(getattr(filters, name) is not None for name in others):
             yield Finding(where, "no instance sees a request that is redirected: give `redirect` or other filters")
     for name, changes in (("requestHeaders", filters.request_headers), ("responseHeaders", filters.response_headers)):
         if changes is not None:

@@ -112,7 +112,7 @@ class NginxProcess:
                 f"nginx (process {master}) runs below {self._settings.prefix} but does not answer",
                 todo="Look into it, or end it by hand",
             )
-        for address in (*self._settings.listen, self._settings.status_listen):
+        for address in self._settings.addresses:
             await asyncio.to_thread(listeners.check_free, address)
         await asyncio.to_thread(installation.write_configuration, self._settings, text)
         self._settings.control_socket.unlink(missing_ok=True)  # of one that was killed

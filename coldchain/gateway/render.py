@@ -216,6 +216,7 @@ def _proxying(settings: GatewaySettings) -> list[str]:
 def _consumer_server(settings: GatewaySettings) -> list[str]:
     lines = [
         *(f"listen {address} backlog=4096;" for address in settings.listen),
+        *_encryption(settings),
         *_proxying(settings),
         f"error_page {_ERRORS_OF_PROXYING} @fault;",
         f"error_page {_ERRORS_OF_PARSING} /.coldchain/fault;",
@@ -247,6 +248,28 @@ def _consumer_server(settings: GatewaySettings) -> list[str]:
         "}",
     ]
     return _server(lines)
+
+
+def _encryption(settings: GatewaySettings) -> list[str]:
+    if not settings.tls_listen:
+        return []
+    return [
+        *(f"listen {address} ssl http2 backlog=4096;" for address in settings.tls_listen),
+        f"ssl_certificate {settings.placeholder_file};",
+        f"ssl_certificate_key {settings.placeholder_file};",
+        "ssl_protocols TLSv1.2 TLSv1.3;",
+        "ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;",
+        "ssl_session_cache shared:coldchain_tls:10m;",
+        "ssl_session_timeout 1h;",
+        "# of 1.3 the tickets go on; those of 1.2 would be read with a key that is never renewed",
+        "ssl_session_tickets off;",
+        "error_page 497 /.coldchain/unencrypted;",
+        "location = /.coldchain/unencrypted {",
+        "    internal;",
+        '    content_by_lua_block { require("coldchain.proxy").fault("this port speaks TLS") }',
+        "}",
+        'ssl_certificate_by_lua_block { require("coldchain.certificates").serve() }',
+    ]
 
 
 def _status_server(settings: GatewaySettings) -> list[str]:

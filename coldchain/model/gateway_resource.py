@@ -49,7 +49,21 @@ class KeySet(Noun, frozen=True, kw_only=True, tag_field="kind", tag="key-set"):
     keys: tuple[PublicKey, ...] = ()
 
 
-Resource = Consumer | KeySet
+class Certificate(Noun, frozen=True, kw_only=True, tag_field="kind", tag="certificate"):
+    """What the gateway shows consumers that ask for one of `domains` over TLS, and where `default` is true those that
+    ask for none that it knows. `chain` and `key` in PEM, the key as it is: a rotation is nothing for logs."""
+
+    name: str
+    domains: tuple[str, ...]
+    chain: str
+    key: str
+    default: bool = False
+
+    def __repr__(self) -> str:
+        return f"Certificate({self.name!r}, {self.domains!r})"
+
+
+Resource = Consumer | KeySet | Certificate
 """All kinds; a gateway that does not know one leaves it alone."""
 
 
@@ -60,3 +74,5 @@ def resource_key(resource: Resource) -> str:
             return f"consumer/{resource.name}"
         case KeySet():
             return f"key-set/{resource.name}"
+        case Certificate():
+            return f"certificate/{resource.name}"

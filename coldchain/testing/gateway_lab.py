@@ -76,12 +76,17 @@ class GatewayLab:
             )
         )
 
-    async def learn(self, *resources: Resource, forget: Iterable[str] = ()) -> None:
-        """These resources change, those with the keys in `forget` are gone; all else stays."""
+    async def know(self, *resources: Resource) -> None:
+        """These beside what it knows."""
         base, self.revision = self.revision, self.revision + 1
-        changes: dict[str, Resource | None] = {resource_key(one): one for one in resources}
-        changes |= dict.fromkeys(forget)
-        await self.gateway.apply(RotationUpdate(base=base, revision=self.revision, resources=changes))
+        await self.gateway.apply(
+            RotationUpdate(base=base, revision=self.revision, resources={resource_key(one): one for one in resources})
+        )
+
+    async def forget(self, *resources: Resource) -> None:
+        base, self.revision = self.revision, self.revision + 1
+        gone = dict.fromkeys(map(resource_key, resources))
+        await self.gateway.apply(RotationUpdate(base=base, revision=self.revision, resources=gone))
 
     async def change(self, *endpoints: Endpoint) -> None:
         """Only the endpoints that `route` named."""

@@ -217,11 +217,11 @@ async def test_keys_come_and_go_without_a_gap_and_without_a_reload(lab: GatewayL
     wanted = Authentication(api_key=ApiKeyPlace(header="X-Api-Key"))
     await push(lab, app, rule("/", authentication=wanted), knows=(old, Consumer(name="bert", api_keys=(key_of("b"),))))
     assert [await status(key) for key in ("old", "new", "b")] == [200, 401, 200]
-    await lab.learn(both)
+    await lab.know(both)
     assert [await status(key) for key in ("old", "new", "b")] == [200, 200, 200]
-    await lab.learn(new)
+    await lab.know(new)
     assert [await status(key) for key in ("old", "new", "b")] == [401, 200, 200]
-    await lab.learn(forget=("consumer/anna",))
+    await lab.forget(new)
     assert [await status(key) for key in ("old", "new", "b")] == [401, 401, 200]
     await push(lab, app, rule("/", authentication=wanted), knows=(both,))
     assert [await status(key) for key in ("old", "new", "b")] == [200, 200, 401]

@@ -363,6 +363,26 @@ class Secrets(Noun, frozen=True, kw_only=True):
     secrets: tuple[SecretAnswer, ...]
 
 
+class CertificateAnswer(Noun, frozen=True, kw_only=True):
+    """What is known of a certificate, never its key. `default`: shown to whoever asks for no domain that has one.
+    `fingerprint`: SHA-256, hexadecimal."""
+
+    name: str
+    domains: tuple[str, ...]
+    default: bool
+    fingerprint: str
+    not_before: Time
+    not_after: Time
+    changed_at: Time
+    cause: str
+
+
+class Certificates(Noun, frozen=True, kw_only=True):
+    """All certificates of the gateways."""
+
+    certificates: tuple[CertificateAnswer, ...]
+
+
 class Sealed(Noun, frozen=True, kw_only=True):
     """How many secrets were sealed by the fresh key."""
 

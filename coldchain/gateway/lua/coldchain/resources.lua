@@ -1,13 +1,14 @@
 -- What a gateway knows beside services and routes, by kind: each kind is kept by a module of its own, which is told of
 -- every change by `load(name, document)`, the document being nil where there is none any more.
 
-local consumers = require "coldchain.consumers"
-
 local match = string.match
 
 local M = {}
 
-local KINDS = {consumer = consumers}  -- kind → module
+local KINDS = {  -- kind → module
+    certificate = require "coldchain.certificates",
+    consumer = require "coldchain.consumers",
+}
 
 local known = {}  -- `kind/name` → true
 
