@@ -20,7 +20,7 @@ from coldchain.gateway.settings import GatewaySettings
 from coldchain.model.errors import Rejected
 
 LUA = Path(__file__).with_name("lua")
-INSTALL = "Install it: apt-get install nginx-light libnginx-mod-http-lua lua-cjson"
+INSTALL = "Install it: apt-get install nginx-light libnginx-mod-http-lua lua-cjson lua-resty-core lua-luaossl"
 _MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 _MODULE_DIRECTORIES = (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"))
 

@@ -67,6 +67,7 @@ def _basics(settings: GatewaySettings) -> list[str]:
 
 def _lua(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
     log_accesses = "true" if settings.access_log else "false"
+    trusted_proxies = ", ".join(f'"{network}"' for network in settings.trusted_proxies)
     return [
         f"# code {lua_digest}",
         f'lua_package_path "{lua}/?.lua;/usr/share/lua/5.1/?.lua;;";',
@@ -82,6 +83,7 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
         '        configuration = "@configuration@",',
         f"        acknowledge_seconds = {settings.acknowledge_timeout_seconds:.3f},",
         f"        log_accesses = {log_accesses},",
+        f"        trusted_proxies = {{{trusted_proxies}}},",
         f"        latency_bounds = {{{', '.join(f'{bound:g}' for bound in LATENCY_BOUNDS_SECONDS)}}},",
         "    })",
         "}",
@@ -106,6 +108,13 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
         "map $http_host $coldchain_host {",
         '    "" $server_addr;',
         "    default $http_host;",
+        "}",
+        "# who asks, where a route wanted to know it; empty else, so that nobody can say it of himself",
+        'map "" $coldchain_consumer {',
+        '    default "";',
+        "}",
+        'map "" $coldchain_consumer_groups {',
+        '    default "";',
         "}",
     ]
     if settings.trusted_proxies:
@@ -135,7 +144,7 @@ def _access_log(settings: GatewaySettings) -> list[str]:
         "seconds": "$request_time",
         "method": '"$request_method"',
         "host": '"$http_host"',
-        "uri": '"$request_uri"',
+        "uri": '"$coldchain_uri"',
         "status": "$coldchain_status",
         "requestId": '"$coldchain_request_id"',
         "service": '"$coldchain_service"',
@@ -145,12 +154,17 @@ def _access_log(settings: GatewaySettings) -> list[str]:
         "reason": '"$coldchain_reason"',
         "bytes": "$body_bytes_sent",
         "client": '"$remote_addr"',
+        "consumer": '"$coldchain_consumer"',
     }
     line = ", ".join(f'"{name}": {value}' for name, value in fields.items())
     return [
         "map $status $coldchain_status {",
         "    000 0;",
         "    default $status;",
+        "}",
+        "# without the API key that may stand in it",
+        'map "" $coldchain_uri {',
+        "    default $request_uri;",
         "}",
         f"log_format coldchain escape=json '{{{line}}}';",
         f"access_log {settings.access_log_file} coldchain buffer=64k flush=1s;",
@@ -184,6 +198,8 @@ def _proxying(settings: GatewaySettings) -> list[str]:
         "proxy_set_header X-Forwarded-Host $http_host;",
         "proxy_set_header X-Real-IP $remote_addr;",
         "proxy_set_header X-Request-Id $coldchain_request_id;",
+        "proxy_set_header X-Consumer-Name $coldchain_consumer;",
+        "proxy_set_header X-Consumer-Groups $coldchain_consumer_groups;",
         *(f'proxy_set_header {name} "";' for name in ("Forwarded", "Proxy", "Proxy-Connection", "HTTP2-Settings")),
         f"proxy_connect_timeout {_milliseconds(settings.upstream_connect_timeout_seconds)};",
         f"proxy_send_timeout {read_timeout};",
