@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from coldchain.model.base import Noun
+from coldchain.model.firewall import Firewall
 
 YEAR_SECONDS = 365 * 86400
 INSTANCES_MAX = 10_000
@@ -211,7 +212,8 @@ class RouteFilters(Noun, frozen=True, kw_only=True):
 
     `rewrite`: the path that takes the place of the prefix, of the whole path, or, with `$1`, of what the regular
     expression matched. `timeout_seconds`: how long an instance may send nothing. `body_bytes_max`: a longer request is
-    refused. `tries`: at how many instances a request is tried of which none got a byte.
+    refused. `tries`: at how many instances a request is tried of which none got a byte. `firewall`: requests that look
+    like attacks are told of or refused.
     """
 
     rewrite: str | None = None
@@ -221,6 +223,7 @@ class RouteFilters(Noun, frozen=True, kw_only=True):
     timeout_seconds: Annotated[float, Meta(ge=0.1, le=86_400)] | None = None
     body_bytes_max: Annotated[int, Meta(ge=0, le=2**40)] | None = None
     tries: Annotated[int, Meta(ge=1, le=5)] | None = None
+    firewall: Firewall | None = None
 
 
 class Route(Noun, frozen=True, kw_only=True):
