@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from coldchain.gateway.settings import GatewaySettings
+from coldchain.gateway.settings import FirewallFiles, GatewaySettings
 from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS
 
 _ERRORS_OF_PROXYING = "413 500 502 503 504"
@@ -11,10 +11,19 @@ _ERRORS_OF_PARSING = "400 405 414 494"
 _TRAFFIC_MEMORY = "32m"  # a quarter of a kB for each endpoint, touched only as far as used
 
 
-def render(settings: GatewaySettings, *, modules: Path, lua: Path, lua_digest: str) -> str:
+def render(
+    settings: GatewaySettings,
+    *,
+    modules: Path,
+    lua: Path,
+    lua_digest: str,
+    firewall: FirewallFiles | None = None,
+) -> str:
     """The whole configuration. `modules`: nginx's module directory; `lua`: where our Lua packages lie; `lua_digest`
-    stands in the text so that changed code counts as a changed configuration."""
-    text = "\n".join([*_main(settings, modules), "http {", *_http(settings, lua, lua_digest), "}", ""])
+    stands in the text so that changed code counts as a changed configuration; `firewall`: where ModSecurity and
+    the core rules lie, None for none."""
+    packages = _lua(settings, lua, lua_digest, firewall)
+    text = "\n".join([*_main(settings, modules), "http {", *_http(settings, packages), "}", ""])
     return text.replace("@configuration@", digest(text))
 
 
@@ -37,12 +46,12 @@ def _main(settings: GatewaySettings, modules: Path) -> list[str]:
     ]
 
 
-def _http(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
+def _http(settings: GatewaySettings, packages: list[str]) -> list[str]:
     sections = [
         _basics(settings),
-        _lua(settings, lua, lua_digest),
+        packages,
         _forwarding(settings),
-        _access_log(settings),
+        [*_access_log(settings), *_firewall_log(settings)],
         _upstream(settings),
         _consumer_server(settings),
         _status_server(settings),
@@ -65,7 +74,7 @@ def _basics(settings: GatewaySettings) -> list[str]:
     ]
 
 
-def _lua(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
+def _lua(settings: GatewaySettings, lua: Path, lua_digest: str, firewall: FirewallFiles | None) -> list[str]:
     log_accesses = "true" if settings.access_log else "false"
     trusted_proxies = ", ".join(f'"{network}"' for network in settings.trusted_proxies)
     return [
@@ -85,6 +94,7 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
         f"        log_accesses = {log_accesses},",
         f"        trusted_proxies = {{{trusted_proxies}}},",
         f"        latency_bounds = {{{', '.join(f'{bound:g}' for bound in LATENCY_BOUNDS_SECONDS)}}},",
+        *([f'        firewall = {{library = "{firewall.library}", rules = "{firewall.rules}"}},'] if firewall else []),
         "    })",
         "}",
         'init_worker_by_lua_block { require("coldchain.start").worker() }',
@@ -138,7 +148,7 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
 
 def _access_log(settings: GatewaySettings) -> list[str]:
     if not settings.access_log:
-        return ["access_log off;"]
+        return []  # the firewall's log keeps nginx from a default of its own
     fields = {
         "time": "$msec",
         "seconds": "$request_time",
@@ -168,6 +178,17 @@ def _access_log(settings: GatewaySettings) -> list[str]:
         "}",
         f"log_format coldchain escape=json '{{{line}}}';",
         f"access_log {settings.access_log_file} coldchain buffer=64k flush=1s;",
+    ]
+
+
+def _firewall_log(settings: GatewaySettings) -> list[str]:
+    """Only of requests that the firewall of their route has something to say about, as JSON made in Lua."""
+    return [
+        'map "" $coldchain_firewall {',
+        '    default "";',
+        "}",
+        "log_format coldchain_firewall escape=none $coldchain_firewall;",
+        f"access_log {settings.firewall_log_file} coldchain_firewall if=$coldchain_firewall buffer=64k flush=1s;",
     ]
 
 

@@ -28,6 +28,14 @@ def default_worker_user() -> tuple[str, str] | None:
     return None
 
 
+@dataclass(frozen=True)
+class FirewallFiles:
+    """ModSecurity's library, and the folder of the core rules."""
+
+    library: Path
+    rules: Path
+
+
 @dataclass(frozen=True, kw_only=True)
 class GatewaySettings:
     """Refused with all its problems (`InvalidDocument`) when a value could not stand in nginx's configuration."""
@@ -76,6 +84,10 @@ class GatewaySettings:
     access_log: bool = True
     """One JSON line per request in `logs/access.log`, at most a second late."""
 
+    firewall: bool = True
+    """Whether ModSecurity and the core rules are loaded, where they are installed; they take 15 MB. Without them the
+    requests of a route that asks for a firewall are refused, or let pass where they are only to be told of."""
+
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose X-Forwarded-For and X-Forwarded-Proto are believed and continued (the balancer before this
     gateway). Everybody else's are replaced."""
@@ -110,6 +122,10 @@ class GatewaySettings:
     @property
     def access_log_file(self) -> Path:
         return self.prefix / "logs" / "access.log"
+
+    @property
+    def firewall_log_file(self) -> Path:
+        return self.prefix / "logs" / "firewall.log"
 
     @property
     def status_address(self) -> tuple[str, int]:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from coldchain.model.base import Noun
+from coldchain.model.firewall import Firewall
 from coldchain.model.route_access import AddressRules, Authentication
 
 YEAR_SECONDS = 365 * 86400
@@ -213,7 +214,7 @@ class RouteFilters(Noun, frozen=True, kw_only=True):
     `rewrite`: the path that takes the place of the prefix, of the whole path, or, with `$1`, of what the regular
     expression matched. `timeout_seconds`: how long an instance may send nothing. `body_bytes_max`: a longer request is
     refused. `tries`: at how many instances a request is tried of which none got a byte. `addresses`, `authentication`:
-    who is let in.
+    who is let in. `firewall`: requests that look like attacks are told of or refused.
     """
 
     rewrite: str | None = None
@@ -225,6 +226,7 @@ class RouteFilters(Noun, frozen=True, kw_only=True):
     tries: Annotated[int, Meta(ge=1, le=5)] | None = None
     addresses: AddressRules | None = None
     authentication: Authentication | None = None
+    firewall: Firewall | None = None
 
 
 class Route(Noun, frozen=True, kw_only=True):

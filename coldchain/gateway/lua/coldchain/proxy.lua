@@ -131,9 +131,9 @@ function M.access()
         return refuse(key, 503, REASONS[503])
     end
     if filtered then
-        local status = filters.request(route)
+        local status, reason = filters.request(route)
         if status then
-            return refuse(key, status, REASONS[status])
+            return refuse(key, status, reason or REASONS[status])
         end
     end
     if workers.draining then
