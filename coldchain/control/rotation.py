@@ -229,8 +229,11 @@ class Publisher:
         if rotations.another(self.sessions.get(report.gateway), report, self._clock.monotonic()):
             raise Conflict(
                 f"Another gateway is called {report.gateway!r} and is fed already",
-                todo="Give each controller's gateway a name of its own: `coldchain up --gateway-name`.",
+                todo="Give each gateway a name of its own: `coldchain up --gateway-name`, `coldchain gateway --name`.",
             )
+        if report.leaving:
+            await self._forget(report)
+            return None
         await self._note(report)
         if report.applied == self.rotation.revision:
             with suppress(TimeoutError):
@@ -272,6 +275,18 @@ class Publisher:
         self._applied_by_all = min(one.applied for one in self.sessions.values())
         self._changed(self._touched(known, report))
         self.on_report(report)
+
+    async def _forget(self, report: GatewayReport) -> None:
+        """It has left, with nothing open: from now on nobody waits for it."""
+        known = self._state.gateways.get(report.gateway)
+        if known is not None:
+            async with self._state.lock:
+                await self._state.fresh()
+                await self._state.commit(remove=[known])
+        self.sessions.pop(report.gateway, None)
+        self._given.pop(report.gateway, None)
+        self._applied_by_all = min((one.applied for one in self.sessions.values()), default=0)
+        self._changed(set(self._services_of))
 
     def _touched(self, known: GatewaySession | None, report: GatewayReport) -> set[str]:
         """The apps that may go on because of a report: whose endpoints it newly applied or whose requests it ended."""
