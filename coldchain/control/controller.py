@@ -11,6 +11,7 @@ from coldchain.control.audit import AuditLog
 from coldchain.control.callers import Callers
 from coldchain.control.certificates import Certificates
 from coldchain.control.clock import SteadyClock
+from coldchain.control.consumers import Consumers
 from coldchain.control.container_networks import ContainerNetworks
 from coldchain.control.dubbo import Connections, DubboWatcher, OpenRegistry, unseen
 from coldchain.control.events import EventLog
@@ -39,6 +40,7 @@ from coldchain.documents import keys
 from coldchain.documents.keys import Record
 from coldchain.model.agent import AgentDrain
 from coldchain.model.certificate import KeptCertificate
+from coldchain.model.consumer import KeptConsumer
 from coldchain.model.gateway_resource import Resource, resource_key
 from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Instance
@@ -90,7 +92,8 @@ class Controller:
         self.tasks.on_listed = self.reconciler.listed
         self.secrets = Secrets(store, self.state, clock, cipher)
         self.certificates = Certificates(self.state, clock, cipher)
-        self.resource_makers.append(self.certificates.resources)
+        self.consumers = Consumers(self.state, clock, cipher)
+        self.resource_makers += [self.certificates.resources, self.consumers.resources]
         self.tasks.without_secrets = self.secrets.without_secrets
         self.launcher = Launcher(self.state, engine, policy, self.secrets)
         self.reconciler.launch = self.launcher.launch
@@ -116,7 +119,7 @@ class Controller:
         marked = {app_id for record in changed if record and (app_id := app_id_of(record))}
         if any(isinstance(record, AgentDrain) for pair in pairs for record in pair):
             self.reconciler.mark_all()
-        if any(isinstance(record, KeptCertificate) for pair in pairs for record in pair):
+        if any(isinstance(record, KeptCertificate | KeptConsumer) for pair in pairs for record in pair):
             self.publisher.refresh_resources()
         # A pass over any app brings all group deployments as far as they are.
         groups = [one for _, one in pairs if isinstance(one, GroupDeployment) and one.running]

@@ -14,6 +14,7 @@ from coldchain.model.app import App
 from coldchain.model.backoff import Backoff
 from coldchain.model.caller import Token
 from coldchain.model.certificate import KeptCertificate
+from coldchain.model.consumer import KeptConsumer
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import Unavailable
 from coldchain.model.gateway import KnownGateway
@@ -41,6 +42,7 @@ KINDS: dict[str, type[Record]] = {
     "token": Token,
     "agent-drain": AgentDrain,
     "certificate": KeptCertificate,
+    "consumer": KeptConsumer,
 }
 
 Committed = Callable[[Sequence[tuple[Record | None, Record | None]]], None]
@@ -83,6 +85,7 @@ class State:
         self.tokens: dict[str, Token] = {}
         self.drains: dict[str, AgentDrain] = {}
         self.certificates: dict[str, KeptCertificate] = {}
+        self.consumers: dict[str, KeptConsumer] = {}
 
     def on_commit(self, watcher: Committed) -> None:
         """From now on tell `watcher` of every commit."""
@@ -207,6 +210,8 @@ class State:
                 self.drains[record.agent] = record
             case KeptCertificate():
                 self.certificates[record.name] = record
+            case KeptConsumer():
+                self.consumers[record.name] = record
 
     def _drop(self, key: str) -> None:
         record = self._records.pop(key)
@@ -257,6 +262,8 @@ class State:
                 del self.drains[record.agent]
             case KeptCertificate():
                 del self.certificates[record.name]
+            case KeptConsumer():
+                del self.consumers[record.name]
 
     def _moved(self, group: GroupDeployment, *, gone: bool = False) -> None:
         for app_id in group.members:
@@ -322,7 +329,7 @@ def app_id_of(record: Record) -> str | None:
     match record:
         case Version():
             return record.app.id
-        case KnownGateway() | Secret() | KeptCertificate() | Token() | AgentDrain():
+        case KnownGateway() | Secret() | KeptCertificate() | KeptConsumer() | Token() | AgentDrain():
             return None
         case Group() | GroupVersion() | GroupDeployment():
             return None

@@ -9,6 +9,7 @@ from coldchain.model.backoff import Backoff
 from coldchain.model.caller import Token
 from coldchain.model.catalog import CatalogCheck, CatalogRecord, CatalogService, CatalogSession, KeyValue
 from coldchain.model.certificate import KeptCertificate
+from coldchain.model.consumer import KeptConsumer
 from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.deployment import Deployment
 from coldchain.model.gateway import KnownGateway
@@ -94,6 +95,7 @@ Record = (
     | Token
     | AgentDrain
     | KeptCertificate
+    | KeptConsumer
 )
 
 
@@ -130,6 +132,8 @@ def key_of(record: Record) -> str:
             return _key("agent-drain", record.target, record.agent)
         case KeptCertificate():
             return _key("certificate", record.name)
+        case KeptConsumer():
+            return _key("consumer", record.name)
 
 
 def secret(name: str) -> str:
