@@ -15,6 +15,7 @@ from coldchain.model.deployment import Deployment
 from coldchain.model.gateway import KnownGateway
 from coldchain.model.group import Group, GroupDeployment, GroupVersion
 from coldchain.model.instance import Instance
+from coldchain.model.key_set import KeptKeySet
 from coldchain.model.mesos import MesosTask
 from coldchain.model.node import Node
 from coldchain.model.pool import Block, Pool
@@ -96,6 +97,7 @@ Record = (
     | AgentDrain
     | KeptCertificate
     | KeptConsumer
+    | KeptKeySet
 )
 
 
@@ -134,6 +136,8 @@ def key_of(record: Record) -> str:
             return _key("certificate", record.name)
         case KeptConsumer():
             return _key("consumer", record.name)
+        case KeptKeySet():
+            return _key("key-set", record.url)
 
 
 def secret(name: str) -> str:

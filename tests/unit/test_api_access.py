@@ -121,7 +121,7 @@ CASES: dict[tuple[str, str], frozenset[str]] = {
     **{("PATCH", f"/v1/{one}"): CHANGE_ALL for one in ("pools/{pool}", "nodes/{node}", "routing")},
     **{("DELETE", f"/v1/{one}"): CHANGE_ALL for one in ("routing/peers/{peer}", "consumers/{consumer}/keys/{key}")},
     ("POST", "/v1/policy/test"): READ_ALL,
-    **{("GET", f"/v1/{one}"): READ_ALL for one in ("certificates", "consumers", "consumers/{consumer}")},
+    **{("GET", f"/v1/{one}"): READ_ALL for one in ("certificates", "consumers", "consumers/{consumer}", "key-sets")},
     ("GET", "/v1/secrets"): CHANGE_ALL,
     **{("PUT", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in WHOLE},
     **{("DELETE", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in (*WHOLE, "pool", "network", "node")},

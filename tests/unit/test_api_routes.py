@@ -255,6 +255,7 @@ CASES = (
     Case("PUT", "/v1/certificates/shop", 422, lambda said: said["details"][1]["path"] == "/key", body="value"),
     Case("DELETE", "/v1/certificates/none", 404, lambda said: "does not exist" in said["message"]),
     Case("GET", "/v1/consumers", 200, lambda said: said == {"consumers": []}),
+    Case("GET", "/v1/key-sets", 200, lambda said: said == {"keySets": []}),
     Case("GET", "/v1/consumers/none", 404, lambda said: "does not exist" in said["message"]),
     Case("PUT", "/v1/consumers/anna", 201, lambda said: said["groups"] == ["vip"], body={"groups": ["vip", "vip"]}),
     Case("PUT", "/v1/consumers/anna", 201, lambda said: (said["groups"], said["keys"]) == ([], [])),

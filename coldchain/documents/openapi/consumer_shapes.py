@@ -1,6 +1,6 @@
 """The shapes of what is asked and answered about consumers. Nouns for the document alone, as in `answers`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -42,6 +42,30 @@ class Consumers(Noun, frozen=True, kw_only=True):
     """All consumers."""
 
     consumers: tuple[ConsumerAnswer, ...]
+
+
+class KeyOfSet(Noun, frozen=True, kw_only=True):
+    """A public key by how tokens name it; `id` null: not at all."""
+
+    id: str | None
+    algorithm: Literal["RS256", "ES256"]
+
+
+class KeySetAnswer(Noun, frozen=True, kw_only=True):
+    """The keys that are in use from an address. `changedAt` null: none yet. `fetchedAt` null: not since this controller
+    began. `problem`: why the last try failed; empty where it did not."""
+
+    url: str
+    keys: tuple[KeyOfSet, ...]
+    changed_at: Time | None
+    fetched_at: Time | None
+    problem: str
+
+
+class KeySets(Noun, frozen=True, kw_only=True):
+    """All of them."""
+
+    key_sets: tuple[KeySetAnswer, ...]
 
 
 class ConsumerRequest(Noun, frozen=True, kw_only=True):

@@ -63,4 +63,11 @@ CONSUMERS: tuple[Operation, ...] = (
         {204: Answer("It is nobody's from now on.")},
         fails=(404,),
     ),
+    Operation(
+        "listKeySets",
+        "GET",
+        "/v1/key-sets",
+        "List the public keys by which tokens of consumers are signed",
+        found("KeySets", "One for each address that a route names."),
+    ),
 )
