@@ -15,6 +15,7 @@ from coldchain.documents.exchange import Given
 from coldchain.documents.openapi import (
     answers,
     caller_shapes,
+    consumer_shapes,
     group_shapes,
     network_shapes,
     node_shapes,
@@ -44,7 +45,8 @@ def ref(name: str) -> Schema:
 
 def schemas() -> Schemas:
     """All schemas by name, in order."""
-    modules = (answers, own_answers, group_shapes, caller_shapes, network_shapes, node_shapes, policy_shapes)
+    ours = (own_answers, group_shapes, caller_shapes, consumer_shapes, network_shapes, node_shapes, policy_shapes)
+    modules = (answers, *ours)
     shapes = [one for module in modules for one in _shapes(module)]
     asked = (GatewayReport, PolicyQuestion, PolicyRequest)
     made = _of_nouns([App, Bundle, Given, *asked, *shapes, *Action.__subclasses__()])
