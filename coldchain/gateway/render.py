@@ -8,6 +8,7 @@ from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS
 
 _ERRORS_OF_PROXYING = "413 500 502 503 504"
 _ERRORS_OF_PARSING = "400 405 414 494"
+_NOTHING = '""'
 _TRAFFIC_MEMORY = "32m"  # a quarter of a kB for each endpoint, touched only as far as used
 
 
@@ -108,6 +109,17 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
         "    default $http_host;",
         "}",
     ]
+    if settings.mark_trusted:
+        lines += [
+            "geo $coldchain_mark_trusted {",
+            *(f"    {network} 1;" for network in settings.mark_trusted),
+            "    default 0;",
+            "}",
+            "map $coldchain_mark_trusted $coldchain_mark_given {",
+            f"    1 ${_header_variable(settings.mark_header)};",
+            '    default "";',
+            "}",
+        ]
     if settings.trusted_proxies:
         lines += [
             "geo $coldchain_trusted {",
@@ -127,6 +139,11 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
     return lines
 
 
+def _header_variable(name: str) -> str:
+    """As nginx calls a header of the request."""
+    return f"http_{name.lower().replace('-', '_')}"
+
+
 def _access_log(settings: GatewaySettings) -> list[str]:
     if not settings.access_log:
         return ["access_log off;"]
@@ -139,6 +156,7 @@ def _access_log(settings: GatewaySettings) -> list[str]:
         "status": "$coldchain_status",
         "requestId": '"$coldchain_request_id"',
         "service": '"$coldchain_service"',
+        "version": '"$coldchain_version"',
         "instances": '"$coldchain_instances"',
         "addresses": '"$upstream_addr"',
         "statuses": '"$upstream_status"',
@@ -184,6 +202,7 @@ def _proxying(settings: GatewaySettings) -> list[str]:
         "proxy_set_header X-Forwarded-Host $http_host;",
         "proxy_set_header X-Real-IP $remote_addr;",
         "proxy_set_header X-Request-Id $coldchain_request_id;",
+        f"proxy_set_header {settings.mark_header} $coldchain_mark;",
         *(f'proxy_set_header {name} "";' for name in ("Forwarded", "Proxy", "Proxy-Connection", "HTTP2-Settings")),
         f"proxy_connect_timeout {_milliseconds(settings.upstream_connect_timeout_seconds)};",
         f"proxy_send_timeout {read_timeout};",
@@ -205,8 +224,10 @@ def _consumer_server(settings: GatewaySettings) -> list[str]:
         f"error_page {_ERRORS_OF_PARSING} /.coldchain/fault;",
     ]
     if settings.access_log:
-        lines += [f'set $coldchain_{name} "";' for name in ("service", "instances", "reason")]
+        lines += [f'set $coldchain_{name} "";' for name in ("service", "version", "instances", "reason")]
     lines += [
+        "# what nobody may say of himself is not passed on either: an empty header is not sent",
+        f"set $coldchain_mark {'$coldchain_mark_given' if settings.mark_trusted else _NOTHING};",
         'log_by_lua_block { require("coldchain.proxy").log() }',
         "location / {",
         '    access_by_lua_block { require("coldchain.proxy").access() }',

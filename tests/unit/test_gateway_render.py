@@ -11,6 +11,7 @@ SETTINGS = GatewaySettings(
     listen=("0.0.0.0:80", "[::]:80"),
     worker_user=("www-data", "www-data"),
     trusted_proxies=("10.0.0.0/8",),
+    mark_trusted=("10.1.0.0/16",),
 )
 EXPECTED = Path(__file__).with_name("test_gateway_render.conf")
 
@@ -27,13 +28,15 @@ def test_the_whole_text() -> None:
 
 
 def test_without_what_is_off() -> None:
-    text = rendered(replace(SETTINGS, access_log=False, trusted_proxies=(), worker_user=None, worker_processes=3))
+    text = rendered(
+        replace(SETTINGS, access_log=False, trusted_proxies=(), mark_trusted=(), worker_user=None, worker_processes=3)
+    )
     lines = [line.strip() for line in text.splitlines()]
     assert "access_log off;" in lines
     assert "worker_processes 3;" in lines
     assert "proxy_set_header X-Forwarded-For $remote_addr;" in lines
     assert "log_accesses = false," in lines
-    for gone in ("log_format", "geo ", "user ", "set $coldchain", "coldchain_forwarded"):
+    for gone in ("log_format", "geo ", "user ", "set $coldchain_service", "coldchain_forwarded"):
         assert not [line for line in lines if line.startswith(gone) or f" ${gone}" in line]
 
 

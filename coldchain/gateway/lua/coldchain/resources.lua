@@ -5,7 +5,9 @@ local match = string.match
 
 local M = {}
 
-local KINDS = {}  -- kind → module
+local KINDS = {  -- kind → module
+    gray = require "coldchain.gray",
+}
 
 local known = {}  -- `kind/name` → true
 
