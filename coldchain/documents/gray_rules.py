@@ -9,6 +9,7 @@ from coldchain.model.app import App
 from coldchain.model.gray import GrayRule
 
 COOKIE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+MARK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 BY_SHARE = ("hash", "weight")
 WHERE: Path = ("rollout", "gray")
 
@@ -30,6 +31,9 @@ def gray_findings(app: App) -> Iterator[Finding]:
         yield Finding(where, "must be at least 1 for a gray rollout, where all instances of both versions are live")
     if not app.rollback_on_failure:
         yield Finding(("rollbackOnFailure",), "must be true for a gray rollout: nobody else would end one that failed")
+    if not MARK.fullmatch(app.rollout.gray.mark):
+        reason = "is made of letters, digits, `.`, `_` and `-`, and begins with a letter or digit"
+        yield Finding((*WHERE, "mark"), reason)
     yield from rules_findings(app.rollout.gray.rules, (*WHERE, "rules"))
 
 

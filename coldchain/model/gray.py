@@ -47,7 +47,7 @@ class GrayPlan(Noun, frozen=True, kw_only=True):
     ones and get what the rules give them. `mark`: what the header says of gray requests, so that they are gray at every
     service whose release has the same mark."""
 
-    mark: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")] = GRAY
+    mark: Annotated[str, Meta(min_length=1, max_length=63)] = GRAY
     rules: GrayRules = BY_WEIGHT
 
 
