@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
+from coldchain.decisions.registration import is_numeric
 from coldchain.documents.findings import Finding, Path
 from coldchain.documents.route_rules import HEADER
 from coldchain.model.app import App
@@ -65,6 +66,10 @@ def _rule(rule: GrayRule, where: Path) -> Iterator[Finding]:
         yield Finding(where, "needs values: the users", needs=((*where, "values"),))
     elif rule.by in BY_SHARE and rule.values:
         yield Finding((*where, "values"), f"is not for {rule.by}, which goes by the share")
+    elif rule.by == "users" and rule.who == "address":
+        for position, value in enumerate(rule.values):
+            if not is_numeric(value):
+                yield Finding((*where, "values", position), "is no address")
     if rule.sticky and rule.by != "weight":
         yield Finding((*where, "sticky"), "is for weight; all other rules decide the same way each time anyway")
     if rule.to == "normal" and rule.by in BY_SHARE:

@@ -38,7 +38,8 @@ class NginxProcess:
         found = await asyncio.to_thread(installation.find_installation)
         await asyncio.to_thread(installation.prepare, self._settings)
         digest = await asyncio.to_thread(installation.lua_digest)
-        text = render(self._settings, modules=found.modules, lua=installation.LUA, lua_digest=digest)
+        firewall = found.firewall if self._settings.firewall else None
+        text = render(self._settings, modules=found.modules, lua=installation.LUA, lua_digest=digest, firewall=firewall)
         state = await self.state()
         if state is not None and is_master(state.master):
             return await self._adopt(found, text, state)
@@ -112,7 +113,7 @@ class NginxProcess:
                 f"nginx (process {master}) runs below {self._settings.prefix} but does not answer",
                 todo="Look into it, or end it by hand",
             )
-        for address in (*self._settings.listen, self._settings.status_listen):
+        for address in self._settings.addresses:
             await asyncio.to_thread(listeners.check_free, address)
         await asyncio.to_thread(installation.write_configuration, self._settings, text)
         self._settings.control_socket.unlink(missing_ok=True)  # of one that was killed

@@ -69,15 +69,24 @@ class GatewayLab:
     ) -> None:
         """The whole rotation, as the next revision."""
         self.revision += 1
+        known = {resource_key(one): one for one in resources}
         await self.gateway.apply(
             RotationUpdate(
-                base=0,
-                revision=self.revision,
-                services=dict(services),
-                routes=dict(routes),
-                resources={resource_key(one): one for one in resources},
+                base=0, revision=self.revision, services=dict(services), routes=dict(routes), resources=dict(known)
             )
         )
+
+    async def know(self, *resources: Resource) -> None:
+        """These beside what it knows."""
+        base, self.revision = self.revision, self.revision + 1
+        await self.gateway.apply(
+            RotationUpdate(base=base, revision=self.revision, resources={resource_key(one): one for one in resources})
+        )
+
+    async def forget(self, *resources: Resource) -> None:
+        base, self.revision = self.revision, self.revision + 1
+        gone = dict.fromkeys(map(resource_key, resources))
+        await self.gateway.apply(RotationUpdate(base=base, revision=self.revision, resources=gone))
 
     async def change(self, *endpoints: Endpoint) -> None:
         """Only the endpoints that `route` named."""

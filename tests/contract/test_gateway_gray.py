@@ -1,19 +1,23 @@
 """Which version of a service takes a request: each kind of rule, stickiness, fall-back, and the mark on its way."""
 
 import asyncio
+import ipaddress
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from coldchain.model.gateway_resource import GrayRelease, gray_key
+from coldchain.model.app import RouteFilters
+from coldchain.model.gateway_resource import ApiKeyDigest, Consumer, GrayRelease, gray_key
 from coldchain.model.gray import GrayRule
 from coldchain.model.rotation import Endpoint, RotationUpdate, RouteRule, ServiceRotation
+from coldchain.model.route_access import ApiKeyPlace, Authentication
 from coldchain.testing.gateway_lab import GatewayLab, endpoint, running_gateway
 from coldchain.testing.ports import free_ports
 from coldchain.testing.raw_application import RawApplication, answers, raw_application
@@ -21,6 +25,11 @@ from coldchain.testing.raw_application import RawApplication, answers, raw_appli
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ANYBODY, TRUSTED = "127.0.0.1", "127.0.0.2"
+KEYED = RouteFilters(authentication=Authentication(api_key=ApiKeyPlace(header="X-Api-Key")))
+CONSUMERS = [
+    Consumer(name=name, api_keys=(ApiKeyDigest(digest=sha256(f"key of {name}".encode()).hexdigest()),))
+    for name in ("ann", "ben")
+]
 USERS = [f"user-{number}" for number in range(400)]
 
 
@@ -42,8 +51,12 @@ class Stage:
         fields = {"service": "shop", "mark": "spring", "version": "new"} | options
         await self.lab.push(
             {"shop": listed, "plain": listed},
-            {"*": (RouteRule(path="/", service="shop"),), "plain.test": (RouteRule(path="/", service="plain"),)},
-            [GrayRelease(**fields, share=share, rules=rules)],
+            {
+                "*": (RouteRule(path="/", service="shop"),),
+                "plain.test": (RouteRule(path="/", service="plain"),),
+                "keyed.test": (RouteRule(path="/", service="shop", filters=KEYED),),
+            },
+            [GrayRelease(**fields, share=share, rules=rules), *CONSUMERS],
         )
 
     async def ask(self, headers: Mapping[str, str] | None = None, source: str = ANYBODY) -> str:
@@ -118,8 +131,14 @@ async def test_the_users_of_a_list_get_the_new_version_and_nobody_else(stage: St
     assert await stage.ask() == "old"
     await stage.release(GrayRule(by="users", who="address", values=(TRUSTED,)))
     assert (await stage.ask(), await stage.ask(source=TRUSTED)) == ("old", "new")
+    await stage.release(GrayRule(by="hash", who="address"), share=5000)
+    for source in ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"):
+        number = zlib.crc32(b"spring\n" + ipaddress.ip_address(source).packed) % 10_000
+        assert await stage.ask(source=source) == ("new" if number < 5000 else "old")
     await stage.release(GrayRule(by="users", who="consumer", values=("ann",)))
-    assert await stage.ask({"X-User": "ann"}) == "old"
+    found = {name: await stage.ask({"Host": "keyed.test", "X-Api-Key": f"key of {name}"}) for name in ("ann", "ben")}
+    assert found == {"ann": "new", "ben": "old"}
+    assert await stage.ask({"X-Consumer-Name": "ann"}) == "old"
 
 
 async def test_a_share_of_users_is_exact_and_only_grows(stage: Stage) -> None:

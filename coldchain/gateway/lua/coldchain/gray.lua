@@ -6,16 +6,16 @@
 -- growing share adds consumers and sends none back.
 
 local choice = require "coldchain.choice"
+local client = require "coldchain.client"
+local identity = require "coldchain.identity"
+local networks = require "coldchain.networks"
 
 local crc32, random, tonumber = ngx.crc32_long, math.random, tonumber
 local lower, gsub, match = string.lower, string.gsub, string.match
 local among_lists = choice.among_lists
 local var = ngx.var
 
-local M = {
-    -- function(request key) → the name of a known consumer or nil; set by who knows consumers
-    consumer = function() end,
-}
+local M = {}
 
 local SHARES = 10000
 local COOKIE = "coldchain_gray"
@@ -56,19 +56,24 @@ local function asker(who, name)
             return var[wanted]
         end
     elseif who == "consumer" then
-        return function(key)
-            return M.consumer(key)
-        end
+        return identity.of
     end
-    return function()
-        return var.remote_addr
-    end
+    return client.address
 end
 
 local function set_of(values)
     local set = {}
     for _, value in ipairs(values) do
         set[value] = true
+    end
+    return set
+end
+
+-- Addresses as `client.address` gives them.
+local function binary(addresses)
+    local set = {}
+    for address in pairs(addresses) do
+        set[networks.binary(address) or ""] = true
     end
     return set
 end
@@ -95,6 +100,9 @@ end
 
 function TESTS.users(rule)
     local ask, values = asker(given(rule.who), given(rule.name)), set_of(rule.values or {})
+    if rule.who == "address" then
+        values = binary(values)
+    end
     return function(key)
         local found = ask(key)
         return found ~= nil and values[found] == true

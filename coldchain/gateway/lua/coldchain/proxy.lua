@@ -118,7 +118,7 @@ function M.access()
     end
     route_of[key] = route
     local filtered = route.filters
-    if filtered and filtered.redirect then
+    if filtered and filters.redirects(filtered) then
         return redirect(key, filters.location(route), filtered.redirect.status)
     end
     if route.policies then
@@ -132,9 +132,9 @@ function M.access()
         return refuse(key, 503, REASONS[503])
     end
     if filtered then
-        local status = filters.request(route)
+        local status, reason = filters.request(route)
         if status then
-            return refuse(key, status, REASONS[status])
+            return refuse(key, status, reason or REASONS[status])
         end
     end
     local answer_changes = filtered and filtered.response
@@ -227,8 +227,8 @@ function M.balance()
     set_current_peer(peer.address, peer.port)
 end
 
--- The body of every error that nginx itself makes.
-function M.fault()
+-- The body of every error that nginx itself makes; `reason` where its status does not tell.
+function M.fault(reason)
     local key = request_key()
     local one, peer = story(key), peer_of[key]
     local status = one.status or ngx.status
@@ -238,7 +238,7 @@ function M.fault()
         peer.skipped_until = now() + SKIP_SECONDS
         one.reason = UNREACHABLE
     end
-    one.reason = one.reason or REASONS[status] or "the gateway refused the request"
+    one.reason = reason or one.reason or REASONS[status] or "the gateway refused the request"
     return answer(status, one.reason)
 end
 

@@ -6,6 +6,8 @@ local match = string.match
 local M = {}
 
 local KINDS = {  -- kind → module
+    certificate = require "coldchain.certificates",
+    consumer = require "coldchain.consumers",
     gray = require "coldchain.gray",
 }
 
