@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 RegistrationKind = Literal["heart stops", "registry away", "registry forgets"]
 
-REGISTERED = 0.25
+REGISTERED = 0.3
 """The share of the impatient lives in which apps register themselves."""
 MUTE = 0.15
 """The share of their tasks that cannot."""
@@ -48,7 +48,8 @@ def with_registrations(
     """The apps, perhaps some that register themselves among them; then also what befalls their hearts and the
     registry, beside the operations."""
     draw = random.Random(f"registrations {seed}")
-    if draw.random() >= REGISTERED or not operations:
+    # Whether one who is silent counts as placed depends on what the controller has heard: not beside constraints.
+    if draw.random() >= REGISTERED or not operations or any(app.constraints for app in apps):
         return apps, list(operations)
     changed = tuple(_registering(draw, app) for app in apps)
     if changed == apps:
@@ -96,7 +97,7 @@ class Hearts:
         self.registry = FakeRegistry(world.clock)
         self._hearts: dict[str, Heart] = {}
         self._passed: set[str] = set()
-        self._gone: dict[str, float] = {}
+        self._gone: set[str] = set()
         self._controllers = 0
         self._away_until = 0.0
 
@@ -112,7 +113,9 @@ class Hearts:
             self._away_until = now + operation.factor * AWAY_SECONDS
             self.registry.look_again()
         elif operation.kind == "registry forgets":
-            asyncio.get_running_loop().create_task(self._forget(operation.factor))
+            if not self.registry.silent:  # else it is at it already
+                self.registry.silent = True
+                asyncio.get_running_loop().create_task(self._forget(operation.factor))
         else:
             beating = [one for one in self._hearts.values() if one.last_at and one.silent_until <= now]
             if beating:
@@ -121,7 +124,6 @@ class Hearts:
     async def _forget(self, choice: float) -> None:
         """It is started again without its disk."""
         self._controllers = self._world.controllers
-        self.registry.silent = True
         self.registry.look_again()
         await asyncio.sleep(1.1 + 4.0 * choice)
         self.registry.others.clear()
@@ -163,10 +165,10 @@ class Hearts:
         heart = self._hearts.pop(task.spec.task_id, None)
         if heart is None or not heart.last_at:
             return
+        self._gone.add(task.spec.instance_id)
         if in_order and not self.registry.silent:
             self._tell(heart, None)
         else:
-            self._gone[heart.endpoint.id] = heart.last_at
             asyncio.get_running_loop().create_task(self._run_out(heart))
 
     async def _run_out(self, heart: Heart) -> None:
@@ -197,9 +199,16 @@ class Hearts:
             await asyncio.sleep(BEAT_SECONDS)
             for heart in list(self._hearts.values()):
                 self._beat(heart)
+            # The registry may tell of their end before the engine does.
+            self._gone &= self._world.checkers.ledger.instances.keys()
+            for name in self._gone:
+                self._world.checkers.failed_at[name] = self._world.clock.monotonic()
 
     def _beat(self, heart: Heart) -> None:
         now, status = self._world.clock.monotonic(), heart.task.status
+        name, failed_at = heart.task.spec.instance_id, self._world.checkers.failed_at
+        if (self.away or self.registry.silent) and now - failed_at.get(name, -SEEN_SECONDS) < 2 * BEAT_SECONDS:
+            failed_at[name] = now  # who was silent when nobody hears of him any more is held for silent so long
         if now < heart.beats_at or status.state not in ("running", "killing") or self.registry.silent:
             return
         if now >= heart.silent_until:
@@ -212,16 +221,16 @@ class Hearts:
             well = heart.task.healthy
             self._tell(heart, "passing" if well else "critical", new=True)
             if well:
-                self._passed.add(heart.task.spec.instance_id)
+                self._passed.add(name)
             else:
-                self._world.checkers.failed_at[heart.task.spec.instance_id] = now
+                failed_at[name] = now
         elif now - heart.last_at > TTL_SECONDS:
             self._tell(heart, "critical")
-            self._world.checkers.failed_at[heart.task.spec.instance_id] = now
+            failed_at[name] = now
             self._look_at(heart)
         if self._known(heart) is None and self._controllers != self._world.controllers:
             # A controller that begins while they come back to a registry that lost all believes it.
-            self._world.checkers.failed_at[heart.task.spec.instance_id] = now
+            failed_at[name] = now
 
     # What must hold
 
