@@ -259,6 +259,14 @@ async def test_what_is_not_looked_at_whole_does_not_get_through(lab: GatewayLab,
     assert (await refusals(lab))["firewall_body"] == before + 5
 
 
+async def test_no_request_holds_up_a_worker(lab: GatewayLab, app: RawApplication) -> None:
+    """Without a limit of the core rules' regular expressions each of these takes from ten seconds to minutes."""
+    await push(lab, app, guarded())
+    for body in (b"<" * 16_000, b"<!--" * 4000, b"{" * 64 + b"'" * 15_000, b"{" * 16 + b" " * 15_000):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert (await ask(lab, "POST", "/", FORM, b"q=" + body)).status in (200, 403)
+
+
 async def test_other_filters_balancing_and_tries_are_as_without_it(lab: GatewayLab, app: RawApplication) -> None:
     """The firewall looks at what the consumer sent; a request that no instance got is still tried elsewhere."""
     changes = RouteFilters(
