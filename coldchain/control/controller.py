@@ -1,7 +1,7 @@
 """controller: the loops put together. Everything it needs is handed over; it starts no server of its own."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 import structlog
@@ -9,7 +9,9 @@ import structlog
 from coldchain.control.agents import AgentOperations
 from coldchain.control.audit import AuditLog
 from coldchain.control.callers import Callers
+from coldchain.control.certificates import Certificates
 from coldchain.control.clock import SteadyClock
+from coldchain.control.consumers import Consumers
 from coldchain.control.container_networks import ContainerNetworks
 from coldchain.control.dubbo import Connections, DubboWatcher, OpenRegistry, unseen
 from coldchain.control.events import EventLog
@@ -17,6 +19,7 @@ from coldchain.control.group_operations import GroupOperations
 from coldchain.control.groups import Groups
 from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
+from coldchain.control.key_sets import KeySets
 from coldchain.control.launch import Launcher
 from coldchain.control.network_check import NetworkCheck
 from coldchain.control.network_policy import NetworkPolicy
@@ -37,8 +40,12 @@ from coldchain.decisions.admission import Policy
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
 from coldchain.model.agent import AgentDrain
+from coldchain.model.certificate import KeptCertificate
+from coldchain.model.consumer import KeptConsumer
+from coldchain.model.gateway_resource import Resource, resource_key
 from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Instance
+from coldchain.model.key_set import KeptKeySet
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine
@@ -76,6 +83,7 @@ class Controller:
         self._clock = clock
         self.engine = engine
         self.state = State(store)
+        self.resource_makers: list[Callable[[], Iterable[Resource]]] = []
         self.tasks = TaskWatcher(engine, clock, self._mark)
         self.health = HealthWatcher(self.state, prober, clock, self._mark)
         self.traffic = TrafficWatcher(self.state, clock)
@@ -85,6 +93,10 @@ class Controller:
         self.reconciler.observed = self.traffic.observed
         self.tasks.on_listed = self.reconciler.listed
         self.secrets = Secrets(store, self.state, clock, cipher)
+        self.certificates = Certificates(self.state, clock, cipher)
+        self.consumers = Consumers(self.state, clock, cipher)
+        self.key_sets = KeySets(self.state, clock)
+        self.resource_makers += [self.certificates.resources, self.consumers.resources, self.key_sets.resources]
         self.tasks.without_secrets = self.secrets.without_secrets
         self.launcher = Launcher(self.state, engine, policy, self.secrets)
         self.reconciler.launch = self.launcher.launch
@@ -110,6 +122,8 @@ class Controller:
         marked = {app_id for record in changed if record and (app_id := app_id_of(record))}
         if any(isinstance(record, AgentDrain) for pair in pairs for record in pair):
             self.reconciler.mark_all()
+        if any(isinstance(record, KeptCertificate | KeptConsumer | KeptKeySet) for pair in pairs for record in pair):
+            self.publisher.refresh_resources()
         # A pass over any app brings all group deployments as far as they are.
         groups = [one for _, one in pairs if isinstance(one, GroupDeployment) and one.running]
         marked.update(next(iter(one.members)) for one in groups)
@@ -156,7 +170,9 @@ class Controller:
             self.outsiders.start()
         if self.dubbo is not None:
             self.dubbo.start()
+        self.key_sets.start()
         self.publisher.on_report = self.traffic.reported
+        self.publisher.resources = self._resources
         self.publisher.start()
         self.health.start()
         log.info("controller started", term=term, apps=len(self.state.apps), instances=len(self.state.instances))
@@ -167,6 +183,11 @@ class Controller:
         self.reconciler.unannounced = self.dubbo.waits_for
         self.reconciler.calls = self.dubbo.calls
         self.reconciler.lingers = self.dubbo.lingers
+
+    def _resources(self) -> dict[str, Resource]:
+        """What the gateways are to know beside services and routes. Who makes some adds himself to `resource_makers`
+        before `start`, and calls `publisher.refresh_resources` when they change."""
+        return {resource_key(one): one for make in self.resource_makers for one in make()}
 
     def stand_by(self) -> None:
         """Instead of `start`: its state is followed, and nothing is watched, probed or published."""
@@ -214,6 +235,8 @@ class Controller:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.tasks.run())
                 group.create_task(self.reconciler.run())
+                if self.key_sets.source is not None:
+                    group.create_task(self.key_sets.run())
                 if self.registrar is not None:
                     group.create_task(self.registrar.run())
                 if self.dubbo is not None:

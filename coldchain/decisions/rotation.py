@@ -5,13 +5,17 @@ removes its endpoint: where probes would take the last one out, it stays in.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
 from coldchain.model.app import App
 from coldchain.model.base import Noun
+from coldchain.model.gateway_resource import Resource
 from coldchain.model.instance import Instance
 from coldchain.model.rotation import Endpoint, GatewayReport, Rotation, RotationUpdate, RouteRule, ServiceRotation
+
+T = TypeVar("T")
 
 IN_ROTATION = ("entering", "serving")
 LEAVING = ("draining", "closing", "stopping")
@@ -19,13 +23,15 @@ LEAVING = ("draining", "closing", "stopping")
 
 class GatewaySession(Noun, frozen=True, kw_only=True):
     """What the controller knows of a gateway: what it applied, what is open there, until when its lease runs
-    (seconds on the controller's monotonic clock). After a start every known gateway has a whole lease, applied 0."""
+    (seconds on the controller's monotonic clock). After a start every known gateway has a whole lease, applied 0.
+    `caught_up_at`: the revision that it must work by to be in touch, after it was out of touch."""
 
     gateway: str
     place: str = ""
     applied: int
     lease_until: float
     in_flight: dict[str, int] = {}
+    caught_up_at: int = 0
 
 
 def services(app: App) -> dict[str, int]:
@@ -78,7 +84,13 @@ def endpoints(
         for name, index in named[id(own)].items():
             if index < len(one.ports):
                 weight = 1 if one.id in chosen else 0
-                endpoint = Endpoint(instance_id=one.id, address=one.address or "", port=one.ports[index], weight=weight)
+                endpoint = Endpoint(
+                    instance_id=one.id,
+                    address=one.address or "",
+                    port=one.ports[index],
+                    weight=weight,
+                    version=one.version_id,
+                )
                 found.setdefault(name, []).append(endpoint)
     return {name: tuple(given) for name, given in found.items()}
 
@@ -87,9 +99,10 @@ def renew(
     current: Rotation,
     wanted_services: Mapping[str, tuple[Endpoint, ...] | None],
     wanted_routes: Mapping[str, tuple[RouteRule, ...] | None],
+    wanted_resources: Mapping[str, Resource | None] | None = None,
 ) -> RotationUpdate | None:
-    """What must change in `current` so that it has these services and domains (None: not any more; others stay as
-    they are). None when nothing must.
+    """What must change in `current` so that it has these services, domains and resources (None: not any more; others
+    stay as they are). None when nothing must.
 
     An endpoint that is as it was keeps its `since`; one that changed gets the new revision.
     """
@@ -106,9 +119,17 @@ def renew(
         if before is None or merged != before.endpoints:
             changed_services[name] = ServiceRotation(endpoints=merged)
     changed_routes = {domain: rules for domain, rules in wanted_routes.items() if current.routes.get(domain) != rules}
-    if not changed_services and not changed_routes:
+    resources = wanted_resources or {}
+    changed_resources = {key: one for key, one in resources.items() if current.resources.get(key) != one}
+    if not changed_services and not changed_routes and not changed_resources:
         return None
-    return RotationUpdate(base=current.revision, revision=revision, services=changed_services, routes=changed_routes)
+    return RotationUpdate(
+        base=current.revision,
+        revision=revision,
+        services=changed_services,
+        routes=changed_routes,
+        resources=changed_resources,
+    )
 
 
 def _since(wanted: Endpoint, known: Endpoint | None, revision: int) -> Endpoint:
@@ -119,19 +140,24 @@ def _since(wanted: Endpoint, known: Endpoint | None, revision: int) -> Endpoint:
 
 def apply(current: Rotation, update: RotationUpdate) -> Rotation:
     """The rotation after the update."""
-    known: dict[str, ServiceRotation] = {} if update.base == 0 else dict(current.services)
-    routes: dict[str, tuple[RouteRule, ...]] = {} if update.base == 0 else dict(current.routes)
-    for name, service in update.services.items():
-        if service is None:
-            known.pop(name, None)
+    known = Rotation() if update.base == 0 else current
+    return Rotation(
+        revision=update.revision,
+        services=_changed(known.services, update.services),
+        routes=_changed(known.routes, update.routes),
+        resources=_changed(known.resources, update.resources),
+    )
+
+
+def _changed(known: Mapping[str, T], changes: Mapping[str, T | None]) -> dict[str, T]:
+    """None removes an entry."""
+    found = dict(known)
+    for name, one in changes.items():
+        if one is None:
+            found.pop(name, None)
         else:
-            known[name] = service
-    for domain, rules in update.routes.items():
-        if rules is None:
-            routes.pop(domain, None)
-        else:
-            routes[domain] = rules
-    return Rotation(revision=update.revision, services=known, routes=routes)
+            found[name] = one
+    return found
 
 
 def renumbered(current: Rotation, revision: int) -> Rotation:
@@ -145,12 +171,24 @@ def renumbered(current: Rotation, revision: int) -> Rotation:
             for name, service in current.services.items()
         },
         routes=current.routes,
+        resources=current.resources,
     )
 
 
 def live(sessions: Iterable[GatewaySession], monotonic: float) -> list[GatewaySession]:
     """The gateways whose lease still runs: the only ones that can have traffic, and the only ones to wait for."""
     return [one for one in sessions if one.lease_until > monotonic]
+
+
+def out_of_touch(sessions: Iterable[GatewaySession], monotonic: float, seconds: float) -> list[str]:
+    """The gateways that may still send requests to what has left the rotation, since a rollout did not wait for them:
+    their lease is over, or was and they have not caught up since. One that is not heard of for `seconds` after its
+    lease is taken for gone."""
+    return [
+        one.gateway
+        for one in sessions
+        if monotonic < one.lease_until + seconds and (one.lease_until <= monotonic or one.applied < one.caught_up_at)
+    ]
 
 
 def another(known: GatewaySession | None, report: GatewayReport, monotonic: float) -> bool:

@@ -14,7 +14,7 @@ State = Literal["ok", "warning", "missing"]
 DOCKER_OLDEST = (20, 10)
 DISK_FREE_MIB = 1024
 DESCRIPTORS = 4096
-INSTALL_GATEWAY = "apt-get install nginx-light libnginx-mod-http-lua lua-cjson lua-resty-core"
+INSTALL_GATEWAY = "apt-get install nginx-light libnginx-mod-http-lua lua-cjson lua-resty-core lua-luaossl"
 YEAR_2025 = 1_735_689_600
 PRIVILEGED_BELOW = 1024
 

@@ -30,6 +30,7 @@ MIB = 1024 * 1024
 LUA_LIBRARIES = {
     "lua-cjson": "/usr/lib/*/lua/5.1/cjson.so",
     "lua-resty-core": "/usr/share/lua/5.1/resty/core.lua",
+    "lua-luaossl": "/usr/lib/*/lua/5.1/_openssl.so",
 }
 """By Debian's package: what of it the gateway loads."""
 CGROUPS = Path("/sys/fs/cgroup")

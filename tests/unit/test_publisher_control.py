@@ -8,10 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coldchain.control.rotation import LEASE_MARGIN_SECONDS, LEASE_SECONDS, UPDATES_KEPT, Publisher
+from coldchain.control.rotation import (
+    LEASE_MARGIN_SECONDS,
+    LEASE_SECONDS,
+    OUT_OF_TOUCH_SECONDS,
+    UPDATES_KEPT,
+    Publisher,
+)
 from coldchain.control.state import State
 from coldchain.decisions.rotation import apply
 from coldchain.model.app import App, Container, Docker, PortMapping, Route
+from coldchain.model.gateway_resource import Consumer, resource_key
 from coldchain.model.instance import Instance
 from coldchain.model.rotation import GatewayReport, Rotation
 from coldchain.model.version import AppRecord, Version
@@ -46,11 +53,21 @@ class Bench:
         self.clock = SimulatedClock(loop)
         self.state = State(MemoryStore())
         self.marked: list[set[str]] = []
+        self.consumers: dict[str, Consumer] = {}
 
     async def start(self, term: int = 1) -> None:
         await self.state.load()
         self.publisher = Publisher(self.state, self.clock, term, lambda apps: self.marked.append(set(apps)))
+        self.publisher.resources = lambda: {resource_key(one): one for one in self.consumers.values()}
         self.publisher.start()
+
+    def know(self, name: str, group: str) -> None:
+        """A consumer in this group; nobody of this name any more without one."""
+        if group:
+            self.consumers[name] = Consumer(name=name, groups=(group,))
+        else:
+            self.consumers.pop(name, None)
+        self.publisher.refresh_resources()
 
     async def want(self, name: str, domain: str) -> None:
         record = AppRecord(app_id=name, version_id="1", target="cluster", cause="test")
@@ -88,6 +105,7 @@ deeds = st.one_of(
     st.tuples(st.just("want"), names, st.sampled_from(["x.test", "y.test"])),
     st.tuples(st.just("forget"), names, st.just("")),
     st.tuples(st.just("put"), names, st.sampled_from(["entering", "serving", "draining", "stopped"])),
+    st.tuples(st.just("know"), st.sampled_from(["ann", "bob"]), st.sampled_from(["gold", "silver", ""])),
     st.tuples(st.just("exchange"), st.just("g"), st.sampled_from(["", "", "reply lost", "restarted"])),
 )
 
@@ -112,6 +130,8 @@ def test_any_sequence_of_exchanges_ends_in_the_whole(sequence: list[tuple[str, s
                 await bench.want(name, detail)
             elif deed == "forget":
                 await bench.forget(name)
+            elif deed == "know":
+                bench.know(name, detail)
             elif deed == "put":
                 known = name in bench.state.versions
                 if known:
@@ -124,6 +144,7 @@ def test_any_sequence_of_exchanges_ends_in_the_whole(sequence: list[tuple[str, s
                 await exchange()
         await exchange()
         assert held == bench.publisher.rotation
+        assert {one.name for one in held.resources.values()} == bench.consumers.keys()
         everything = await bench.publisher.exchange(GatewayReport(gateway="other", applied=0), 0.0)
         assert everything is not None
         assert apply(Rotation(), everything) == held
@@ -149,6 +170,32 @@ def test_a_mark_is_acknowledged_once_published_and_applied_and_not_before() -> N
         assert bench.publisher.acknowledged(leaving, 0)
         assert bench.publisher.in_flight(leaving) == 3
         assert {"/a"} in bench.marked
+
+    simulated(program)
+
+
+def test_a_gateway_that_was_away_is_out_of_touch_until_it_works_by_what_changed_meanwhile() -> None:
+    async def program(bench: Bench) -> None:
+        await bench.want("/a", "x.test")
+        await bench.put(instance("/a", 1))
+        before = bench.publisher.rotation.revision
+        await bench.report(before)
+        assert bench.publisher.out_of_touch() == []
+        await bench.clock.sleep(LEASE_SECONDS + LEASE_MARGIN_SECONDS)
+        assert bench.publisher.out_of_touch() == ["g"]
+        await bench.put(instance("/a", 2))
+        await bench.report(before)
+        assert bench.publisher.out_of_touch() == ["g"]
+        await bench.report(bench.publisher.rotation.revision)
+        assert bench.publisher.out_of_touch() == []
+        await bench.start(2)  # another leader does not know what it has
+        assert bench.publisher.out_of_touch() == ["g"]
+        await bench.report(bench.publisher.rotation.revision)
+        assert bench.publisher.out_of_touch() == []
+        await bench.clock.sleep(LEASE_SECONDS + LEASE_MARGIN_SECONDS)
+        assert bench.publisher.out_of_touch() == ["g"]
+        await bench.clock.sleep(OUT_OF_TOUCH_SECONDS)
+        assert bench.publisher.out_of_touch() == []
 
     simulated(program)
 

@@ -1,7 +1,7 @@
 -- The control protocol, HTTP with JSON over a unix socket that only the gateway process reaches:
 --   GET  /state     → {configuration, master, applied, head, workersWanted, workers, inFlight, leaseSeconds, draining,
 --                      connections}
---   PUT  /rotation  ← {base, revision, services, routes}; 204 when every worker works by it, 409 out of step,
+--   PUT  /rotation  ← {base, revision, services, routes, resources}; 204 when every worker works by it, 409 out of step,
 --                     507 no memory (nothing changed), 504 a worker did not follow (the text says which)
 --   GET  /traffic?since=MARK → {mark, instances}: what was counted of the instances with news since that mark
 --   GET  /metrics   → Prometheus's text form
@@ -66,6 +66,9 @@ local function entries(update)
             end
         end
         texts["domain:" .. string.lower(domain)] = cjson.encode(rules)
+    end
+    for key, resource in pairs(update.resources or {}) do
+        texts["resource:" .. key] = cjson.encode(resource)
     end
     return texts
 end

@@ -44,6 +44,9 @@ function M.make(wanted)
         rewrite = given(wanted.rewrite),
         redirect = redirect,
         redirect_path = redirect and given(redirect.path),
+        -- with nothing but a scheme: those that came by it go on
+        redirect_scheme = redirect and not given(redirect.domain) and not given(redirect.path)
+            and given(redirect.scheme),
         request = changes_of(wanted.requestHeaders),
         response = changes_of(wanted.responseHeaders),
         timeout_seconds = given(wanted.timeoutSeconds),
@@ -67,6 +70,11 @@ local function rewritten(route, path, wanted)
         return wanted
     end
     return gsub(wanted, "/+$", "") .. rest
+end
+
+-- Whether a request of a route is sent elsewhere.
+function M.redirects(filters)
+    return filters.redirect and filters.redirect_scheme ~= var.scheme
 end
 
 -- Where a request of a route with a redirection is sent.

@@ -6,6 +6,7 @@ local lower, gsub = string.lower, string.gsub
 local var = ngx.var
 
 local filters = require "coldchain.filters"
+local policies = require "coldchain.policies"
 
 local M = {}
 
@@ -49,7 +50,7 @@ local function make(rule)
     local one = {
         service = rule.service, path = rule.path, least = rule.balance == "least_connections",
         methods = methods, headers = headers, plain = not methods and not headers,
-        filters = filters.make(rule.filters),
+        filters = filters.make(rule.filters), policies = policies.make(rule.filters),
     }
     if rule.pathKind == "exact" then
         one.exact = rule.path
