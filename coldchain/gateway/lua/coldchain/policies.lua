@@ -6,10 +6,11 @@
 
 local addresses = require "coldchain.addresses"
 local authentication = require "coldchain.authentication"
+local firewall = require "coldchain.firewall"
 
 local M = {}
 
-local MODULES = {addresses, authentication}  -- in the order in which they are asked
+local MODULES = {addresses, authentication, firewall}  -- in the order in which they are asked
 
 -- The policies of a route as they are asked, nil for none. `filters` as they were sent, ngx.null or nil for none.
 function M.make(filters)
