@@ -117,7 +117,7 @@ class CompositionService:
             if loaded.callers.dubbo is None:
                 raise Unavailable("no registry of Dubbo is open")
             status, content = await answer_exposed(loaded.callers.dubbo, prepared.exposed, body, passed)
-            return Composed(status, msgspec.Raw(content))
+            return Composed(status, msgspec.Raw(content) if status == 200 else msgspec.json.decode(content))
         document = {
             "parameters": parameters_of(prepared.declared, found.values, request.query.items(), headers),
             "body": body_of(body),
