@@ -132,7 +132,7 @@ class CompositionService:
             document = {**document, "requestId": passed.get(REQUEST_ID, "")}
         if composed.status >= 500:
             log.warning("no answer", composition=title, status=composed.status, error=document)
-        headers = {"Content-Type": JSON}
+        headers = {"Content-Type": JSON, "X-Request-ID": passed.get(REQUEST_ID, "")}
         if composed.missing:
             headers[MISSING_HEADER] = ", ".join(composed.missing)
         if composed.status == 503:

@@ -189,7 +189,8 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
 
 async def test_three_services_are_one_answer_and_what_goes_along_arrives(scene: Scene) -> None:
     headers = {"X-Request-ID": "r-7", "traceparent": "00-aa-bb-01", "X-Gray": "gray", "X-Team": "web", "Cookie": "a=b"}
-    status, body, _ = await scene.ask("GET", "/products/2", headers=headers)
+    status, body, answer = await scene.ask("GET", "/products/2", headers=headers)
+    assert answer.headers["X-Request-ID"] == "r-7"
     assert (status, body) == (200, {"name": "kohlrabi 🥬", "price": 2.5, "left": 42})
     for path, host in (("/items-app/items/2", "items.example"), ("/prices/2", scene.shop_url.partition("//")[2])):
         told, _ = scene.shop.seen[path]
