@@ -109,7 +109,11 @@ class CompositionService:
         passed: Mapping[str, str],
     ) -> Composed:
         prepared = found.answering
-        body = await _body(request, loaded.file.limits.body_bytes_max)
+        try:
+            async with asyncio.timeout(prepared.declared.timeout_seconds):
+                body = await _body(request, loaded.file.limits.body_bytes_max)
+        except TimeoutError:
+            return Composed(408, {"message": f"no whole body in {prepared.declared.timeout_seconds:g} s"})
         if body is None:
             words = f"the body is larger than {loaded.file.limits.body_bytes_max} bytes"
             return Composed(413, {"message": words})

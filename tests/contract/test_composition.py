@@ -22,6 +22,7 @@ from coldchain.testing.zookeeper import zookeeper
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "04-composition" / "product.yaml"
 FILE = """
 services:
   items: {{url: "{url}/items-app", host: items.example}}
@@ -84,12 +85,12 @@ class Shop:
         if request.path == "/items-app/items/404":
             return web.json_response({"message": "no such item"}, status=404)
         if request.path.startswith("/prices"):
-            await asyncio.sleep(int(request.query["ms"]) / 1000)
+            await asyncio.sleep(int(request.query.get("ms", 0)) / 1000)
             return web.json_response(2.5)
         if request.path == "/items-app/keep":
             await asyncio.sleep(0.3)
             return web.json_response({"sent": (await request.read()).decode()}, status=201)
-        return web.json_response({"name": "kohlrabi 🥬", "count": 40})
+        return web.json_response({"id": 7, "name": "kohlrabi 🥬", "count": 40, "sold_here": True})
 
 
 class Copy:
@@ -284,6 +285,23 @@ async def test_requests_and_steps_are_counted(scene: Scene) -> None:
     assert found["coldchain_composition_step_seconds_count,product,left"] == 2
     assert found["coldchain_composition_request_seconds_count,product"] == 4
     assert found["coldchain_composition_requests_open"] == 0
+
+
+async def test_the_example_is_served(scene: Scene) -> None:
+    text = EXAMPLE.read_text().replace("http://127.0.0.1", scene.shop_url)
+    file = scene.copy.file.with_name("product.yaml")
+    file.write_text(text.replace("127.0.0.1:2181", scene.text.partition("zk://")[2].partition("/")[0]))
+    copy = Copy(file)
+    async with aiohttp.ClientSession() as session:
+        await copy.start(session)
+        try:
+            async with session.get(f"{copy.url}/products/7") as answer:
+                got = await answer.json()
+            assert got == {"id": 7, "name": "kohlrabi 🥬", "price": 2.5, "in_stock": 7}
+            async with session.post(f"{copy.url}/sums", json={"one": 3, "two": 4}) as answer:
+                assert await answer.json() == 7
+        finally:
+            await copy.close()
 
 
 async def test_one_that_is_told_to_end_serves_who_has_not_noticed_and_ends_what_is_open(scene: Scene) -> None:
