@@ -1,5 +1,5 @@
-"""A gateway that neither hears nor is heard of, while consumers still reach it: no request comes to a wrong service, and
-nobody waits for it longer than its lease."""
+"""A gateway that is cut off from its controllers while consumers still reach it: no request comes to a wrong service,
+and nobody waits for it longer than its lease."""
 
 import asyncio
 import contextlib

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -111,12 +112,23 @@ async def test_gateways_are_upgraded_under_load_and_no_request_is_lost(stage: St
             assert await second.ended() == 0
             second.settings = replace(second.settings, trusted_proxies=("127.0.0.2/32",))
             second.start()
-            async with asyncio.timeout(30):
-                while '"nginx": "reloaded"' not in second.log_tail():
-                    await asyncio.sleep(LOOK_SECONDS)
+            await second.said('"nginx": "reloaded"')
             await second.ready()
             assert (await state_of(second)).master == master
+            alone.step("its loop is killed")
+            second.signal(signal.SIGKILL)
+            await second.ended()
             await asyncio.sleep(0.5)
+            second.start()
+            await second.said('"nginx": "adopted"')
+            await second.ready()
+            alone.step("a second loop")
+            another = GatewayProcess(second.settings)
+            another.start()
+            assert await another.ended() == 1
+            assert "in use by another Coldchain" in another.log_tail()
+            assert (await state_of(second)).master == master
+        await killed_whole_and_back(second)
     assert load.report().failures == ()
     assert alone.report().failures == ()
     counted = reconcile_records([*load.outcomes, *alone.outcomes], records)
@@ -128,3 +140,17 @@ async def state_of(gateway: GatewayProcess) -> Any:
     state = await gateway.nginx.state()
     assert state is not None
     return state
+
+
+async def killed_whole_and_back(gateway: GatewayProcess) -> None:
+    """nginx and its workers: it is started anew, and serves by the rotation of now."""
+    state = await state_of(gateway)
+    for pid in (state.master, *(worker.pid for worker in state.workers)):
+        os.kill(pid, signal.SIGKILL)
+    await gateway.said('"nginx": "started"')
+    await gateway.ready()
+    after = load_of(gateway)
+    async with after:
+        await asyncio.sleep(0.3)
+    assert after.report().failures == ()
+    assert (await state_of(gateway)).in_flight == {}
