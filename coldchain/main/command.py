@@ -43,6 +43,12 @@ ReachedAt = Annotated[
     str | None, typer.Option(help="http://HOST:PORT where other controllers of the store reach the API; else as --api.")
 ]
 Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
+MarkTrusted = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gateway-mark-trusted", metavar="NETWORK", help="Network of apps whose gray marks are believed; repeatable."
+    ),
+]
 GatewayTls = Annotated[
     list[str] | None,
     typer.Option(help="IP:PORT where they reach it over TLS; may be repeated."),
@@ -142,6 +148,7 @@ class Entry(TypedDict):
 
     gateway: tuple[str, ...]
     gateway_tls: tuple[str, ...]
+    gateway_mark_trusted: tuple[str, ...]
     gateway_name: str | None
     gateway_status: str
     gateway_status_open: bool
@@ -193,6 +200,7 @@ def up(
     api_client_role: CertificateRole = "viewer",
     gateway: Gateway = None,
     gateway_tls: GatewayTls = None,
+    gateway_mark_trusted: MarkTrusted = None,
     gateway_name: GatewayName = None,
     gateway_status: Status = "127.0.0.1:8081",
     gateway_status_open: GatewayStatusOpen = False,
@@ -227,24 +235,25 @@ def up(
     fake_mem: FakeMem = 262144.0,
 ) -> None:
     """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
-    settings = PlatformSettings(
-        data=data,
-        store=store,
-        **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
-        **_address(api, reached_at),
-        **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
-        **_gateway(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open),
-        **running(docker_socket, publish_address, docker_credentials, cgroup_parent, default_network),
-        **_offered(agent, cpu_factor, attribute, region, zone),
-        **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
-        secret_keys=secret_keys,
-        **registered(registry, dns, dns_open),
-        **_engines(engine, fake_agents, fake_cpus, fake_mem),
-        **mesos_cluster(
-            engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor, containerizer
-        ),
+    _run_platform(
+        PlatformSettings(
+            data=data,
+            store=store,
+            **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
+            **_address(api, reached_at),
+            **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
+            **_gateway(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open, gateway_mark_trusted),
+            **running(docker_socket, publish_address, docker_credentials, cgroup_parent, default_network),
+            **_offered(agent, cpu_factor, attribute, region, zone),
+            **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
+            secret_keys=secret_keys,
+            **registered(registry, dns, dns_open),
+            **_engines(engine, fake_agents, fake_cpus, fake_mem),
+            **mesos_cluster(
+                engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor, containerizer
+            ),
+        )
     )
-    _run_platform(settings)
 
 
 @application.command()
@@ -437,10 +446,13 @@ def _run_platform(settings: PlatformSettings) -> None:
     run_to_end(run(settings))
 
 
-def _gateway(listen: Gateway, encrypted: GatewayTls, name: str | None, status: str, status_open: bool) -> Entry:
+def _gateway(
+    listen: Gateway, encrypted: GatewayTls, name: str | None, status: str, status_open: bool, marked: MarkTrusted
+) -> Entry:
     return Entry(
         gateway=tuple(listen or ("0.0.0.0:80",)),
         gateway_tls=tuple(encrypted or ()),
+        gateway_mark_trusted=tuple(marked or ()),
         gateway_name=name,
         gateway_status=status,
         gateway_status_open=status_open,
