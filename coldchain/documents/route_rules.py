@@ -3,9 +3,12 @@
 import re
 from collections.abc import Collection, Iterator
 
+import msgspec
+
 from coldchain.decisions.route import Place, places
 from coldchain.decisions.route import shown as shown_place
 from coldchain.documents.findings import Finding, Path, shown
+from coldchain.documents.limit_rules import ejection_findings, limit_findings
 from coldchain.model.app import App, HeaderChanges, Redirect, Route, RouteFilters
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -109,12 +112,14 @@ def _filters(route: Route, filters: RouteFilters, where: Path) -> Iterator[Findi
         yield from _replacement(route, filters.rewrite, (*where, "rewrite"))
     if filters.redirect is not None:
         yield from _redirect(route, filters.redirect, (*where, "redirect"))
-        others = ("rewrite", "request_headers", "response_headers", "timeout_seconds", "body_bytes_max", "tries")
-        if any(getattr(filters, name) is not None for name in others):
+        if msgspec.structs.replace(filters, redirect=None) != RouteFilters():
             yield Finding(where, "no instance sees a request that is redirected: give `redirect` or other filters")
     for name, changes in (("requestHeaders", filters.request_headers), ("responseHeaders", filters.response_headers)):
         if changes is not None:
             yield from _changes(changes, (*where, name), HEADERS_OF_THE_GATEWAY if name == "requestHeaders" else ())
+    yield from limit_findings(filters.limits or (), (*where, "limits"))
+    if filters.ejection is not None:
+        yield from ejection_findings(filters.ejection, (*where, "ejection"))
 
 
 def _replacement(route: Route, path: str, where: Path) -> Iterator[Finding]:

@@ -10,6 +10,9 @@ _ERRORS_OF_PROXYING = "413 500 502 503 504"
 _ERRORS_OF_PARSING = "400 405 414 494"
 _TRAFFIC_MEMORY = "32m"  # a quarter of a kB for each endpoint, touched only as far as used
 
+_POLICY_MEMORY = {"limits": "16m", "open": "8m", "tallies": "8m"}
+"""What limits count by: tokens (100,000 addresses), open requests, and what metrics tell."""
+
 
 def render(settings: GatewaySettings, *, modules: Path, lua: Path, lua_digest: str) -> str:
     """The whole configuration. `modules`: nginx's module directory; `lua`: where our Lua packages lie; `lua_digest`
@@ -74,6 +77,7 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
         f"lua_shared_dict coldchain_rotation {settings.dictionary_bytes};",
         "lua_shared_dict coldchain_control 16m;",
         f"lua_shared_dict coldchain_traffic {_TRAFFIC_MEMORY};",
+        *(f"lua_shared_dict coldchain_{name} {size};" for name, size in _POLICY_MEMORY.items()),
         "# regular expressions of routes: each compiled once, and none takes long, whatever the path",
         "lua_regex_cache_max_entries 8192;",
         "lua_regex_match_limit 10000;",
@@ -123,7 +127,14 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
             "    1https https;",
             "    default $scheme;",
             "}",
+            "# the last one: that is whom the trusted proxy saw",
+            'map "$coldchain_trusted $http_x_forwarded_for" $coldchain_client {',
+            '    "~^1 (?:.*[ ,])?([0-9a-fA-F.:]+) *$" $1;',
+            "    default $remote_addr;",
+            "}",
         ]
+    else:
+        lines += ["map $remote_addr $coldchain_client {", "    default $remote_addr;", "}"]
     return lines
 
 
@@ -209,6 +220,8 @@ def _consumer_server(settings: GatewaySettings) -> list[str]:
     lines += [
         'log_by_lua_block { require("coldchain.proxy").log() }',
         "location / {",
+        "    # a consumer that leaves while it waits for a limit is not waited for",
+        "    lua_check_client_abort on;",
         '    access_by_lua_block { require("coldchain.proxy").access() }',
         "    # the slash: what is passed on is the normalised path that the route was chosen by",
         "    proxy_pass http://coldchain/;",

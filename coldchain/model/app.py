@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from coldchain.model.base import Noun
+from coldchain.model.limit import Ejection, Importance, Limit
 
 YEAR_SECONDS = 365 * 86400
 INSTANCES_MAX = 10_000
@@ -211,7 +212,9 @@ class RouteFilters(Noun, frozen=True, kw_only=True):
 
     `rewrite`: the path that takes the place of the prefix, of the whole path, or, with `$1`, of what the regular
     expression matched. `timeout_seconds`: how long an instance may send nothing. `body_bytes_max`: a longer request is
-    refused. `tries`: at how many instances a request is tried of which none got a byte.
+    refused. `tries`: at how many instances a request is tried of which none got a byte. `limits`: how much may come.
+    `importance`: what a gateway with too much to do refuses first. `ejection`: when an instance is left alone for a
+    while. `slow_start_seconds`: how long an instance that just came gets less than its part.
     """
 
     rewrite: str | None = None
@@ -221,6 +224,10 @@ class RouteFilters(Noun, frozen=True, kw_only=True):
     timeout_seconds: Annotated[float, Meta(ge=0.1, le=86_400)] | None = None
     body_bytes_max: Annotated[int, Meta(ge=0, le=2**40)] | None = None
     tries: Annotated[int, Meta(ge=1, le=5)] | None = None
+    limits: Annotated[tuple[Limit, ...], Meta(min_length=1, max_length=8)] | None = None
+    importance: Importance | None = None
+    ejection: Ejection | None = None
+    slow_start_seconds: Annotated[float, Meta(ge=1, le=3600)] | None = None
 
 
 class Route(Noun, frozen=True, kw_only=True):

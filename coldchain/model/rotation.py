@@ -28,7 +28,8 @@ class ServiceRotation(Noun, frozen=True, kw_only=True):
 
 class RouteRule(Noun, frozen=True, kw_only=True):
     """Which requests for a domain go to which service. A prefix matches whole path segments, a regular expression the
-    whole path; `methods` and `headers` as in `Route`. The first rule of a domain that matches decides."""
+    whole path; `methods` and `headers` as in `Route`. The first rule of a domain that matches decides. `name`: of the
+    route that it is of, the same for each of its domains and for no other route."""
 
     path: str
     service: str
@@ -37,6 +38,7 @@ class RouteRule(Noun, frozen=True, kw_only=True):
     methods: tuple[str, ...] = ()
     headers: dict[str, str] = {}
     filters: RouteFilters | None = None
+    name: str = ""
 
 
 class Rotation(Noun, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ local var = ngx.var
 
 local filters = require "coldchain.filters"
 local policies = require "coldchain.policies"
+local tallies = require "coldchain.tallies"
 
 local M = {}
 
@@ -48,10 +49,11 @@ end
 local function make(rule)
     local methods, headers = set_of(rule.methods), variables(rule.headers)
     local one = {
-        service = rule.service, least = rule.balance == "least_connections",
+        name = rule.name or rule.service .. rule.path, service = rule.service, least = rule.balance == "least_connections",
         methods = methods, headers = headers, plain = not methods and not headers,
-        filters = filters.make(rule.filters), policies = policies.make(rule.filters),
+        filters = filters.make(rule.filters), policies = policies.make(rule.filters, rule),
     }
+    one.labels = "service=" .. tallies.quoted(one.service) .. ",route=" .. tallies.quoted(one.name)
     if rule.pathKind == "exact" then
         one.exact = rule.path
     elseif rule.pathKind == "regex" then

@@ -1,22 +1,19 @@
 -- The gateway's numbers in Prometheus's text form: by service and instance what traffic.lua has on record and what is
 -- open now, and of the gateway itself what the caller hands over.
 
+local limits = require "coldchain.limits"
 local rotation = require "coldchain.rotation"
+local tallies = require "coldchain.tallies"
 local traffic = require "coldchain.traffic"
 
-local format = string.format
+local format, match = string.format, string.match
+local quoted = tallies.quoted
 
 local M = {}
 
 local PREFIX = "coldchain_gateway_"
 local STATUSES = {"1xx", "2xx", "3xx", "4xx", "5xx"}
 STATUSES[traffic.UNANSWERED], STATUSES[traffic.CONSUMER_LEFT] = "unanswered", "consumer_left"
-
-local ESCAPES = {["\\"] = "\\\\", ["\""] = "\\\"", ["\n"] = "\\n"}
-
-local function quoted(text)
-    return '"' .. string.gsub(text, '[\\"\n]', ESCAPES) .. '"'
-end
 
 local function head(name, kind, help)
     ngx.print("# HELP ", PREFIX, name, " ", help, "\n# TYPE ", PREFIX, name, " ", kind, "\n")
@@ -62,6 +59,37 @@ local function latencies(labels, service, instance)
     return lines
 end
 
+-- Of services and limits that are gone nothing is said any more.
+local function tallied(name, help, stands)
+    head(name, "counter", help)
+    ngx.print(tallies.lines(name, PREFIX, stands))
+end
+
+local function of_a_service(line)
+    local service = match(line, '[{,]service="([^"]*)"')
+    return service == "" or rotation.services[service] ~= nil
+end
+
+local function limit_lines(name, help, field)
+    head(name, "gauge", help)
+    for key, one in pairs(limits.use()) do
+        if not one.rate and one.single or field == "share" then
+            ngx.print(format("%s%s{limit=%s} %.17g\n", PREFIX, name, quoted(key), one[field]))
+        end
+    end
+end
+
+local function policies()
+    tallied("refusals_total", "Requests that the gateway answered itself, by the reason.", of_a_service)
+    local lines = limits.lines()
+    tallied("limit_requests_total", "Requests that a limit let pass or refused.", function(line)
+        return lines[line]
+    end)
+    limit_lines("limit_share", "The part of the limit that is this gateway's.", "share")
+    limit_lines("limit_open", "Requests that are open now under a limit of concurrency.", "held")
+    limit_lines("limit_waiting", "Requests that wait for others to end.", "waiting")
+end
+
 -- `gauges`: list of {name, help, value} of the gateway itself; `open`: open requests by service and instance.
 function M.print(gauges, open)
     for _, gauge in ipairs(gauges) do
@@ -74,6 +102,7 @@ function M.print(gauges, open)
     family("requests_total", "counter", "Requests sent to the instance, by status class of its answer.", requests)
     family("errors_total", "counter", "Answers with a status from 500, and requests that it did not answer.", errors)
     family("latency_seconds", "histogram", "From the request sent to the instance to its whole answer.", latencies)
+    policies()
 end
 
 return M

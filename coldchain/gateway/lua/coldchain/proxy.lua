@@ -12,6 +12,7 @@ local filters = require "coldchain.filters"
 local matching = require "coldchain.matching"
 local policies = require "coldchain.policies"
 local rotation = require "coldchain.rotation"
+local tallies = require "coldchain.tallies"
 local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
 
@@ -38,6 +39,7 @@ local peer_of = {}   -- request → peer that it is open at
 local sent_of = {}   -- request → when it went to that peer
 local story_of = {}  -- request → {tried, instances, status, reason, faulted}, only of those that went wrong somewhere
 
+local REDIRECTED = "redirected"
 local UNREACHABLE = "no instance can be reached"
 local REASONS = {
     [400] = "the request is malformed",
@@ -82,7 +84,7 @@ local function refuse(key, status, reason, headers)
 end
 
 local function redirect(key, location, status)
-    story(key).reason = "redirected"
+    story(key).reason = REDIRECTED
     ngx.status = status
     ngx.header["Location"] = location
     ngx.header["Content-Length"] = 0
@@ -228,6 +230,12 @@ function M.fault()
     return answer(status, one.reason)
 end
 
+-- What the gateway answered itself, and why. The reasons are few: none has anything of the request in it.
+local function count_refusal(route, reason)
+    local labels = route and route.labels or 'service="",route=""'
+    tallies.add(tallies.key("refusals_total", labels .. ",reason=" .. tallies.quoted(reason)))
+end
+
 local function log_access(route, peer, one)
     if route then
         var.coldchain_service = route.service
@@ -295,6 +303,9 @@ function M.log()
     route_of[key] = nil
     if one then
         story_of[key] = nil
+        if one.reason and one.reason ~= REDIRECTED then
+            count_refusal(route, one.reason)
+        end
     end
 end
 

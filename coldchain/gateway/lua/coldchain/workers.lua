@@ -3,9 +3,13 @@
 -- is open at all endpoints, told less often since nothing waits for it.
 
 local ffi = require "ffi"
+local buckets = require "coldchain.buckets"
 local cjson = require "cjson.safe"
+local held = require "coldchain.counts"
 local rotation = require "coldchain.rotation"
+local shares = require "coldchain.shares"
 local store = require "coldchain.store"
+local tallies = require "coldchain.tallies"
 local traffic = require "coldchain.traffic"
 
 local control = ngx.shared.coldchain_control
@@ -22,9 +26,10 @@ local M = {draining = false}
 local TICK_SECONDS = 0.02
 local POLL_SECONDS = 0.002
 local OPEN_SECONDS = 0.25
+local OTHERS_SECONDS = 1
 local CLOCK_MONOTONIC = 1
 local time = ffi.new("coldchain_time")
-local own = {open_due = 0}  -- pid, started, name, published, open, open_due
+local own = {open_due = 0, others_due = 0}  -- pid, started, name, published, open, births
 
 -- Seconds that never jump, the same ones for every process of this machine.
 function M.monotonic()
@@ -83,6 +88,26 @@ local function publish_open(now)
     end
 end
 
+-- By which a worker counts what it has open: its process id alone may be given again.
+local function name_of(pid, since)
+    return pid .. "-" .. since
+end
+
+-- Whose counts this worker adds to its own: asked anew when a worker was started, and while anything is counted now and
+-- then, since one may have gone without another in its place.
+local function follow_others(now)
+    local births = control:get("births")
+    if births == own.births and not (held.used and now >= own.others_due) then
+        return
+    end
+    own.births, own.others_due = births, now + OTHERS_SECONDS
+    local names = {}
+    for _, worker in ipairs(M.all()) do
+        names[#names + 1] = worker.name
+    end
+    held.follow(name_of(own.pid, own.started or "-"), names)
+end
+
 -- Takes over what is new and says so, and only then adds up its counts: who reads that this worker works by a commit
 -- knows that it counts nothing more of what the commit took away.
 function M.tick()
@@ -91,7 +116,10 @@ function M.tick()
         publish()
     end
     local now = M.monotonic()
+    shares.follow()
+    follow_others(now)
     traffic.flush(now)
+    tallies.flush(now)
     publish_open(now)
 end
 
@@ -104,6 +132,7 @@ local function follow(_, busy)
         end
         if ngx.worker.exiting() and not busy() then
             traffic.flush(M.monotonic(), true)
+            tallies.flush(M.monotonic(), true)
             return
         end
         ngx.sleep(TICK_SECONDS)
@@ -117,11 +146,13 @@ function M.start(busy)
     own.name = "worker:" .. pid
     math.randomseed(pid + ngx.now() * 1000)
     assert(control:safe_set(own.name, format("%s %.0f 0 0 {}", own.started or "-", store.memory())))
+    control:incr("births", 1, 0)
+    buckets.start()
     M.tick()
     assert(ngx.timer.at(0, follow, busy))
 end
 
--- Every live worker on this memory: {pid, sequence, revision, in_flight}. Those that are gone, however they went, are forgotten.
+-- Every live worker on this memory: {pid, name, sequence, revision, in_flight}. Those that are gone, however they went, are forgotten.
 function M.all()
     local all = {}
     for _, name in ipairs(control:get_keys(0)) do
@@ -133,10 +164,11 @@ function M.all()
             if own.started and started(pid) ~= since then
                 control:delete(name)
                 control:delete("open:" .. pid)
+                held.forget(name_of(pid, since))
             elseif tonumber(memory) == store.memory() then
                 all[#all + 1] = {
-                    pid = tonumber(pid), sequence = tonumber(sequence), revision = tonumber(revision),
-                    in_flight = cjson.decode(counts),
+                    pid = tonumber(pid), name = name_of(pid, since), sequence = tonumber(sequence),
+                    revision = tonumber(revision), in_flight = cjson.decode(counts),
                 }
             end
         end
