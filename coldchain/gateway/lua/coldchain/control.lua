@@ -231,7 +231,7 @@ end
 
 local function get_limits()
     workers.tick()
-    return answer(200, {limits = limits.use()})
+    return answer(200, {limits = limits.use(rotation.domains)})
 end
 
 local function post_shares()

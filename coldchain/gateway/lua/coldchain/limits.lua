@@ -15,7 +15,7 @@ local M = {}
 
 local BUSY_SECONDS = 1  -- when to come again where nobody knows
 
-local known = setmetatable({}, {__mode = "v"})  -- those of the routes that there are, by key
+local limits_of = setmetatable({}, {__mode = "k"})  -- policy of a route → its limits
 local held_of = {}  -- request → keys of what it is counted in
 
 local function given(value)
@@ -40,7 +40,6 @@ local function limit_of(one, rule)
     local labels = "limit=" .. tallies.quoted(limit.key)
     limit.passed = tallies.key("limit_requests_total", labels .. ',outcome="passed"')
     limit.refused = tallies.key("limit_requests_total", labels .. ',outcome="refused"')
-    known[limit.key] = limit
     return limit
 end
 
@@ -127,9 +126,11 @@ function M.make(filters, rule)
     for _, limit in ipairs(others) do
         rates[#rates + 1] = limit
     end
-    return function(_, key)
+    local function policy(_, key)
         return ask(rates, key)
     end
+    limits_of[policy] = rates
+    return policy
 end
 
 function M.ended(key)
@@ -144,11 +145,26 @@ function M.ended(key)
     end
 end
 
--- What every limit of this rotation was asked for: {[key] = {most, rate, single, asked, refused, held, waiting, share}}.
--- `single`: it counts all requests together, so that `most` is what all may have.
-function M.use()
+-- All limits of the routes of these domains, by key.
+local function known(domains)
+    local found = {}
+    for _, routes in pairs(domains) do
+        for _, route in ipairs(routes) do
+            for _, policy in ipairs(route.policies or {}) do
+                for _, limit in ipairs(limits_of[policy] or {}) do
+                    found[limit.key] = limit
+                end
+            end
+        end
+    end
+    return found
+end
+
+-- What every limit of the routes of these domains was asked for: {[key] = {most, rate, single, asked, refused, held,
+-- waiting, share}}. `single`: it counts all requests together, so that `most` is what all may have.
+function M.use(domains)
     local use = {}
-    for key, limit in pairs(known) do
+    for key, limit in pairs(known(domains)) do
         local single = limit.by == "route" or limit.by == "service"
         local refused = tallies.get(limit.refused)
         use[key] = {
@@ -161,10 +177,10 @@ function M.use()
     return use
 end
 
--- The lines of metrics that the limits there are have, as a set.
-function M.lines()
+-- The lines of metrics that these limits have, as a set.
+function M.lines(domains)
     local lines = {}
-    for _, limit in pairs(known) do
+    for _, limit in pairs(known(domains)) do
         lines[limit.passed], lines[limit.refused] = true, true
     end
     return lines

@@ -72,7 +72,7 @@ end
 
 local function limit_lines(name, help, field)
     head(name, "gauge", help)
-    for key, one in pairs(limits.use()) do
+    for key, one in pairs(limits.use(rotation.domains)) do
         if not one.rate and one.single or field == "share" then
             ngx.print(format("%s%s{limit=%s} %.17g\n", PREFIX, name, quoted(key), one[field]))
         end
@@ -81,7 +81,7 @@ end
 
 local function policies()
     tallied("refusals_total", "Requests that the gateway answered itself, by the reason.", of_a_service)
-    local lines = limits.lines()
+    local lines = limits.lines(rotation.domains)
     tallied("limit_requests_total", "Requests that a limit let pass or refused.", function(line)
         return lines[line]
     end)
