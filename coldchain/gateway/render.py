@@ -86,6 +86,8 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
         '        configuration = "@configuration@",',
         f"        acknowledge_seconds = {settings.acknowledge_timeout_seconds:.3f},",
         f"        log_accesses = {log_accesses},",
+        f"        open_requests_max = {settings.open_requests_max},",
+        f"        lag_seconds_max = {settings.lag_seconds_max:.3f},",
         f"        latency_bounds = {{{', '.join(f'{bound:g}' for bound in LATENCY_BOUNDS_SECONDS)}}},",
         "    })",
         "}",

@@ -35,9 +35,9 @@ class Limit(Noun, frozen=True, kw_only=True):
 
 
 class LimitUse(Noun, frozen=True, kw_only=True):
-    """What a gateway says of one of its limits. `most`: what may be open, or come in a second; `single`: of all requests
-    together, else of each address or consumer. `asked`, `refused`: counts that only grow. `held`, `waiting`: requests that
-    are open now, of a single limit of concurrency. `share`: by which part of it the gateway works."""
+    """What a gateway says of one of its limits. `most`: what may be open, or come in a second; `single`: of all
+    requests together, else of each address or consumer. `asked`, `refused`: counts that only grow. `held`, `waiting`:
+    requests that are open now, of a single limit of concurrency. `share`: by which part of it the gateway works."""
 
     most: float
     rate: bool = False
@@ -50,8 +50,8 @@ class LimitUse(Noun, frozen=True, kw_only=True):
 
 
 class Ejection(Noun, frozen=True, kw_only=True):
-    """When an instance gets no requests for a while because those it had went wrong: answers with a status from 500, and
-    none at all.
+    """When an instance gets no requests for a while because those it had went wrong: answers with a status from 500,
+    and none at all.
 
     `consecutive_errors`: so many one after the other. `error_share`: this share of those within `window_seconds`, if
     they are `requests_min` or more. `seconds`: how long, twice that the next time and so on up to `seconds_max`.

@@ -225,7 +225,7 @@ function M.metrics()
         {"workers", "Workers of nginx that serve.", #all},
         {"connections", "Open connections of consumers and of whoever asks the gateway itself.",
             tonumber(ngx.var.connections_active)},
-    }, workers.open(all))
+    }, workers.sum("open", all), workers.sum("ejected", all))
     return ngx.exit(ngx.HTTP_OK)
 end
 

@@ -7,6 +7,7 @@ local var = ngx.var
 
 local filters = require "coldchain.filters"
 local policies = require "coldchain.policies"
+local shedding = require "coldchain.shedding"
 local tallies = require "coldchain.tallies"
 
 local M = {}
@@ -53,6 +54,10 @@ local function make(rule)
         methods = methods, headers = headers, plain = not methods and not headers,
         filters = filters.make(rule.filters), policies = policies.make(rule.filters, rule),
     }
+    local wanted = rule.filters ~= ngx.null and rule.filters or {}
+    one.rank = shedding.rank(wanted.importance)
+    one.ejection = wanted.ejection ~= ngx.null and wanted.ejection or nil
+    one.slow_start_seconds = wanted.slowStartSeconds ~= ngx.null and wanted.slowStartSeconds or nil
     one.labels = "service=" .. tallies.quoted(one.service) .. ",route=" .. tallies.quoted(one.name)
     if rule.pathKind == "exact" then
         one.exact = rule.path

@@ -80,6 +80,10 @@ local function limit_lines(name, help, field)
 end
 
 local function policies()
+    tallied("ejections_total", "Times that a worker left the instance alone for a while.", function(line)
+        local service, instance = match(line, '^ejections_total{service="([^"]*)",instance="([^"]*)"}$')
+        return service and rotation.services[service] ~= nil and rotation.services[service].counters[instance] ~= nil
+    end)
     tallied("refusals_total", "Requests that the gateway answered itself, by the reason.", of_a_service)
     local lines = limits.lines(rotation.domains)
     tallied("limit_requests_total", "Requests that a limit let pass or refused.", function(line)
@@ -90,8 +94,8 @@ local function policies()
     limit_lines("limit_waiting", "Requests that wait for others to end.", "waiting")
 end
 
--- `gauges`: list of {name, help, value} of the gateway itself; `open`: open requests by service and instance.
-function M.print(gauges, open)
+-- `gauges`: list of {name, help, value} of the gateway itself; `open` requests and `ejected` by service and instance.
+function M.print(gauges, open, ejected)
     for _, gauge in ipairs(gauges) do
         head(gauge[1], "gauge", gauge[2])
         ngx.print(format("%s%s %.17g\n", PREFIX, gauge[1], gauge[3]))
@@ -102,6 +106,9 @@ function M.print(gauges, open)
     family("requests_total", "counter", "Requests sent to the instance, by status class of its answer.", requests)
     family("errors_total", "counter", "Answers with a status from 500, and requests that it did not answer.", errors)
     family("latency_seconds", "histogram", "From the request sent to the instance to its whole answer.", latencies)
+    family("ejected", "gauge", "Workers that leave the instance alone.", function(labels, service, instance)
+        return format("%sejected{%s} %.0f\n", PREFIX, labels, (ejected[service] or {})[instance] or 0)
+    end)
     policies()
 end
 

@@ -29,8 +29,9 @@ function M.add(key)
     counted[key] = (counted[key] or 0) + 1
 end
 
+-- As of the last flush of each worker.
 function M.get(key)
-    return (values:get(key) or 0) + (counted[key] or 0)
+    return values:get(key) or 0
 end
 
 -- `time`: monotonic seconds.

@@ -4,11 +4,12 @@
 local semaphore = require "ngx.semaphore"
 local counts = require "coldchain.counts"
 
-local now, min = ngx.now, math.min
+local now, max, min = ngx.now, math.max, math.min
 
 local M = {}
 
 local POLL_SECONDS = 0.01
+local LEAST_SECONDS = 0.002  -- what is below a millisecond is no wait at all, and time would stand still
 
 local lines = {}     -- key → list of places, the first to go first
 local place_of = {}  -- request → {key, woken}
@@ -54,7 +55,7 @@ function M.wait(request, key, most, length, seconds)
         if first and counts.take(key, most) then
             taken = true
         else
-            local rest = deadline - now()
+            local rest = max(deadline - now(), LEAST_SECONDS)
             place.woken:wait(first and min(rest, POLL_SECONDS) or rest)
         end
     end

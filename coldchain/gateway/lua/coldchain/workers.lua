@@ -5,9 +5,11 @@
 local ffi = require "ffi"
 local buckets = require "coldchain.buckets"
 local cjson = require "cjson.safe"
+local ejection = require "coldchain.ejection"
 local held = require "coldchain.counts"
 local rotation = require "coldchain.rotation"
 local shares = require "coldchain.shares"
+local shedding = require "coldchain.shedding"
 local store = require "coldchain.store"
 local tallies = require "coldchain.tallies"
 local traffic = require "coldchain.traffic"
@@ -29,7 +31,7 @@ local OPEN_SECONDS = 0.25
 local OTHERS_SECONDS = 1
 local CLOCK_MONOTONIC = 1
 local time = ffi.new("coldchain_time")
-local own = {open_due = 0, others_due = 0}  -- pid, started, name, published, open, births
+local own = {open_due = 0, others_due = 0}  -- pid, started, name, published, open, ejected, births
 
 -- Seconds that never jump, the same ones for every process of this machine.
 function M.monotonic()
@@ -82,9 +84,10 @@ local function publish_open(now)
         return
     end
     own.open_due = now + OPEN_SECONDS
-    local text = cjson.encode(rotation.open())
-    if text ~= own.open and control:safe_set("open:" .. own.pid, text) then
-        own.open = text
+    for kind, text in pairs({open = cjson.encode(rotation.open()), ejected = cjson.encode(ejection.now())}) do
+        if text ~= own[kind] and control:safe_set(kind .. ":" .. own.pid, text) then
+            own[kind] = text
+        end
     end
 end
 
@@ -135,7 +138,9 @@ local function follow(_, busy)
             tallies.flush(M.monotonic(), true)
             return
         end
+        local slept_at = M.monotonic()
         ngx.sleep(TICK_SECONDS)
+        shedding.follow(M.monotonic() - slept_at - TICK_SECONDS)
     end
 end
 
@@ -164,6 +169,7 @@ function M.all()
             if own.started and started(pid) ~= since then
                 control:delete(name)
                 control:delete("open:" .. pid)
+                control:delete("ejected:" .. pid)
                 held.forget(name_of(pid, since))
             elseif tonumber(memory) == store.memory() then
                 all[#all + 1] = {
@@ -176,11 +182,11 @@ function M.all()
     return all
 end
 
--- Open requests over these workers, by service and instance.
-function M.open(all)
+-- Over these workers, by service and instance: `open` requests, or how many of the workers have `ejected` it.
+function M.sum(kind, all)
     local counts = {}
     for _, worker in ipairs(all) do
-        for service, instances in pairs(cjson.decode(control:get("open:" .. worker.pid) or "{}")) do
+        for service, instances in pairs(cjson.decode(control:get(kind .. ":" .. worker.pid) or "{}")) do
             counts[service] = counts[service] or {}
             for instance, open in pairs(instances) do
                 counts[service][instance] = (counts[service][instance] or 0) + open
