@@ -3,6 +3,7 @@
 from coldchain.model.app import Balance, PathKind, RouteFilters
 from coldchain.model.base import Noun
 from coldchain.model.gateway_resource import Resource
+from coldchain.model.limit import LimitUse
 from coldchain.model.traffic import Traffic
 
 
@@ -64,7 +65,7 @@ class RotationUpdate(Noun, frozen=True, kw_only=True):
 class GatewayReport(Noun, frozen=True, kw_only=True):
     """What a gateway says of itself. `place` tells it from another one that has the same name. `in_flight` has the open
     requests of each endpoint of weight 0, by instance; `traffic` what it counted of the instances whose counts changed
-    since it last said so, at most about once a second.
+    since it last said so, at most about once a second; with it `limits`, what each of its limits was asked for by name.
     """
 
     gateway: str
@@ -72,3 +73,4 @@ class GatewayReport(Noun, frozen=True, kw_only=True):
     applied: int
     in_flight: dict[str, int] = {}
     traffic: dict[str, Traffic] = {}
+    limits: dict[str, LimitUse] | None = None

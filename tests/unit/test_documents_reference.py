@@ -25,6 +25,7 @@ from coldchain.model.app import (
     UpgradeStrategy,
     Volume,
 )
+from coldchain.model.limit import Ejection, Limit, LimitQueue
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "howto" / "definitions.md").read_text()
 NOUNS = (
@@ -33,6 +34,9 @@ NOUNS = (
     Fetch,
     HeaderChanges,
     Docker,
+    Ejection,
+    Limit,
+    LimitQueue,
     PortMapping,
     PortDefinition,
     Network,

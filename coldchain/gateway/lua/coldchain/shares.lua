@@ -1,4 +1,4 @@
--- Which part of each limit is this gateway's, as the controller said last: 1 of what it never spoke of. All workers go by
+-- Which part of each limit is this gateway's, as the controller said last; `*` stands for those it does not name. All workers go by
 -- one text in the shared memory, which is not emptied with the rotation.
 
 local cjson = require "cjson.safe"
@@ -30,7 +30,7 @@ function M.follow()
 end
 
 function M.of(limit)
-    return shares[limit] or 1
+    return shares[limit] or shares["*"] or 1
 end
 
 return M
