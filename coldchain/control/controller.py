@@ -9,6 +9,7 @@ import structlog
 from coldchain.control.agents import AgentOperations
 from coldchain.control.audit import AuditLog
 from coldchain.control.callers import Callers
+from coldchain.control.certificates import Certificates
 from coldchain.control.clock import SteadyClock
 from coldchain.control.container_networks import ContainerNetworks
 from coldchain.control.dubbo import Connections, DubboWatcher, OpenRegistry, unseen
@@ -37,6 +38,7 @@ from coldchain.decisions.admission import Policy
 from coldchain.documents import keys
 from coldchain.documents.keys import Record
 from coldchain.model.agent import AgentDrain
+from coldchain.model.certificate import KeptCertificate
 from coldchain.model.gateway_resource import Resource, resource_key
 from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Instance
@@ -87,6 +89,8 @@ class Controller:
         self.reconciler.observed = self.traffic.observed
         self.tasks.on_listed = self.reconciler.listed
         self.secrets = Secrets(store, self.state, clock, cipher)
+        self.certificates = Certificates(self.state, clock, cipher)
+        self.resource_makers.append(self.certificates.resources)
         self.tasks.without_secrets = self.secrets.without_secrets
         self.launcher = Launcher(self.state, engine, policy, self.secrets)
         self.reconciler.launch = self.launcher.launch
@@ -112,6 +116,8 @@ class Controller:
         marked = {app_id for record in changed if record and (app_id := app_id_of(record))}
         if any(isinstance(record, AgentDrain) for pair in pairs for record in pair):
             self.reconciler.mark_all()
+        if any(isinstance(record, KeptCertificate) for pair in pairs for record in pair):
+            self.publisher.refresh_resources()
         # A pass over any app brings all group deployments as far as they are.
         groups = [one for _, one in pairs if isinstance(one, GroupDeployment) and one.running]
         marked.update(next(iter(one.members)) for one in groups)

@@ -13,6 +13,7 @@ from coldchain.model.agent import AgentDrain
 from coldchain.model.app import App
 from coldchain.model.backoff import Backoff
 from coldchain.model.caller import Token
+from coldchain.model.certificate import KeptCertificate
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import Unavailable
 from coldchain.model.gateway import KnownGateway
@@ -39,6 +40,7 @@ KINDS: dict[str, type[Record]] = {
     "secret": Secret,
     "token": Token,
     "agent-drain": AgentDrain,
+    "certificate": KeptCertificate,
 }
 
 Committed = Callable[[Sequence[tuple[Record | None, Record | None]]], None]
@@ -80,6 +82,7 @@ class State:
         self.secrets: dict[str, Secret] = {}
         self.tokens: dict[str, Token] = {}
         self.drains: dict[str, AgentDrain] = {}
+        self.certificates: dict[str, KeptCertificate] = {}
 
     def on_commit(self, watcher: Committed) -> None:
         """From now on tell `watcher` of every commit."""
@@ -202,6 +205,8 @@ class State:
                 self.externals[record.app_id] = record
             case AgentDrain():
                 self.drains[record.agent] = record
+            case KeptCertificate():
+                self.certificates[record.name] = record
 
     def _drop(self, key: str) -> None:
         record = self._records.pop(key)
@@ -250,6 +255,8 @@ class State:
                 del self.externals[record.app_id]
             case AgentDrain():
                 del self.drains[record.agent]
+            case KeptCertificate():
+                del self.certificates[record.name]
 
     def _moved(self, group: GroupDeployment, *, gone: bool = False) -> None:
         for app_id in group.members:
@@ -315,7 +322,9 @@ def app_id_of(record: Record) -> str | None:
     match record:
         case Version():
             return record.app.id
-        case KnownGateway() | Secret() | Token() | Group() | GroupVersion() | GroupDeployment() | AgentDrain():
+        case KnownGateway() | Secret() | KeptCertificate() | Token() | AgentDrain():
+            return None
+        case Group() | GroupVersion() | GroupDeployment():
             return None
         case _:
             return record.app_id

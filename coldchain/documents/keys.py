@@ -8,6 +8,7 @@ from coldchain.model.attachment import Attachment
 from coldchain.model.backoff import Backoff
 from coldchain.model.caller import Token
 from coldchain.model.catalog import CatalogCheck, CatalogRecord, CatalogService, CatalogSession, KeyValue
+from coldchain.model.certificate import KeptCertificate
 from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.deployment import Deployment
 from coldchain.model.gateway import KnownGateway
@@ -92,6 +93,7 @@ Record = (
     | Secret
     | Token
     | AgentDrain
+    | KeptCertificate
 )
 
 
@@ -126,6 +128,8 @@ def key_of(record: Record) -> str:
             return _key("external", record.target, record.app_id)
         case AgentDrain():
             return _key("agent-drain", record.target, record.agent)
+        case KeptCertificate():
+            return _key("certificate", record.name)
 
 
 def secret(name: str) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from coldchain.gateway.settings import GatewaySettings
+from coldchain.gateway.settings import FirewallFiles, GatewaySettings
 from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS
 
 _ERRORS_OF_PROXYING = "413 500 502 503 504"
@@ -14,10 +14,19 @@ _POLICY_MEMORY = {"limits": "16m", "open": "8m", "tallies": "8m"}
 """What limits count by: tokens (100,000 addresses), open requests, and what metrics tell."""
 
 
-def render(settings: GatewaySettings, *, modules: Path, lua: Path, lua_digest: str) -> str:
+def render(
+    settings: GatewaySettings,
+    *,
+    modules: Path,
+    lua: Path,
+    lua_digest: str,
+    firewall: FirewallFiles | None = None,
+) -> str:
     """The whole configuration. `modules`: nginx's module directory; `lua`: where our Lua packages lie; `lua_digest`
-    stands in the text so that changed code counts as a changed configuration."""
-    text = "\n".join([*_main(settings, modules), "http {", *_http(settings, lua, lua_digest), "}", ""])
+    stands in the text so that changed code counts as a changed configuration; `firewall`: where ModSecurity and
+    the core rules lie, None for none."""
+    packages = _lua(settings, lua, lua_digest, firewall)
+    text = "\n".join([*_main(settings, modules), "http {", *_http(settings, packages), "}", ""])
     return text.replace("@configuration@", digest(text))
 
 
@@ -40,12 +49,12 @@ def _main(settings: GatewaySettings, modules: Path) -> list[str]:
     ]
 
 
-def _http(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
+def _http(settings: GatewaySettings, packages: list[str]) -> list[str]:
     sections = [
         _basics(settings),
-        _lua(settings, lua, lua_digest),
+        packages,
         _forwarding(settings),
-        _access_log(settings),
+        [*_access_log(settings), *_firewall_log(settings)],
         _upstream(settings),
         _consumer_server(settings),
         _status_server(settings),
@@ -68,8 +77,9 @@ def _basics(settings: GatewaySettings) -> list[str]:
     ]
 
 
-def _lua(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
+def _lua(settings: GatewaySettings, lua: Path, lua_digest: str, firewall: FirewallFiles | None) -> list[str]:
     log_accesses = "true" if settings.access_log else "false"
+    trusted_proxies = ", ".join(f'"{network}"' for network in settings.trusted_proxies)
     return [
         f"# code {lua_digest}",
         f'lua_package_path "{lua}/?.lua;/usr/share/lua/5.1/?.lua;;";',
@@ -86,9 +96,11 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
         '        configuration = "@configuration@",',
         f"        acknowledge_seconds = {settings.acknowledge_timeout_seconds:.3f},",
         f"        log_accesses = {log_accesses},",
+        f"        trusted_proxies = {{{trusted_proxies}}},",
         f"        open_requests_max = {settings.open_requests_max},",
         f"        lag_seconds_max = {settings.lag_seconds_max:.3f},",
         f"        latency_bounds = {{{', '.join(f'{bound:g}' for bound in LATENCY_BOUNDS_SECONDS)}}},",
+        *([f'        firewall = {{library = "{firewall.library}", rules = "{firewall.rules}"}},'] if firewall else []),
         "    })",
         "}",
         'init_worker_by_lua_block { require("coldchain.start").worker() }',
@@ -113,6 +125,13 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
         '    "" $server_addr;',
         "    default $http_host;",
         "}",
+        "# who asks, where a route wanted to know it; empty else, so that nobody can say it of himself",
+        'map "" $coldchain_consumer {',
+        '    default "";',
+        "}",
+        'map "" $coldchain_consumer_groups {',
+        '    default "";',
+        "}",
     ]
     if settings.trusted_proxies:
         lines += [
@@ -129,26 +148,19 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
             "    1https https;",
             "    default $scheme;",
             "}",
-            "# the last one: that is whom the trusted proxy saw",
-            'map "$coldchain_trusted $http_x_forwarded_for" $coldchain_client {',
-            '    "~^1 (?:.*[ ,])?([0-9a-fA-F.:]+) *$" $1;',
-            "    default $remote_addr;",
-            "}",
         ]
-    else:
-        lines += ["map $remote_addr $coldchain_client {", "    default $remote_addr;", "}"]
     return lines
 
 
 def _access_log(settings: GatewaySettings) -> list[str]:
     if not settings.access_log:
-        return ["access_log off;"]
+        return []  # the firewall's log keeps nginx from a default of its own
     fields = {
         "time": "$msec",
         "seconds": "$request_time",
         "method": '"$request_method"',
         "host": '"$http_host"',
-        "uri": '"$request_uri"',
+        "uri": '"$coldchain_uri"',
         "status": "$coldchain_status",
         "requestId": '"$coldchain_request_id"',
         "service": '"$coldchain_service"',
@@ -158,6 +170,7 @@ def _access_log(settings: GatewaySettings) -> list[str]:
         "reason": '"$coldchain_reason"',
         "bytes": "$body_bytes_sent",
         "client": '"$remote_addr"',
+        "consumer": '"$coldchain_consumer"',
     }
     line = ", ".join(f'"{name}": {value}' for name, value in fields.items())
     return [
@@ -165,8 +178,23 @@ def _access_log(settings: GatewaySettings) -> list[str]:
         "    000 0;",
         "    default $status;",
         "}",
+        "# without the API key that may stand in it",
+        'map "" $coldchain_uri {',
+        "    default $request_uri;",
+        "}",
         f"log_format coldchain escape=json '{{{line}}}';",
         f"access_log {settings.access_log_file} coldchain buffer=64k flush=1s;",
+    ]
+
+
+def _firewall_log(settings: GatewaySettings) -> list[str]:
+    """Only of requests that the firewall of their route has something to say about, as JSON made in Lua."""
+    return [
+        'map "" $coldchain_firewall {',
+        '    default "";',
+        "}",
+        "log_format coldchain_firewall escape=none $coldchain_firewall;",
+        f"access_log {settings.firewall_log_file} coldchain_firewall if=$coldchain_firewall buffer=64k flush=1s;",
     ]
 
 
@@ -197,6 +225,8 @@ def _proxying(settings: GatewaySettings) -> list[str]:
         "proxy_set_header X-Forwarded-Host $http_host;",
         "proxy_set_header X-Real-IP $remote_addr;",
         "proxy_set_header X-Request-Id $coldchain_request_id;",
+        "proxy_set_header X-Consumer-Name $coldchain_consumer;",
+        "proxy_set_header X-Consumer-Groups $coldchain_consumer_groups;",
         *(f'proxy_set_header {name} "";' for name in ("Forwarded", "Proxy", "Proxy-Connection", "HTTP2-Settings")),
         f"proxy_connect_timeout {_milliseconds(settings.upstream_connect_timeout_seconds)};",
         f"proxy_send_timeout {read_timeout};",
@@ -213,6 +243,7 @@ def _proxying(settings: GatewaySettings) -> list[str]:
 def _consumer_server(settings: GatewaySettings) -> list[str]:
     lines = [
         *(f"listen {address} backlog=4096;" for address in settings.listen),
+        *_encryption(settings),
         *_proxying(settings),
         f"error_page {_ERRORS_OF_PROXYING} @fault;",
         f"error_page {_ERRORS_OF_PARSING} /.coldchain/fault;",
@@ -246,6 +277,28 @@ def _consumer_server(settings: GatewaySettings) -> list[str]:
         "}",
     ]
     return _server(lines)
+
+
+def _encryption(settings: GatewaySettings) -> list[str]:
+    if not settings.tls_listen:
+        return []
+    return [
+        *(f"listen {address} ssl http2 backlog=4096;" for address in settings.tls_listen),
+        f"ssl_certificate {settings.placeholder_file};",
+        f"ssl_certificate_key {settings.placeholder_file};",
+        "ssl_protocols TLSv1.2 TLSv1.3;",
+        "ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;",
+        "ssl_session_cache shared:coldchain_tls:10m;",
+        "ssl_session_timeout 1h;",
+        "# of 1.3 the tickets go on; those of 1.2 would be read with a key that is never renewed",
+        "ssl_session_tickets off;",
+        "error_page 497 /.coldchain/unencrypted;",
+        "location = /.coldchain/unencrypted {",
+        "    internal;",
+        '    content_by_lua_block { require("coldchain.proxy").fault("this port speaks TLS") }',
+        "}",
+        'ssl_certificate_by_lua_block { require("coldchain.certificates").serve() }',
+    ]
 
 
 def _status_server(settings: GatewaySettings) -> list[str]:

@@ -28,6 +28,14 @@ def default_worker_user() -> tuple[str, str] | None:
     return None
 
 
+@dataclass(frozen=True)
+class FirewallFiles:
+    """ModSecurity's library, and the folder of the core rules."""
+
+    library: Path
+    rules: Path
+
+
 @dataclass(frozen=True, kw_only=True)
 class GatewaySettings:
     """Refused with all its problems (`InvalidDocument`) when a value could not stand in nginx's configuration."""
@@ -38,6 +46,9 @@ class GatewaySettings:
 
     listen: tuple[str, ...] = ("0.0.0.0:80",)
     """Addresses with port where consumers reach the gateway; IPv6 in brackets."""
+
+    tls_listen: tuple[str, ...] = ()
+    """Addresses with port where they reach it over TLS, HTTP/2 included, with the certificates of the rotation."""
 
     status_listen: str = "127.0.0.1:8081"
     """Where the balancer before this gateway asks `GET /.coldchain/ready`, and Prometheus `GET /metrics`. Loopback
@@ -80,6 +91,10 @@ class GatewaySettings:
     access_log: bool = True
     """One JSON line per request in `logs/access.log`, at most a second late."""
 
+    firewall: bool = True
+    """Whether ModSecurity and the core rules are loaded, where they are installed; they take 15 MB. Without them the
+    requests of a route that asks for a firewall are refused, or let pass where they are only to be told of."""
+
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose X-Forwarded-For and X-Forwarded-Proto are believed and continued (the balancer before this
     gateway). Everybody else's are replaced."""
@@ -94,8 +109,18 @@ class GatewaySettings:
         return self.prefix / "control" / "gateway.sock"
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """All that it listens on."""
+        return (*self.listen, *self.tls_listen, self.status_listen)
+
+    @property
     def configuration_file(self) -> Path:
         return self.prefix / "nginx.conf"
+
+    @property
+    def placeholder_file(self) -> Path:
+        """The certificate that nginx wants to see when it starts. No consumer is shown it."""
+        return self.prefix / "placeholder.pem"
 
     @property
     def error_log_file(self) -> Path:
@@ -104,6 +129,10 @@ class GatewaySettings:
     @property
     def access_log_file(self) -> Path:
         return self.prefix / "logs" / "access.log"
+
+    @property
+    def firewall_log_file(self) -> Path:
+        return self.prefix / "logs" / "firewall.log"
 
     @property
     def status_address(self) -> tuple[str, int]:
@@ -120,12 +149,17 @@ class GatewaySettings:
             problems.append(Problem(path="/prefix", reason="must be an absolute path of plain characters"))
         if len(os.fsencode(self.control_socket)) > _SOCKET_PATH_BYTES_MAX:
             problems.append(Problem(path="/prefix", reason="is too long for the path of a unix socket"))
-        if not self.listen:
+        if not self.listen and not self.tls_listen:
             problems.append(Problem(path="/listen", reason="needs at least one address"))
-        for index, address in enumerate((*self.listen, self.status_listen)):
-            path = f"/listen/{index}" if index < len(self.listen) else "/statusListen"
+        addresses = [(f"/listen/{index}", address) for index, address in enumerate(self.listen)]
+        addresses += [(f"/tlsListen/{index}", address) for index, address in enumerate(self.tls_listen)]
+        seen: set[str] = set()
+        for path, address in (*addresses, ("/statusListen", self.status_listen)):
             if not _is_listen_address(address):
                 problems.append(Problem(path=path, reason=f"{address!r} is not an IP address with a port"))
+            elif address in seen:
+                problems.append(Problem(path=path, reason=f"{address} is given twice"))
+            seen.add(address)
         problems += [
             Problem(path="/workerUser", reason=f"{name!r} is not a plain name")
             for name in self.worker_user or ()

@@ -15,7 +15,9 @@ from coldchain.cli.application import application
 from coldchain.cli.options import Json
 from coldchain.decisions.address import is_loopback
 from coldchain.engines.fake import AGENTS_MAX
+from coldchain.main.composition_command import composition as composition
 from coldchain.main.credentials import read_credentials
+from coldchain.main.gateway_command import gateway as gateway
 from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.mesos_access import COMMAND
 from coldchain.main.mesos_options import (
@@ -43,6 +45,10 @@ ReachedAt = Annotated[
     str | None, typer.Option(help="http://HOST:PORT where other controllers of the store reach the API; else as --api.")
 ]
 Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
+GatewayTls = Annotated[
+    list[str] | None,
+    typer.Option(help="IP:PORT where they reach it over TLS; may be repeated."),
+]
 GatewayName = Annotated[str | None, typer.Option(help="Name of the gateway. By default that of this machine.")]
 Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells whether it is ready.")]
 Socket = Annotated[str, typer.Option(envvar="COLDCHAIN_DOCKER_SOCKET", help="Unix socket of the Docker Engine.")]
@@ -137,6 +143,7 @@ class Entry(TypedDict):
     """Where consumers come in, as PlatformSettings takes it."""
 
     gateway: tuple[str, ...]
+    gateway_tls: tuple[str, ...]
     gateway_name: str | None
     gateway_status: str
     gateway_status_open: bool
@@ -187,6 +194,7 @@ def up(
     api_client_authority: Authority = None,
     api_client_role: CertificateRole = "viewer",
     gateway: Gateway = None,
+    gateway_tls: GatewayTls = None,
     gateway_name: GatewayName = None,
     gateway_status: Status = "127.0.0.1:8081",
     gateway_status_open: GatewayStatusOpen = False,
@@ -227,7 +235,7 @@ def up(
         **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         **_address(api, reached_at),
         **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
-        **_gateway(gateway, gateway_name, gateway_status, gateway_status_open),
+        **_gateway(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open),
         **running(docker_socket, publish_address, docker_credentials, cgroup_parent, default_network),
         **_offered(agent, cpu_factor, attribute, region, zone),
         **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
@@ -431,9 +439,10 @@ def _run_platform(settings: PlatformSettings) -> None:
     run_to_end(run(settings))
 
 
-def _gateway(listen: Gateway, name: str | None, status: str, status_open: bool) -> Entry:
+def _gateway(listen: Gateway, encrypted: GatewayTls, name: str | None, status: str, status_open: bool) -> Entry:
     return Entry(
         gateway=tuple(listen or ("0.0.0.0:80",)),
+        gateway_tls=tuple(encrypted or ()),
         gateway_name=name,
         gateway_status=status,
         gateway_status_open=status_open,

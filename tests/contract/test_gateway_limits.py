@@ -210,3 +210,60 @@ async def waiting(lab: GatewayLab, wanted: int) -> None:
     """Until so many wait in the queue of the one limit."""
     while [use.waiting for use in (await lab.gateway.limits()).values()] != [wanted]:
         await asyncio.sleep(0.01)
+
+
+async def test_a_gateway_works_by_its_share_until_it_is_told_otherwise(
+    lab: GatewayLab, app: RawApplication, held: Held, path: str
+) -> None:
+    rate, concurrency = Limit(rate=40, per_seconds=60, burst=10), Limit(concurrency=4)
+    await push(lab, app, path, rate)
+    (name,) = await lab.gateway.limits()
+    await lab.gateway.share({name: 0.1, "another": 0.5})
+    await push(lab, app, path, rate)  # who works by that works by the shares told before it, too
+    assert {use.share for use in (await lab.gateway.limits()).values()} == {0.1}
+    passed = by_status(await ask_many(lab, 30, path))[200]
+    assert 1 <= passed <= 1 + WORKERS - 1
+    await lab.gateway.share({"*": 0.5})
+    await push(lab, app, path, concurrency)
+    tasks = [asyncio.create_task(lab.ask(path=f"{path}/held")) for _ in range(6)]
+    done: set[asyncio.Task[Answer]] = set()
+    while len(done) < 4:
+        more, _ = await asyncio.wait(set(tasks) - done, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert more, "fewer are refused than there are above the share"
+        done |= more
+    held.answer.set()
+    assert by_status(list(await asyncio.gather(*tasks))) == {200: 2, 503: 4}
+    await lab.gateway.share({})
+    await push(lab, app, path, concurrency)
+    assert {use.share for use in (await lab.gateway.limits()).values()} == {1.0}
+
+
+async def test_routes_of_one_service_share_what_is_counted_by_it(
+    lab: GatewayLab, app: RawApplication, path: str
+) -> None:
+    filters = RouteFilters(limits=(Limit(rate=1, per_seconds=600, burst=4, by="service"),))
+    rules = tuple(
+        RouteRule(path=f"{path}/{part}", service="shop", filters=filters, name=f"lab{path}/{part}") for part in "ab"
+    )
+    services = {"shop": ServiceRotation(endpoints=(endpoint("a", app.port),))}
+    await lab.push(services, {"*": rules})
+    answers = [(await lab.ask(path=f"{path}/{part}")).status for part in "abababab"]
+    assert answers == [200] * 4 + [429] * 4
+
+
+async def test_what_one_limit_refuses_takes_nothing_of_the_others_and_all_is_counted(
+    lab: GatewayLab, app: RawApplication, path: str
+) -> None:
+    plenty, little = Limit(rate=10, per_seconds=600), Limit(rate=1, per_seconds=500, burst=2, by="address")
+    await push(lab, app, path, plenty, little)
+    assert by_status([await lab.ask(path=path) for _ in range(20)]) == {200: 2, 429: 18}
+    await push(lab, app, path, plenty)
+    assert by_status([await lab.ask(path=path) for _ in range(20)]) == {200: 8, 429: 12}
+    counted = f'limit_requests_total{{limit="lab{path} rate/600s by route",outcome="refused"}} 12'
+    refused = f'refusals_total{{service="shop",route="lab{path}",reason="too many requests"}} 30'
+    text = ""
+    answered = f'route_requests_total{{service="shop",route="lab{path}",status="2xx"}} 10'
+    while not all(line in text for line in (counted, refused, answered)):
+        await asyncio.sleep(0.05)
+        async with lab.consumer.get(f"http://{lab.settings.status_listen}/metrics") as answer:
+            text = await answer.text()

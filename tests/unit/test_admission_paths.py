@@ -239,6 +239,8 @@ BRING_NOTHING_IN = {
     *((method, "/v1/nodes/{node}") for method in ("PATCH", "DELETE")),
     *((method, "/v1/routing/peers/{peer}") for method in ("PUT", "DELETE")),
     ("PATCH", "/v1/routing"),
+    ("PUT", "/v1/certificates/{certificate}"),
+    ("DELETE", "/v1/certificates/{certificate}"),
     ("PUT", "/v1/secrets/{secret}"),
     ("DELETE", "/v1/secrets/{secret}"),
     ("POST", "/v1/secrets/rotate"),

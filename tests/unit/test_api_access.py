@@ -107,7 +107,7 @@ CASES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/v1/deployments/{deployment_id}"): READ_APP,
     ("GET", "/v1/instances/{instance_id}/story"): READ_APP,
     **{("POST", f"/v1/deployments/{{deployment_id}}/{one}"): CHANGE_APP for one in ("pause", "resume", "promote")},
-    ("GET", "/v1/services"): EVERYBODY,
+    **{("GET", f"/v1/{one}"): EVERYBODY for one in ("services", "routes")},
     ("POST", "/v1/brake/release"): CHANGE_ALL,
     ("GET", "/v1/agents"): EVERYBODY,
     ("POST", "/v1/agents/{agent}/drain"): CHANGE_ALL,
@@ -121,9 +121,10 @@ CASES: dict[tuple[str, str], frozenset[str]] = {
     **{("DELETE", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in ("pool", "network", "node")},
     ("DELETE", "/v1/routing/peers/{peer}"): CHANGE_ALL,
     ("POST", "/v1/policy/test"): READ_ALL,
+    ("GET", "/v1/certificates"): READ_ALL,
     ("GET", "/v1/secrets"): CHANGE_ALL,
-    ("PUT", "/v1/secrets/{secret}"): CHANGE_ALL,
-    ("DELETE", "/v1/secrets/{secret}"): CHANGE_ALL,
+    **{("PUT", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in ("certificate", "secret")},
+    **{("DELETE", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in ("certificate", "secret")},
     ("POST", "/v1/secrets/rotate"): ADMIN,
     ("GET", "/v1/caller"): EVERYBODY,
     ("GET", "/v1/tokens"): ADMIN,
@@ -216,7 +217,7 @@ async def test_who_gets_to_a_handler(platform: ServedPlatform, method: str, addr
     async with ClientSession(platform.url) as session:
         created = await platform.deployed(session, WEB)
     door = await opened(platform)
-    names = {"app_id": "shop/web", "group_id": "shop/web-group", "secret": "-", "below": "/shop"}
+    names = {"app_id": "shop/web", "group_id": "shop/web-group", "secret": "-", "certificate": "-", "below": "/shop"}
     names["deployment_id"] = created["deployments"][0]["id"]
     names["instance_id"] = next(iter(platform.controller.state.instances))
     path = re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], "none"), address)

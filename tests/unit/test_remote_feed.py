@@ -13,6 +13,7 @@ from coldchain.gateway.remote_feed import RemoteFeed
 from coldchain.model.caller import Caller
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.leader import Leader
+from coldchain.model.limit import LimitUse
 from coldchain.model.rotation import GatewayReport
 from coldchain.testing.served_candidates import Served, ServedCandidates, served_candidates
 
@@ -63,6 +64,15 @@ async def test_both_gateways_get_the_rotation_and_are_ready(two: ServedCandidate
     assert list(standby.gateway.rotation.routes) == ["shop.localhost"]
     assert standby.gateway.ready
     assert {one.gateway for one in leader.candidate.controller.publisher.live()} == {"gateway-0", "gateway-1"}
+
+
+async def test_both_gateways_get_their_shares_of_a_limit(two: ServedCandidates) -> None:
+    leader, standby = await roles_of(two)
+    for served in (leader, standby):
+        served.gateway.uses = {"limit": LimitUse(most=10, rate=True)}
+    async with asyncio.timeout(20):
+        while any(one.gateway.shares.get("limit") != 0.5 for one in (leader, standby)):
+            await asyncio.sleep(0.01)
 
 
 async def test_the_leader_waits_for_the_gateway_beside_a_standby(two: ServedCandidates) -> None:
@@ -179,3 +189,26 @@ async def test_of_two_gateways_with_one_name_the_second_is_refused(two: ServedCa
             await feed.exchange(there, 0.0)
         await feed.exchange(here, 0.0)
     assert publisher.sessions["gateway-9"].place == "here"
+
+
+async def test_nobody_waits_for_a_gateway_that_said_farewell(two: ServedCandidates) -> None:
+    leader, _ = await roles_of(two)
+    controller = leader.candidate.controller
+    here = msgspec.structs.replace(FIRST, place="here")
+    async with ClientSession() as session:
+        headers = controller_headers(
+            Leader(name="x", url="", secret=leader.candidate.me.secret),
+            Passed(caller=Caller(name="local", role="admin"), asked=True),
+        )
+        feed = RemoteFeed(session, leader.url, headers)
+        await feed.exchange(here, 0.0)
+        assert "gateway-9" in {one.gateway for one in controller.publisher.live()}
+        with pytest.raises(Rejected, match="409"):  # of another place: it may not speak for this one
+            await feed.exchange(msgspec.structs.replace(here, place="there", leaving=True), 0.0)
+        assert "gateway-9" in controller.state.gateways
+        for _ in range(2):
+            assert await feed.exchange(msgspec.structs.replace(here, leaving=True), 0.0) is None
+            assert "gateway-9" not in {one.gateway for one in controller.publisher.live()}
+            assert "gateway-9" not in controller.state.gateways
+        await feed.exchange(here, 0.0)
+        assert "gateway-9" in controller.state.gateways

@@ -117,6 +117,7 @@ PATH_PARAMETERS: Mapping[str, tuple[str, Schema]] = {
     "gateway": ("The name of a gateway.", STRING),
     "pool": ("The name of a pool.", STRING | {"minLength": 1}),
     "network": ("The name of a network of containers.", STRING | {"minLength": 1}),
+    "certificate": ("The name of a certificate.", STRING | {"pattern": f"^{SECRET_NAME.pattern}$"}),
     "secret": ("The name of a secret.", STRING | {"pattern": f"^{SECRET_NAME.pattern}$"}),
 }
 

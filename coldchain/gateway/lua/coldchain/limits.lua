@@ -1,6 +1,7 @@
 -- How much may come: rates and numbers of open requests, by route, service, address or consumer. A policy of routes.
 
 local buckets = require "coldchain.buckets"
+local client = require "coldchain.client"
 local counts = require "coldchain.counts"
 local identity = require "coldchain.identity"
 local shares = require "coldchain.shares"
@@ -8,11 +9,11 @@ local tallies = require "coldchain.tallies"
 local waiting = require "coldchain.waiting"
 
 local ceil, floor, max, format = math.ceil, math.floor, math.max, string.format
-local now = ngx.now
-local var = ngx.var
+local now, sub = ngx.now, string.sub
 
 local M = {}
 
+local NETWORK_BYTES = 8  -- of an IPv6 address: who has one, has all that begin so
 local BUSY_SECONDS = 1  -- when to come again where nobody knows
 
 local limits_of = setmetatable({}, {__mode = "k"})  -- policy of a route → its limits
@@ -50,7 +51,11 @@ local function subject_of(limit, key)
         return limit.key
     end
     local consumer = by == "consumer" and identity.of(key)
-    return limit.key .. "\n" .. (consumer and "consumer " .. consumer or var.coldchain_client)
+    if consumer then
+        return limit.key .. "\nconsumer " .. consumer
+    end
+    local address = client.address() or ""
+    return limit.key .. "\naddress " .. sub(address, 1, #address == 16 and NETWORK_BYTES or #address)
 end
 
 local function refuse_rate(limit, share, wait)

@@ -2,6 +2,7 @@
 -- open now, and of the gateway itself what the caller hands over.
 
 local limits = require "coldchain.limits"
+local refusals = require "coldchain.refusals"
 local rotation = require "coldchain.rotation"
 local tallies = require "coldchain.tallies"
 local traffic = require "coldchain.traffic"
@@ -79,11 +80,29 @@ local function limit_lines(name, help, field)
     end
 end
 
+-- By service alone: who is refused reaches no instance.
+local function findings()
+    head("firewall_findings_total", "counter", "Requests that firewalls refused, or would have refused, by reason.")
+    local names = {}
+    for name in pairs(rotation.services) do
+        names[#names + 1] = name
+    end
+    for _, name in ipairs(names) do
+        for _, reason in ipairs(refusals.REASONS) do
+            local count = refusals.counted(name, reason)
+            if count > 0 then
+                ngx.print(format('%sfirewall_findings_total{service=%s,reason="%s"} %.0f\n', PREFIX, quoted(name), reason, count))
+            end
+        end
+    end
+end
+
 local function policies()
     tallied("ejections_total", "Times that a worker left the instance alone for a while.", function(line)
         local service, instance = match(line, '^ejections_total{service="([^"]*)",instance="([^"]*)"}$')
         return service and rotation.services[service] ~= nil and rotation.services[service].counters[instance] ~= nil
     end)
+    tallied("route_requests_total", "Requests of the route, by status class of what the consumer got.", of_a_service)
     tallied("refusals_total", "Requests that the gateway answered itself, by the reason.", of_a_service)
     local lines = limits.lines(rotation.domains)
     tallied("limit_requests_total", "Requests that a limit let pass or refused.", function(line)
@@ -104,6 +123,7 @@ function M.print(gauges, open, ejected)
         return format("%sin_flight{%s} %.0f\n", PREFIX, labels, (open[service] or {})[instance] or 0)
     end)
     family("requests_total", "counter", "Requests sent to the instance, by status class of its answer.", requests)
+    findings()
     family("errors_total", "counter", "Answers with a status from 500, and requests that it did not answer.", errors)
     family("latency_seconds", "histogram", "From the request sent to the instance to its whole answer.", latencies)
     family("ejected", "gauge", "Workers that leave the instance alone.", function(labels, service, instance)

@@ -24,6 +24,7 @@ local set_timeouts = balancer.set_timeouts
 local get_request, cast, tonumber = base.get_request, ffi.cast, tonumber
 local pick, find_routes, find_route = choice.pick, rotation.routes, matching.find
 local find, match = string.find, string.match
+local floor, min = math.floor, math.min
 local now = ngx.now
 local var = ngx.var
 
@@ -124,7 +125,7 @@ function M.access()
     route_of[key] = route
     shedding.open = shedding.open + 1
     local filtered = route.filters
-    if filtered and filtered.redirect then
+    if filtered and filters.redirects(filtered) then
         return redirect(key, filters.location(route), filtered.redirect.status)
     end
     if shedding.level >= route.rank then
@@ -141,9 +142,9 @@ function M.access()
         return refuse(key, 503, REASONS[503])
     end
     if filtered then
-        local status = filters.request(route)
+        local status, reason = filters.request(route)
         if status then
-            return refuse(key, status, REASONS[status])
+            return refuse(key, status, reason or REASONS[status])
         end
     end
     if workers.draining then
@@ -240,8 +241,8 @@ function M.balance()
     set_current_peer(peer.address, peer.port)
 end
 
--- The body of every error that nginx itself makes.
-function M.fault()
+-- The body of every error that nginx itself makes; `reason` where its status does not tell.
+function M.fault(reason)
     local key = request_key()
     local one, peer = story(key), peer_of[key]
     local status = one.status or ngx.status
@@ -251,7 +252,7 @@ function M.fault()
         peer.skipped_until = now() + SKIP_SECONDS
         one.reason = UNREACHABLE
     end
-    one.reason = one.reason or REASONS[status] or "the gateway refused the request"
+    one.reason = reason or one.reason or REASONS[status] or "the gateway refused the request"
     return answer(status, one.reason)
 end
 
@@ -328,6 +329,7 @@ function M.log()
     end
     if route then
         shedding.open = shedding.open - 1
+        tallies.add(route.statuses[min(floor(ngx.status / 100), 5)])
         if route.policies then
             policies.ended(key)
         end

@@ -5,7 +5,10 @@ local match = string.match
 
 local M = {}
 
-local KINDS = {}  -- kind → module
+local KINDS = {  -- kind → module
+    certificate = require "coldchain.certificates",
+    consumer = require "coldchain.consumers",
+}
 
 local known = {}  -- `kind/name` → true
 

@@ -115,11 +115,11 @@ end
 -- knows that it counts nothing more of what the commit took away.
 function M.tick()
     M.draining = control:get("draining") or false
+    shares.follow()  -- before the rotation that came with them
     if rotation.sync() then
         publish()
     end
     local now = M.monotonic()
-    shares.follow()
     follow_others(now)
     traffic.flush(now)
     tallies.flush(now)
