@@ -1,6 +1,7 @@
 """What nginx lets through of a route with limits, by one worker and by several, and what becomes of the rest."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import time
@@ -11,8 +12,10 @@ import pytest
 import pytest_asyncio
 
 from coldchain.model.app import RouteFilters
+from coldchain.model.gateway_resource import ApiKeyDigest, Consumer
 from coldchain.model.limit import Limit, LimitQueue
 from coldchain.model.rotation import RouteRule, ServiceRotation
+from coldchain.model.route_access import ApiKeyPlace, Authentication
 from coldchain.testing.gateway_lab import Answer, GatewayLab, endpoint, running_gateway
 from coldchain.testing.raw_application import RawApplication, raw_application, read_request, response
 
@@ -128,6 +131,29 @@ async def test_each_address_has_its_own_and_the_proxy_before_the_gateway_is_beli
     assert [await ask("127.0.0.2", "9.9.9.9"), await ask("127.0.0.2", "9.9.9.9")] == [200, 429]
     proxied = [await ask("127.0.0.9", f"1.1.1.1, {client}") for client in ("9.9.9.9", "8.8.8.8", "9.9.9.9")]
     assert proxied == [200, 200, 429]
+    networks = [await ask("127.0.0.9", f"2001:db8:0:{one}::{two}") for one, two in ((1, 1), (1, 2), (2, 1))]
+    assert networks == [200, 429, 200]  # who has an IPv6 address has its network
+
+
+async def test_each_consumer_has_his_own_from_wherever_he_comes(
+    lab: GatewayLab, app: RawApplication, path: str
+) -> None:
+    keys = {name: f"key-of-{name}" for name in ("ann", "bob")}
+    consumers = tuple(
+        Consumer(name=name, api_keys=(ApiKeyDigest(digest=hashlib.sha256(key.encode()).hexdigest()),))
+        for name, key in keys.items()
+    )
+    filters = RouteFilters(
+        authentication=Authentication(api_key=ApiKeyPlace(header="X-Api-Key")),
+        limits=(Limit(rate=1, per_seconds=600, burst=2, by="consumer"),),
+    )
+    rule = RouteRule(path=path, service="shop", filters=filters, name=f"lab{path}")
+    await lab.push({"shop": ServiceRotation(endpoints=(endpoint("a", app.port),))}, {"*": (rule,)}, consumers)
+    found = [
+        (await lab.ask(path=path, headers={"X-Api-Key": keys[name]})).status for name in ("ann",) * 4 + ("bob",) * 3
+    ]
+    assert found == [200, 200, 429, 429, 200, 200, 429]
+    assert (await lab.ask(path=path)).status == 401  # who he is, is asked first
 
 
 async def test_no_more_are_open_at_once_than_allowed_and_each_end_makes_room(
