@@ -287,6 +287,7 @@ class Publisher:
             applied=report.applied,
             lease_until=now + LEASE_SECONDS + LEASE_MARGIN_SECONDS,
             in_flight=report.in_flight,
+            ejected=report.ejected,
             caught_up_at=self.rotation.revision if returns else known.caught_up_at if known else 0,
         )
         self._applied_by_all = min(one.applied for one in self.sessions.values())

@@ -55,7 +55,13 @@ class NginxGateway:
                 todo="Start `coldchain up` or `coldchain gateway` again in a quiet moment: it starts nginx anew",
             )
         self._orphaned = orphaned
-        return GatewayReport(gateway=self.name, place=self.place, applied=state.applied, in_flight=state.in_flight)
+        return GatewayReport(
+            gateway=self.name,
+            place=self.place,
+            applied=state.applied,
+            in_flight=state.in_flight,
+            ejected=tuple(sorted({instance for found in state.ejected.values() for instance in found})),
+        )
 
     @property
     def place(self) -> str:

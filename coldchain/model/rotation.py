@@ -66,7 +66,8 @@ class GatewayReport(Noun, frozen=True, kw_only=True):
     """What a gateway says of itself. `place` tells it from another one that has the same name. `in_flight` has the open
     requests of each endpoint of weight 0, by instance; `traffic` what it counted of the instances whose counts changed
     since it last said so, at most about once a second; with it `limits`, what each of its limits was asked for by name.
-    `leaving`: it has ended, and is not to be waited for.
+    `ejected`: the instances that some of its workers leave alone because they fail. `leaving`: it has ended, and is
+    not to be waited for.
     """
 
     gateway: str
@@ -75,4 +76,5 @@ class GatewayReport(Noun, frozen=True, kw_only=True):
     in_flight: dict[str, int] = {}
     traffic: dict[str, Traffic] = {}
     limits: dict[str, LimitUse] | None = None
+    ejected: tuple[str, ...] = ()
     leaving: bool = False

@@ -121,6 +121,7 @@ async def test_never_more_than_a_share_of_the_instances(lab: GatewayLab, instanc
         one.status = 500
     assert await ask_many(lab, 40) == [500] * 40
     await until_ejected(lab, 2)
+    assert len((await lab.gateway.report()).ejected) == 2
     before = [one.answered for one in instances]
     await ask_many(lab, 20)
     assert sorted(one.answered - was for one, was in zip(instances, before, strict=True)) == [0, 0, 10, 10]

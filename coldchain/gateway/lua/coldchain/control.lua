@@ -1,5 +1,5 @@
 -- The control protocol, HTTP with JSON over a unix socket that only the gateway process reaches:
---   GET  /state     → {configuration, master, applied, head, workersWanted, workers, inFlight, leaseSeconds, draining,
+--   GET  /state     → {configuration, master, applied, head, workersWanted, workers, inFlight, ejected, leaseSeconds, draining,
 --                      connections}
 --   PUT  /rotation  ← {base, revision, services, routes, resources}; 204 when every worker works by it, 409 out of step,
 --                     507 no memory (nothing changed), 504 a worker did not follow (the text says which)
@@ -199,9 +199,9 @@ local function get_state()
     end
     return answer(200, format(
         '{"configuration": "%s", "master": %d, "applied": %.0f, "head": %.0f, "workersWanted": %d, "workers": [%s], '
-            .. '"inFlight": %s, "leaseSeconds": %.3f, "draining": %s, "connections": %d}',
+            .. '"inFlight": %s, "ejected": %s, "leaseSeconds": %.3f, "draining": %s, "connections": %d}',
         M.configuration, workers.master(), applied(all), revision, ngx.worker.count(),
-        table.concat(lines, ", "), cjson.encode(in_flight(all)), lease_seconds(), tostring(control:get("draining") or false),
+        table.concat(lines, ", "), cjson.encode(in_flight(all)), cjson.encode(workers.sum("ejected", all)), lease_seconds(), tostring(control:get("draining") or false),
         tonumber(ngx.var.connections_active)))
 end
 
