@@ -20,6 +20,7 @@ class _Known:
         self.wishes: dict[str, float] = {}
         self.in_force: dict[str, float] = {}
         self.told: dict[str, float] | None = None
+        self.news = True
 
     def most(self, limit: str) -> float:
         """By which part of a limit it may be working."""
@@ -29,7 +30,7 @@ class _Known:
         """It is told this, if the answer arrives."""
         for limit in (*self.use, *told, OTHERS):
             self.in_force[limit] = max(self.most(limit), share_of(told, limit))
-        self.told = told
+        self.told, self.news = told, False
         return told
 
     def says(self, use: dict[str, LimitUse], now: float) -> None:
@@ -42,7 +43,7 @@ class _Known:
         others = self.told if heard and use and self.told is not None else self.in_force
         kept = {OTHERS: share_of(others, OTHERS)} if self.told is not None else {}
         self.in_force = {name: one.share for name, one in use.items()} | kept
-        self.at, self.use = now, use
+        self.at, self.use, self.news = now, use, True
 
 
 class ShareKeeper:
@@ -59,10 +60,13 @@ class ShareKeeper:
             self._known.setdefault(report.gateway, _Known()).says(report.limits, self._clock.monotonic())
 
     def shares(self, gateway: str) -> dict[str, float]:
-        """By limit, as `share_of` reads them. It counts as told."""
+        """By limit, as `share_of` reads them, divided anew with each report that told what limits were asked for. It
+        counts as told."""
         live = set(self._live()) | {gateway}
         self._known = {name: known for name, known in self._known.items() if name in live}
         known = self._known.setdefault(gateway, _Known())
+        if known.told is not None and not known.news:
+            return known.told
         if len(live) == 1:
             return known.hears({})
         uses = {name: use for one in self._known.values() for name, use in one.use.items()}

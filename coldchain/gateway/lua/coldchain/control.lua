@@ -201,7 +201,8 @@ local function get_state()
         '{"configuration": "%s", "master": %d, "applied": %.0f, "head": %.0f, "workersWanted": %d, "workers": [%s], '
             .. '"inFlight": %s, "ejected": %s, "leaseSeconds": %.3f, "draining": %s, "connections": %d}',
         M.configuration, workers.master(), applied(all), revision, ngx.worker.count(),
-        table.concat(lines, ", "), cjson.encode(in_flight(all)), cjson.encode(workers.sum("ejected", all)), lease_seconds(), tostring(control:get("draining") or false),
+        table.concat(lines, ", "), cjson.encode(in_flight(all)), cjson.encode(workers.sum("ejected", all)),
+        lease_seconds(), tostring(control:get("draining") or false),
         tonumber(ngx.var.connections_active)))
 end
 

@@ -1,5 +1,5 @@
 -- How many of something are open now, over all workers: each worker says under its own name how many it has, so what a
--- killed worker had is gone with it. A worker that has just been started is counted by the others within their next tick.
+-- killed worker had is gone with it. The others count a worker that has just been started from their next tick on.
 
 local shared = ngx.shared.coldchain_open
 local safe_set, get, delete = shared.safe_set, shared.get, shared.delete

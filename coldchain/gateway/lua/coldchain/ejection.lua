@@ -91,7 +91,10 @@ end
 
 -- The endpoint is gone, or gets no requests any more.
 function M.forget(peer)
-    out[peer], peer.trial = nil, nil
+    if out[peer] then
+        out[peer], peer.trial, peer.ejected_until, peer.ejections = nil, nil, nil, 0
+        peer.skipped_until = 0
+    end
 end
 
 -- Those of this worker by service and instance.

@@ -62,7 +62,8 @@ local function refuse_rate(limit, share, wait)
     local rate = tostring(max(1, floor(limit.rate * share)))
     local seconds = tostring(max(1, ceil(wait)))
     return 429, "too many requests", {
-        ["Retry-After"] = seconds, ["RateLimit-Limit"] = rate, ["RateLimit-Remaining"] = "0", ["RateLimit-Reset"] = seconds,
+        ["Retry-After"] = seconds, ["RateLimit-Reset"] = seconds,
+        ["RateLimit-Limit"] = rate, ["RateLimit-Remaining"] = "0",
     }
 end
 

@@ -61,9 +61,9 @@ local function latencies(labels, service, instance)
 end
 
 -- Of services and limits that are gone nothing is said any more.
-local function tallied(name, help, stands)
+local function tallied(keys, name, help, stands)
     head(name, "counter", help)
-    ngx.print(tallies.lines(name, PREFIX, stands))
+    ngx.print(tallies.lines(keys[name], PREFIX, stands))
 end
 
 local function of_a_service(line)
@@ -98,14 +98,15 @@ local function findings()
 end
 
 local function policies()
-    tallied("ejections_total", "Times that a worker left the instance alone for a while.", function(line)
+    local keys = tallies.keys()
+    tallied(keys, "ejections_total", "Times that a worker left the instance alone for a while.", function(line)
         local service, instance = match(line, '^ejections_total{service="([^"]*)",instance="([^"]*)"}$')
         return service and rotation.services[service] ~= nil and rotation.services[service].counters[instance] ~= nil
     end)
-    tallied("route_requests_total", "Requests of the route, by status class of what the consumer got.", of_a_service)
-    tallied("refusals_total", "Requests that the gateway answered itself, by the reason.", of_a_service)
+    tallied(keys, "route_requests_total", "Requests of the route, by status class of what the consumer got.", of_a_service)
+    tallied(keys, "refusals_total", "Requests that the gateway answered itself, by the reason.", of_a_service)
     local lines = limits.lines(rotation.domains)
-    tallied("limit_requests_total", "Requests that a limit let pass or refused.", function(line)
+    tallied(keys, "limit_requests_total", "Requests that a limit let pass or refused.", function(line)
         return lines[line]
     end)
     limit_lines("limit_share", "The part of the limit that is this gateway's.", "share")

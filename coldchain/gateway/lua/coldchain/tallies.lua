@@ -46,16 +46,25 @@ function M.flush(time, at_once)
     end
 end
 
--- The lines of a metric. `stands(line)` is false for one of what is gone, which is forgotten.
-function M.lines(metric, prefix, stands)
-    local lines = {}
+-- All keys, by metric.
+function M.keys()
+    local keys = {}
     for _, key in ipairs(values:get_keys(0)) do
-        if match(key, "^[^{]+") == metric then
-            if stands(key) then
-                lines[#lines + 1] = format("%s%s %.0f\n", prefix, key, values:get(key) or 0)
-            else
-                values:delete(key)
-            end
+        local metric = match(key, "^[^{]+")
+        keys[metric] = keys[metric] or {}
+        table.insert(keys[metric], key)
+    end
+    return keys
+end
+
+-- The lines of a metric's keys. `stands(key)` is false for one of what is gone, which is forgotten.
+function M.lines(keys, prefix, stands)
+    local lines = {}
+    for _, key in ipairs(keys or {}) do
+        if stands(key) then
+            lines[#lines + 1] = format("%s%s %.0f\n", prefix, key, values:get(key) or 0)
+        else
+            values:delete(key)
         end
     end
     return lines
