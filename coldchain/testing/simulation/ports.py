@@ -5,7 +5,7 @@ moments, nothing more of it reaches a store, an engine or an instance, and it he
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
@@ -369,6 +369,9 @@ class FeedLink:
         if update is not None:
             self._world.gateways[self._number].given_at = self._world.clock.monotonic()
         return update
+
+    def shares(self, gateway: str) -> Mapping[str, float]:
+        return self._world.controller.publisher.shares(gateway) if self._world.controller is not None else {}
 
     def _pass(self) -> None:
         for kind in ("gateway away briefly", "gateway away long"):
