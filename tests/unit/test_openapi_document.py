@@ -44,6 +44,8 @@ FREE: dict[str, str] = {
     "resources": "what gateways know beside them, by kind and name",
     "apps": "routes, by app",
     "domains": "rules, by domain",
+    "limits": "use, by limit",
+    "shares": "parts of a limit, by limit",
 }
 """Members that are maps, and why; every other object says what it has."""
 REFUSED = {
