@@ -124,7 +124,7 @@ async def told(lab: GatewayLab, request_id: str) -> dict[str, Any]:
 
 async def refusals(lab: GatewayLab) -> dict[str, float]:
     async with lab.consumer.get(f"http://{lab.settings.status_listen}/metrics") as answer:
-        lines = re.findall(r'refusals_total{service="shop",reason="(\w+)"} (\d+)', await answer.text())
+        lines = re.findall(r'firewall_findings_total{service="shop",reason="(\w+)"} (\d+)', await answer.text())
     return {reason: float(count) for reason, count in lines}
 
 
