@@ -7,6 +7,7 @@ from coldchain.decisions.route import Place, places
 from coldchain.decisions.route import shown as shown_place
 from coldchain.documents.access_rules import address_findings, authentication_findings
 from coldchain.documents.findings import Finding, Path, shown
+from coldchain.documents.firewall_rules import firewall_findings
 from coldchain.model.app import App, HeaderChanges, Redirect, Route, RouteFilters
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -29,7 +30,7 @@ HEADERS_OF_THE_GATEWAY = frozenset(
             "x-real-ip",
             "x-request-id",
         ),
-        *("x-consumer-name", "x-consumer-groups"),
+        *("x-consumer-name", "x-consumer-groups", "x-gray"),
     }
 )
 """Apps believe the gateway in these; it sets them after all filters."""
@@ -121,13 +122,12 @@ def _filters(route: Route, filters: RouteFilters, where: Path) -> Iterator[Findi
         yield from _replacement(route, filters.rewrite, (*where, "rewrite"))
     if filters.redirect is not None:
         yield from _redirect(route, filters.redirect, (*where, "redirect"))
-        others = (
-            *("rewrite", "request_headers", "response_headers", "timeout_seconds", "body_bytes_max", "tries"),
-            *("addresses", "authentication"),
-        )
+        others = [name for name in filters.__struct_fields__ if name != "redirect"]
         always = (filters.redirect.domain, filters.redirect.path) != (None, None)
         if always and any(getattr(filters, name) is not None for name in others):
             yield Finding(where, "no instance sees a request that is redirected: give `redirect` or other filters")
+    if filters.firewall is not None:
+        yield from firewall_findings(filters.firewall, (*where, "firewall"))
     for name, changes in (("requestHeaders", filters.request_headers), ("responseHeaders", filters.response_headers)):
         if changes is not None:
             yield from _changes(changes, (*where, name), HEADERS_OF_THE_GATEWAY if name == "requestHeaders" else ())

@@ -15,7 +15,9 @@ from coldchain.cli.application import application
 from coldchain.cli.options import Json
 from coldchain.decisions.address import is_loopback
 from coldchain.engines.fake import AGENTS_MAX
+from coldchain.main.composition_command import composition as composition
 from coldchain.main.credentials import read_credentials
+from coldchain.main.gateway_command import gateway as gateway
 from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.mesos_access import COMMAND
 from coldchain.main.mesos_options import (

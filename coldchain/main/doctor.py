@@ -121,6 +121,12 @@ def _gateway(machine: Machine) -> Iterator[Finding]:
         yield Finding("nginx's Lua", "missing", _("no {packages}", packages=", ".join(machine.lua_missing)), install)
     else:
         yield Finding("nginx's Lua", "ok", "cjson, resty.core")
+    if machine.firewall_missing:
+        packages = machine.firewall_missing
+        todo = _("Routes with a firewall need it: `{command}`.", command=f"apt-get install {' '.join(packages)}")
+        yield Finding("firewall", "warning", _("no {packages}", packages=", ".join(packages)), todo)
+    else:
+        yield Finding("firewall", "ok", _("ModSecurity with the core rules"))
 
 
 def _port(machine: Machine, port: Port) -> Finding:

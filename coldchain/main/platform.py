@@ -51,7 +51,8 @@ class Gateway:
     async def revive(self) -> None:
         """Start it again after it did not answer."""
         outcome = await self.process.start_or_adopt()
-        log.warning("gateway did not answer", nginx=outcome)
+        if outcome != "adopted":  # else it is a controller that does not answer
+            log.warning("gateway did not answer", nginx=outcome)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,6 +103,8 @@ CASES = (
     Refused("POST", "/v1/deployments/none/pause", 404),
     Refused("POST", "/v1/deployments/none/resume", 404),
     Refused("POST", "/v1/deployments/none/promote", 404),
+    *(Refused("POST", f"/v1/gray/a/shop/{verb}", 404) for verb in ("pause", "resume", "promote", "abort")),
+    Refused("PATCH", "/v1/gray/a/shop", 404, {"share": 0.5}),
     Refused("POST", "/v1/brake/release", 409),
     Refused("POST", "/v1/agents/none/drain", 404),
     Refused("DELETE", "/v1/agents/none/drain", 404),
