@@ -106,6 +106,12 @@ def collect(context: Context, counters: Counters) -> list[Metric]:
             "1 while the gateway's lease runs.",
             {(("gateway", name),): float(name in live) for name in sorted(controller.publisher.sessions)},
         ),
+        Metric(
+            "coldchain_certificate_end",
+            "gauge",
+            "Until when a certificate of the gateways is good, in seconds since the epoch.",
+            {(("certificate", name),): state.certificates[name].not_after for name in sorted(state.certificates)},
+        ),
     ]
 
 

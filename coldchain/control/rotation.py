@@ -9,13 +9,14 @@ from itertools import takewhile
 import structlog
 
 from coldchain.control.state import State
+from coldchain.decisions import gray as grays
 from coldchain.decisions import registration as registrations
 from coldchain.decisions import rotation as rotations
 from coldchain.decisions import route as routes
 from coldchain.decisions.rotation import GatewaySession
 from coldchain.model.errors import Conflict
 from coldchain.model.gateway import KnownGateway
-from coldchain.model.gateway_resource import Resource
+from coldchain.model.gateway_resource import GrayRelease, Resource
 from coldchain.model.instance import Instance
 from coldchain.model.rotation import Endpoint, GatewayReport, Rotation, RotationUpdate, RouteRule
 from coldchain.ports.clock import Clock
@@ -30,6 +31,9 @@ LEASE_MARGIN_SECONDS = 1.0
 QUARANTINE_SECONDS = LEASE_SECONDS + LEASE_MARGIN_SECONDS + 5.0
 """How long the address of a stopped instance stays unused: a gateway that lost touch has failed its readiness by then
 (lease), and requests it had accepted before are over or have found nobody (staleness)."""
+OUT_OF_TOUCH_SECONDS = 600.0
+"""How long the address of a stopped instance stays unused while a gateway is out of touch: whoever still reaches that
+one, although it says that it is not ready, must not be led to another service. After so long it is taken for gone."""
 UPDATES_KEPT = 1000
 """A gateway that is further behind gets the whole."""
 TERM_SHIFT = 32
@@ -49,6 +53,8 @@ class Publisher:
         self._services_of: dict[str, list[str]] = {}
         self._app_of: dict[str, str] = {}
         self._routed: dict[str, object] = {}
+        self._gray: dict[str, dict[str, GrayRelease]] = {}
+        self._gray_since: dict[str, int] = {}
         self._unhealthy: dict[str, frozenset[str]] = {}
         self._marked: dict[str, frozenset[str]] = {}
         self._made_of: dict[str, object] = {}
@@ -72,14 +78,17 @@ class Publisher:
         """Begin with the records as they were read: every known gateway has a whole lease to report in."""
         until = self._clock.monotonic() + LEASE_SECONDS + LEASE_MARGIN_SECONDS
         self._all_heard_at = until
-        for name in self._state.gateways:
-            self.sessions[name] = GatewaySession(gateway=name, applied=0, lease_until=until)
         self.refresh({*self._state.apps, *self._state.instances_of}, {})
         self.refresh_resources()
+        for name in self._state.gateways:
+            self.sessions[name] = GatewaySession(
+                gateway=name, applied=0, lease_until=until, caught_up_at=self.rotation.revision
+            )
 
     def refresh_resources(self) -> None:
         """Ask `resources` again, and wake the gateways if they changed."""
-        wanted: dict[str, Resource | None] = dict(self.resources())
+        wanted: dict[str, Resource | None] = {key: one for found in self._gray.values() for key, one in found.items()}
+        wanted.update(self.resources())
         gone = dict.fromkeys(self.rotation.resources.keys() - wanted.keys())
         self._publish(rotations.renew(self.rotation, {}, {}, wanted | gone))
 
@@ -93,6 +102,7 @@ class Publisher:
         of service by somebody's wish: ids by app."""
         self._unhealthy.update(unhealthy)
         self._marked.update(marked or {})
+        shared = self._shared(app_ids := list(app_ids))
         app_ids = [app_id for app_id in app_ids if self._is_news(app_id)]
         wanted: dict[str, tuple[Endpoint, ...] | None] = {}
         for app_id in app_ids:
@@ -108,7 +118,7 @@ class Publisher:
             else:
                 self._unhealthy.pop(app_id, None)
                 self._marked.pop(app_id, None)
-        update = rotations.renew(self.rotation, wanted, self._rules(app_ids))
+        update = rotations.renew(self.rotation, wanted, self._rules(app_ids), shared)
         self._publish(update)
         for app_id in app_ids:
             self._index(app_id, update)
@@ -119,7 +129,42 @@ class Publisher:
             self._updates.append(update)
             self._published.set()
             self._published = asyncio.Event()
+            for app_id, found in self._gray.items():
+                if not found.keys().isdisjoint(update.resources):
+                    self._gray_since[app_id] = update.revision
             self.on_published(self.rotation, update.services.keys())
+
+    def _shared(self, app_ids: Iterable[str]) -> dict[str, Resource | None]:
+        """What changes of which requests these apps' versions get. Known to gateways with the first endpoint that is
+        told apart, or before."""
+        changed: dict[str, Resource | None] = {}
+        for app_id in app_ids:
+            found, before = self._wanted_shares(app_id), self._gray.get(app_id, {})
+            if found == before:
+                continue
+            changed.update(dict.fromkeys(before))
+            changed.update(found)
+            if found:
+                self._gray[app_id] = found
+            else:
+                self._gray.pop(app_id, None)
+                self._gray_since.pop(app_id, None)
+        return changed
+
+    def _wanted_shares(self, app_id: str) -> dict[str, GrayRelease]:
+        running, version = self._state.running.get(app_id), self._state.wanted(app_id)
+        return grays.releases(version.app if version else None, running)
+
+    def gray_in_force(self, app_id: str) -> bool:
+        """True when every live gateway works by what the app's running deployment says of requests to two versions."""
+        if self._gray.get(app_id, {}) != self._wanted_shares(app_id):
+            return False
+        since = self._gray_since.get(app_id, self._first)
+        return (
+            app_id not in self._gray
+            or self._applied_by_all >= since
+            or all(one.applied >= since for one in self.live())
+        )
 
     def _is_news(self, app_id: str) -> bool:
         """Whether anything that an app's part of the rotation is made of is not as it was when that was made."""
@@ -180,6 +225,10 @@ class Publisher:
         """The gateways that must be waited for now."""
         return rotations.live(self.sessions.values(), self._clock.monotonic())
 
+    def out_of_touch(self) -> list[str]:
+        """The gateways that may still work by what was before."""
+        return rotations.out_of_touch(self.sessions.values(), self._clock.monotonic(), OUT_OF_TOUCH_SECONDS)
+
     def acknowledged(self, instance: Instance, weight: int) -> bool:
         """True when every live gateway works by this weight of the instance; an app without a service asks nobody."""
         return not self.waits_for(instance, weight)
@@ -229,8 +278,11 @@ class Publisher:
         if rotations.another(self.sessions.get(report.gateway), report, self._clock.monotonic()):
             raise Conflict(
                 f"Another gateway is called {report.gateway!r} and is fed already",
-                todo="Give each controller's gateway a name of its own: `coldchain up --gateway-name`.",
+                todo="Give each gateway a name of its own: `coldchain up --gateway-name`, `coldchain gateway --name`.",
             )
+        if report.leaving:
+            await self._forget(report)
+            return None
         await self._note(report)
         if report.applied == self.rotation.revision:
             with suppress(TimeoutError):
@@ -249,6 +301,7 @@ class Publisher:
         self._first = self.rotation.revision
         self._updates.clear()
         self._changed_at.clear()
+        self._gray_since.clear()
         self._published.set()
         self._published = asyncio.Event()
         for app_id in self._services_of:
@@ -261,17 +314,31 @@ class Publisher:
             async with self._state.lock:
                 await self._state.fresh()
                 await self._state.commit([KnownGateway(name=report.gateway, first_seen=self._clock.now())])
-        known = self.sessions.get(report.gateway)
+        known, now = self.sessions.get(report.gateway), self._clock.monotonic()
+        returns = known is not None and known.lease_until <= now
         self.sessions[report.gateway] = GatewaySession(
             gateway=report.gateway,
             place=report.place,
             applied=report.applied,
-            lease_until=self._clock.monotonic() + LEASE_SECONDS + LEASE_MARGIN_SECONDS,
+            lease_until=now + LEASE_SECONDS + LEASE_MARGIN_SECONDS,
             in_flight=report.in_flight,
+            caught_up_at=self.rotation.revision if returns else known.caught_up_at if known else 0,
         )
         self._applied_by_all = min(one.applied for one in self.sessions.values())
         self._changed(self._touched(known, report))
         self.on_report(report)
+
+    async def _forget(self, report: GatewayReport) -> None:
+        """It has left, with nothing open: from now on nobody waits for it."""
+        known = self._state.gateways.get(report.gateway)
+        if known is not None:
+            async with self._state.lock:
+                await self._state.fresh()
+                await self._state.commit(remove=[known])
+        self.sessions.pop(report.gateway, None)
+        self._given.pop(report.gateway, None)
+        self._applied_by_all = min((one.applied for one in self.sessions.values()), default=0)
+        self._changed(set(self._services_of))
 
     def _touched(self, known: GatewaySession | None, report: GatewayReport) -> set[str]:
         """The apps that may go on because of a report: whose endpoints it newly applied or whose requests it ended."""
@@ -282,6 +349,7 @@ class Publisher:
             news = [one for one in self._after(known.applied) if one.revision <= report.applied]
             followed = bool(news) and news[0].base == known.applied
             names = {name for one in news for name in one.services} if followed else set(self._app_of)
+            names |= {one.service for found in self._gray.values() for one in found.values()}
         apps = {self._app_of[name] for name in names if name in self._app_of}
         for instance_id in known.in_flight.keys() | report.in_flight.keys():
             if known.in_flight.get(instance_id) != report.in_flight.get(instance_id):

@@ -13,11 +13,14 @@ from coldchain.model.agent import AgentDrain
 from coldchain.model.app import App
 from coldchain.model.backoff import Backoff
 from coldchain.model.caller import Token
+from coldchain.model.certificate import KeptCertificate
+from coldchain.model.consumer import KeptConsumer
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import Unavailable
 from coldchain.model.gateway import KnownGateway
 from coldchain.model.group import Group, GroupDeployment, GroupVersion
 from coldchain.model.instance import Instance
+from coldchain.model.key_set import KeptKeySet
 from coldchain.model.registration import ExternalService
 from coldchain.model.secret import Secret
 from coldchain.model.task import TaskFailure
@@ -39,6 +42,9 @@ KINDS: dict[str, type[Record]] = {
     "secret": Secret,
     "token": Token,
     "agent-drain": AgentDrain,
+    "certificate": KeptCertificate,
+    "consumer": KeptConsumer,
+    "key-set": KeptKeySet,
 }
 
 Committed = Callable[[Sequence[tuple[Record | None, Record | None]]], None]
@@ -80,6 +86,9 @@ class State:
         self.secrets: dict[str, Secret] = {}
         self.tokens: dict[str, Token] = {}
         self.drains: dict[str, AgentDrain] = {}
+        self.certificates: dict[str, KeptCertificate] = {}
+        self.consumers: dict[str, KeptConsumer] = {}
+        self.key_sets: dict[str, KeptKeySet] = {}
 
     def on_commit(self, watcher: Committed) -> None:
         """From now on tell `watcher` of every commit."""
@@ -202,6 +211,12 @@ class State:
                 self.externals[record.app_id] = record
             case AgentDrain():
                 self.drains[record.agent] = record
+            case KeptCertificate():
+                self.certificates[record.name] = record
+            case KeptConsumer():
+                self.consumers[record.name] = record
+            case KeptKeySet():
+                self.key_sets[record.url] = record
 
     def _drop(self, key: str) -> None:
         record = self._records.pop(key)
@@ -250,6 +265,12 @@ class State:
                 del self.externals[record.app_id]
             case AgentDrain():
                 del self.drains[record.agent]
+            case KeptCertificate():
+                del self.certificates[record.name]
+            case KeptConsumer():
+                del self.consumers[record.name]
+            case KeptKeySet():
+                del self.key_sets[record.url]
 
     def _moved(self, group: GroupDeployment, *, gone: bool = False) -> None:
         for app_id in group.members:
@@ -315,7 +336,9 @@ def app_id_of(record: Record) -> str | None:
     match record:
         case Version():
             return record.app.id
-        case KnownGateway() | Secret() | Token() | Group() | GroupVersion() | GroupDeployment() | AgentDrain():
+        case KnownGateway() | Secret() | KeptCertificate() | KeptConsumer() | KeptKeySet() | Token() | AgentDrain():
+            return None
+        case Group() | GroupVersion() | GroupDeployment():
             return None
         case _:
             return record.app_id

@@ -11,6 +11,7 @@ from pathlib import Path
 from coldchain.model.errors import InvalidDocument, Problem
 
 _UNSAFE = re.compile(r"[\s;{}\"'\\$#]")
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
 _LISTEN = re.compile(r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):(\d{1,5})$")
 _SOCKET_PATH_BYTES_MAX = 107
 
@@ -28,6 +29,14 @@ def default_worker_user() -> tuple[str, str] | None:
     return None
 
 
+@dataclass(frozen=True)
+class FirewallFiles:
+    """ModSecurity's library, and the folder of the core rules."""
+
+    library: Path
+    rules: Path
+
+
 @dataclass(frozen=True, kw_only=True)
 class GatewaySettings:
     """Refused with all its problems (`InvalidDocument`) when a value could not stand in nginx's configuration."""
@@ -38,6 +47,9 @@ class GatewaySettings:
 
     listen: tuple[str, ...] = ("0.0.0.0:80",)
     """Addresses with port where consumers reach the gateway; IPv6 in brackets."""
+
+    tls_listen: tuple[str, ...] = ()
+    """Addresses with port where they reach it over TLS, HTTP/2 included, with the certificates of the rotation."""
 
     status_listen: str = "127.0.0.1:8081"
     """Where the balancer before this gateway asks `GET /.coldchain/ready`, and Prometheus `GET /metrics`. Loopback
@@ -52,6 +64,10 @@ class GatewaySettings:
     dictionary_bytes: int = 64 * 1024 * 1024
     """Shared memory for the rotation, touched only as far as used. 1,000 routes with 10 instances each take 0.5 MB,
     and an update that replaces the whole stands beside the old one while it is written. Changing it empties it."""
+
+    nonce_bytes: int = 16 * 1024 * 1024
+    """Shared memory for what signed requests must not be sent twice: an eighth of a kB for each, for as long as its
+    timestamp holds. Where it is full signed requests are refused. Changing it empties it."""
 
     upstream_keepalive_seconds: float = 4.0
     """How long an idle connection to an app is kept: below the 5 s after which Node closes its own, because a request
@@ -73,9 +89,20 @@ class GatewaySettings:
     access_log: bool = True
     """One JSON line per request in `logs/access.log`, at most a second late."""
 
+    firewall: bool = True
+    """Whether ModSecurity and the core rules are loaded, where they are installed; they take 15 MB. Without them the
+    requests of a route that asks for a firewall are refused, or let pass where they are only to be told of."""
+
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose X-Forwarded-For and X-Forwarded-Proto are believed and continued (the balancer before this
     gateway). Everybody else's are replaced."""
+
+    mark_header: str = "X-Gray"
+    """The header in which a gray request has its mark, on its way to an app and from there to other services."""
+
+    mark_trusted: tuple[str, ...] = ()
+    """Networks whose marks are believed: those of the apps that call each other through this gateway. A balancer before
+    it is not one, since it passes on what consumers say."""
 
     def __post_init__(self) -> None:
         problems = [*self._text_problems(), *self._number_problems()]
@@ -87,8 +114,18 @@ class GatewaySettings:
         return self.prefix / "control" / "gateway.sock"
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """All that it listens on."""
+        return (*self.listen, *self.tls_listen, self.status_listen)
+
+    @property
     def configuration_file(self) -> Path:
         return self.prefix / "nginx.conf"
+
+    @property
+    def placeholder_file(self) -> Path:
+        """The certificate that nginx wants to see when it starts. No consumer is shown it."""
+        return self.prefix / "placeholder.pem"
 
     @property
     def error_log_file(self) -> Path:
@@ -97,6 +134,10 @@ class GatewaySettings:
     @property
     def access_log_file(self) -> Path:
         return self.prefix / "logs" / "access.log"
+
+    @property
+    def firewall_log_file(self) -> Path:
+        return self.prefix / "logs" / "firewall.log"
 
     @property
     def status_address(self) -> tuple[str, int]:
@@ -113,28 +154,37 @@ class GatewaySettings:
             problems.append(Problem(path="/prefix", reason="must be an absolute path of plain characters"))
         if len(os.fsencode(self.control_socket)) > _SOCKET_PATH_BYTES_MAX:
             problems.append(Problem(path="/prefix", reason="is too long for the path of a unix socket"))
-        if not self.listen:
+        if not self.listen and not self.tls_listen:
             problems.append(Problem(path="/listen", reason="needs at least one address"))
-        for index, address in enumerate((*self.listen, self.status_listen)):
-            path = f"/listen/{index}" if index < len(self.listen) else "/statusListen"
+        addresses = [(f"/listen/{index}", address) for index, address in enumerate(self.listen)]
+        addresses += [(f"/tlsListen/{index}", address) for index, address in enumerate(self.tls_listen)]
+        seen: set[str] = set()
+        for path, address in (*addresses, ("/statusListen", self.status_listen)):
             if not _is_listen_address(address):
                 problems.append(Problem(path=path, reason=f"{address!r} is not an IP address with a port"))
+            elif address in seen:
+                problems.append(Problem(path=path, reason=f"{address} is given twice"))
+            seen.add(address)
         problems += [
             Problem(path="/workerUser", reason=f"{name!r} is not a plain name")
             for name in self.worker_user or ()
             if not name or _UNSAFE.search(name)
         ]
-        for index, network in enumerate(self.trusted_proxies):
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as error:
-                problems.append(Problem(path=f"/trustedProxies/{index}", reason=str(error)))
+        if not _HEADER.fullmatch(self.mark_header):
+            problems.append(Problem(path="/markHeader", reason=f"{self.mark_header!r} is no plain name of a header"))
+        for path, networks in (("/trustedProxies", self.trusted_proxies), ("/markTrusted", self.mark_trusted)):
+            for index, network in enumerate(networks):
+                try:
+                    ipaddress.ip_network(network)
+                except ValueError as error:
+                    problems.append(Problem(path=f"{path}/{index}", reason=str(error)))
         return problems
 
     def _number_problems(self) -> list[Problem]:
         lowest: dict[str, tuple[float | None, float]] = {
             "/workerProcesses": (self.worker_processes, 1),
             "/dictionaryBytes": (self.dictionary_bytes, 64 * 1024),
+            "/nonceBytes": (self.nonce_bytes, 64 * 1024),
             "/upstreamKeepaliveSeconds": (self.upstream_keepalive_seconds, 0.001),
             "/upstreamConnectTimeoutSeconds": (self.upstream_connect_timeout_seconds, 0.001),
             "/upstreamReadTimeoutSeconds": (self.upstream_read_timeout_seconds, 0.001),

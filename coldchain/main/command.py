@@ -17,6 +17,7 @@ from coldchain.decisions.address import is_loopback
 from coldchain.engines.fake import AGENTS_MAX
 from coldchain.main.composition_command import composition as composition
 from coldchain.main.credentials import read_credentials
+from coldchain.main.gateway_command import gateway as gateway
 from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.mesos_access import COMMAND
 from coldchain.main.mesos_options import (
@@ -44,6 +45,10 @@ ReachedAt = Annotated[
     str | None, typer.Option(help="http://HOST:PORT where other controllers of the store reach the API; else as --api.")
 ]
 Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
+GatewayTls = Annotated[
+    list[str] | None,
+    typer.Option(help="IP:PORT where they reach it over TLS; may be repeated."),
+]
 GatewayName = Annotated[str | None, typer.Option(help="Name of the gateway. By default that of this machine.")]
 Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells whether it is ready.")]
 Socket = Annotated[str, typer.Option(envvar="COLDCHAIN_DOCKER_SOCKET", help="Unix socket of the Docker Engine.")]
@@ -104,6 +109,10 @@ RestrictedVolumes = Annotated[
 SecretKeys = Annotated[
     Path | None, typer.Option("--secret-keys", help="File of the keys of secrets; in the data folder if not given.")
 ]
+KeySetNetworks = Annotated[
+    list[str] | None,
+    typer.Option("--key-set-network", help="Network that is not public where issuers of tokens may be asked for keys."),
+]
 NoOverrides = Annotated[bool, typer.Option("--no-overrides", help="Let nobody override a rule of admission.")]
 
 
@@ -138,6 +147,7 @@ class Entry(TypedDict):
     """Where consumers come in, as PlatformSettings takes it."""
 
     gateway: tuple[str, ...]
+    gateway_tls: tuple[str, ...]
     gateway_name: str | None
     gateway_status: str
     gateway_status_open: bool
@@ -161,6 +171,13 @@ class Admitted(TypedDict):
     restricted_groups: tuple[str, ...]
     restricted_volumes: tuple[Path, ...]
     overrides: bool
+
+
+class Keys(TypedDict):
+    """Where keys come from, as PlatformSettings takes it."""
+
+    secret_keys: Path | None
+    key_set_networks: tuple[str, ...]
 
 
 class StoreAction(StrEnum):
@@ -188,6 +205,7 @@ def up(
     api_client_authority: Authority = None,
     api_client_role: CertificateRole = "viewer",
     gateway: Gateway = None,
+    gateway_tls: GatewayTls = None,
     gateway_name: GatewayName = None,
     gateway_status: Status = "127.0.0.1:8081",
     gateway_status_open: GatewayStatusOpen = False,
@@ -207,6 +225,7 @@ def up(
     restricted_volume: RestrictedVolumes = None,
     no_overrides: NoOverrides = False,
     secret_keys: SecretKeys = None,
+    key_set_network: KeySetNetworks = None,
     registry: Registry = None,
     dns: Dns = "127.0.0.1:8600",
     dns_open: DnsOpen = False,
@@ -228,11 +247,11 @@ def up(
         **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         **_address(api, reached_at),
         **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
-        **_gateway(gateway, gateway_name, gateway_status, gateway_status_open),
+        **_gateway(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open),
         **running(docker_socket, publish_address, docker_credentials, cgroup_parent, default_network),
         **_offered(agent, cpu_factor, attribute, region, zone),
         **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
-        secret_keys=secret_keys,
+        **_keys(secret_keys, key_set_network),
         **registered(registry, dns, dns_open),
         **_engines(engine, fake_agents, fake_cpus, fake_mem),
         **mesos_cluster(
@@ -396,6 +415,15 @@ def _engines(engines: Engines, agents: int, cpus: float, mem: float) -> Fake:
     )
 
 
+def _keys(secret_keys: Path | None, networks: list[str] | None) -> Keys:
+    for one in networks or ():
+        try:
+            ipaddress.ip_network(one)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--key-set-network") from error
+    return Keys(secret_keys=secret_keys, key_set_networks=tuple(networks or ()))
+
+
 def _offered(
     agent: str | None, cpu_factor: float, attributes: list[str] | None, region: str | None, zone: str | None
 ) -> Offered:
@@ -432,9 +460,10 @@ def _run_platform(settings: PlatformSettings) -> None:
     run_to_end(run(settings))
 
 
-def _gateway(listen: Gateway, name: str | None, status: str, status_open: bool) -> Entry:
+def _gateway(listen: Gateway, encrypted: GatewayTls, name: str | None, status: str, status_open: bool) -> Entry:
     return Entry(
         gateway=tuple(listen or ("0.0.0.0:80",)),
+        gateway_tls=tuple(encrypted or ()),
         gateway_name=name,
         gateway_status=status,
         gateway_status_open=status_open,

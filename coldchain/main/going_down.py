@@ -2,11 +2,14 @@
 
 import contextlib
 import http.client
+import json
 import socket
+import sys
 import time
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from coldchain.decisions.address import is_loopback
 from coldchain.main.settings import api_socket
@@ -14,6 +17,9 @@ from coldchain.model.errors import Rejected
 
 ANSWER_SECONDS = 10.0
 LOOK_SECONDS = 0.2
+WORDLESS_SECONDS = 10.0
+"""So long nobody is told what is waited for: an app that ends properly takes a moment."""
+AGAIN_SECONDS = 30.0
 
 Connect = Callable[[], http.client.HTTPConnection]
 
@@ -39,7 +45,7 @@ def ask_to_go_down(data: Path, host: str, port: int) -> bool:
         ways.append(lambda: http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS))
     for connect in ways:
         try:
-            status = _request(connect(), "POST", "/v1/down")
+            status, _ = _request(connect(), "POST", "/v1/down")
         except (OSError, http.client.HTTPException):
             continue
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -48,18 +54,38 @@ def ask_to_go_down(data: Path, host: str, port: int) -> bool:
             raise Rejected(f"the platform that runs here does not go down: {status}", todo="Ask again in a moment.")
         if status != HTTPStatus.ACCEPTED:
             continue  # another program
-        while True:
-            try:
-                _request(connect(), "GET", "/ping")
-            except (OSError, http.client.HTTPException):
-                return True
-            time.sleep(LOOK_SECONDS)
+        _wait(connect)
+        return True
     return False
 
 
-def _request(connection: http.client.HTTPConnection, method: str, path: str) -> int:
+def _wait(connect: Connect) -> None:
+    """Until it has gone; now and then whoever asked is told what it waits for."""
+    tell_at = time.monotonic() + WORDLESS_SECONDS
+    while True:
+        telling = time.monotonic() >= tell_at
+        try:
+            _, text = _request(connect(), "GET", "/v1/status" if telling else "/ping")
+        except (OSError, http.client.HTTPException):
+            return
+        if telling:
+            tell_at = time.monotonic() + AGAIN_SECONDS
+            for line in waits(text):
+                print(f"coldchain: waiting for {line}", file=sys.stderr)  # noqa: T201 -- for whoever asked
+        time.sleep(LOOK_SECONDS)
+
+
+def waits(status: bytes) -> list[str]:
+    """What keeps a platform from going down, by what it says of itself: a line for each app."""
+    try:
+        apps: list[dict[str, Any]] = json.loads(status)["apps"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [f"{one['id']}: {one['explain']}" for one in apps if one.get("explain")]
+
+
+def _request(connection: http.client.HTTPConnection, method: str, path: str) -> tuple[int, bytes]:
     with contextlib.closing(connection):
         connection.request(method, path)
         response = connection.getresponse()
-        response.read()
-        return response.status
+        return response.status, response.read()

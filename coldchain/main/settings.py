@@ -70,6 +70,9 @@ class PlatformSettings:
     gateway: tuple[str, ...] = ("0.0.0.0:80",)
     """Addresses with port where consumers reach the gateway."""
 
+    gateway_tls: tuple[str, ...] = ()
+    """Addresses with port where they reach it over TLS, with the certificates that `coldchain certificate` sets."""
+
     gateway_name: str | None = None
     """Name of this machine's gateway, by which controllers know it. None: that of the machine."""
 
@@ -123,6 +126,9 @@ class PlatformSettings:
 
     overrides: bool = True
     """Whether rules of admission can be overridden, which goes on record with who and why."""
+
+    key_set_networks: tuple[str, ...] = ()
+    """Networks that are not public in which the controller asks issuers of tokens for their keys."""
 
     secret_keys: Path | None = None
     """File of the keys by which secrets are sealed. None: `secret.keys` in the data folder. Who has it and the store
@@ -208,9 +214,12 @@ class PlatformSettings:
         """Raises InvalidDocument with every problem, by the option that it comes from."""
         prefix = Path(os.path.abspath(self.data)) / "gateway"
         try:
-            return GatewaySettings(prefix=prefix, listen=self.gateway, status_listen=self.gateway_status)
+            return GatewaySettings(
+                prefix=prefix, listen=self.gateway, tls_listen=self.gateway_tls, status_listen=self.gateway_status
+            )
         except InvalidDocument as error:
-            options = {"prefix": "--data", "listen": "--gateway", "statusListen": "--gateway-status"}
+            options = {"prefix": "--data", "listen": "--gateway", "tlsListen": "--gateway-tls"}
+            options |= {"statusListen": "--gateway-status"}
             named = [
                 Problem(path=options.get(one.path.split("/")[1], one.path), reason=one.reason) for one in error.problems
             ]

@@ -10,13 +10,14 @@ class Endpoint(Noun, frozen=True, kw_only=True):
     """The address of an instance in a service. Weight 0 gets no new request but is still served and counted.
 
     `since` is the revision of the rotation in which this endpoint last changed: acknowledged means that a gateway
-    applied that revision or a later one.
+    applied that revision or a later one. `version`: of which its instance is, so that gateways can tell them apart.
     """
 
     instance_id: str
     address: str
     port: int
     weight: int = 1
+    version: str = ""
     since: int = 0
 
 
@@ -62,7 +63,7 @@ class RotationUpdate(Noun, frozen=True, kw_only=True):
 class GatewayReport(Noun, frozen=True, kw_only=True):
     """What a gateway says of itself. `place` tells it from another one that has the same name. `in_flight` has the open
     requests of each endpoint of weight 0, by instance; `traffic` what it counted of the instances whose counts changed
-    since it last said so, at most about once a second.
+    since it last said so, at most about once a second. `leaving`: it has ended, and is not to be waited for.
     """
 
     gateway: str
@@ -70,3 +71,4 @@ class GatewayReport(Noun, frozen=True, kw_only=True):
     applied: int
     in_flight: dict[str, int] = {}
     traffic: dict[str, Traffic] = {}
+    leaving: bool = False

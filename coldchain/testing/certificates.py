@@ -44,6 +44,11 @@ class Authority:
         names.insert(0, x509.DNSName("localhost"))
         return self._written(name, ec.generate_private_key(ec.SECP256R1()), use, names, common_name=common_name)
 
+    def made_for(self, name: str, *domains: str) -> Path:
+        """As a server has it that is known by these domains."""
+        names = [x509.DNSName(one) for one in domains]
+        return self._written(name, ec.generate_private_key(ec.SECP256R1()), "server", names)
+
     def _written(
         self,
         name: str,

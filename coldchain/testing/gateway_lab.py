@@ -5,7 +5,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from coldchain.gateway.control_socket import GatewayState
 from coldchain.gateway.process import NginxProcess
 from coldchain.gateway.push import NginxGateway
 from coldchain.gateway.settings import GatewaySettings
+from coldchain.model.gateway_resource import Resource, resource_key
 from coldchain.model.rotation import Endpoint, RotationUpdate, RouteRule, ServiceRotation
 from coldchain.testing.ports import free_ports
 
@@ -60,12 +61,32 @@ class GatewayLab:
             {"*": (RouteRule(path="/", service="shop", balance=balance),)},
         )
 
-    async def push(self, services: Mapping[str, ServiceRotation], routes: Mapping[str, tuple[RouteRule, ...]]) -> None:
+    async def push(
+        self,
+        services: Mapping[str, ServiceRotation],
+        routes: Mapping[str, tuple[RouteRule, ...]],
+        resources: Iterable[Resource] = (),
+    ) -> None:
         """The whole rotation, as the next revision."""
         self.revision += 1
+        known = {resource_key(one): one for one in resources}
         await self.gateway.apply(
-            RotationUpdate(base=0, revision=self.revision, services=dict(services), routes=dict(routes))
+            RotationUpdate(
+                base=0, revision=self.revision, services=dict(services), routes=dict(routes), resources=dict(known)
+            )
         )
+
+    async def know(self, *resources: Resource) -> None:
+        """These beside what it knows."""
+        base, self.revision = self.revision, self.revision + 1
+        await self.gateway.apply(
+            RotationUpdate(base=base, revision=self.revision, resources={resource_key(one): one for one in resources})
+        )
+
+    async def forget(self, *resources: Resource) -> None:
+        base, self.revision = self.revision, self.revision + 1
+        gone = dict.fromkeys(map(resource_key, resources))
+        await self.gateway.apply(RotationUpdate(base=base, revision=self.revision, resources=gone))
 
     async def change(self, *endpoints: Endpoint) -> None:
         """Only the endpoints that `route` named."""
@@ -118,8 +139,8 @@ async def until(condition: Callable[[], bool], what: str) -> None:
     raise AssertionError(f"in vain waited for: {what}")
 
 
-def endpoint(instance_id: str, port: int, weight: int = 1, address: str = "127.0.0.1") -> Endpoint:
-    return Endpoint(instance_id=instance_id, address=address, port=port, weight=weight)
+def endpoint(instance_id: str, port: int, weight: int = 1, address: str = "127.0.0.1", version: str = "") -> Endpoint:
+    return Endpoint(instance_id=instance_id, address=address, port=port, weight=weight, version=version)
 
 
 @contextlib.contextmanager

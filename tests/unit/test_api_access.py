@@ -45,6 +45,7 @@ BY_BODY = frozenset({"owner", "owner-other", "operator", "admin"})
 """Whose role is enough; the handler looks at the body."""
 ADMIN = frozenset({"admin"})
 
+KEYS, WHOLE = "consumers/{consumer}/keys", ("certificate", "consumer", "secret")
 CASES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/v2/apps"): EVERYBODY,
     ("POST", "/v2/apps"): BY_BODY,
@@ -104,26 +105,26 @@ CASES: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/v1/apps/{app_id}/rollback"): CHANGE_APP,
     ("POST", "/v1/apps/{app_id}/preview"): READ_APP,
     ("GET", "/v1/apps/{app_id}/bundle"): READ_APP,
-    ("GET", "/v1/deployments/{deployment_id}"): READ_APP,
+    **{("GET", f"/v1/{one}"): READ_APP for one in ("deployments/{deployment_id}", "gray/{app_id}")},
     ("GET", "/v1/instances/{instance_id}/story"): READ_APP,
     **{("POST", f"/v1/deployments/{{deployment_id}}/{one}"): CHANGE_APP for one in ("pause", "resume", "promote")},
-    ("GET", "/v1/services"): EVERYBODY,
+    ("PATCH", "/v1/gray/{app_id}"): CHANGE_APP,
+    **{("POST", f"/v1/gray/{{app_id}}/{one}"): CHANGE_APP for one in ("pause", "resume", "promote", "abort")},
     ("POST", "/v1/brake/release"): CHANGE_ALL,
-    ("GET", "/v1/agents"): EVERYBODY,
     ("POST", "/v1/agents/{agent}/drain"): CHANGE_ALL,
     ("DELETE", "/v1/agents/{agent}/drain"): CHANGE_ALL,
-    **{("GET", f"/v1/{one}"): EVERYBODY for one in ("pools", "networks")},
+    **{("GET", f"/v1/{one}"): EVERYBODY for one in ("pools", "networks", "services", "agents", "gray", "routes")},
     **{("GET", f"/v1/{one}"): READ_ALL for one in ("pools/{pool}", "networks/{network}", "network/check", "policy")},
     **{("GET", f"/v1/{one}"): READ_ALL for one in ("nodes", "nodes/{node}", "routing")},
-    **{("POST", f"/v1/{one}"): CHANGE_ALL for one in ("pools", "networks", "network/check")},
+    **{("POST", f"/v1/{one}"): CHANGE_ALL for one in ("pools", "networks", "network/check", KEYS)},
     **{("PUT", f"/v1/{one}"): CHANGE_ALL for one in ("policy", "routing/peers/{peer}")},
     **{("PATCH", f"/v1/{one}"): CHANGE_ALL for one in ("pools/{pool}", "nodes/{node}", "routing")},
-    **{("DELETE", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in ("pool", "network", "node")},
-    ("DELETE", "/v1/routing/peers/{peer}"): CHANGE_ALL,
+    **{("DELETE", f"/v1/{one}"): CHANGE_ALL for one in ("routing/peers/{peer}", "consumers/{consumer}/keys/{key}")},
     ("POST", "/v1/policy/test"): READ_ALL,
+    **{("GET", f"/v1/{one}"): READ_ALL for one in ("certificates", "consumers", "consumers/{consumer}", "key-sets")},
     ("GET", "/v1/secrets"): CHANGE_ALL,
-    ("PUT", "/v1/secrets/{secret}"): CHANGE_ALL,
-    ("DELETE", "/v1/secrets/{secret}"): CHANGE_ALL,
+    **{("PUT", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in WHOLE},
+    **{("DELETE", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in (*WHOLE, "pool", "network", "node")},
     ("POST", "/v1/secrets/rotate"): ADMIN,
     ("GET", "/v1/caller"): EVERYBODY,
     ("GET", "/v1/tokens"): ADMIN,
@@ -216,7 +217,7 @@ async def test_who_gets_to_a_handler(platform: ServedPlatform, method: str, addr
     async with ClientSession(platform.url) as session:
         created = await platform.deployed(session, WEB)
     door = await opened(platform)
-    names = {"app_id": "shop/web", "group_id": "shop/web-group", "secret": "-", "below": "/shop"}
+    names = {"app_id": "shop/web", "group_id": "shop/web-group", "secret": "-", "certificate": "-", "below": "/shop"}
     names["deployment_id"] = created["deployments"][0]["id"]
     names["instance_id"] = next(iter(platform.controller.state.instances))
     path = re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], "none"), address)

@@ -25,12 +25,15 @@ from coldchain.model.app import (
     UpgradeStrategy,
     Volume,
 )
+from coldchain.model.firewall import Firewall, FirewallExclusion
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "howto" / "definitions.md").read_text()
 NOUNS = (
     App,
     Command,
     Fetch,
+    Firewall,
+    FirewallExclusion,
     HeaderChanges,
     Docker,
     PortMapping,

@@ -30,6 +30,8 @@ PREFIX = Path("/var/lib/coldchain/gateway")
         ("listen", ("300.0.0.1:80",), "/listen/0"),
         ("listen", ("example.org:80",), "/listen/0"),
         ("listen", ("80",), "/listen/0"),
+        ("tls_listen", ("0.0.0.0:443", "443"), "/tlsListen/1"),
+        ("tls_listen", ("0.0.0.0:80",), "/tlsListen/0"),
         ("status_listen", "127.0.0.1", "/statusListen"),
         ("worker_user", ("www-data;", "www-data"), "/workerUser"),
         ("worker_user", ("www-data", ""), "/workerUser"),

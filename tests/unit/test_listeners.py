@@ -1,6 +1,7 @@
 """What listens beyond loopback: refused, or only for who is known."""
 
 import asyncio
+import json
 import os
 import ssl
 import tempfile
@@ -267,6 +268,32 @@ async def test_down_is_asked_for_by_the_socket_and_never_without_a_token_elsewhe
     asked = asyncio.Event()
     with tempfile.TemporaryDirectory() as short:
         await _down_is_asked_for(Path(short), tmp_path / "elsewhere", asked)
+
+
+async def test_who_asks_for_down_is_told_what_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("coldchain.main.going_down.WORDLESS_SECONDS", 0.0)
+    said = {"apps": [{"id": "/shop", "explain": "the registry does not answer"}, {"id": "/idle", "explain": ""}]}
+    answers = {"POST /v1/down": (202, b""), "GET /v1/status": (200, json.dumps(said).encode())}
+    told = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = (await reader.readuntil(b"\r\n\r\n")).decode()
+        if request.startswith("GET /ping"):
+            told.set()  # it goes on to look, having told
+        status, body = answers.get(" ".join(request.split(" ", 2)[:2]), (200, b"pong"))
+        writer.write(b"HTTP/1.1 %d -\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (status, len(body), body))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        asking = asyncio.create_task(asyncio.to_thread(ask_to_go_down, tmp_path, "127.0.0.1", port))
+        await told.wait()
+    assert await asking
+    assert capsys.readouterr().err == "coldchain: waiting for /shop: the registry does not answer\n"
 
 
 async def _knows_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -58,10 +58,10 @@ def test_attributes_that_no_constraint_could_name_are_refused(given: tuple[str, 
 
 
 def test_what_is_wrong_with_the_gateway_is_said_of_the_options() -> None:
-    settings = PlatformSettings(data=Path("/" + "x" * 100), gateway=("here",), gateway_status="there")
+    settings = PlatformSettings(data=Path("/" + "x" * 100), gateway=("here",), gateway_tls=("443",), gateway_status="a")
     with pytest.raises(InvalidDocument) as caught:
         settings.gateway_settings()
-    assert [one.path for one in caught.value.problems] == ["--data", "--gateway", "--gateway-status"]
+    assert [one.path for one in caught.value.problems] == ["--data", "--gateway", "--gateway-tls", "--gateway-status"]
 
 
 @pytest.mark.parametrize(

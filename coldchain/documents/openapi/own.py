@@ -32,6 +32,15 @@ _SECRET_LINKS = (
 _SECRET = Answer(
     "What is known of it.", {JSON: "SecretAnswer"}, links=(Link("deleteSecret", {"secret": "$response.body#/name"}),)
 )
+_CERTIFICATE_LINKS = (
+    Link("setCertificate", {"certificate": "$response.body#/certificates/0/name"}),
+    Link("deleteCertificate", {"certificate": "$response.body#/certificates/0/name"}),
+)
+_CERTIFICATE = Answer(
+    "What is known of it.",
+    {JSON: "CertificateAnswer"},
+    links=(Link("deleteCertificate", {"certificate": "$response.body#/name"}),),
+)
 
 OURS: tuple[Operation, ...] = (
     Operation(
@@ -175,6 +184,7 @@ OURS: tuple[Operation, ...] = (
         fails=(404, 409),
         more="The id may also be that of its app.",
     ),
+    Operation("listRoutes", "GET", "/v1/routes", "List routes", found("Routes", "What the gateways are asked for.")),
     Operation("listServices", "GET", "/v1/services", "List services", found("Services", "What the registry knows.")),
     Operation(
         "releaseBrake",
@@ -240,6 +250,32 @@ OURS: tuple[Operation, ...] = (
         "/v1/secrets/rotate",
         "Seal all secrets by a fresh key",
         found("Sealed", "How many."),
+    ),
+    Operation(
+        "listCertificates",
+        "GET",
+        "/v1/certificates",
+        "List certificates of the gateways",
+        found("Certificates", "Never their keys.", *_CERTIFICATE_LINKS),
+    ),
+    Operation(
+        "setCertificate",
+        "PUT",
+        "/v1/certificates/{certificate}",
+        "Set a certificate",
+        {200: _CERTIFICATE, 201: _CERTIFICATE._replace(says="It is new.")},
+        body=Body(text={"type": "string", "minLength": 1, "maxLength": 1_000_000, "pattern": r"^[\x00-\x7f]+$"}),
+        fails=(400, 413, 422),
+        takes=(flag("default", "Show it to whoever asks for no domain that has a certificate."),),
+        more="The body is PEM: the certificate, those that signed it in their order, and its key.",
+    ),
+    Operation(
+        "deleteCertificate",
+        "DELETE",
+        "/v1/certificates/{certificate}",
+        "Delete a certificate",
+        {204: Answer("It is gone; connections that were shown it go on.")},
+        fails=(404,),
     ),
     Operation(
         "exchangeWithGateway",

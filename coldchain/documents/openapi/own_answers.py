@@ -16,11 +16,13 @@ from coldchain.documents.openapi.answers import (
     Time,
     one_of,
 )
+from coldchain.model.app import Route
 from coldchain.model.base import Noun
 from coldchain.model.deployment import DeploymentKind
 from coldchain.model.group import GroupKind
 from coldchain.model.instance import Phase
 from coldchain.model.registration import EndpointStatus, Registrant
+from coldchain.model.rotation import RouteRule
 
 Seconds = Annotated[float, Meta(ge=0)]
 ReasonName = Annotated[str, one_of(FUNNEL)]
@@ -347,6 +349,19 @@ class Services(Noun, frozen=True, kw_only=True):
     services: tuple[Service, ...]
 
 
+class AskedRoute(RouteRule, frozen=True, kw_only=True):
+    """A rule of a domain, and the app that has it."""
+
+    app: str
+
+
+class Routes(Noun, frozen=True, kw_only=True):
+    """Routes as apps define them, and by domain in the order in which they are asked: the first that fits decides."""
+
+    apps: dict[str, tuple[Route, ...]]
+    domains: dict[str, tuple[AskedRoute, ...]]
+
+
 class SecretAnswer(Noun, frozen=True, kw_only=True):
     """What is known of a secret, never its value. `usedBy`: the apps that ask for it."""
 
@@ -361,6 +376,26 @@ class Secrets(Noun, frozen=True, kw_only=True):
     """All secrets."""
 
     secrets: tuple[SecretAnswer, ...]
+
+
+class CertificateAnswer(Noun, frozen=True, kw_only=True):
+    """What is known of a certificate, never its key. `default`: shown to whoever asks for no domain that has one.
+    `fingerprint`: SHA-256, hexadecimal."""
+
+    name: str
+    domains: tuple[str, ...]
+    default: bool
+    fingerprint: str
+    not_before: Time
+    not_after: Time
+    changed_at: Time
+    cause: str
+
+
+class Certificates(Noun, frozen=True, kw_only=True):
+    """All certificates of the gateways."""
+
+    certificates: tuple[CertificateAnswer, ...]
 
 
 class Sealed(Noun, frozen=True, kw_only=True):

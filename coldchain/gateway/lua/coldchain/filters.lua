@@ -5,6 +5,8 @@ local sub, gsub, byte, find = string.sub, string.gsub, string.byte, string.find
 local replace = ngx.re.sub
 local var = ngx.var
 
+local firewall = require "coldchain.firewall"
+
 local M = {}
 
 local DEFAULT_PORTS = {http = "80", https = "443"}
@@ -42,11 +44,15 @@ function M.make(wanted)
         rewrite = given(wanted.rewrite),
         redirect = redirect,
         redirect_path = redirect and given(redirect.path),
+        -- with nothing but a scheme: those that came by it go on
+        redirect_scheme = redirect and not given(redirect.domain) and not given(redirect.path)
+            and given(redirect.scheme),
         request = changes_of(wanted.requestHeaders),
         response = changes_of(wanted.responseHeaders),
         timeout_seconds = given(wanted.timeoutSeconds),
         body_bytes_max = given(wanted.bodyBytesMax),
         tries = given(wanted.tries),
+        firewall = firewall.make(given(wanted.firewall)),
     }
 end
 
@@ -64,6 +70,11 @@ local function rewritten(route, path, wanted)
         return wanted
     end
     return gsub(wanted, "/+$", "") .. rest
+end
+
+-- Whether a request of a route is sent elsewhere.
+function M.redirects(filters)
+    return filters.redirect and filters.redirect_scheme ~= var.scheme
 end
 
 -- Where a request of a route with a redirection is sent.
@@ -101,11 +112,17 @@ local function too_long(most)
     return size > most
 end
 
--- Before an endpoint is chosen. Returns the status of a refusal, nil when the request goes on.
+-- Before an endpoint is chosen. Returns the status of a refusal, perhaps with its reason; nil when the request goes on.
 function M.request(route)
     local filters = route.filters
     if filters.body_bytes_max and too_long(filters.body_bytes_max) then
         return 413
+    end
+    if filters.firewall then
+        local status, reason = firewall.inspect(route)
+        if status then
+            return status, reason
+        end
     end
     if filters.rewrite then
         ngx.req.set_uri(rewritten(route, var.uri, filters.rewrite))

@@ -48,7 +48,7 @@ end
 local function make(rule)
     local methods, headers = set_of(rule.methods), variables(rule.headers)
     local one = {
-        service = rule.service, least = rule.balance == "least_connections",
+        service = rule.service, path = rule.path, least = rule.balance == "least_connections",
         methods = methods, headers = headers, plain = not methods and not headers,
         filters = filters.make(rule.filters), policies = policies.make(rule.filters),
     }

@@ -1,6 +1,7 @@
--- The gateway's numbers in Prometheus's text form: by service and instance what traffic.lua has on record and what is
+-- The gateway's numbers in Prometheus's text form: by service, version and instance what traffic.lua has on record and what is
 -- open now, and of the gateway itself what the caller hands over.
 
+local refusals = require "coldchain.refusals"
 local rotation = require "coldchain.rotation"
 local traffic = require "coldchain.traffic"
 
@@ -27,7 +28,10 @@ end
 local function family(name, kind, help, lines)
     head(name, kind, help)
     traffic.each_endpoint(rotation.services, function(service, instance)
-        ngx.print(lines("service=" .. quoted(service) .. ",instance=" .. quoted(instance), service, instance))
+        local listed = rotation.services[service]
+        local counter = listed and listed.counters[instance]
+        local labels = "service=" .. quoted(service) .. ",version=" .. quoted(counter and counter.version or "")
+        ngx.print(lines(labels .. ",instance=" .. quoted(instance), service, instance))
     end)
 end
 
@@ -62,6 +66,23 @@ local function latencies(labels, service, instance)
     return lines
 end
 
+-- By service alone: who is refused reaches no instance.
+local function refused()
+    head("refusals_total", "counter", "Requests that the gateway refused, or would have refused, by reason.")
+    local names = {}
+    for name in pairs(rotation.services) do
+        names[#names + 1] = name
+    end
+    for _, name in ipairs(names) do
+        for _, reason in ipairs(refusals.REASONS) do
+            local count = refusals.counted(name, reason)
+            if count > 0 then
+                ngx.print(format('%srefusals_total{service=%s,reason="%s"} %.0f\n', PREFIX, quoted(name), reason, count))
+            end
+        end
+    end
+end
+
 -- `gauges`: list of {name, help, value} of the gateway itself; `open`: open requests by service and instance.
 function M.print(gauges, open)
     for _, gauge in ipairs(gauges) do
@@ -72,6 +93,7 @@ function M.print(gauges, open)
         return format("%sin_flight{%s} %.0f\n", PREFIX, labels, (open[service] or {})[instance] or 0)
     end)
     family("requests_total", "counter", "Requests sent to the instance, by status class of its answer.", requests)
+    refused()
     family("errors_total", "counter", "Answers with a status from 500, and requests that it did not answer.", errors)
     family("latency_seconds", "histogram", "From the request sent to the instance to its whole answer.", latencies)
 end

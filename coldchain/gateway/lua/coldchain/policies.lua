@@ -4,9 +4,12 @@
 -- ask for it, else a function of (route, key). That returns nil when the request goes on, or the status of the refusal, the
 -- reason in words, and headers of the answer. A module may have `ended(key)`, called when the request is over.
 
+local addresses = require "coldchain.addresses"
+local authentication = require "coldchain.authentication"
+
 local M = {}
 
-local MODULES = {}  -- in the order in which they are asked
+local MODULES = {addresses, authentication}  -- in the order in which they are asked
 
 -- The policies of a route as they are asked, nil for none. `filters` as they were sent, ngx.null or nil for none.
 function M.make(filters)

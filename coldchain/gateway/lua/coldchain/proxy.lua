@@ -9,6 +9,7 @@ local balancer = require "ngx.balancer"
 local base = require "resty.core.base"
 local choice = require "coldchain.choice"
 local filters = require "coldchain.filters"
+local gray = require "coldchain.gray"
 local matching = require "coldchain.matching"
 local policies = require "coldchain.policies"
 local rotation = require "coldchain.rotation"
@@ -117,7 +118,7 @@ function M.access()
     end
     route_of[key] = route
     local filtered = route.filters
-    if filtered and filtered.redirect then
+    if filtered and filters.redirects(filtered) then
         return redirect(key, filters.location(route), filtered.redirect.status)
     end
     if route.policies then
@@ -131,25 +132,31 @@ function M.access()
         return refuse(key, 503, REASONS[503])
     end
     if filtered then
-        local status = filters.request(route)
+        local status, reason = filters.request(route)
         if status then
-            return refuse(key, status, REASONS[status])
+            return refuse(key, status, reason or REASONS[status])
         end
+    end
+    local answer_changes = filtered and filtered.response
+    if service.gray and gray.choose(service, key) then
+        answer_changes = true
     end
     if workers.draining then
         -- nginx decides with the location whether the connection stays: @closing has a keepalive_timeout of 0.
         ngx.req.set_uri(var.uri)
         return ngx.exec("@closing")
     end
-    if filtered and filtered.response then
+    if answer_changes then
         ngx.req.set_uri(var.uri)
         return ngx.exec("@filtered")
     end
 end
 
--- The headers of an answer, where a route changes some; @filtered and @closing ask.
+-- The headers of an answer, where a route or a gray release changes some; @filtered and @closing ask.
 function M.header_filter()
-    filters.response(route_of[request_key()])
+    local key = request_key()
+    filters.response(route_of[key])
+    gray.response(key)
 end
 
 local function end_request(key, status, reason)
@@ -193,7 +200,14 @@ function M.balance()
         end
     end
     local service = rotation.services[route.service]
-    local peer = service and pick(service, route.least, tried)
+    local peer
+    if service then
+        if service.gray then
+            peer = gray.pick(service, key, route.least, tried)
+        else
+            peer = pick(service, route.least, tried)
+        end
+    end
     if not peer then
         if tried then
             return end_request(key, 502, UNREACHABLE)
@@ -213,8 +227,8 @@ function M.balance()
     set_current_peer(peer.address, peer.port)
 end
 
--- The body of every error that nginx itself makes.
-function M.fault()
+-- The body of every error that nginx itself makes; `reason` where its status does not tell.
+function M.fault(reason)
     local key = request_key()
     local one, peer = story(key), peer_of[key]
     local status = one.status or ngx.status
@@ -224,13 +238,16 @@ function M.fault()
         peer.skipped_until = now() + SKIP_SECONDS
         one.reason = UNREACHABLE
     end
-    one.reason = one.reason or REASONS[status] or "the gateway refused the request"
+    one.reason = reason or one.reason or REASONS[status] or "the gateway refused the request"
     return answer(status, one.reason)
 end
 
 local function log_access(route, peer, one)
     if route then
         var.coldchain_service = route.service
+    end
+    if peer then
+        var.coldchain_version = peer.version
     end
     if one then
         if peer then
@@ -292,6 +309,7 @@ function M.log()
     if route and route.policies then
         policies.ended(key)
     end
+    gray.ended(key)
     route_of[key] = nil
     if one then
         story_of[key] = nil
