@@ -79,13 +79,13 @@ async def _compared(client: Client, one: Definition) -> dict[str, Any]:
     from coldchain.documents.application import decode_app, encode_app
     from coldchain.documents.difference import difference
 
-    current = await _current(client, one.app_id)
+    current = await current_definition(client, one.app_id)
     wanted = decode_app(one.document)
     differences = () if current is None else difference(current, encode_app(kept(wanted, decode_app(current))))
     return {"id": one.app_id, "new": current is None, "removed": False, "differences": to_builtins(differences)}
 
 
-async def _current(client: Client, app_id: str) -> dict[str, Any] | None:
+async def current_definition(client: Client, app_id: str) -> dict[str, Any] | None:
     """The definition aimed at now; None where there is no such app."""
     from msgspec.structs import fields
 

@@ -31,6 +31,7 @@ class GatewaySession(Noun, frozen=True, kw_only=True):
     applied: int
     lease_until: float
     in_flight: dict[str, int] = {}
+    ejected: tuple[str, ...] = ()
     caught_up_at: int = 0
 
 
@@ -84,7 +85,13 @@ def endpoints(
         for name, index in named[id(own)].items():
             if index < len(one.ports):
                 weight = 1 if one.id in chosen else 0
-                endpoint = Endpoint(instance_id=one.id, address=one.address or "", port=one.ports[index], weight=weight)
+                endpoint = Endpoint(
+                    instance_id=one.id,
+                    address=one.address or "",
+                    port=one.ports[index],
+                    weight=weight,
+                    version=one.version_id,
+                )
                 found.setdefault(name, []).append(endpoint)
     return {name: tuple(given) for name, given in found.items()}
 

@@ -5,7 +5,10 @@ from collections.abc import Collection, Iterator
 
 from coldchain.decisions.route import Place, places
 from coldchain.decisions.route import shown as shown_place
+from coldchain.documents.access_rules import address_findings, authentication_findings
 from coldchain.documents.findings import Finding, Path, shown
+from coldchain.documents.firewall_rules import firewall_findings
+from coldchain.documents.limit_rules import ejection_findings, limit_findings
 from coldchain.model.app import App, HeaderChanges, Redirect, Route, RouteFilters
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -18,7 +21,18 @@ HEADERS_OF_CONNECTION = frozenset(
 )
 """They are about one connection or frame the request: by them a request could be one thing here and another there."""
 HEADERS_OF_THE_GATEWAY = frozenset(
-    {"forwarded", "proxy", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id"}
+    {
+        *(
+            "forwarded",
+            "proxy",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-real-ip",
+            "x-request-id",
+        ),
+        *("x-consumer-name", "x-consumer-groups", "x-gray"),
+    }
 )
 """Apps believe the gateway in these; it sets them after all filters."""
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -109,13 +123,23 @@ def _filters(route: Route, filters: RouteFilters, where: Path) -> Iterator[Findi
         yield from _replacement(route, filters.rewrite, (*where, "rewrite"))
     if filters.redirect is not None:
         yield from _redirect(route, filters.redirect, (*where, "redirect"))
-        others = ("rewrite", "request_headers", "response_headers", "timeout_seconds", "body_bytes_max", "tries")
+        others = [name for name in filters.__struct_fields__ if name != "redirect"]
         always = (filters.redirect.domain, filters.redirect.path) != (None, None)
         if always and any(getattr(filters, name) is not None for name in others):
             yield Finding(where, "no instance sees a request that is redirected: give `redirect` or other filters")
+    if filters.firewall is not None:
+        yield from firewall_findings(filters.firewall, (*where, "firewall"))
     for name, changes in (("requestHeaders", filters.request_headers), ("responseHeaders", filters.response_headers)):
         if changes is not None:
             yield from _changes(changes, (*where, name), HEADERS_OF_THE_GATEWAY if name == "requestHeaders" else ())
+    if filters.addresses is not None:
+        yield from address_findings(filters.addresses, (*where, "addresses"))
+    if filters.authentication is not None:
+        reserved = HEADERS_OF_CONNECTION | HEADERS_OF_THE_GATEWAY
+        yield from authentication_findings(filters.authentication, (*where, "authentication"), reserved)
+    yield from limit_findings(filters.limits or (), (*where, "limits"))
+    if filters.ejection is not None:
+        yield from ejection_findings(filters.ejection, (*where, "ejection"))
 
 
 def _replacement(route: Route, path: str, where: Path) -> Iterator[Finding]:

@@ -2,11 +2,12 @@
 
 import datetime
 import errno
+import glob
 import hashlib
 import os
 import pwd
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +17,29 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from coldchain.gateway.settings import GatewaySettings
+from coldchain.gateway.settings import FirewallFiles, GatewaySettings
 from coldchain.model.errors import Rejected
 
 LUA = Path(__file__).with_name("lua")
-INSTALL = "Install it: apt-get install nginx-light libnginx-mod-http-lua lua-cjson"
+INSTALL = "Install it: apt-get install nginx-light libnginx-mod-http-lua lua-cjson lua-resty-core lua-luaossl"
 _MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 _MODULE_DIRECTORIES = (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"))
 
 
+FIREWALL_PACKAGES = {
+    "libmodsecurity3": "/usr/lib/*/libmodsecurity.so.3",
+    "modsecurity-crs": "/usr/share/modsecurity-crs/rules/REQUEST-901-INITIALIZATION.conf",
+}
+"""By Debian's package: what of it the firewall of routes needs."""
+
+
 @dataclass(frozen=True)
 class Installation:
-    """Where nginx and its modules lie."""
+    """Where nginx and its modules lie; `firewall` None where what it needs is not installed."""
 
     nginx: Path
     modules: Path
+    firewall: FirewallFiles | None = None
 
 
 def find_installation(
@@ -42,8 +51,14 @@ def find_installation(
         raise Rejected("nginx is not installed on this machine", todo=INSTALL)
     for directory in module_directories:
         if all((directory / module).is_file() for module in _MODULES):
-            return Installation(Path(nginx), directory)
+            return Installation(Path(nginx), directory, find_firewall())
     raise Rejected("nginx is installed without its Lua module", todo=INSTALL)
+
+
+def find_firewall(packages: Mapping[str, str] = FIREWALL_PACKAGES) -> FirewallFiles | None:
+    """Only routes that ask for a firewall need it, so nobody is refused for its want here."""
+    library, rules = (next(iter(sorted(glob.glob(pattern))), None) for pattern in packages.values())
+    return FirewallFiles(Path(library), Path(rules).parent) if library and rules else None
 
 
 def lua_digest() -> str:

@@ -42,7 +42,8 @@ class NginxProcess:
         found = await asyncio.to_thread(installation.find_installation)
         await asyncio.to_thread(installation.prepare, self._settings)
         digest = await asyncio.to_thread(installation.lua_digest)
-        text = render(self._settings, modules=found.modules, lua=installation.LUA, lua_digest=digest)
+        firewall = found.firewall if self._settings.firewall else None
+        text = render(self._settings, modules=found.modules, lua=installation.LUA, lua_digest=digest, firewall=firewall)
         state = await self.state()
         if state is not None and is_master(state.master):
             return await self._adopt(found, text, state)

@@ -3,18 +3,31 @@
 import hashlib
 from pathlib import Path
 
-from coldchain.gateway.settings import GatewaySettings
+from coldchain.gateway.settings import FirewallFiles, GatewaySettings
 from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS
 
 _ERRORS_OF_PROXYING = "413 500 502 503 504"
 _ERRORS_OF_PARSING = "400 405 414 494"
+_NOTHING = '""'
 _TRAFFIC_MEMORY = "32m"  # a quarter of a kB for each endpoint, touched only as far as used
 
+_POLICY_MEMORY = {"limits": "16m", "open": "8m", "tallies": "8m"}
+"""What limits count by: tokens (100,000 addresses), open requests, and what metrics tell."""
 
-def render(settings: GatewaySettings, *, modules: Path, lua: Path, lua_digest: str) -> str:
+
+def render(
+    settings: GatewaySettings,
+    *,
+    modules: Path,
+    lua: Path,
+    lua_digest: str,
+    firewall: FirewallFiles | None = None,
+) -> str:
     """The whole configuration. `modules`: nginx's module directory; `lua`: where our Lua packages lie; `lua_digest`
-    stands in the text so that changed code counts as a changed configuration."""
-    text = "\n".join([*_main(settings, modules), "http {", *_http(settings, lua, lua_digest), "}", ""])
+    stands in the text so that changed code counts as a changed configuration; `firewall`: where ModSecurity and
+    the core rules lie, None for none."""
+    packages = _lua(settings, lua, lua_digest, firewall)
+    text = "\n".join([*_main(settings, modules), "http {", *_http(settings, packages), "}", ""])
     return text.replace("@configuration@", digest(text))
 
 
@@ -37,12 +50,12 @@ def _main(settings: GatewaySettings, modules: Path) -> list[str]:
     ]
 
 
-def _http(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
+def _http(settings: GatewaySettings, packages: list[str]) -> list[str]:
     sections = [
         _basics(settings),
-        _lua(settings, lua, lua_digest),
+        packages,
         _forwarding(settings),
-        _access_log(settings),
+        [*_access_log(settings), *_firewall_log(settings)],
         _upstream(settings),
         _consumer_server(settings),
         _status_server(settings),
@@ -65,15 +78,18 @@ def _basics(settings: GatewaySettings) -> list[str]:
     ]
 
 
-def _lua(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
+def _lua(settings: GatewaySettings, lua: Path, lua_digest: str, firewall: FirewallFiles | None) -> list[str]:
     log_accesses = "true" if settings.access_log else "false"
+    trusted_proxies = ", ".join(f'"{network}"' for network in settings.trusted_proxies)
     return [
         f"# code {lua_digest}",
         f'lua_package_path "{lua}/?.lua;/usr/share/lua/5.1/?.lua;;";',
         'lua_package_cpath "/usr/lib/x86_64-linux-gnu/lua/5.1/?.so;/usr/lib/aarch64-linux-gnu/lua/5.1/?.so;;";',
         f"lua_shared_dict coldchain_rotation {settings.dictionary_bytes};",
         "lua_shared_dict coldchain_control 16m;",
+        f"lua_shared_dict coldchain_nonces {settings.nonce_bytes};",
         f"lua_shared_dict coldchain_traffic {_TRAFFIC_MEMORY};",
+        *(f"lua_shared_dict coldchain_{name} {size};" for name, size in _POLICY_MEMORY.items()),
         "# regular expressions of routes: each compiled once, and none takes long, whatever the path",
         "lua_regex_cache_max_entries 8192;",
         "lua_regex_match_limit 10000;",
@@ -82,7 +98,11 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str) -> list[str]:
         '        configuration = "@configuration@",',
         f"        acknowledge_seconds = {settings.acknowledge_timeout_seconds:.3f},",
         f"        log_accesses = {log_accesses},",
+        f"        trusted_proxies = {{{trusted_proxies}}},",
+        f"        open_requests_max = {settings.open_requests_max},",
+        f"        lag_seconds_max = {settings.lag_seconds_max:.3f},",
         f"        latency_bounds = {{{', '.join(f'{bound:g}' for bound in LATENCY_BOUNDS_SECONDS)}}},",
+        *([f'        firewall = {{library = "{firewall.library}", rules = "{firewall.rules}"}},'] if firewall else []),
         "    })",
         "}",
         'init_worker_by_lua_block { require("coldchain.start").worker() }',
@@ -107,6 +127,28 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
         '    "" $server_addr;',
         "    default $http_host;",
         "}",
+        "# who asks, where a route wanted to know it; empty else, so that nobody can say it of himself",
+        'map "" $coldchain_consumer {',
+        '    default "";',
+        "}",
+        'map "" $coldchain_consumer_groups {',
+        '    default "";',
+        "}",
+    ]
+    if settings.mark_trusted:
+        lines += [
+            "geo $coldchain_mark_trusted {",
+            *(f"    {network} 1;" for network in settings.mark_trusted),
+            "    default 0;",
+            "}",
+        ]
+    trusted = [f"    1 ${_header_variable(settings.mark_header)};"] if settings.mark_trusted else []
+    lines += [
+        "# what a request says of its own version; empty for who is not believed, so that nobody passes it on",
+        f"map {'$coldchain_mark_trusted' if trusted else _NOTHING} $coldchain_mark {{",
+        *trusted,
+        '    default "";',
+        "}",
     ]
     if settings.trusted_proxies:
         lines += [
@@ -127,24 +169,31 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
     return lines
 
 
+def _header_variable(name: str) -> str:
+    """As nginx calls a header of the request."""
+    return f"http_{name.lower().replace('-', '_')}"
+
+
 def _access_log(settings: GatewaySettings) -> list[str]:
     if not settings.access_log:
-        return ["access_log off;"]
+        return []  # the firewall's log keeps nginx from a default of its own
     fields = {
         "time": "$msec",
         "seconds": "$request_time",
         "method": '"$request_method"',
         "host": '"$http_host"',
-        "uri": '"$request_uri"',
+        "uri": '"$coldchain_uri"',
         "status": "$coldchain_status",
         "requestId": '"$coldchain_request_id"',
         "service": '"$coldchain_service"',
+        "version": '"$coldchain_version"',
         "instances": '"$coldchain_instances"',
         "addresses": '"$upstream_addr"',
         "statuses": '"$upstream_status"',
         "reason": '"$coldchain_reason"',
         "bytes": "$body_bytes_sent",
         "client": '"$remote_addr"',
+        "consumer": '"$coldchain_consumer"',
     }
     line = ", ".join(f'"{name}": {value}' for name, value in fields.items())
     return [
@@ -152,8 +201,23 @@ def _access_log(settings: GatewaySettings) -> list[str]:
         "    000 0;",
         "    default $status;",
         "}",
+        "# without the API key that may stand in it",
+        'map "" $coldchain_uri {',
+        "    default $request_uri;",
+        "}",
         f"log_format coldchain escape=json '{{{line}}}';",
         f"access_log {settings.access_log_file} coldchain buffer=64k flush=1s;",
+    ]
+
+
+def _firewall_log(settings: GatewaySettings) -> list[str]:
+    """Only of requests that the firewall of their route has something to say about, as JSON made in Lua."""
+    return [
+        'map "" $coldchain_firewall {',
+        '    default "";',
+        "}",
+        "log_format coldchain_firewall escape=none $coldchain_firewall;",
+        f"access_log {settings.firewall_log_file} coldchain_firewall if=$coldchain_firewall buffer=64k flush=1s;",
     ]
 
 
@@ -184,6 +248,9 @@ def _proxying(settings: GatewaySettings) -> list[str]:
         "proxy_set_header X-Forwarded-Host $http_host;",
         "proxy_set_header X-Real-IP $remote_addr;",
         "proxy_set_header X-Request-Id $coldchain_request_id;",
+        "proxy_set_header X-Consumer-Name $coldchain_consumer;",
+        "proxy_set_header X-Consumer-Groups $coldchain_consumer_groups;",
+        f"proxy_set_header {settings.mark_header} $coldchain_mark;",
         *(f'proxy_set_header {name} "";' for name in ("Forwarded", "Proxy", "Proxy-Connection", "HTTP2-Settings")),
         f"proxy_connect_timeout {_milliseconds(settings.upstream_connect_timeout_seconds)};",
         f"proxy_send_timeout {read_timeout};",
@@ -206,10 +273,12 @@ def _consumer_server(settings: GatewaySettings) -> list[str]:
         f"error_page {_ERRORS_OF_PARSING} /.coldchain/fault;",
     ]
     if settings.access_log:
-        lines += [f'set $coldchain_{name} "";' for name in ("service", "instances", "reason")]
+        lines += [f'set $coldchain_{name} "";' for name in ("service", "version", "instances", "reason")]
     lines += [
         'log_by_lua_block { require("coldchain.proxy").log() }',
         "location / {",
+        "    # a consumer that leaves while it waits for a limit is not waited for",
+        "    lua_check_client_abort on;",
         '    access_by_lua_block { require("coldchain.proxy").access() }',
         "    # the slash: what is passed on is the normalised path that the route was chosen by",
         "    proxy_pass http://coldchain/;",

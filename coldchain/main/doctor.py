@@ -14,7 +14,7 @@ State = Literal["ok", "warning", "missing"]
 DOCKER_OLDEST = (20, 10)
 DISK_FREE_MIB = 1024
 DESCRIPTORS = 4096
-INSTALL_GATEWAY = "apt-get install nginx-light libnginx-mod-http-lua lua-cjson lua-resty-core"
+INSTALL_GATEWAY = "apt-get install nginx-light libnginx-mod-http-lua lua-cjson lua-resty-core lua-luaossl"
 YEAR_2025 = 1_735_689_600
 PRIVILEGED_BELOW = 1024
 
@@ -121,6 +121,12 @@ def _gateway(machine: Machine) -> Iterator[Finding]:
         yield Finding("nginx's Lua", "missing", _("no {packages}", packages=", ".join(machine.lua_missing)), install)
     else:
         yield Finding("nginx's Lua", "ok", "cjson, resty.core")
+    if machine.firewall_missing:
+        packages = machine.firewall_missing
+        todo = _("Routes with a firewall need it: `{command}`.", command=f"apt-get install {' '.join(packages)}")
+        yield Finding("firewall", "warning", _("no {packages}", packages=", ".join(packages)), todo)
+    else:
+        yield Finding("firewall", "ok", _("ModSecurity with the core rules"))
 
 
 def _port(machine: Machine, port: Port) -> Finding:

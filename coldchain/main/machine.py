@@ -12,14 +12,14 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from coldchain.clients.consul import ConsulClient, ConsulRefused, ConsulUnavailable
 from coldchain.clients.docker import DockerClient, DockerRefused, DockerUnavailable
-from coldchain.gateway.installation import find_installation
+from coldchain.gateway.installation import FIREWALL_PACKAGES, find_installation
 from coldchain.main.registry_access import ConsulAccess
 from coldchain.main.settings import PlatformSettings
 from coldchain.main.stores import open_each_member
@@ -30,6 +30,7 @@ MIB = 1024 * 1024
 LUA_LIBRARIES = {
     "lua-cjson": "/usr/lib/*/lua/5.1/cjson.so",
     "lua-resty-core": "/usr/share/lua/5.1/resty/core.lua",
+    "lua-luaossl": "/usr/lib/*/lua/5.1/_openssl.so",
 }
 """By Debian's package: what of it the gateway loads."""
 CGROUPS = Path("/sys/fs/cgroup")
@@ -92,6 +93,7 @@ class Machine:
     nginx: str | None
     nginx_error: str
     lua_missing: tuple[str, ...]
+    firewall_missing: tuple[str, ...]
     ports: tuple[Port, ...]
     platform_runs: bool
     """A platform answers at the API's address: the ports are its own."""
@@ -130,7 +132,8 @@ def _look(
         docker_error=docker_error,
         nginx=nginx,
         nginx_error=nginx_error,
-        lua_missing=tuple(name for name, pattern in LUA_LIBRARIES.items() if not glob.glob(pattern)),
+        lua_missing=_missing(LUA_LIBRARIES),
+        firewall_missing=_missing(FIREWALL_PACKAGES),
         ports=tuple(_ports(settings)),
         platform_runs=_answers(settings),
         disks=tuple(_disk(folder) for folder in (str(settings.data), docker_root) if folder is not None),
@@ -205,6 +208,10 @@ def _nginx() -> tuple[str | None, str]:
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, f"nginx does not run: {error}"
     return said.stderr.strip().removeprefix("nginx version: "), ""
+
+
+def _missing(packages: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(name for name, pattern in packages.items() if not glob.glob(pattern))
 
 
 def _ports(settings: PlatformSettings) -> Iterable[Port]:

@@ -10,6 +10,10 @@ import msgspec
 from msgspec import Meta
 
 from coldchain.model.base import Noun
+from coldchain.model.firewall import Firewall
+from coldchain.model.gray import GrayPlan
+from coldchain.model.limit import Ejection, Importance, Limit
+from coldchain.model.route_access import AddressRules, Authentication
 
 YEAR_SECONDS = 365 * 86400
 INSTANCES_MAX = 10_000
@@ -211,7 +215,10 @@ class RouteFilters(Noun, frozen=True, kw_only=True):
 
     `rewrite`: the path that takes the place of the prefix, of the whole path, or, with `$1`, of what the regular
     expression matched. `timeout_seconds`: how long an instance may send nothing. `body_bytes_max`: a longer request is
-    refused. `tries`: at how many instances a request is tried of which none got a byte.
+    refused. `tries`: at how many instances a request is tried of which none got a byte. `addresses`, `authentication`:
+    who is let in. `limits`: how much may come. `firewall`: requests that look like attacks are told of or refused.
+    `importance`: what a gateway with too much to do refuses first. `ejection`: when an instance is left alone for a
+    while. `slow_start_seconds`: how long an instance that just came gets less than its part.
     """
 
     rewrite: str | None = None
@@ -221,6 +228,13 @@ class RouteFilters(Noun, frozen=True, kw_only=True):
     timeout_seconds: Annotated[float, Meta(ge=0.1, le=86_400)] | None = None
     body_bytes_max: Annotated[int, Meta(ge=0, le=2**40)] | None = None
     tries: Annotated[int, Meta(ge=1, le=5)] | None = None
+    addresses: AddressRules | None = None
+    authentication: Authentication | None = None
+    firewall: Firewall | None = None
+    limits: Annotated[tuple[Limit, ...], Meta(min_length=1, max_length=8)] | None = None
+    importance: Importance | None = None
+    ejection: Ejection | None = None
+    slow_start_seconds: Annotated[float, Meta(ge=1, le=3600)] | None = None
 
 
 class Route(Noun, frozen=True, kw_only=True):
@@ -245,10 +259,10 @@ class Route(Noun, frozen=True, kw_only=True):
 
 class RolloutStep(Noun, frozen=True, kw_only=True):
     """How many instances of a new version serve before the rollout pauses: as a number, or as a share of all, rounded
-    up. `pause_seconds` None: until somebody lets it go on."""
+    up; in a gray rollout the share of the requests. `pause_seconds` None: until somebody lets it go on."""
 
     instances: Annotated[int, Meta(ge=1, le=INSTANCES_MAX)] | None = None
-    share: Annotated[float, Meta(gt=0, le=1)] | None = None
+    share: Annotated[float, Meta(ge=0, le=1)] | None = None
     pause_seconds: Seconds | None = None
 
 
@@ -269,9 +283,11 @@ class Acceptance(Noun, frozen=True, kw_only=True):
 
 
 class Rollout(Noun, frozen=True, kw_only=True):
-    """How a new version takes over: by which steps, and what makes it be taken back on the way."""
+    """How a new version takes over: by which steps, and what makes it be taken back on the way. `gray`: it stands
+    beside the old one, and the steps are shares of the requests."""
 
     steps: Annotated[tuple[RolloutStep, ...], Meta(max_length=100)] = ()
+    gray: GrayPlan | None = None
     acceptance: Acceptance = Acceptance()
 
 
@@ -400,6 +416,13 @@ class App(Noun, frozen=True, kw_only=True):
 
 def same_configuration(left: App, right: App) -> bool:
     """True when a task of one serves as a task of the other: all but the number of instances, who of them leaves first
-    or is given up, the way a version takes over and what it waits for is equal."""
-    same = ("instances", "kill_selection", "unreachable_strategy", "rollout", "dependencies")
+    or is given up, the way a version takes over and what it waits for is equal; and of the routes, of which only the
+    gateways know, the ports they lead to."""
+    same = ["instances", "kill_selection", "unreachable_strategy", "rollout", "dependencies"]
+    if left.service_name == right.service_name and _ports_routed(left) == _ports_routed(right):
+        same.append("routes")
     return left == msgspec.structs.replace(right, **{name: getattr(left, name) for name in same})
+
+
+def _ports_routed(app: App) -> frozenset[int]:
+    return frozenset(route.port_index for route in app.routes) or frozenset((0,))

@@ -5,7 +5,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,19 @@ class GatewayLab:
             {"*": (RouteRule(path="/", service="shop", balance=balance),)},
         )
 
-    async def push(self, services: Mapping[str, ServiceRotation], routes: Mapping[str, tuple[RouteRule, ...]]) -> None:
+    async def push(
+        self,
+        services: Mapping[str, ServiceRotation],
+        routes: Mapping[str, tuple[RouteRule, ...]],
+        resources: Iterable[Resource] = (),
+    ) -> None:
         """The whole rotation, as the next revision."""
         self.revision += 1
+        known = {resource_key(one): one for one in resources}
         await self.gateway.apply(
-            RotationUpdate(base=0, revision=self.revision, services=dict(services), routes=dict(routes))
+            RotationUpdate(
+                base=0, revision=self.revision, services=dict(services), routes=dict(routes), resources=dict(known)
+            )
         )
 
     async def know(self, *resources: Resource) -> None:
@@ -131,8 +139,8 @@ async def until(condition: Callable[[], bool], what: str) -> None:
     raise AssertionError(f"in vain waited for: {what}")
 
 
-def endpoint(instance_id: str, port: int, weight: int = 1, address: str = "127.0.0.1") -> Endpoint:
-    return Endpoint(instance_id=instance_id, address=address, port=port, weight=weight)
+def endpoint(instance_id: str, port: int, weight: int = 1, address: str = "127.0.0.1", version: str = "") -> Endpoint:
+    return Endpoint(instance_id=instance_id, address=address, port=port, weight=weight, version=version)
 
 
 @contextlib.contextmanager

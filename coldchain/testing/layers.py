@@ -17,7 +17,7 @@ from typing import IO
 from coldchain.testing.sandbox import inside
 
 LAYERS = ("unit", "sim", "contract", "compat", "e2e")
-STAGES = ((("unit", "sim"),), (("contract",), ("compat", "e2e")))
+STAGES = ((("unit", "sim"),), (("contract", "compat"), ("e2e",)))
 """One after the other; of each, what runs side by side."""
 COMPUTING = ("unit", "sim")
 NOTHING_CHOSEN, INTERRUPTED = 5, 2

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from coldchain.documents.application import decode_app, encode_app
-from coldchain.model.app import same_configuration
+from coldchain.model.app import App, same_configuration
 from coldchain.model.errors import InvalidDocument
 
 
@@ -107,3 +107,18 @@ def test_constraints_are_part_of_the_configuration_and_the_order_of_leaving_is_n
     app = decode_app(definition())
     assert same_configuration(app, decode_app(definition(killSelection="OLDEST_FIRST", instances=7)))
     assert not same_configuration(app, decode_app(definition(constraints=[["hostname", "UNIQUE"]])))
+
+
+def test_routes_are_part_of_the_configuration_only_as_far_as_tasks_know_of_them() -> None:
+    mappings = [{"containerPort": 80}, {"containerPort": 81}]
+    container = {"docker": {"image": "shop"}, "portMappings": mappings}
+
+    def app(*routes: dict[str, object], **more: object) -> App:
+        return decode_app({"id": "/shop", "container": container, "routes": list(routes)} | more)
+
+    one = app({"domains": ["shop.test"]})
+    assert same_configuration(one, app({"domains": ["new.test"], "filters": {"tries": 2}}, {"domains": ["b.test"]}))
+    assert not same_configuration(one, app({"domains": ["shop.test"], "portIndex": 1}))
+    assert not same_configuration(one, app())  # it would have no service any more
+    assert same_configuration(app({"domains": ["shop.test"]}, service="shop"), app(service="shop"))
+    assert not same_configuration(one, app({"domains": ["shop.test"]}, service="other"))

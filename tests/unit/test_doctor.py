@@ -22,6 +22,7 @@ WELL = Machine(
     nginx="nginx/1.22.1",
     nginx_error="",
     lua_missing=(),
+    firewall_missing=(),
     ports=(API, GATEWAY),
     platform_runs=False,
     disks=(DATA, Disk(folder="/docker", free_mib=5000, total_mib=9000, writable=False)),
@@ -37,7 +38,7 @@ def test_nothing_is_missing_where_all_is_well() -> None:
     found = findings(WELL)
     assert {one.state for one in found} == {"ok"}
     assert {one.todo for one in found} == {""}
-    assert len(found) == 12
+    assert len(found) == 13
 
 
 def bad(found: list[Finding]) -> list[Finding]:
@@ -59,6 +60,7 @@ CASES: list[tuple[Machine, str, str, str]] = [
     (changed(docker=DOCKER | {"MemoryLimit": False}), "docker limits", "warning", "docker info"),
     (changed(nginx=None, nginx_error="nginx is not installed"), "nginx", "missing", "libnginx-mod-http-lua"),
     (changed(lua_missing=("lua-cjson",)), "nginx's Lua", "missing", "lua-cjson"),
+    (changed(firewall_missing=("modsecurity-crs",)), "firewall", "warning", "apt-get install modsecurity-crs"),
     (changed(ports=(TAKEN,)), "port 127.0.0.1:8080", "missing", "--api"),
     (changed(ports=(replace(GATEWAY, error="Permission denied"),)), "port 0.0.0.0:80", "missing", "from 1024 on"),
     (changed(disks=(replace(DATA, free_mib=10),)), "disk /data", "warning", "Make room"),

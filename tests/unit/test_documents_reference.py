@@ -25,14 +25,21 @@ from coldchain.model.app import (
     UpgradeStrategy,
     Volume,
 )
+from coldchain.model.firewall import Firewall, FirewallExclusion
+from coldchain.model.limit import Ejection, Limit, LimitQueue
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "howto" / "definitions.md").read_text()
 NOUNS = (
     App,
     Command,
     Fetch,
+    Firewall,
+    FirewallExclusion,
     HeaderChanges,
     Docker,
+    Ejection,
+    Limit,
+    LimitQueue,
     PortMapping,
     PortDefinition,
     Network,

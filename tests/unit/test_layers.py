@@ -11,7 +11,7 @@ from coldchain.testing.layers import NOTHING_CHOSEN, run_beside, stages, worst
 def test_layers_that_wait_run_beside_each_other_after_those_that_compute() -> None:
     assert stages([], ["-x"]) == [
         [["-n", "2", "tests/unit", "tests/sim", "-x"]],
-        [["tests/contract", "-x"], ["tests/compat", "tests/e2e", "-x"]],
+        [["tests/contract", "tests/compat", "-x"], ["tests/e2e", "-x"]],
     ]
 
 

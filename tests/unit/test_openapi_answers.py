@@ -36,6 +36,7 @@ ADDRESSES = (
         "/v1/status",
         "/v1/agents",
         "/v1/services",
+        "/v1/routes",
         "/v1/secrets",
     ),
     *("/v1/deployments/{deployment}", "/v1/instances/{instance}/story"),

@@ -42,6 +42,8 @@ FREE: dict[str, str] = {
     "services": "endpoints, by service",
     "routes": "rules, by domain",
     "resources": "what gateways know beside them, by kind and name",
+    "apps": "routes, by app",
+    "domains": "rules, by domain",
 }
 """Members that are maps, and why; every other object says what it has."""
 REFUSED = {

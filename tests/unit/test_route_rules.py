@@ -80,7 +80,56 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
         None,
     ),
     (filtered(responseHeaders={"remove": ["Connection"]}), "/routes/0/filters/responseHeaders/remove/0", "own", None),
+    (filtered(limits=[]), "/routes/0/filters/limits", "1 to 8 members", None),
+    (filtered(limits=[{}]), "/routes/0/filters/limits/0", "either `rate` or `concurrency`", None),
+    (filtered(limits=[{"rate": 1, "concurrency": 1}]), "/routes/0/filters/limits/0", "either `rate`", None),
+    (filtered(limits=[{"concurrency": 1, "burst": 2}]), "/routes/0/filters/limits/0", "are of a `rate`", None),
+    (filtered(limits=[{"rate": 0}]), "/routes/0/filters/limits/0/rate", "above 0", None),
+    (
+        filtered(limits=[{"rate": 1, "queue": {"length": 1, "seconds": 1}}]),
+        "/routes/0/filters/limits/0/queue",
+        "wait only for",
+        None,
+    ),
+    (filtered(limits=[{"rate": 1}, {"rate": 2}]), "/routes/0/filters/limits/1", "by route is given twice", None),
+    (filtered(limits=[{"rate": 1, "by": "adress"}]), "/routes/0/filters/limits/0/by", "one of", "address"),
+    (filtered(ejection={"seconds": 9, "secondsMax": 8}), "/routes/0/filters/ejection/secondsMax", "less than", None),
+    (filtered(importance="top"), "/routes/0/filters/importance", "one of", None),
     (filtered(responseHeaders={"set": {"X": "a\nb"}}), "/routes/0/filters/responseHeaders/set/X", "ASCII", None),
+]
+
+FIREWALL = "/routes/0/filters/firewall"
+WRONG += [
+    (filtered(firewall={"mode": "blok"}), f"{FIREWALL}/mode", "must be one of", "block"),
+    (filtered(firewall={"sets": ["sql"]}), f"{FIREWALL}/sets/0", "must be one of", "sqli"),
+    (filtered(firewall={"paranoia": 5}), f"{FIREWALL}/paranoia", "at most 4", None),
+    (filtered(firewall={"threshold": 0}), f"{FIREWALL}/threshold", "at least 1", None),
+    (filtered(firewall={"inspectedBytesMax": 131_073}), f"{FIREWALL}/inspectedBytesMax", "at most 131072", None),
+    (filtered(firewall={"methods": []}), f"{FIREWALL}/methods", "no request through", None),
+    (filtered(firewall={"methods": ["GET '"]}), f"{FIREWALL}/methods/0", "is no method", None),
+    (filtered(firewall={"exclusions": [{"rule": 9}]}), f"{FIREWALL}/exclusions/0/rule", "at least 910000", None),
+    (filtered(redirect={"path": "/x"}, firewall={}), "/routes/0/filters", "no instance sees a request", None),
+    (
+        filtered(firewall={"exclusions": [{"rule": 942100}, {"rule": 942100}]}),
+        f"{FIREWALL}/exclusions/1",
+        "is excluded so already",
+        None,
+    ),
+    (
+        filtered(firewall={"exclusions": [{"rule": 942100, "parameter": "a", "cookie": "a"}]}),
+        f"{FIREWALL}/exclusions/0",
+        "give one of parameter, cookie",
+        None,
+    ),
+    *(
+        (
+            filtered(firewall={"exclusions": [{"rule": 942100, kind: name}]}),
+            f"{FIREWALL}/exclusions/0/{kind}",
+            "is no plain name",
+            None,
+        )
+        for kind, name in (("parameter", 'q"'), ("header", "X\n"), ("cookie", "a;b"), ("parameter", ""))
+    ),
 ]
 
 

@@ -184,6 +184,7 @@ OURS: tuple[Operation, ...] = (
         fails=(404, 409),
         more="The id may also be that of its app.",
     ),
+    Operation("listRoutes", "GET", "/v1/routes", "List routes", found("Routes", "What the gateways are asked for.")),
     Operation("listServices", "GET", "/v1/services", "List services", found("Services", "What the registry knows.")),
     Operation(
         "releaseBrake",

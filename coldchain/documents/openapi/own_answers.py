@@ -16,11 +16,13 @@ from coldchain.documents.openapi.answers import (
     Time,
     one_of,
 )
+from coldchain.model.app import Route
 from coldchain.model.base import Noun
 from coldchain.model.deployment import DeploymentKind
 from coldchain.model.group import GroupKind
 from coldchain.model.instance import Phase
 from coldchain.model.registration import EndpointStatus, Registrant
+from coldchain.model.rotation import RouteRule
 
 Seconds = Annotated[float, Meta(ge=0)]
 ReasonName = Annotated[str, one_of(FUNNEL)]
@@ -73,6 +75,7 @@ class GatewayStatus(Noun, frozen=True, kw_only=True):
     applied: int
     in_step: bool
     in_flight_on_leaving: Count
+    ejected: Count
 
 
 class AgentStatus(Noun, frozen=True, kw_only=True):
@@ -345,6 +348,19 @@ class Services(Noun, frozen=True, kw_only=True):
     """All services of the registry."""
 
     services: tuple[Service, ...]
+
+
+class AskedRoute(RouteRule, frozen=True, kw_only=True):
+    """A rule of a domain, and the app that has it."""
+
+    app: str
+
+
+class Routes(Noun, frozen=True, kw_only=True):
+    """Routes as apps define them, and by domain in the order in which they are asked: the first that fits decides."""
+
+    apps: dict[str, tuple[Route, ...]]
+    domains: dict[str, tuple[AskedRoute, ...]]
 
 
 class SecretAnswer(Noun, frozen=True, kw_only=True):

@@ -5,7 +5,12 @@ local match = string.match
 
 local M = {}
 
-local KINDS = {certificate = require "coldchain.certificates"}  -- kind → module
+local KINDS = {  -- kind → module
+    certificate = require "coldchain.certificates",
+    consumer = require "coldchain.consumers",
+    ["key-set"] = require "coldchain.key_sets",
+    gray = require "coldchain.gray",
+}
 
 local known = {}  -- `kind/name` → true
 

@@ -6,13 +6,15 @@
 -- in `leaving` until the last one ends. What its requests came to is counted by service and instance, in a counter.
 
 local cjson = require "cjson.safe"
+local ejection = require "coldchain.ejection"
+local gray = require "coldchain.gray"
 local matching = require "coldchain.matching"
 local resources = require "coldchain.resources"
 local store = require "coldchain.store"
 local traffic = require "coldchain.traffic"
 
 local M = {
-    services = {},  -- name → service {name, peers, counters, ready, count, equal, turn}
+    services = {},  -- name → service {name, peers, counters, ready, count, equal, turn, gray, orders}
     domains = {},   -- lower-case domain, `*.shop.test` or `*` → routes in the order in which they are asked
     leaving = {},   -- peer → true
     revision = 0,
@@ -37,6 +39,7 @@ local function make_peer(endpoint)
     return {
         key = peer_key(endpoint), instance_id = endpoint.instanceId, address = address, port = endpoint.port,
         weight = 0, current = 0, open = 0, skipped_until = 0,
+        came = 0,
     }
 end
 
@@ -45,6 +48,7 @@ local function leave(name, peers, kept)
         if not kept[key] then
             peer.weight = 0
             peer.service = name
+            ejection.forget(peer)
             if peer.open > 0 then
                 M.leaving[peer] = true
             end
@@ -86,12 +90,18 @@ local function load_service(name, document)
         counters[instance] = counters[instance] or old_counters[instance] or traffic.counter(name, instance)
         peers[key] = peer
         peer.counter = counters[instance]
+        peer.version = endpoint.version or ""
+        peer.counter.version = peer.version
+        if peer.weight == 0 and endpoint.weight > 0 and old and old.count > 0 then
+            peer.came = ngx.now()  -- of the first ones of a service nobody can take a part
+        end
         peer.weight = endpoint.weight
         if peer.weight > 0 then
             ready[#ready + 1] = peer
             equal = equal and peer.weight == ready[1].weight
         else
             drained[name] = true
+            ejection.forget(peer)
         end
     end
     leave(name, old_peers, peers)
@@ -101,6 +111,7 @@ local function load_service(name, document)
         -- Workers begin at different endpoints, so that few requests over many workers spread too.
         turn = math.random(0, math.max(0, #ready - 1)),
     }
+    gray.split(M.services[name])
 end
 
 local function load_domain(name, rules)
@@ -184,6 +195,7 @@ function M.sync()
     if not (follows and load_changes(sequence)) and not load_all(first, sequence) then
         return false
     end
+    gray.settle(M.services)
     head, M.sequence, M.revision = raw, sequence, revision
     routes_of_host, hosts_known = {}, 0
     return true
