@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from coldchain.testing import ports
 from coldchain.testing.consul_agent import ConsulAgent, consul_agent
@@ -34,6 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # How long an example takes says nothing on a machine that others use as well.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
     config.addinivalue_line("markers", "long: takes more than ten seconds; runs with --long only")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(SimulationReport(config), "simulation")

@@ -1,8 +1,8 @@
 """metrics: `/metrics`, the controller's own numbers: for who asks for text in Prometheus's form, else in Marathon's."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
 
 from aiohttp import web
 
@@ -10,6 +10,7 @@ from coldchain._version import __version__
 from coldchain.api.context import Context, context_of
 from coldchain.api.exchange import HEADERS, answer
 from coldchain.documents.keys import Record
+from coldchain.documents.metrics import CONTENT_TYPE, Metric, render
 from coldchain.model.deployment import Deployment, DeploymentState
 from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Phase
@@ -23,7 +24,6 @@ MARATHONS = {
     "coldchain.tasks_failed_total": "marathon.tasks.failed.counter",
 }
 """What is known under another name to who watches a Marathon."""
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Counters:
@@ -49,35 +49,6 @@ def _is_member(move: Deployment | GroupDeployment) -> bool:
 
 
 COUNTERS = web.AppKey("counters", Counters)
-
-
-class Metric(NamedTuple):
-    """One family. `samples`: value by labels."""
-
-    name: str
-    kind: Literal["counter", "gauge"]
-    help: str
-    samples: Mapping[tuple[tuple[str, str], ...], float]
-
-
-def render(metrics: Iterable[Metric]) -> str:
-    """The text exposition format 0.0.4."""
-    lines = []
-    for metric in metrics:
-        lines.append(f"# HELP {metric.name} {_escaped(metric.help)}")
-        lines.append(f"# TYPE {metric.name} {metric.kind}")
-        for labels, value in metric.samples.items():
-            inner = ",".join(f'{name}="{_quoted(of)}"' for name, of in labels)
-            lines.append(f"{metric.name}{{{inner}}} {value!r}" if inner else f"{metric.name} {value!r}")
-    return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n")
-
-
-def _quoted(text: str) -> str:
-    return _escaped(text).replace('"', '\\"')
 
 
 def collect(context: Context, counters: Counters) -> list[Metric]:

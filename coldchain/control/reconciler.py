@@ -14,7 +14,7 @@ from coldchain.control.effects import Effects
 from coldchain.control.health import HealthWatcher
 from coldchain.control.holdings import Holdings
 from coldchain.control.plan import Plan
-from coldchain.control.rotation import QUARANTINE_SECONDS, Publisher
+from coldchain.control.rotation import OUT_OF_TOUCH_SECONDS, QUARANTINE_SECONDS, Publisher
 from coldchain.control.state import State
 from coldchain.control.tasks import TaskWatcher
 from coldchain.decisions.acceptance import Observed
@@ -154,7 +154,11 @@ class Reconciler:
         if instance.phase != "stopped":
             return True
         task = self._tasks.tasks.get(instance.task_id)
-        return now >= instance.since + QUARANTINE_SECONDS or (task is not None and not task.terminal)
+        rests = max(QUARANTINE_SECONDS, self._out_of_touch_seconds())
+        return now >= instance.since + rests or (task is not None and not task.terminal)
+
+    def _out_of_touch_seconds(self) -> float:
+        return OUT_OF_TOUCH_SECONDS if self._publisher().out_of_touch() else 0.0
 
     def _take_due(self) -> None:
         now = self._clock.now()
@@ -262,6 +266,7 @@ class Reconciler:
             needed=state.needed(app_id) if wanted is None else frozenset(),
             drains=self._drains(),
             quarantine_seconds=QUARANTINE_SECONDS,
+            out_of_touch_seconds=self._out_of_touch_seconds(),
         )
 
     def held(self) -> Mapping[str, Held]:

@@ -31,6 +31,9 @@ LEASE_MARGIN_SECONDS = 1.0
 QUARANTINE_SECONDS = LEASE_SECONDS + LEASE_MARGIN_SECONDS + 5.0
 """How long the address of a stopped instance stays unused: a gateway that lost touch has failed its readiness by then
 (lease), and requests it had accepted before are over or have found nobody (staleness)."""
+OUT_OF_TOUCH_SECONDS = 600.0
+"""How long the address of a stopped instance stays unused while a gateway is out of touch: whoever still reaches that
+one, although it says that it is not ready, must not be led to another service. After so long it is taken for gone."""
 UPDATES_KEPT = 1000
 """A gateway that is further behind gets the whole."""
 TERM_SHIFT = 32
@@ -75,10 +78,12 @@ class Publisher:
         """Begin with the records as they were read: every known gateway has a whole lease to report in."""
         until = self._clock.monotonic() + LEASE_SECONDS + LEASE_MARGIN_SECONDS
         self._all_heard_at = until
-        for name in self._state.gateways:
-            self.sessions[name] = GatewaySession(gateway=name, applied=0, lease_until=until)
         self.refresh({*self._state.apps, *self._state.instances_of}, {})
         self.refresh_resources()
+        for name in self._state.gateways:
+            self.sessions[name] = GatewaySession(
+                gateway=name, applied=0, lease_until=until, caught_up_at=self.rotation.revision
+            )
 
     def refresh_resources(self) -> None:
         """Ask `resources` again, and wake the gateways if they changed."""
@@ -220,6 +225,10 @@ class Publisher:
         """The gateways that must be waited for now."""
         return rotations.live(self.sessions.values(), self._clock.monotonic())
 
+    def out_of_touch(self) -> list[str]:
+        """The gateways that may still work by what was before."""
+        return rotations.out_of_touch(self.sessions.values(), self._clock.monotonic(), OUT_OF_TOUCH_SECONDS)
+
     def acknowledged(self, instance: Instance, weight: int) -> bool:
         """True when every live gateway works by this weight of the instance; an app without a service asks nobody."""
         return not self.waits_for(instance, weight)
@@ -269,8 +278,11 @@ class Publisher:
         if rotations.another(self.sessions.get(report.gateway), report, self._clock.monotonic()):
             raise Conflict(
                 f"Another gateway is called {report.gateway!r} and is fed already",
-                todo="Give each controller's gateway a name of its own: `coldchain up --gateway-name`.",
+                todo="Give each gateway a name of its own: `coldchain up --gateway-name`, `coldchain gateway --name`.",
             )
+        if report.leaving:
+            await self._forget(report)
+            return None
         await self._note(report)
         if report.applied == self.rotation.revision:
             with suppress(TimeoutError):
@@ -302,17 +314,31 @@ class Publisher:
             async with self._state.lock:
                 await self._state.fresh()
                 await self._state.commit([KnownGateway(name=report.gateway, first_seen=self._clock.now())])
-        known = self.sessions.get(report.gateway)
+        known, now = self.sessions.get(report.gateway), self._clock.monotonic()
+        returns = known is not None and known.lease_until <= now
         self.sessions[report.gateway] = GatewaySession(
             gateway=report.gateway,
             place=report.place,
             applied=report.applied,
-            lease_until=self._clock.monotonic() + LEASE_SECONDS + LEASE_MARGIN_SECONDS,
+            lease_until=now + LEASE_SECONDS + LEASE_MARGIN_SECONDS,
             in_flight=report.in_flight,
+            caught_up_at=self.rotation.revision if returns else known.caught_up_at if known else 0,
         )
         self._applied_by_all = min(one.applied for one in self.sessions.values())
         self._changed(self._touched(known, report))
         self.on_report(report)
+
+    async def _forget(self, report: GatewayReport) -> None:
+        """It has left, with nothing open: from now on nobody waits for it."""
+        known = self._state.gateways.get(report.gateway)
+        if known is not None:
+            async with self._state.lock:
+                await self._state.fresh()
+                await self._state.commit(remove=[known])
+        self.sessions.pop(report.gateway, None)
+        self._given.pop(report.gateway, None)
+        self._applied_by_all = min((one.applied for one in self.sessions.values()), default=0)
+        self._changed(set(self._services_of))
 
     def _touched(self, known: GatewaySession | None, report: GatewayReport) -> set[str]:
         """The apps that may go on because of a report: whose endpoints it newly applied or whose requests it ended."""

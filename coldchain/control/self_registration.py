@@ -6,12 +6,13 @@ from contextlib import aclosing
 
 import structlog
 
+from coldchain.control.belief import Believer
 from coldchain.control.reconciler import Reconciler
 from coldchain.control.registry import CALL_SECONDS, Registrar
 from coldchain.control.state import State
 from coldchain.decisions import self_registration as decide
 from coldchain.decisions.health import Verdict
-from coldchain.decisions.registration import DRAINING, Belief, seen
+from coldchain.decisions.registration import DRAINING
 from coldchain.decisions.rotation import LEAVING
 from coldchain.documents.keys import Record
 from coldchain.model.app import App
@@ -135,15 +136,16 @@ class SelfRegistrations:
                 log.warning("the registry does not say who serves", service=service, error=words)
             self.trouble = words
 
-        belief = Belief()
+        async def keep(found: Sequence[ServiceEndpoint]) -> None:
+            self._found[service] = tuple(found)
+            self._wake.set()
+
+        believer = Believer(service, self._clock, keep)
         while True:
-            async with aclosing(self._registry.watch(service, trouble)) as watched:
+            async with aclosing(self._registry.watch(service, trouble)) as watched, asyncio.TaskGroup() as group:
                 async for sighting in watched:
                     self.trouble = ""
-                    belief = seen(belief, sighting)
-                    # Who is missing though nobody may have taken him away stays: his heartbeats, or his probes, tell.
-                    self._found[service] = belief.endpoints
-                    self._wake.set()
+                    await believer.take(sighting, group)
             await self._clock.sleep(RETRY_SECONDS)
 
     def _match(self) -> None:

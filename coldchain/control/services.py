@@ -6,9 +6,8 @@ from contextlib import aclosing
 
 import structlog
 
+from coldchain.control.belief import Believer
 from coldchain.control.state import State
-from coldchain.decisions import registration as decide
-from coldchain.decisions.registration import Belief
 from coldchain.documents.keys import Record
 from coldchain.model.errors import ColdchainError
 from coldchain.model.registration import ExternalService, ServiceEndpoint
@@ -17,8 +16,6 @@ from coldchain.ports.clock import Clock
 from coldchain.ports.registry import Registry
 
 RETRY_SECONDS = 1.0
-DOUBT_SECONDS = 120.0
-"""After a fault: for how long who is missing in the registry may still come back to it, by his own heartbeats."""
 
 log = structlog.get_logger(__name__)
 
@@ -82,29 +79,19 @@ class ServiceWatcher:
 
         record = self._state.externals.get(app_id)
         known = record.endpoints if record is not None and record.service == service else ()
-        believed = Believed(Belief(listed=known))
+
+        async def keep(found: Sequence[ServiceEndpoint]) -> None:
+            await self._keep(app_id, service, found)
+
+        believer = Believer(service, self._clock, keep, known)
         while True:
             try:
                 async with aclosing(self._registry.watch(service, trouble)) as watched, asyncio.TaskGroup() as group:
                     async for sighting in watched:
-                        believed.belief = decide.seen(believed.belief, sighting)
-                        await self._keep(app_id, service, believed.belief.endpoints)
-                        if not sighting.certain and believed.belief.doubted:
-                            log.warning("who is missing in the registry stays for a while", service=service)
-                            group.create_task(self._end_doubts(app_id, service, believed))
+                        await believer.take(sighting, group)
             except* ColdchainError as errors:
                 log.warning("not written, the registry will be asked again", service=service, error=str(errors))
             await self._clock.sleep(RETRY_SECONDS)
-
-    async def _end_doubts(self, app_id: str, service: str, believed: "Believed") -> None:
-        """After a while who was not seen again is gone, unless there were new doubts since."""
-        believed.doubts += 1
-        number = believed.doubts
-        while number == believed.doubts and believed.belief.doubted:
-            await self._clock.sleep(DOUBT_SECONDS)
-            if number == believed.doubts:
-                believed.belief = decide.doubted_for_long(believed.belief)
-                await self._keep(app_id, service, believed.belief.endpoints)
 
     async def _keep(self, app_id: str, service: str, found: Sequence[ServiceEndpoint]) -> None:
         async with self._state.lock:
@@ -113,11 +100,3 @@ class ServiceWatcher:
             if record is not None:
                 kept = ExternalService(app_id=app_id, target=record.target, service=service, endpoints=tuple(found))
                 await self._state.commit([kept])
-
-
-class Believed:
-    """What is believed of one service. `doubts`: how often who was missing was doubted to be gone."""
-
-    def __init__(self, belief: Belief) -> None:
-        self.belief = belief
-        self.doubts = 0

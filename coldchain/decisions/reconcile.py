@@ -214,8 +214,16 @@ def _clear_away(view: View, one: Instance, seen: Seen, now: float) -> Iterator[A
         return
     elif seen.task is not None:
         yield ForgetTask(instance_id=one.id, cause="nothing asks for it any more")
-    else:
+    elif not _may_be_sent_to(view, one, now):
         yield RemoveInstance(instance_id=one.id, cause="its address may be used again")
+
+
+def _may_be_sent_to(view: View, one: Instance, now: float) -> bool:
+    """Whether a gateway that is out of touch may lead its consumers to who gets its address next. Not where an app that
+    goes on names ports of the agent: it is itself who gets them next."""
+    if one.agent is None or now >= one.since + view.out_of_touch_seconds:
+        return False
+    return view.wanted is None or not any(view.versions[one.version_id].app.wanted_host_ports)
 
 
 def _moved(one: Instance, steps: list[Action], now: float) -> Instance:

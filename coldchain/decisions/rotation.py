@@ -23,13 +23,15 @@ LEAVING = ("draining", "closing", "stopping")
 
 class GatewaySession(Noun, frozen=True, kw_only=True):
     """What the controller knows of a gateway: what it applied, what is open there, until when its lease runs
-    (seconds on the controller's monotonic clock). After a start every known gateway has a whole lease, applied 0."""
+    (seconds on the controller's monotonic clock). After a start every known gateway has a whole lease, applied 0.
+    `caught_up_at`: the revision that it must work by to be in touch, after it was out of touch."""
 
     gateway: str
     place: str = ""
     applied: int
     lease_until: float
     in_flight: dict[str, int] = {}
+    caught_up_at: int = 0
 
 
 def services(app: App) -> dict[str, int]:
@@ -176,6 +178,17 @@ def renumbered(current: Rotation, revision: int) -> Rotation:
 def live(sessions: Iterable[GatewaySession], monotonic: float) -> list[GatewaySession]:
     """The gateways whose lease still runs: the only ones that can have traffic, and the only ones to wait for."""
     return [one for one in sessions if one.lease_until > monotonic]
+
+
+def out_of_touch(sessions: Iterable[GatewaySession], monotonic: float, seconds: float) -> list[str]:
+    """The gateways that may still send requests to what has left the rotation, since a rollout did not wait for them:
+    their lease is over, or was and they have not caught up since. One that is not heard of for `seconds` after its
+    lease is taken for gone."""
+    return [
+        one.gateway
+        for one in sessions
+        if monotonic < one.lease_until + seconds and (one.lease_until <= monotonic or one.applied < one.caught_up_at)
+    ]
 
 
 def another(known: GatewaySession | None, report: GatewayReport, monotonic: float) -> bool:

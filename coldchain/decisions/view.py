@@ -42,7 +42,8 @@ class View(Noun, frozen=True, kw_only=True):
     `drains`: the agents that are to be empty, and who wants that, in words.
     `gray_in_force`: every live gateway works by what the running deployment says of requests to its two versions.
     `needed`: the versions of the app that versions of groups need; they stay on record when it is deleted.
-    `quarantine_seconds`: how long a stopped instance's address stays unused.
+    `quarantine_seconds`: how long a stopped instance's address stays unused. `out_of_touch_seconds`: how long while a
+    gateway may still send requests there; 0 where none may.
     """
 
     app_id: str
@@ -63,6 +64,7 @@ class View(Noun, frozen=True, kw_only=True):
     needed: frozenset[str] = frozenset()
     drains: dict[str, str] = {}
     quarantine_seconds: float = 20.0
+    out_of_touch_seconds: float = 0.0
 
     def asked_to_leave(self, one: Instance) -> str:
         """Who wants this very instance gone, or its agent empty, or that nobody answers for it; empty: it may stay."""

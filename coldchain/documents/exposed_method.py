@@ -31,9 +31,13 @@ MAPS = frozenset({"java.util.Map", "java.util.HashMap"})
 PRIMITIVES = frozenset({*BOXED.values()})
 
 
-def call_of(exposed: ExposedMethod, body: bytes) -> ServiceCall:
+def call_of(exposed: ExposedMethod, body: bytes, attachments: Mapping[str, str] | None = None) -> ServiceCall:
     """Raises MalformedDocument, InvalidDocument. An empty body is one without parameters."""
-    document = parse_json(body) if body.strip() else {}
+    return call_with(exposed, parse_json(body) if body.strip() else {}, attachments)
+
+
+def call_with(exposed: ExposedMethod, document: object, attachments: Mapping[str, str] | None = None) -> ServiceCall:
+    """The same for a body that was read. Raises InvalidDocument."""
     if not isinstance(document, dict):
         reason = f"the body has to be an object with the parameters of {exposed.method} by name"
         raise InvalidDocument([Problem(path="", reason=reason)])
@@ -54,6 +58,7 @@ def call_of(exposed: ExposedMethod, body: bytes) -> ServiceCall:
         version=exposed.version,
         group=exposed.group,
         timeout_seconds=exposed.timeout_seconds,
+        attachments=dict(attachments or {}),
         idempotent=exposed.idempotent,
         generic=exposed.generic,
     )

@@ -19,6 +19,9 @@ _ANSWER_SECONDS = 2.0
 _START_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 _KILL_SECONDS = 5.0
+_CLOSING_SECONDS = 2.0
+"""How long answers close their connections before a reload, which ends idle ones that somebody may be about to use.
+Shorter than a lease."""
 
 
 class NginxProcess:
@@ -29,8 +32,9 @@ class NginxProcess:
 
     async def start_or_adopt(self) -> Outcome:
         """Afterwards nginx runs by these settings. One that runs already is kept; only if its configuration (or our
-        Lua code) differs it is reloaded, once. After a reload that changed `dictionary_bytes` it has no rotation,
-        and requests that are open at that moment end uncounted.
+        Lua code) differs it is reloaded, once, after its answers have closed their connections for a moment. After a
+        reload that changed `dictionary_bytes` it has no rotation, and requests that are open at that moment end
+        uncounted.
 
         Raises `Rejected` (not installed, address in use, directory not writable, disk full, configuration refused)
         or `Unavailable` (it runs but does not answer).
@@ -92,6 +96,15 @@ class NginxProcess:
             return "adopted"
         await asyncio.to_thread(installation.write_configuration, self._settings, text)
         await self._run(found, "-t")
+        await self.drain()
+        try:
+            await self._until_quiet(time.monotonic() + _CLOSING_SECONDS)
+            await self._reload(state, wanted)
+        finally:
+            await self._order("/resume")
+        return "reloaded"
+
+    async def _reload(self, state: GatewayState, wanted: str) -> None:
         _send(state.master, signal.SIGHUP)
 
         async def reloaded() -> bool:
@@ -104,7 +117,6 @@ class NginxProcess:
                 f"nginx kept its old configuration: {await asyncio.to_thread(self._last_errors)}",
                 todo=f"See {self._settings.error_log_file}; the gateway serves on as before",
             )
-        return "reloaded"
 
     async def _start(self, found: installation.Installation, text: str) -> None:
         master = self._master_on_file()

@@ -50,7 +50,7 @@ class NginxGateway:
             # To start it anew would refuse connections for a moment, which its workers do not.
             log.warning(
                 "nginx has lost its master process: its workers serve on, but none that ends is replaced",
-                todo="Start `coldchain up` again in a quiet moment: it starts nginx anew",
+                todo="Start `coldchain up` or `coldchain gateway` again in a quiet moment: it starts nginx anew",
             )
         self._orphaned = orphaned
         return GatewayReport(gateway=self.name, place=self.place, applied=state.applied, in_flight=state.in_flight)

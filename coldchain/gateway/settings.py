@@ -65,6 +65,10 @@ class GatewaySettings:
     """Shared memory for the rotation, touched only as far as used. 1,000 routes with 10 instances each take 0.5 MB,
     and an update that replaces the whole stands beside the old one while it is written. Changing it empties it."""
 
+    nonce_bytes: int = 16 * 1024 * 1024
+    """Shared memory for what signed requests must not be sent twice: an eighth of a kB for each, for as long as its
+    timestamp holds. Where it is full signed requests are refused. Changing it empties it."""
+
     upstream_keepalive_seconds: float = 4.0
     """How long an idle connection to an app is kept: below the 5 s after which Node closes its own, because a request
     that crosses such a closing on its way cannot be repeated safely."""
@@ -180,6 +184,7 @@ class GatewaySettings:
         lowest: dict[str, tuple[float | None, float]] = {
             "/workerProcesses": (self.worker_processes, 1),
             "/dictionaryBytes": (self.dictionary_bytes, 64 * 1024),
+            "/nonceBytes": (self.nonce_bytes, 64 * 1024),
             "/upstreamKeepaliveSeconds": (self.upstream_keepalive_seconds, 0.001),
             "/upstreamConnectTimeoutSeconds": (self.upstream_connect_timeout_seconds, 0.001),
             "/upstreamReadTimeoutSeconds": (self.upstream_read_timeout_seconds, 0.001),

@@ -15,7 +15,10 @@ from coldchain.cli.application import application
 from coldchain.cli.options import Json
 from coldchain.decisions.address import is_loopback
 from coldchain.engines.fake import AGENTS_MAX
+from coldchain.main.composition_command import composition as composition
 from coldchain.main.credentials import read_credentials
+from coldchain.main.entry_options import Gateway, GatewayName, GatewayStatusOpen, GatewayTls, MarkTrusted, Status, entry
+from coldchain.main.gateway_command import gateway as gateway
 from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.mesos_access import COMMAND
 from coldchain.main.mesos_options import (
@@ -42,19 +45,6 @@ Api = Annotated[str, typer.Option(help="IP:PORT of the API; beyond loopback only
 ReachedAt = Annotated[
     str | None, typer.Option(help="http://HOST:PORT where other controllers of the store reach the API; else as --api.")
 ]
-Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
-MarkTrusted = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--gateway-mark-trusted", metavar="NETWORK", help="Network of apps whose gray marks are believed; repeatable."
-    ),
-]
-GatewayTls = Annotated[
-    list[str] | None,
-    typer.Option(help="IP:PORT where they reach it over TLS; may be repeated."),
-]
-GatewayName = Annotated[str | None, typer.Option(help="Name of the gateway. By default that of this machine.")]
-Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells whether it is ready.")]
 Socket = Annotated[str, typer.Option(envvar="COLDCHAIN_DOCKER_SOCKET", help="Unix socket of the Docker Engine.")]
 Agent = Annotated[str | None, typer.Option(help="Name of this machine; its host name if not given.")]
 Factor = Annotated[float, typer.Option(min=0.01, help="Offered cpus for each core.")]
@@ -77,9 +67,6 @@ Authority = Annotated[
     Path | None, typer.Option(help="PEM file of who vouches for callers: their certificates are accepted.")
 ]
 CertificateRole = Annotated[Role, typer.Option(help="Role of callers who show a certificate.")]
-GatewayStatusOpen = Annotated[
-    bool, typer.Option("--gateway-status-open", help="Let others than this machine see the gateway's status.")
-]
 
 
 class EngineKind(StrEnum):
@@ -113,7 +100,18 @@ RestrictedVolumes = Annotated[
 SecretKeys = Annotated[
     Path | None, typer.Option("--secret-keys", help="File of the keys of secrets; in the data folder if not given.")
 ]
+KeySetNetworks = Annotated[
+    list[str] | None,
+    typer.Option("--key-set-network", help="Network that is not public where issuers of tokens may be asked for keys."),
+]
 NoOverrides = Annotated[bool, typer.Option("--no-overrides", help="Let nobody override a rule of admission.")]
+
+
+class Kept(TypedDict):
+    """Where the state is kept, as PlatformSettings takes it."""
+
+    data: Path
+    store: str | None
 
 
 class Address(TypedDict):
@@ -143,17 +141,6 @@ class Fake(TypedDict):
     fake_mem: float
 
 
-class Entry(TypedDict):
-    """Where consumers come in, as PlatformSettings takes it."""
-
-    gateway: tuple[str, ...]
-    gateway_tls: tuple[str, ...]
-    gateway_mark_trusted: tuple[str, ...]
-    gateway_name: str | None
-    gateway_status: str
-    gateway_status_open: bool
-
-
 class Offered(TypedDict):
     """What this machine is to those who place instances, as PlatformSettings takes it."""
 
@@ -172,6 +159,13 @@ class Admitted(TypedDict):
     restricted_groups: tuple[str, ...]
     restricted_volumes: tuple[Path, ...]
     overrides: bool
+
+
+class Keys(TypedDict):
+    """Where keys come from, as PlatformSettings takes it."""
+
+    secret_keys: Path | None
+    key_set_networks: tuple[str, ...]
 
 
 class StoreAction(StrEnum):
@@ -220,6 +214,7 @@ def up(
     restricted_volume: RestrictedVolumes = None,
     no_overrides: NoOverrides = False,
     secret_keys: SecretKeys = None,
+    key_set_network: KeySetNetworks = None,
     registry: Registry = None,
     dns: Dns = "127.0.0.1:8600",
     dns_open: DnsOpen = False,
@@ -237,16 +232,15 @@ def up(
     """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
     _run_platform(
         PlatformSettings(
-            data=data,
-            store=store,
+            **_kept(data, store),
             **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
             **_address(api, reached_at),
             **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
-            **_gateway(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open, gateway_mark_trusted),
+            **entry(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open, gateway_mark_trusted),
             **running(docker_socket, publish_address, docker_credentials, cgroup_parent, default_network),
             **_offered(agent, cpu_factor, attribute, region, zone),
             **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
-            secret_keys=secret_keys,
+            **_keys(secret_keys, key_set_network),
             **registered(registry, dns, dns_open),
             **_engines(engine, fake_agents, fake_cpus, fake_mem),
             **mesos_cluster(
@@ -410,6 +404,15 @@ def _engines(engines: Engines, agents: int, cpus: float, mem: float) -> Fake:
     )
 
 
+def _keys(secret_keys: Path | None, networks: list[str] | None) -> Keys:
+    for one in networks or ():
+        try:
+            ipaddress.ip_network(one)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--key-set-network") from error
+    return Keys(secret_keys=secret_keys, key_set_networks=tuple(networks or ()))
+
+
 def _offered(
     agent: str | None, cpu_factor: float, attributes: list[str] | None, region: str | None, zone: str | None
 ) -> Offered:
@@ -446,17 +449,8 @@ def _run_platform(settings: PlatformSettings) -> None:
     run_to_end(run(settings))
 
 
-def _gateway(
-    listen: Gateway, encrypted: GatewayTls, name: str | None, status: str, status_open: bool, marked: MarkTrusted
-) -> Entry:
-    return Entry(
-        gateway=tuple(listen or ("0.0.0.0:80",)),
-        gateway_tls=tuple(encrypted or ()),
-        gateway_mark_trusted=tuple(marked or ()),
-        gateway_name=name,
-        gateway_status=status,
-        gateway_status_open=status_open,
-    )
+def _kept(data: Path, store: str | None) -> Kept:
+    return Kept(data=data, store=store)
 
 
 def _is_address(host: str) -> bool:

@@ -6,9 +6,7 @@ What is there goes on without it: containers keep their links, BIRD its routes, 
 
 import asyncio
 import contextlib
-import os
 import signal
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +26,7 @@ from coldchain.main.netd_routes import interface_for, route_loop
 from coldchain.main.netd_settings import NetdSettings
 from coldchain.main.netd_status import StatusServer
 from coldchain.main.stores import open_etcd
+from coldchain.main.systemd import tell_systemd
 from coldchain.model.base import Noun
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.node import Node
@@ -97,9 +96,9 @@ async def netd(settings: NetdSettings) -> int:
         closing.push_async_callback(status.stop)
         await status.start()
         log.info("netd is there", node=node.name, address=node.address, containers=node.containers)
-        _tell_systemd("READY=1")
+        tell_systemd("READY=1")
         await _until((left, routes.removed) if ends_with_removal else (left,), loops)
-        _tell_systemd("STOPPING=1")
+        tell_systemd("STOPPING=1")
     if left.is_set():
         log.info("netd ends; containers, routes and policy stay as they are")
     else:
@@ -172,16 +171,3 @@ def _make_folder(folder: Path) -> None:
             f"cannot make the folder {folder}: {error.strerror}",
             todo="Run as root, or name another folder with --state-directory.",
         ) from error
-
-
-def _tell_systemd(words: str) -> None:
-    """That it may start Docker now; nobody, where it did not start us."""
-    name = os.environ.get("NOTIFY_SOCKET")
-    if not name:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as plain:
-        try:
-            plain.connect("\0" + name[1:] if name.startswith("@") else name)
-            plain.sendall(words.encode())
-        except OSError as error:
-            raise Unavailable(f"systemd does not listen at {name}: {error.strerror}") from error

@@ -1,7 +1,7 @@
 """netd policy: how the packet filter stands, in numbers, for netd's own metrics."""
 
-from coldchain.api.metrics import Metric
 from coldchain.control.netd.policy import PolicyLoop
+from coldchain.documents.metrics import Metric
 from coldchain.model.errors import ColdchainError
 
 

@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import web
 
 from coldchain._version import __version__
-from coldchain.api.metrics import CONTENT_TYPE, Metric, render
 from coldchain.control.netd.policy import PolicyLoop
+from coldchain.documents.metrics import CONTENT_TYPE, Metric, render
 from coldchain.main.netd_policy import policy_metrics
 from coldchain.model.base import Noun
 from coldchain.model.kept_address import AddressStatus

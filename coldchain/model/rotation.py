@@ -63,7 +63,7 @@ class RotationUpdate(Noun, frozen=True, kw_only=True):
 class GatewayReport(Noun, frozen=True, kw_only=True):
     """What a gateway says of itself. `place` tells it from another one that has the same name. `in_flight` has the open
     requests of each endpoint of weight 0, by instance; `traffic` what it counted of the instances whose counts changed
-    since it last said so, at most about once a second.
+    since it last said so, at most about once a second. `leaving`: it has ended, and is not to be waited for.
     """
 
     gateway: str
@@ -71,3 +71,4 @@ class GatewayReport(Noun, frozen=True, kw_only=True):
     applied: int
     in_flight: dict[str, int] = {}
     traffic: dict[str, Traffic] = {}
+    leaving: bool = False

@@ -12,7 +12,7 @@ from coldchain.control.dubbo import Connections, unseen
 from coldchain.control.gateway import feed_gateway
 from coldchain.decisions.deployment import capacity
 from coldchain.documents.keys import Record
-from coldchain.model.app import App, Container, Docker, HealthCheck, PortMapping, Route
+from coldchain.model.app import App, Container, Docker, HealthCheck, PortDefinition, PortMapping, Route
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance
 from coldchain.store.memory import MemoryStore
@@ -45,6 +45,18 @@ def example_app(**fields: object) -> App:
         "deadline_seconds": 60.0,
     }
     return App(**(given | fields))  # type: ignore[arg-type]
+
+
+LEGACY = example_app(
+    id="/legacy",
+    service="legacy",
+    instances=0,
+    container=None,
+    health_checks=(),
+    routes=(Route(domains=("old.test",)),),
+    port_definitions=(PortDefinition(name="default"),),
+)
+"""An app without instances of its own: others run its service."""
 
 
 def image(tag: str) -> Container:

@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
+from coldchain.control.belief import DOUBT_SECONDS
 from coldchain.control.registry import LISTING_SECONDS, RECOVERED_AT_ONCE, RECOVERY_SECONDS
-from coldchain.control.services import DOUBT_SECONDS
-from coldchain.model.app import PortDefinition, Route
 from coldchain.model.errors import Rejected
 from coldchain.model.registration import EndpointStatus, Registration, ServiceEndpoint
 from coldchain.testing.fake_engine import ONE_AGENT
-from coldchain.testing.platform import Platform, example_app, image, run, to
+from coldchain.testing.platform import LEGACY, Platform, example_app, image, run, to
 
 SEEDS = range(5)
 Program = Callable[[Platform], Awaitable[None]]
@@ -247,17 +246,6 @@ def test_an_agent_says_itself_where_its_instances_are_registered(seed: int) -> N
         assert in_service(platform) == {one.id for one in platform.serving()}
 
     run(program, seed)
-
-
-LEGACY = example_app(
-    id="/legacy",
-    service="legacy",
-    instances=0,
-    container=None,
-    health_checks=(),
-    routes=(Route(domains=("old.test",)),),
-    port_definitions=(PortDefinition(name="default"),),
-)
 
 
 def outsider(number: int, status: EndpointStatus = "passing", **fields: object) -> ServiceEndpoint:

@@ -6,22 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from coldchain.control.services import DOUBT_SECONDS
-from coldchain.model.app import PortDefinition, Route
+from coldchain.control.belief import DOUBT_SECONDS
 from coldchain.model.registration import ServiceEndpoint
-from coldchain.testing.platform import Platform, example_app, run
+from coldchain.testing.platform import LEGACY, Platform, example_app, run
 
 STEPS = 25
 LOOK_SECONDS = 0.25
-LEGACY = example_app(
-    id="/legacy",
-    service="legacy",
-    instances=0,
-    container=None,
-    health_checks=(),
-    routes=(Route(domains=("old.test",)),),
-    port_definitions=(PortDefinition(name="default"),),
-)
 NUMBERS = range(1, 7)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from coldchain.control.belief import DOUBT_SECONDS
 from coldchain.decisions.registration import registration_id
 from coldchain.model.instance import Instance
 from coldchain.model.registration import EndpointStatus, ServiceEndpoint
@@ -165,3 +166,37 @@ def test_what_the_registry_does_not_let_us_mark_is_left_to_the_app() -> None:
         assert not [words for words, _ in platform.registry.told if words == "marked"]
 
     run(program, 0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_does_not_come_back_to_a_registry_that_lost_all_gets_nothing_after_a_while(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        first, second, third = await begin(platform, instances=3)
+        platform.registry.silent = True
+        platform.registry.look_again()
+        await platform.clock.sleep(2)
+        platform.registry.others.clear()
+        platform.registry.silent = False
+        await platform.clock.sleep(DOUBT_SECONDS / 2)
+        assert set(weights(platform).values()) == {1}
+        register(platform, own(first), own(second))  # the heart of the third is dead, and its app lives
+        await platform.clock.sleep(DOUBT_SECONDS / 4)
+        assert set(weights(platform).values()) == {1}
+        await platform.until(lambda: weights(platform)[third.id] == 0, 2 * DOUBT_SECONDS)
+        assert {first.id: 1, second.id: 1}.items() <= weights(platform).items()
+        register(platform, own(third))
+        await platform.until(lambda: set(weights(platform).values()) == {1})
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_registry_that_shows_nothing_for_long_takes_nobody_out(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        await begin(platform)
+        platform.registry.blind = True
+        platform.registry.look_again()
+        await platform.clock.sleep(3 * DOUBT_SECONDS)
+        assert list(weights(platform).values()) == [1, 1]
+
+    run(program, seed)

@@ -45,6 +45,7 @@ BY_BODY = frozenset({"owner", "owner-other", "operator", "admin"})
 """Whose role is enough; the handler looks at the body."""
 ADMIN = frozenset({"admin"})
 
+KEYS, WHOLE = "consumers/{consumer}/keys", ("certificate", "consumer", "secret")
 CASES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/v2/apps"): EVERYBODY,
     ("POST", "/v2/apps"): BY_BODY,
@@ -115,16 +116,15 @@ CASES: dict[tuple[str, str], frozenset[str]] = {
     **{("GET", f"/v1/{one}"): EVERYBODY for one in ("pools", "networks", "services", "agents", "gray", "routes")},
     **{("GET", f"/v1/{one}"): READ_ALL for one in ("pools/{pool}", "networks/{network}", "network/check", "policy")},
     **{("GET", f"/v1/{one}"): READ_ALL for one in ("nodes", "nodes/{node}", "routing")},
-    **{("POST", f"/v1/{one}"): CHANGE_ALL for one in ("pools", "networks", "network/check")},
+    **{("POST", f"/v1/{one}"): CHANGE_ALL for one in ("pools", "networks", "network/check", KEYS)},
     **{("PUT", f"/v1/{one}"): CHANGE_ALL for one in ("policy", "routing/peers/{peer}")},
     **{("PATCH", f"/v1/{one}"): CHANGE_ALL for one in ("pools/{pool}", "nodes/{node}", "routing")},
-    **{("DELETE", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in ("pool", "network", "node")},
-    ("DELETE", "/v1/routing/peers/{peer}"): CHANGE_ALL,
+    **{("DELETE", f"/v1/{one}"): CHANGE_ALL for one in ("routing/peers/{peer}", "consumers/{consumer}/keys/{key}")},
     ("POST", "/v1/policy/test"): READ_ALL,
-    ("GET", "/v1/certificates"): READ_ALL,
+    **{("GET", f"/v1/{one}"): READ_ALL for one in ("certificates", "consumers", "consumers/{consumer}", "key-sets")},
     ("GET", "/v1/secrets"): CHANGE_ALL,
-    **{("PUT", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in ("certificate", "secret")},
-    **{("DELETE", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in ("certificate", "secret")},
+    **{("PUT", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in WHOLE},
+    **{("DELETE", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in (*WHOLE, "pool", "network", "node")},
     ("POST", "/v1/secrets/rotate"): ADMIN,
     ("GET", "/v1/caller"): EVERYBODY,
     ("GET", "/v1/tokens"): ADMIN,

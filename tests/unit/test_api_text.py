@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from coldchain.api.metrics import Metric, render
 from coldchain.api.selectors import app_selector, label_selector
+from coldchain.documents.metrics import Metric, render
 from coldchain.model.app import App
 from coldchain.model.errors import MalformedDocument
 

@@ -19,7 +19,7 @@ PAGES = [
 ]
 PROGRAMS = {"cp", "curl", "dig", "mkdir", "rm"}
 """Those of others that the pages use."""
-MACHINE = (command.up, command.down, command.doctor, command.store, command.netd, command.node)
+MACHINE = (command.up, command.down, command.doctor, command.store, command.netd, command.node, command.gateway)
 """Commands of the application since that module was imported."""
 
 

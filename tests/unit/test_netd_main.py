@@ -2,7 +2,7 @@
 
 import pytest
 
-from coldchain.api.metrics import render
+from coldchain.documents.metrics import render
 from coldchain.main.netd_settings import NetdSettings
 from coldchain.main.netd_status import metrics
 from coldchain.main.netd_unit import unit

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from coldchain.api.metrics import render
 from coldchain.control.netd.policy import PolicyLoop
 from coldchain.documents import stored
 from coldchain.documents.keys import POLICY, network_key_of
+from coldchain.documents.metrics import render
 from coldchain.main.netd_policy import policy_metrics
 from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.policy import Peers, Policy, Rule

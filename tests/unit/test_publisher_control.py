@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coldchain.control.rotation import LEASE_MARGIN_SECONDS, LEASE_SECONDS, UPDATES_KEPT, Publisher
+from coldchain.control.rotation import (
+    LEASE_MARGIN_SECONDS,
+    LEASE_SECONDS,
+    OUT_OF_TOUCH_SECONDS,
+    UPDATES_KEPT,
+    Publisher,
+)
 from coldchain.control.state import State
 from coldchain.decisions.rotation import apply
 from coldchain.model.app import App, Container, Docker, PortMapping, Route
@@ -164,6 +170,32 @@ def test_a_mark_is_acknowledged_once_published_and_applied_and_not_before() -> N
         assert bench.publisher.acknowledged(leaving, 0)
         assert bench.publisher.in_flight(leaving) == 3
         assert {"/a"} in bench.marked
+
+    simulated(program)
+
+
+def test_a_gateway_that_was_away_is_out_of_touch_until_it_works_by_what_changed_meanwhile() -> None:
+    async def program(bench: Bench) -> None:
+        await bench.want("/a", "x.test")
+        await bench.put(instance("/a", 1))
+        before = bench.publisher.rotation.revision
+        await bench.report(before)
+        assert bench.publisher.out_of_touch() == []
+        await bench.clock.sleep(LEASE_SECONDS + LEASE_MARGIN_SECONDS)
+        assert bench.publisher.out_of_touch() == ["g"]
+        await bench.put(instance("/a", 2))
+        await bench.report(before)
+        assert bench.publisher.out_of_touch() == ["g"]
+        await bench.report(bench.publisher.rotation.revision)
+        assert bench.publisher.out_of_touch() == []
+        await bench.start(2)  # another leader does not know what it has
+        assert bench.publisher.out_of_touch() == ["g"]
+        await bench.report(bench.publisher.rotation.revision)
+        assert bench.publisher.out_of_touch() == []
+        await bench.clock.sleep(LEASE_SECONDS + LEASE_MARGIN_SECONDS)
+        assert bench.publisher.out_of_touch() == ["g"]
+        await bench.clock.sleep(OUT_OF_TOUCH_SECONDS)
+        assert bench.publisher.out_of_touch() == []
 
     simulated(program)
 

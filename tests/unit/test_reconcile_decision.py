@@ -29,7 +29,7 @@ from coldchain.decisions.health import Verdict
 from coldchain.decisions.reconcile import reconcile, rolled_back, version_id
 from coldchain.decisions.version import end
 from coldchain.decisions.view import Seen, View
-from coldchain.model.app import App, Container, Docker, Network, UpgradeStrategy
+from coldchain.model.app import App, Container, Docker, Network, PortMapping, UpgradeStrategy
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance, Phase, Transition
 from coldchain.model.task import TaskState, TaskStatus
@@ -412,6 +412,24 @@ def test_a_stopped_instance_keeps_its_address_for_the_quarantine() -> None:
     assert decision.actions == ()
     assert decision.look_again_at == world.now + 20.0
     assert [type(one) for one in reconcile(world.view(), world.now + 20.0).actions] == [RemoveInstance]
+
+
+def test_while_a_gateway_is_out_of_touch_a_stopped_instance_keeps_its_address_from_others() -> None:
+    world = started(instances=1)
+    world.add("gone", V1, "stopped")
+    view = msgspec.structs.replace(world.view(), out_of_touch_seconds=600.0)
+    assert reconcile(view, world.now + 599.0).actions == ()
+    assert [type(one) for one in reconcile(view, world.now + 600.0).actions] == [RemoveInstance]
+    named = Container(docker=Docker(image="shop"), port_mappings=(PortMapping(container_port=80, host_port=8080),))
+    fixed = {
+        name: msgspec.structs.replace(one, app=msgspec.structs.replace(one.app, container=named))
+        for name, one in view.versions.items()
+    }
+    view = msgspec.structs.replace(view, versions=fixed)
+    assert [type(one) for one in reconcile(view, world.now + 20.0).actions] == [RemoveInstance]
+    deleted = msgspec.structs.replace(view, wanted=None)
+    cleared = [one for one in reconcile(deleted, world.now + 20.0).actions if isinstance(one, RemoveInstance)]
+    assert not cleared
 
 
 def test_what_was_given_up_and_runs_is_ended_after_the_quarantine_or_at_once_when_all_is_to_end() -> None:

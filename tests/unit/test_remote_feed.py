@@ -179,3 +179,26 @@ async def test_of_two_gateways_with_one_name_the_second_is_refused(two: ServedCa
             await feed.exchange(there, 0.0)
         await feed.exchange(here, 0.0)
     assert publisher.sessions["gateway-9"].place == "here"
+
+
+async def test_nobody_waits_for_a_gateway_that_said_farewell(two: ServedCandidates) -> None:
+    leader, _ = await roles_of(two)
+    controller = leader.candidate.controller
+    here = msgspec.structs.replace(FIRST, place="here")
+    async with ClientSession() as session:
+        headers = controller_headers(
+            Leader(name="x", url="", secret=leader.candidate.me.secret),
+            Passed(caller=Caller(name="local", role="admin"), asked=True),
+        )
+        feed = RemoteFeed(session, leader.url, headers)
+        await feed.exchange(here, 0.0)
+        assert "gateway-9" in {one.gateway for one in controller.publisher.live()}
+        with pytest.raises(Rejected, match="409"):  # of another place: it may not speak for this one
+            await feed.exchange(msgspec.structs.replace(here, place="there", leaving=True), 0.0)
+        assert "gateway-9" in controller.state.gateways
+        for _ in range(2):
+            assert await feed.exchange(msgspec.structs.replace(here, leaving=True), 0.0) is None
+            assert "gateway-9" not in {one.gateway for one in controller.publisher.live()}
+            assert "gateway-9" not in controller.state.gateways
+        await feed.exchange(here, 0.0)
+        assert "gateway-9" in controller.state.gateways

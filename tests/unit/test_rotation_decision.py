@@ -11,6 +11,7 @@ from coldchain.decisions.rotation import (
     endpoints,
     in_flight,
     live,
+    out_of_touch,
     renew,
     renumbered,
     services,
@@ -157,3 +158,14 @@ def test_numbering_anew_makes_all_of_it_unacknowledged() -> None:
     assert update is not None
     anew = renumbered(apply(Rotation(revision=1), update), 50)
     assert anew.revision == anew.services["shop"].endpoints[0].since == 50
+
+
+def test_a_gateway_is_out_of_touch_from_the_end_of_its_lease_until_it_has_caught_up_or_is_gone() -> None:
+    one = GatewaySession(gateway="g", applied=7, lease_until=100.0)
+    assert out_of_touch([one], 99.9, 600.0) == []
+    assert out_of_touch([one], 100.0, 600.0) == ["g"]
+    assert out_of_touch([one], 699.9, 600.0) == ["g"]
+    assert out_of_touch([one], 700.0, 600.0) == []
+    returned = msgspec.structs.replace(one, lease_until=200.0, caught_up_at=9)
+    assert out_of_touch([returned], 150.0, 600.0) == ["g"]
+    assert out_of_touch([msgspec.structs.replace(returned, applied=9)], 150.0, 600.0) == []

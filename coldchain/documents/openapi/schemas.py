@@ -16,6 +16,7 @@ from coldchain.documents.gray_request import GrayChange
 from coldchain.documents.openapi import (
     answers,
     caller_shapes,
+    consumer_shapes,
     gray_shapes,
     group_shapes,
     network_shapes,
@@ -51,6 +52,7 @@ def schemas() -> Schemas:
         own_answers,
         group_shapes,
         caller_shapes,
+        consumer_shapes,
         network_shapes,
         node_shapes,
         policy_shapes,

@@ -2,7 +2,7 @@
 
 An image holds /bin/application (its command), /bin/sh (busybox, so that an app's `cmd` works; write `exec application`
 there, or the shell and not the application gets SIGTERM), /etc/passwd and /etc/release with the tag, so that images
-of different tags differ in their bytes. VERSION is set to the tag.
+of different tags differ in their bytes. VERSION is set to the tag. With `entry` its first process is coldchain-entry.
 """
 
 import hashlib
@@ -20,16 +20,21 @@ from coldchain.testing.application.build import build_application
 
 CONTENT_LABEL = "coldchain.testing.content"
 BUSYBOX_COMMANDS = ("sh", "sleep", "cat", "echo", "kill", "ls", "ps", "wget")
+ENTRY = Path(__file__).parents[3] / "register" / "coldchain-entry"
+ENTRY_CLIENTS = ("nc",)
+"""Of busybox's commands those by which it speaks HTTP: its wget cannot PUT."""
 PROGRAM_INTERPRETER = 3  # PT_INTERP of the ELF format: only a dynamic program has one
 
 
-async def ensure_image(docker_socket: str, repository: str = "coldchain/shop", tag: str = "v1") -> str:
+async def ensure_image(
+    docker_socket: str, repository: str = "coldchain/shop", tag: str = "v1", *, entry: bool = False
+) -> str:
     """Returns the id (`sha256:…`) of the image `repository:tag`, imported unless the same content is there already.
 
     `docker_socket` is the path of the engine's Unix socket. Raises Unavailable when nothing answers there, or without
     compiler or busybox; Rejected, with the engine's words, when it refuses the import.
     """
-    archive = image_archive(tag)
+    archive = image_archive(tag, entry=entry)
     content = hashlib.sha256(archive).hexdigest()
     try:
         async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(docker_socket)) as session:
@@ -41,6 +46,7 @@ async def ensure_image(docker_socket: str, repository: str = "coldchain/shop", t
                 'CMD ["/bin/application"]',
                 f"ENV PATH=/bin VERSION={tag}",
                 f"LABEL {CONTENT_LABEL}={content}",
+                *(('ENTRYPOINT ["coldchain-entry"]',) if entry else ()),
             )
             query = [("fromSrc", "-"), ("repo", repository), ("tag", tag), *(("changes", change) for change in changes)]
             # expect100: a refused import is then told before the archive is sent, not in the middle of it
@@ -65,20 +71,22 @@ def _imported(progress: bytes, name: str) -> str:
     raise Rejected(f"Docker gave no id for the image {name}: {progress.decode(errors='replace')}")
 
 
-def image_archive(tag: str) -> bytes:
+def image_archive(tag: str, *, entry: bool = False) -> bytes:
     """The image's file system as a tar archive: the same bytes for the same source and tag."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for folder, mode in (("bin", 0o755), ("etc", 0o755), ("records", 0o1777), ("tmp", 0o1777)):
-            entry = tarfile.TarInfo(folder)
-            entry.type, entry.mode = tarfile.DIRTYPE, mode
-            archive.addfile(entry)
+            made = tarfile.TarInfo(folder)
+            made.type, made.mode = tarfile.DIRTYPE, mode
+            archive.addfile(made)
         _add(archive, "bin/application", build_application().read_bytes(), 0o755)
         _add(archive, "bin/busybox", static_busybox().read_bytes(), 0o755)
-        for command in BUSYBOX_COMMANDS:
-            entry = tarfile.TarInfo(f"bin/{command}")
-            entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
-            archive.addfile(entry)
+        for command in (*BUSYBOX_COMMANDS, *(ENTRY_CLIENTS if entry else ())):
+            link = tarfile.TarInfo(f"bin/{command}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(link)
+        if entry:
+            _add(archive, "bin/coldchain-entry", ENTRY.read_bytes(), 0o755)
         _add(archive, "etc/passwd", b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n", 0o644)
         _add(archive, "etc/release", f"{tag}\n".encode(), 0o644)
     return stream.getvalue()

@@ -8,6 +8,7 @@ local M = {}
 local KINDS = {  -- kind → module
     certificate = require "coldchain.certificates",
     consumer = require "coldchain.consumers",
+    ["key-set"] = require "coldchain.key_sets",
     gray = require "coldchain.gray",
 }
 
