@@ -11,6 +11,7 @@ from coldchain.control.audit import AuditLog
 from coldchain.control.callers import Callers
 from coldchain.control.certificates import Certificates
 from coldchain.control.clock import SteadyClock
+from coldchain.control.consumers import Consumers
 from coldchain.control.container_networks import ContainerNetworks
 from coldchain.control.dubbo import Connections, DubboWatcher, OpenRegistry, unseen
 from coldchain.control.events import EventLog
@@ -18,6 +19,7 @@ from coldchain.control.group_operations import GroupOperations
 from coldchain.control.groups import Groups
 from coldchain.control.happenings import Happenings
 from coldchain.control.health import HealthWatcher
+from coldchain.control.key_sets import KeySets
 from coldchain.control.launch import Launcher
 from coldchain.control.network_check import NetworkCheck
 from coldchain.control.network_policy import NetworkPolicy
@@ -39,9 +41,11 @@ from coldchain.documents import keys
 from coldchain.documents.keys import Record
 from coldchain.model.agent import AgentDrain
 from coldchain.model.certificate import KeptCertificate
+from coldchain.model.consumer import KeptConsumer
 from coldchain.model.gateway_resource import Resource, resource_key
 from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Instance
+from coldchain.model.key_set import KeptKeySet
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
 from coldchain.ports.engine import Engine
@@ -90,7 +94,9 @@ class Controller:
         self.tasks.on_listed = self.reconciler.listed
         self.secrets = Secrets(store, self.state, clock, cipher)
         self.certificates = Certificates(self.state, clock, cipher)
-        self.resource_makers.append(self.certificates.resources)
+        self.consumers = Consumers(self.state, clock, cipher)
+        self.key_sets = KeySets(self.state, clock)
+        self.resource_makers += [self.certificates.resources, self.consumers.resources, self.key_sets.resources]
         self.tasks.without_secrets = self.secrets.without_secrets
         self.launcher = Launcher(self.state, engine, policy, self.secrets)
         self.reconciler.launch = self.launcher.launch
@@ -116,7 +122,7 @@ class Controller:
         marked = {app_id for record in changed if record and (app_id := app_id_of(record))}
         if any(isinstance(record, AgentDrain) for pair in pairs for record in pair):
             self.reconciler.mark_all()
-        if any(isinstance(record, KeptCertificate) for pair in pairs for record in pair):
+        if any(isinstance(record, KeptCertificate | KeptConsumer | KeptKeySet) for pair in pairs for record in pair):
             self.publisher.refresh_resources()
         # A pass over any app brings all group deployments as far as they are.
         groups = [one for _, one in pairs if isinstance(one, GroupDeployment) and one.running]
@@ -164,6 +170,7 @@ class Controller:
             self.outsiders.start()
         if self.dubbo is not None:
             self.dubbo.start()
+        self.key_sets.start()
         self.publisher.on_report = self.traffic.reported
         self.publisher.resources = self._resources
         self.publisher.start()
@@ -228,6 +235,8 @@ class Controller:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.tasks.run())
                 group.create_task(self.reconciler.run())
+                if self.key_sets.source is not None:
+                    group.create_task(self.key_sets.run())
                 if self.registrar is not None:
                     group.create_task(self.registrar.run())
                 if self.dubbo is not None:

@@ -9,6 +9,7 @@ from coldchain.control.secrets import Secrets
 from coldchain.control.state import State
 from coldchain.decisions import admission, instance_limit
 from coldchain.decisions import deployment as deployments
+from coldchain.decisions import gray as grays
 from coldchain.decisions import rollout as rollouts
 from coldchain.decisions import service_port as service_ports
 from coldchain.decisions import version as decide
@@ -22,6 +23,7 @@ from coldchain.documents.keys import Record
 from coldchain.model.app import App
 from coldchain.model.deployment import Deployment, DeploymentKind
 from coldchain.model.errors import Conflict, InvalidDocument, NotFound, Problem
+from coldchain.model.gray import GrayRule
 from coldchain.model.instance import Instance
 from coldchain.model.version import Override, Version
 from coldchain.ports.clock import Clock
@@ -166,6 +168,11 @@ class Operations:
             if running is None or not running.running:
                 raise NotFound(f"DeploymentPlan {deployment_id} does not exist")
             current = self._state.wanted(running.app_id)
+            if force and current is not None and running.gray is not None and running.gray.state == "open":
+                words = (
+                    f"deployment {running.id} is gray: without it all requests would be shared out among both versions"
+                )
+                raise Conflict(words, todo="`coldchain gray promote` or `coldchain gray abort` ends it.")
             back = self._state.versions.get(running.app_id, {}).get(running.from_version or "")
             if force or current is None:
                 await self._end(running, f"cancelled by {caller}")
@@ -193,6 +200,23 @@ class Operations:
                 words = f"deployment {running.id} does not go by steps: there is nothing to promote"
                 raise Conflict(words, todo="`coldchain resume` lets a paused one go on.")
             return rollouts.promote(deployments.resume(running, self._clock.now()), wanted.app)
+
+        return await self._hold(name, edit)
+
+    async def share(self, name: str, share: float | None, rules: tuple[GrayRule, ...] | None) -> Deployment:
+        """Give a gray rollout another share of the requests, or other rules; None: as they are. With another share it
+        is held where it is. Raises Conflict where nothing is shared out now."""
+
+        def edit(running: Deployment) -> Deployment:
+            wanted = self._state.wanted(running.app_id)
+            if wanted is None or running.gray is None or running.gray.state != "open":
+                words = f"deployment {running.id} shares no requests out"
+                raise Conflict(words, todo="`coldchain gray list` shows those that do.")
+            if share is not None and not running.steps_done:
+                words = f"the new instances of deployment {running.id} do not all serve yet"
+                raise Conflict(words, todo="Set the share once its first step is reached.")
+            edited = grays.changed(running, wanted.app, share, rules)
+            return edited if share is None else deployments.pause(edited, "operator", self._clock.now())
 
         return await self._hold(name, edit)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from coldchain.control.state import State
+from coldchain.decisions import gray as grays
 from coldchain.decisions import instance as lives
 from coldchain.decisions.actions import (
     Action,
@@ -150,6 +151,7 @@ class Plan:
                 cause=action.cause,
                 rollback_of=failed.id,
                 steps_done=len(app.rollout.steps),
+                gray=grays.taken_back(failed.gray, action.to),
             )
         )
 

@@ -262,6 +262,7 @@ class Reconciler:
             image_failure=str(failed) if failed else "",
             engine_trouble=self._tasks.trouble,
             traffic=self.observed(app_id),
+            gray_in_force=self._publisher().gray_in_force(app_id),
             needed=state.needed(app_id) if wanted is None else frozenset(),
             drains=self._drains(),
             quarantine_seconds=QUARANTINE_SECONDS,

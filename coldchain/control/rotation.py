@@ -10,13 +10,14 @@ import structlog
 
 from coldchain.control.shares import ShareKeeper
 from coldchain.control.state import State
+from coldchain.decisions import gray as grays
 from coldchain.decisions import registration as registrations
 from coldchain.decisions import rotation as rotations
 from coldchain.decisions import route as routes
 from coldchain.decisions.rotation import GatewaySession
 from coldchain.model.errors import Conflict
 from coldchain.model.gateway import KnownGateway
-from coldchain.model.gateway_resource import Resource
+from coldchain.model.gateway_resource import GrayRelease, Resource
 from coldchain.model.instance import Instance
 from coldchain.model.rotation import Endpoint, GatewayReport, Rotation, RotationUpdate, RouteRule
 from coldchain.ports.clock import Clock
@@ -53,6 +54,8 @@ class Publisher:
         self._services_of: dict[str, list[str]] = {}
         self._app_of: dict[str, str] = {}
         self._routed: dict[str, object] = {}
+        self._gray: dict[str, dict[str, GrayRelease]] = {}
+        self._gray_since: dict[str, int] = {}
         self._unhealthy: dict[str, frozenset[str]] = {}
         self._marked: dict[str, frozenset[str]] = {}
         self._made_of: dict[str, object] = {}
@@ -86,7 +89,8 @@ class Publisher:
 
     def refresh_resources(self) -> None:
         """Ask `resources` again, and wake the gateways if they changed."""
-        wanted: dict[str, Resource | None] = dict(self.resources())
+        wanted: dict[str, Resource | None] = {key: one for found in self._gray.values() for key, one in found.items()}
+        wanted.update(self.resources())
         gone = dict.fromkeys(self.rotation.resources.keys() - wanted.keys())
         self._publish(rotations.renew(self.rotation, {}, {}, wanted | gone))
 
@@ -100,6 +104,7 @@ class Publisher:
         of service by somebody's wish: ids by app."""
         self._unhealthy.update(unhealthy)
         self._marked.update(marked or {})
+        shared = self._shared(app_ids := list(app_ids))
         app_ids = [app_id for app_id in app_ids if self._is_news(app_id)]
         wanted: dict[str, tuple[Endpoint, ...] | None] = {}
         for app_id in app_ids:
@@ -115,7 +120,7 @@ class Publisher:
             else:
                 self._unhealthy.pop(app_id, None)
                 self._marked.pop(app_id, None)
-        update = rotations.renew(self.rotation, wanted, self._rules(app_ids))
+        update = rotations.renew(self.rotation, wanted, self._rules(app_ids), shared)
         self._publish(update)
         for app_id in app_ids:
             self._index(app_id, update)
@@ -126,7 +131,42 @@ class Publisher:
             self._updates.append(update)
             self._published.set()
             self._published = asyncio.Event()
+            for app_id, found in self._gray.items():
+                if not found.keys().isdisjoint(update.resources):
+                    self._gray_since[app_id] = update.revision
             self.on_published(self.rotation, update.services.keys())
+
+    def _shared(self, app_ids: Iterable[str]) -> dict[str, Resource | None]:
+        """What changes of which requests these apps' versions get. Known to gateways with the first endpoint that is
+        told apart, or before."""
+        changed: dict[str, Resource | None] = {}
+        for app_id in app_ids:
+            found, before = self._wanted_shares(app_id), self._gray.get(app_id, {})
+            if found == before:
+                continue
+            changed.update(dict.fromkeys(before))
+            changed.update(found)
+            if found:
+                self._gray[app_id] = found
+            else:
+                self._gray.pop(app_id, None)
+                self._gray_since.pop(app_id, None)
+        return changed
+
+    def _wanted_shares(self, app_id: str) -> dict[str, GrayRelease]:
+        running, version = self._state.running.get(app_id), self._state.wanted(app_id)
+        return grays.releases(version.app if version else None, running)
+
+    def gray_in_force(self, app_id: str) -> bool:
+        """True when every live gateway works by what the app's running deployment says of requests to two versions."""
+        if self._gray.get(app_id, {}) != self._wanted_shares(app_id):
+            return False
+        since = self._gray_since.get(app_id, self._first)
+        return (
+            app_id not in self._gray
+            or self._applied_by_all >= since
+            or all(one.applied >= since for one in self.live())
+        )
 
     def _is_news(self, app_id: str) -> bool:
         """Whether anything that an app's part of the rotation is made of is not as it was when that was made."""
@@ -267,6 +307,7 @@ class Publisher:
         self._first = self.rotation.revision
         self._updates.clear()
         self._changed_at.clear()
+        self._gray_since.clear()
         self._published.set()
         self._published = asyncio.Event()
         for app_id in self._services_of:
@@ -316,6 +357,7 @@ class Publisher:
             news = [one for one in self._after(known.applied) if one.revision <= report.applied]
             followed = bool(news) and news[0].base == known.applied
             names = {name for one in news for name in one.services} if followed else set(self._app_of)
+            names |= {one.service for found in self._gray.values() for one in found.values()}
         apps = {self._app_of[name] for name in names if name in self._app_of}
         for instance_id in known.in_flight.keys() | report.in_flight.keys():
             if known.in_flight.get(instance_id) != report.in_flight.get(instance_id):

@@ -5,6 +5,8 @@ import asyncio
 import msgspec
 
 from coldchain.control.certificates import sealed_as
+from coldchain.control.consumers import opened as opened_keys
+from coldchain.control.consumers import sealed_again as consumer_sealed_again
 from coldchain.control.state import State
 from coldchain.documents import keys, stored
 from coldchain.model.app import App
@@ -55,6 +57,7 @@ class Secrets:
             opened = {one.name: cipher.open(one.name, one.key_id, one.sealed) for one in self._state.secrets.values()}
             certificates = {sealed_as(one.name): one for one in self._state.certificates.values()}
             opened |= {key: cipher.open(key, one.key_id, one.sealed) for key, one in certificates.items()}
+            consumers = [(one, opened_keys(one, cipher)) for one in self._state.consumers.values()]
             entry = await self._store.get(keys.MESOS_KEY)
             await asyncio.to_thread(cipher.add_key)
             again = [
@@ -65,7 +68,8 @@ class Secrets:
                 msgspec.structs.replace(one, key_id=cipher.key_id, sealed=cipher.seal(key, opened[key]))
                 for key, one in certificates.items()
             ]
-            await self._state.commit([*again, *sealed_again])
+            consumers_again = [consumer_sealed_again(one, texts, cipher) for one, texts in consumers]
+            await self._state.commit([*again, *sealed_again, *consumers_again])
             if entry is not None:
                 await self._reseal(entry, cipher)
             await asyncio.to_thread(cipher.retire)

@@ -14,11 +14,13 @@ from coldchain.model.app import App
 from coldchain.model.backoff import Backoff
 from coldchain.model.caller import Token
 from coldchain.model.certificate import KeptCertificate
+from coldchain.model.consumer import KeptConsumer
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import Unavailable
 from coldchain.model.gateway import KnownGateway
 from coldchain.model.group import Group, GroupDeployment, GroupVersion
 from coldchain.model.instance import Instance
+from coldchain.model.key_set import KeptKeySet
 from coldchain.model.registration import ExternalService
 from coldchain.model.secret import Secret
 from coldchain.model.task import TaskFailure
@@ -41,6 +43,8 @@ KINDS: dict[str, type[Record]] = {
     "token": Token,
     "agent-drain": AgentDrain,
     "certificate": KeptCertificate,
+    "consumer": KeptConsumer,
+    "key-set": KeptKeySet,
 }
 
 Committed = Callable[[Sequence[tuple[Record | None, Record | None]]], None]
@@ -83,6 +87,8 @@ class State:
         self.tokens: dict[str, Token] = {}
         self.drains: dict[str, AgentDrain] = {}
         self.certificates: dict[str, KeptCertificate] = {}
+        self.consumers: dict[str, KeptConsumer] = {}
+        self.key_sets: dict[str, KeptKeySet] = {}
 
     def on_commit(self, watcher: Committed) -> None:
         """From now on tell `watcher` of every commit."""
@@ -207,6 +213,10 @@ class State:
                 self.drains[record.agent] = record
             case KeptCertificate():
                 self.certificates[record.name] = record
+            case KeptConsumer():
+                self.consumers[record.name] = record
+            case KeptKeySet():
+                self.key_sets[record.url] = record
 
     def _drop(self, key: str) -> None:
         record = self._records.pop(key)
@@ -257,6 +267,10 @@ class State:
                 del self.drains[record.agent]
             case KeptCertificate():
                 del self.certificates[record.name]
+            case KeptConsumer():
+                del self.consumers[record.name]
+            case KeptKeySet():
+                del self.key_sets[record.url]
 
     def _moved(self, group: GroupDeployment, *, gone: bool = False) -> None:
         for app_id in group.members:
@@ -322,7 +336,7 @@ def app_id_of(record: Record) -> str | None:
     match record:
         case Version():
             return record.app.id
-        case KnownGateway() | Secret() | KeptCertificate() | Token() | AgentDrain():
+        case KnownGateway() | Secret() | KeptCertificate() | KeptConsumer() | KeptKeySet() | Token() | AgentDrain():
             return None
         case Group() | GroupVersion() | GroupDeployment():
             return None

@@ -46,6 +46,8 @@ def step(
     held: bool = False,
     new: int | None = None,
     least: int | None = None,
+    beside: int | None = None,
+    unused: Collection[str] = (),
     begun: bool = True,
 ) -> Step:
     """The next step towards `app.instances` instances of `config_id`.
@@ -55,7 +57,8 @@ def step(
     do not hold these, only the capacity does.
     `replacing`: a deployment runs that replaces instances of other configurations; without one they count as good.
     `held`: it is paused: what serves stays, and only what is missing altogether is launched.
-    `new`, `least`: as in `rollout.Stage`, of a rollout that goes by steps; None: all. `begun`: False while it waits for
+    `new`, `least`, `beside`: as in `rollout.Stage`, of a rollout that goes by steps; None: all. `unused`:
+    ids of those that get no requests, though they could. `begun`: False while it waits for
     other apps: then its number of instances asks nobody to leave yet.
     """
     wanted = [one for one in instances if one.wanted]
@@ -73,14 +76,12 @@ def step(
     departures.leave += [(one.id, "superseded before it served") for one in old if one.id in never_served]
     served_old = [one for one in old if one.id not in never_served]
     kept = max(0, app.instances - new) if new is not None and not held else 0
-    surplus = len(good) + min(kept, len(served_old)) - app.instances
+    surplus = len(good) + (min(kept, len(served_old)) if beside is None else 0) - app.instances
     if surplus > 0 and begun:
         order = _scale_down_order(good, app, config_id, unhealthy, surplus)
         departures.let_go(order, f"scaled to {app.instances}", surplus)
-    if not held:
-        departures.let_go(
-            _first_to_replace(served_old, unhealthy), "replaced by a newer version", len(served_old) - kept
-        )
+    order = _first_to_replace(served_old, unhealthy, unused)
+    departures.let_go(order, "replaced by a newer version", 0 if held else len(order) - (beside or kept))
 
     room = max(0, maximum - sum(one.live for one in instances))
     at_rest = not departures.leave and all(
@@ -178,9 +179,13 @@ def _scale_down_order(
     return [*homeless, *chosen, *(one for one in settled if one.id not in ids)]
 
 
-def _first_to_replace(old: Iterable[Instance], unhealthy: Collection[str]) -> list[Instance]:
-    """Those not in rotation first, then unhealthy ones, then the oldest."""
-    return sorted(old, key=lambda one: (one.in_rotation, one.id not in unhealthy, one.created_at, one.id))
+def _first_to_replace(old: Iterable[Instance], unhealthy: Collection[str], unused: Collection[str]) -> list[Instance]:
+    """Those not in rotation first, then those that get nothing, then unhealthy ones, then the oldest."""
+
+    def order(one: Instance) -> tuple[object, ...]:
+        return one.in_rotation, one.id not in unused, one.id not in unhealthy, one.created_at, one.id
+
+    return sorted(old, key=order)
 
 
 def _leaving(instances: Iterable[Instance]) -> bool:

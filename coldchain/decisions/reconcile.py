@@ -13,6 +13,7 @@ from coldchain.decisions import acceptance as acceptances
 from coldchain.decisions import backoff as backoffs
 from coldchain.decisions import deployment as deployments
 from coldchain.decisions import dubbo_switch as switches
+from coldchain.decisions import gray as grays
 from coldchain.decisions import health as healths
 from coldchain.decisions import instance as lives
 from coldchain.decisions import rollout as rollouts
@@ -258,7 +259,7 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
     verdicts = {one.id: view.seen[one.id].verdict for one in instances if one.id in view.seen}
     condemned = {name for name, verdict in verdicts.items() if verdict.condemned and not view.brake}
     asked = {one.id: words for one in instances if one.wanted and (words := view.asked_to_leave(one))}
-    stage = rollouts.stage(view.deployment, wanted.app, _former(view))
+    stage = rollouts.stage(view.deployment, wanted.app, _former(view), in_force=view.gray_in_force)
     step = deployments.step(
         wanted.app,
         wanted.config_id,
@@ -270,6 +271,8 @@ def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]
         held=bool(view.brake) or (view.deployment is not None and view.deployment.paused_by is not None),
         new=stage.new if stage else None,
         least=stage.least if stage else None,
+        beside=stage.beside if stage else None,
+        unused=grays.unused(view.deployment, instances),
         begun=view.deployment is None or view.deployment.paused_by != "dependency",
     )
     leaving = dict(step.leave)
@@ -333,7 +336,9 @@ def _end(view: View, instances: list[Instance], now: float, alarms: list[float])
         yield from _planned_pause(deployment, wanted, instances, unhealthy, now, alarms)
     elif deployment.paused_by in ("operator", "dependency"):
         return
-    elif left and rollouts.stands(deployment.steps_done, wanted.app, wanted.config_id, instances, unhealthy):
+    elif onward := grays.onward(deployment, wanted.app, complete=_complete(wanted, instances, unhealthy)):
+        yield RecordDeployment(deployment=onward[0], cause=onward[1])
+    elif left and _is_reached(view, deployment, wanted, instances, unhealthy):
         reached = rollouts.reach(deployment, wanted.app, now)
         yield RecordDeployment(deployment=reached, cause="; ".join(rollouts.describe(reached, wanted.app)))
     elif not deployments.overdue(deployment, now):
@@ -353,6 +358,18 @@ def _rejected(view: View, deployment: Deployment, wanted: Version) -> str:
     return acceptances.judge(wanted.app.rollout.acceptance, view.traffic, alone=alone)
 
 
+def _complete(wanted: Version, instances: list[Instance], unhealthy: list[str]) -> bool:
+    """Whether all instances of the new version serve."""
+    return rollouts.serving(wanted.config_id, instances, unhealthy) >= wanted.app.instances
+
+
+def _is_reached(
+    view: View, deployment: Deployment, wanted: Version, instances: list[Instance], unhealthy: list[str]
+) -> bool:
+    number, in_force = deployment.steps_done, view.gray_in_force
+    return rollouts.is_reached(deployment, number, wanted, instances, unhealthy, in_force=in_force)
+
+
 def _planned_pause(
     deployment: Deployment,
     wanted: Version,
@@ -363,7 +380,7 @@ def _planned_pause(
 ) -> Iterator[Action]:
     """A step is reached: go on when its time is over, or make it good where it does not stand any more."""
     number = deployment.steps_done - 1
-    if not rollouts.stands(number, wanted.app, wanted.config_id, instances, unhealthy):
+    if not rollouts.is_reached(deployment, number, wanted, instances, unhealthy):
         again = msgspec.structs.replace(deployments.resume(deployment, now), steps_done=number)
         yield RecordDeployment(deployment=again, cause=f"step {number + 1} does not stand any more")
     elif deployment.resumes_at is not None and now >= deployment.resumes_at:

@@ -9,10 +9,12 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
+from coldchain.decisions import gray as grays
 from coldchain.decisions.deployment import pause
-from coldchain.model.app import App, RolloutStep
+from coldchain.model.app import INSTANCES_MAX, App, RolloutStep
 from coldchain.model.base import Noun
 from coldchain.model.deployment import Deployment, DeploymentKind
+from coldchain.model.gray import GrayRollout
 from coldchain.model.instance import Instance
 from coldchain.model.version import Version
 
@@ -22,10 +24,12 @@ STEPWISE: tuple[DeploymentKind, ...] = ("replace", "restart")
 
 class Stage(Noun, frozen=True, kw_only=True):
     """`new`: how many instances of the new version there are to be in this step. `least`: how many instances of both
-    versions together: what is missing of that is launched at once, and of the new version, as nothing else is."""
+    versions together: what is missing of that is launched at once, and of the new version, as nothing else is.
+    `beside`: how many of the old version stay whatever there is of the new one; None: those that make up the rest."""
 
     new: int
     least: int
+    beside: int | None = None
 
 
 def size(step: RolloutStep, instances: int) -> int:
@@ -34,10 +38,17 @@ def size(step: RolloutStep, instances: int) -> int:
     return min(instances, max(1, wanted))
 
 
-def stage(deployment: Deployment | None, app: App, former: Version | None) -> Stage | None:
+def aim(deployment: Deployment, app: App, number: int) -> int:
+    """How many instances of the new version the step of this number (from 0) has: all where the share is that of the
+    requests."""
+    return app.instances if deployment.gray is not None else size(app.rollout.steps[number], app.instances)
+
+
+def stage(deployment: Deployment | None, app: App, former: Version | None, *, in_force: bool = True) -> Stage | None:
     """What the deployment asks for now; None where it may take all: it does not go by steps, or has reached the last.
 
-    `former`: the version that it comes from. A pause holds what the step before asked for; who waits for other apps
+    `former`: the version that it comes from. `in_force`: gateways work by what they were told of requests to both
+    versions. A pause holds what the step before asked for; who waits for other apps
     has not begun.
     """
     if deployment is None:
@@ -45,22 +56,47 @@ def stage(deployment: Deployment | None, app: App, former: Version | None) -> St
     if deployment.paused_by == "dependency":
         return Stage(new=0, least=min(app.instances, former.app.instances if former is not None else 0))
     number = deployment.steps_done if deployment.paused_by is None else max(0, deployment.steps_done - 1)
-    if number >= len(app.rollout.steps):
+    gray = grays.holds(deployment, in_force=in_force)
+    if not gray and (number >= len(app.rollout.steps) or deployment.gray is not None):
         return None
     least = app.instances
     if former is not None and deployment.kind != "scale":
         least = min(least, former.app.instances)
-    return Stage(new=size(app.rollout.steps[number], app.instances), least=least)
+    if gray:
+        return Stage(new=app.instances, least=least, beside=app.instances if in_force else INSTANCES_MAX)
+    return Stage(new=aim(deployment, app, number), least=least)
+
+
+def serving(config_id: str, instances: Collection[Instance], unhealthy: Collection[str]) -> int:
+    """How many instances of the configuration are in rotation and healthy."""
+    return sum(one.in_rotation and one.version_id == config_id and one.id not in unhealthy for one in instances)
 
 
 def stands(number: int, app: App, config_id: str, instances: Collection[Instance], unhealthy: Collection[str]) -> bool:
     """True while the step of this number (from 0) is reached: so many new ones serve, the others leave or left, and
     there are no more of both than the app has."""
     new = size(app.rollout.steps[number], app.instances)
-    serving = sum(one.in_rotation and one.version_id == config_id and one.id not in unhealthy for one in instances)
     wanted = [one for one in instances if one.wanted]
     old = sum(one.version_id != config_id for one in wanted)
-    return serving >= new and old <= max(0, app.instances - new) and len(wanted) <= app.instances
+    enough = serving(config_id, instances, unhealthy) >= new
+    return enough and old <= max(0, app.instances - new) and len(wanted) <= app.instances
+
+
+def is_reached(
+    deployment: Deployment,
+    number: int,
+    wanted: Version,
+    instances: Collection[Instance],
+    unhealthy: Collection[str],
+    *,
+    in_force: bool = True,
+) -> bool:
+    """True while a step of this deployment is reached. Where the share is that of the requests all new ones serve then,
+    and the gateways work by at least that share: more is what somebody asked for."""
+    if deployment.gray is None:
+        return stands(number, wanted.app, wanted.config_id, instances, unhealthy)
+    shared = in_force and deployment.gray.share >= grays.share_of(wanted.app, number)
+    return shared and serving(wanted.config_id, instances, unhealthy) >= wanted.app.instances
 
 
 def reach(deployment: Deployment, app: App, now: float) -> Deployment:
@@ -99,9 +135,20 @@ def steps_done_at_start(
 def describe(deployment: Deployment, app: App) -> Iterable[str]:
     """How far it is in its steps, in words; nothing where it does not go by steps."""
     steps, done = app.rollout.steps, deployment.steps_done
-    if deployment.paused_by == "plan" and 0 < done <= len(steps):
+    if deployment.gray is not None:
+        yield from _describe_gray(deployment.gray, done, len(steps))
+    elif deployment.paused_by == "plan" and 0 < done <= len(steps):
         reached = size(steps[done - 1], app.instances)
         yield f"step {done} of {len(steps)} reached: {reached} of {app.instances} instances of the new version serve"
     elif done < len(steps):
         aim = size(steps[done], app.instances)
         yield f"step {done + 1} of {len(steps)}: {aim} of {app.instances} instances to be of the new version"
+
+
+def _describe_gray(gray: GrayRollout, done: int, steps: int) -> Iterable[str]:
+    if gray.state == "aborted":
+        yield f"no requests to version {gray.version} any more"
+    elif gray.state == "promoted":
+        yield "all requests to the new version"
+    else:
+        yield f"gray, {done} of {steps} steps reached: {gray.share * 100:.4g} % of the requests to the new version"

@@ -85,7 +85,13 @@ def endpoints(
         for name, index in named[id(own)].items():
             if index < len(one.ports):
                 weight = 1 if one.id in chosen else 0
-                endpoint = Endpoint(instance_id=one.id, address=one.address or "", port=one.ports[index], weight=weight)
+                endpoint = Endpoint(
+                    instance_id=one.id,
+                    address=one.address or "",
+                    port=one.ports[index],
+                    weight=weight,
+                    version=one.version_id,
+                )
                 found.setdefault(name, []).append(endpoint)
     return {name: tuple(given) for name, given in found.items()}
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from coldchain.decisions import gray as grays
 from coldchain.decisions.reconcile import version_id
 from coldchain.decisions.rollout import steps_done_at_start
 from coldchain.model.app import App, same_configuration
@@ -57,6 +58,7 @@ def change(
     if running is not None:
         reason = f"{ending} by {deployment_id} ({cause})"
         ended = end(running, ending, reason, now)
+    steps, steps_done = len(app.rollout.steps), steps_done_at_start(kind, current, wanted, running)
     return Change(
         version=wanted,
         record=None
@@ -72,7 +74,8 @@ def change(
             started_at=now,
             deadline_at=now + app.deadline_seconds,
             cause=cause,
-            steps_done=steps_done_at_start(kind, current, wanted, running),
+            steps_done=steps_done,
+            gray=grays.begun(kind, current, wanted, running, stepwise=steps_done < steps),
         ),
         ended=ended,
     )

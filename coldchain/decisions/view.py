@@ -40,6 +40,7 @@ class View(Noun, frozen=True, kw_only=True):
     `failure`: the last failed task. `brake`: why nothing may be killed or replaced, empty when it may.
     `traffic`: what the gateways counted since the running deployment began.
     `drains`: the agents that are to be empty, and who wants that, in words.
+    `gray_in_force`: every live gateway works by what the running deployment says of requests to its two versions.
     `needed`: the versions of the app that versions of groups need; they stay on record when it is deleted.
     `quarantine_seconds`: how long a stopped instance's address stays unused. `out_of_touch_seconds`: how long while a
     gateway may still send requests there; 0 where none may.
@@ -59,6 +60,7 @@ class View(Noun, frozen=True, kw_only=True):
     image_failure: str = ""
     engine_trouble: str = ""
     traffic: Observed = Observed()
+    gray_in_force: bool = True
     needed: frozenset[str] = frozenset()
     drains: dict[str, str] = {}
     quarantine_seconds: float = 20.0

@@ -9,11 +9,13 @@ from coldchain.model.backoff import Backoff
 from coldchain.model.caller import Token
 from coldchain.model.catalog import CatalogCheck, CatalogRecord, CatalogService, CatalogSession, KeyValue
 from coldchain.model.certificate import KeptCertificate
+from coldchain.model.consumer import KeptConsumer
 from coldchain.model.container_network import ContainerNetwork
 from coldchain.model.deployment import Deployment
 from coldchain.model.gateway import KnownGateway
 from coldchain.model.group import Group, GroupDeployment, GroupVersion
 from coldchain.model.instance import Instance
+from coldchain.model.key_set import KeptKeySet
 from coldchain.model.mesos import MesosTask
 from coldchain.model.node import Node
 from coldchain.model.pool import Block, Pool
@@ -94,6 +96,8 @@ Record = (
     | Token
     | AgentDrain
     | KeptCertificate
+    | KeptConsumer
+    | KeptKeySet
 )
 
 
@@ -130,6 +134,10 @@ def key_of(record: Record) -> str:
             return _key("agent-drain", record.target, record.agent)
         case KeptCertificate():
             return _key("certificate", record.name)
+        case KeptConsumer():
+            return _key("consumer", record.name)
+        case KeptKeySet():
+            return _key("key-set", record.url)
 
 
 def secret(name: str) -> str:

@@ -31,7 +31,7 @@ HEADERS_OF_THE_GATEWAY = frozenset(
             "x-real-ip",
             "x-request-id",
         ),
-        *("x-consumer-name", "x-consumer-groups"),
+        *("x-consumer-name", "x-consumer-groups", "x-gray"),
     }
 )
 """Apps believe the gateway in these; it sets them after all filters."""

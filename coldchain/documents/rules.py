@@ -7,6 +7,7 @@ from coldchain.decisions.docker_options import is_network
 from coldchain.documents.constraint_rules import constraint_findings
 from coldchain.documents.dubbo_fields import dubbo_findings
 from coldchain.documents.findings import Finding, Path, closest, shown
+from coldchain.documents.gray_rules import gray_findings
 from coldchain.documents.registration_rules import registration_findings
 from coldchain.documents.resource_rules import resource_findings
 from coldchain.documents.route_rules import LABEL, route_findings
@@ -52,6 +53,7 @@ def app_findings(app: App) -> Iterator[Finding]:
     yield from route_findings(app)
     yield from registration_findings(app)
     yield from _rollout(app)
+    yield from gray_findings(app)
     yield from constraint_findings(app)
     yield from resource_findings(app)
     yield from dubbo_findings(app)
@@ -373,15 +375,18 @@ def _question(path: str, where: Path) -> Iterator[Finding]:
 def _rollout(app: App) -> Iterator[Finding]:
     """Each step says how many, and more than the steps before it that say so in the same way."""
     most: dict[str, float] = {}
+    least = 0.0 if app.rollout.gray is None else -1.0  # in the first step of a gray one only some are asked to come
     for position, step in enumerate(app.rollout.steps):
         where: Path = ("rollout", "steps", position)
         inside: tuple[Path, ...] = ((*where, "instances"), (*where, "share"))
-        given = {name: value for name, value in (("instances", step.instances), ("share", step.share)) if value}
+        given = {
+            name: value for name, value in (("instances", step.instances), ("share", step.share)) if value is not None
+        }
         if len(given) != 1:
             reason = "instances and share exclude each other: give one of them" if given else "needs instances or share"
             yield Finding(where, reason, needs=inside)
         for name, value in given.items():
-            if value <= most.get(name, 0):
-                reason = f"must be above that of the steps before it ({most[name]:g}): each step adds new instances"
-                yield Finding((*where, name), reason)
+            if value <= most.get(name, least):
+                before = f"that of the steps before it ({most[name]:g})" if name in most else "0"
+                yield Finding((*where, name), f"must be above {before}: each step adds to the new version")
             most[name] = max(value, most.get(name, 0))

@@ -8,6 +8,7 @@ from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS
 
 _ERRORS_OF_PROXYING = "413 500 502 503 504"
 _ERRORS_OF_PARSING = "400 405 414 494"
+_NOTHING = '""'
 _TRAFFIC_MEMORY = "32m"  # a quarter of a kB for each endpoint, touched only as far as used
 
 _POLICY_MEMORY = {"limits": "16m", "open": "8m", "tallies": "8m"}
@@ -86,6 +87,7 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str, firewall: Firewa
         'lua_package_cpath "/usr/lib/x86_64-linux-gnu/lua/5.1/?.so;/usr/lib/aarch64-linux-gnu/lua/5.1/?.so;;";',
         f"lua_shared_dict coldchain_rotation {settings.dictionary_bytes};",
         "lua_shared_dict coldchain_control 16m;",
+        f"lua_shared_dict coldchain_nonces {settings.nonce_bytes};",
         f"lua_shared_dict coldchain_traffic {_TRAFFIC_MEMORY};",
         *(f"lua_shared_dict coldchain_{name} {size};" for name, size in _POLICY_MEMORY.items()),
         "# regular expressions of routes: each compiled once, and none takes long, whatever the path",
@@ -133,6 +135,21 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
         '    default "";',
         "}",
     ]
+    if settings.mark_trusted:
+        lines += [
+            "geo $coldchain_mark_trusted {",
+            *(f"    {network} 1;" for network in settings.mark_trusted),
+            "    default 0;",
+            "}",
+        ]
+    trusted = [f"    1 ${_header_variable(settings.mark_header)};"] if settings.mark_trusted else []
+    lines += [
+        "# what a request says of its own version; empty for who is not believed, so that nobody passes it on",
+        f"map {'$coldchain_mark_trusted' if trusted else _NOTHING} $coldchain_mark {{",
+        *trusted,
+        '    default "";',
+        "}",
+    ]
     if settings.trusted_proxies:
         lines += [
             "geo $coldchain_trusted {",
@@ -152,6 +169,11 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
     return lines
 
 
+def _header_variable(name: str) -> str:
+    """As nginx calls a header of the request."""
+    return f"http_{name.lower().replace('-', '_')}"
+
+
 def _access_log(settings: GatewaySettings) -> list[str]:
     if not settings.access_log:
         return []  # the firewall's log keeps nginx from a default of its own
@@ -164,6 +186,7 @@ def _access_log(settings: GatewaySettings) -> list[str]:
         "status": "$coldchain_status",
         "requestId": '"$coldchain_request_id"',
         "service": '"$coldchain_service"',
+        "version": '"$coldchain_version"',
         "instances": '"$coldchain_instances"',
         "addresses": '"$upstream_addr"',
         "statuses": '"$upstream_status"',
@@ -227,6 +250,7 @@ def _proxying(settings: GatewaySettings) -> list[str]:
         "proxy_set_header X-Request-Id $coldchain_request_id;",
         "proxy_set_header X-Consumer-Name $coldchain_consumer;",
         "proxy_set_header X-Consumer-Groups $coldchain_consumer_groups;",
+        f"proxy_set_header {settings.mark_header} $coldchain_mark;",
         *(f'proxy_set_header {name} "";' for name in ("Forwarded", "Proxy", "Proxy-Connection", "HTTP2-Settings")),
         f"proxy_connect_timeout {_milliseconds(settings.upstream_connect_timeout_seconds)};",
         f"proxy_send_timeout {read_timeout};",
@@ -249,7 +273,7 @@ def _consumer_server(settings: GatewaySettings) -> list[str]:
         f"error_page {_ERRORS_OF_PARSING} /.coldchain/fault;",
     ]
     if settings.access_log:
-        lines += [f'set $coldchain_{name} "";' for name in ("service", "instances", "reason")]
+        lines += [f'set $coldchain_{name} "";' for name in ("service", "version", "instances", "reason")]
     lines += [
         'log_by_lua_block { require("coldchain.proxy").log() }',
         "location / {",

@@ -11,6 +11,7 @@ from pathlib import Path
 from coldchain.model.errors import InvalidDocument, Problem
 
 _UNSAFE = re.compile(r"[\s;{}\"'\\$#]")
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
 _LISTEN = re.compile(r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):(\d{1,5})$")
 _SOCKET_PATH_BYTES_MAX = 107
 
@@ -64,6 +65,10 @@ class GatewaySettings:
     """Shared memory for the rotation, touched only as far as used. 1,000 routes with 10 instances each take 0.5 MB,
     and an update that replaces the whole stands beside the old one while it is written. Changing it empties it."""
 
+    nonce_bytes: int = 16 * 1024 * 1024
+    """Shared memory for what signed requests must not be sent twice: an eighth of a kB for each, for as long as its
+    timestamp holds. Where it is full signed requests are refused. Changing it empties it."""
+
     upstream_keepalive_seconds: float = 4.0
     """How long an idle connection to an app is kept: below the 5 s after which Node closes its own, because a request
     that crosses such a closing on its way cannot be repeated safely."""
@@ -98,6 +103,13 @@ class GatewaySettings:
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose X-Forwarded-For and X-Forwarded-Proto are believed and continued (the balancer before this
     gateway). Everybody else's are replaced."""
+
+    mark_header: str = "X-Gray"
+    """The header in which a gray request has its mark, on its way to an app and from there to other services."""
+
+    mark_trusted: tuple[str, ...] = ()
+    """Networks whose marks are believed: those of the apps that call each other through this gateway. A balancer before
+    it is not one, since it passes on what consumers say."""
 
     def __post_init__(self) -> None:
         problems = [*self._text_problems(), *self._number_problems()]
@@ -165,17 +177,21 @@ class GatewaySettings:
             for name in self.worker_user or ()
             if not name or _UNSAFE.search(name)
         ]
-        for index, network in enumerate(self.trusted_proxies):
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as error:
-                problems.append(Problem(path=f"/trustedProxies/{index}", reason=str(error)))
+        if not _HEADER.fullmatch(self.mark_header):
+            problems.append(Problem(path="/markHeader", reason=f"{self.mark_header!r} is no plain name of a header"))
+        for path, networks in (("/trustedProxies", self.trusted_proxies), ("/markTrusted", self.mark_trusted)):
+            for index, network in enumerate(networks):
+                try:
+                    ipaddress.ip_network(network)
+                except ValueError as error:
+                    problems.append(Problem(path=f"{path}/{index}", reason=str(error)))
         return problems
 
     def _number_problems(self) -> list[Problem]:
         lowest: dict[str, tuple[float | None, float]] = {
             "/workerProcesses": (self.worker_processes, 1),
             "/dictionaryBytes": (self.dictionary_bytes, 64 * 1024),
+            "/nonceBytes": (self.nonce_bytes, 64 * 1024),
             "/upstreamKeepaliveSeconds": (self.upstream_keepalive_seconds, 0.001),
             "/upstreamConnectTimeoutSeconds": (self.upstream_connect_timeout_seconds, 0.001),
             "/upstreamReadTimeoutSeconds": (self.upstream_read_timeout_seconds, 0.001),

@@ -109,6 +109,10 @@ RestrictedVolumes = Annotated[
 SecretKeys = Annotated[
     Path | None, typer.Option("--secret-keys", help="File of the keys of secrets; in the data folder if not given.")
 ]
+KeySetNetworks = Annotated[
+    list[str] | None,
+    typer.Option("--key-set-network", help="Network that is not public where issuers of tokens may be asked for keys."),
+]
 NoOverrides = Annotated[bool, typer.Option("--no-overrides", help="Let nobody override a rule of admission.")]
 
 
@@ -169,6 +173,13 @@ class Admitted(TypedDict):
     overrides: bool
 
 
+class Keys(TypedDict):
+    """Where keys come from, as PlatformSettings takes it."""
+
+    secret_keys: Path | None
+    key_set_networks: tuple[str, ...]
+
+
 class StoreAction(StrEnum):
     """What to do with a store."""
 
@@ -214,6 +225,7 @@ def up(
     restricted_volume: RestrictedVolumes = None,
     no_overrides: NoOverrides = False,
     secret_keys: SecretKeys = None,
+    key_set_network: KeySetNetworks = None,
     registry: Registry = None,
     dns: Dns = "127.0.0.1:8600",
     dns_open: DnsOpen = False,
@@ -239,7 +251,7 @@ def up(
         **running(docker_socket, publish_address, docker_credentials, cgroup_parent, default_network),
         **_offered(agent, cpu_factor, attribute, region, zone),
         **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
-        secret_keys=secret_keys,
+        **_keys(secret_keys, key_set_network),
         **registered(registry, dns, dns_open),
         **_engines(engine, fake_agents, fake_cpus, fake_mem),
         **mesos_cluster(
@@ -401,6 +413,15 @@ def _engines(engines: Engines, agents: int, cpus: float, mem: float) -> Fake:
         fake_cpus=cpus,
         fake_mem=mem,
     )
+
+
+def _keys(secret_keys: Path | None, networks: list[str] | None) -> Keys:
+    for one in networks or ():
+        try:
+            ipaddress.ip_network(one)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--key-set-network") from error
+    return Keys(secret_keys=secret_keys, key_set_networks=tuple(networks or ()))
 
 
 def _offered(

@@ -16,6 +16,7 @@ from coldchain.control.gateway import feed_gateway
 from coldchain.control.store_move import check_usable
 from coldchain.documents import keys
 from coldchain.engines.mesos import MesosEngine
+from coldchain.gateway.key_source import HttpKeySource
 from coldchain.gateway.process import NginxProcess
 from coldchain.gateway.push import NginxGateway
 from coldchain.main.dubbo import follow_dubbo
@@ -150,6 +151,8 @@ async def open_controller(
             engine, registry = FencedEngine(engine, authority), FencedRegistry(registry, authority)
         controller = Controller(store, engine, prober, clock, registry, settings.admission_policy(), cipher)
         controller.operations.default_network = settings.default_network
+        controller.key_sets.source = source = HttpKeySource(settings.key_set_networks)
+        closing.push_async_callback(source.close)
         follow_dubbo(controller, name, settings.agent, authority)
         controller.launcher.registry_of = _registry_of(controller, settings)
         if mesos is not None:

@@ -127,6 +127,9 @@ class PlatformSettings:
     overrides: bool = True
     """Whether rules of admission can be overridden, which goes on record with who and why."""
 
+    key_set_networks: tuple[str, ...] = ()
+    """Networks that are not public in which the controller asks issuers of tokens for their keys."""
+
     secret_keys: Path | None = None
     """File of the keys by which secrets are sealed. None: `secret.keys` in the data folder. Who has it and the store
     can read all secrets: save the two in different places."""

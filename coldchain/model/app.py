@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from coldchain.model.base import Noun
 from coldchain.model.firewall import Firewall
+from coldchain.model.gray import GrayPlan
 from coldchain.model.limit import Ejection, Importance, Limit
 from coldchain.model.route_access import AddressRules, Authentication
 
@@ -258,10 +259,10 @@ class Route(Noun, frozen=True, kw_only=True):
 
 class RolloutStep(Noun, frozen=True, kw_only=True):
     """How many instances of a new version serve before the rollout pauses: as a number, or as a share of all, rounded
-    up. `pause_seconds` None: until somebody lets it go on."""
+    up; in a gray rollout the share of the requests. `pause_seconds` None: until somebody lets it go on."""
 
     instances: Annotated[int, Meta(ge=1, le=INSTANCES_MAX)] | None = None
-    share: Annotated[float, Meta(gt=0, le=1)] | None = None
+    share: Annotated[float, Meta(ge=0, le=1)] | None = None
     pause_seconds: Seconds | None = None
 
 
@@ -282,9 +283,11 @@ class Acceptance(Noun, frozen=True, kw_only=True):
 
 
 class Rollout(Noun, frozen=True, kw_only=True):
-    """How a new version takes over: by which steps, and what makes it be taken back on the way."""
+    """How a new version takes over: by which steps, and what makes it be taken back on the way. `gray`: it stands
+    beside the old one, and the steps are shares of the requests."""
 
     steps: Annotated[tuple[RolloutStep, ...], Meta(max_length=100)] = ()
+    gray: GrayPlan | None = None
     acceptance: Acceptance = Acceptance()
 
 

@@ -3,7 +3,11 @@
 from typing import Literal
 
 from coldchain.model.base import Noun
+from coldchain.model.gray import GrayRule, Side
 from coldchain.model.secret import MASK
+
+SHARES = 10_000
+"""The shares of a gray release are whole numbers of this many."""
 
 
 class ApiKeyDigest(Noun, frozen=True, kw_only=True):
@@ -63,7 +67,21 @@ class Certificate(Noun, frozen=True, kw_only=True, tag_field="kind", tag="certif
         return f"Certificate({self.name!r}, {self.domains!r})"
 
 
-Resource = Consumer | KeySet | Certificate
+class GrayRelease(Noun, frozen=True, kw_only=True, tag_field="kind", tag="gray"):
+    """Which requests of a service go to its endpoints of one version: those that come with its mark, and those that the
+    rules say. `normal`: the version that gets the others; None: every other one. `share`: of `SHARES`. `only`: all go
+    there, whatever the rules say."""
+
+    service: str
+    mark: str
+    version: str
+    normal: str | None = None
+    share: int = 0
+    rules: tuple[GrayRule, ...] = ()
+    only: Side | None = None
+
+
+Resource = Consumer | KeySet | Certificate | GrayRelease
 """All kinds; a gateway that does not know one leaves it alone."""
 
 
@@ -76,3 +94,9 @@ def resource_key(resource: Resource) -> str:
             return f"key-set/{resource.name}"
         case Certificate():
             return f"certificate/{resource.name}"
+        case GrayRelease():
+            return gray_key(resource.service)
+
+
+def gray_key(service: str) -> str:
+    return f"gray/{service}"

@@ -11,13 +11,14 @@ class Endpoint(Noun, frozen=True, kw_only=True):
     """The address of an instance in a service. Weight 0 gets no new request but is still served and counted.
 
     `since` is the revision of the rotation in which this endpoint last changed: acknowledged means that a gateway
-    applied that revision or a later one.
+    applied that revision or a later one. `version`: of which its instance is, so that gateways can tell them apart.
     """
 
     instance_id: str
     address: str
     port: int
     weight: int = 1
+    version: str = ""
     since: int = 0
 
 

@@ -139,8 +139,8 @@ async def until(condition: Callable[[], bool], what: str) -> None:
     raise AssertionError(f"in vain waited for: {what}")
 
 
-def endpoint(instance_id: str, port: int, weight: int = 1, address: str = "127.0.0.1") -> Endpoint:
-    return Endpoint(instance_id=instance_id, address=address, port=port, weight=weight)
+def endpoint(instance_id: str, port: int, weight: int = 1, address: str = "127.0.0.1", version: str = "") -> Endpoint:
+    return Endpoint(instance_id=instance_id, address=address, port=port, weight=weight, version=version)
 
 
 @contextlib.contextmanager

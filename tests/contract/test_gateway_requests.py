@@ -440,6 +440,7 @@ async def test_a_line_of_the_access_log_tells_the_whole_story(lab: GatewayLab, a
         "status": 200,
         "requestId": "first",
         "service": "shop",
+        "version": "",
         "instances": "good",
         "addresses": f"127.0.0.1:{app.port}",
         "statuses": "200",

@@ -227,7 +227,7 @@ async def test_an_instance_in_two_services_is_counted_over_both(lab: GatewayLab)
             await lab.ask(headers={"Host": name})
         assert (await requests(lab, a=3))["a"].errors == 1
         found = await metrics(lab)
-        labels = [(("instance", "a"), ("service", name)) for name in ("one", "two")]
+        labels = [(("instance", "a"), ("service", name), ("version", "")) for name in ("one", "two")]
         assert [found["errors_total", one] for one in labels] == [0, 1]
 
 
@@ -260,8 +260,8 @@ async def test_prometheus_reads_it_all(lab: GatewayLab) -> None:
         pending = asyncio.create_task(lab.ask(headers={"Host": "slow"}))
         await slow.arrived.wait()
         await requests(lab, **{name: 4})
-        shop = (("instance", name), ("service", "shop"))
-        busy = ("in_flight", (("instance", "b"), ("service", "slow")))
+        shop = (("instance", name), ("service", "shop"), ("version", ""))
+        busy = ("in_flight", (("instance", "b"), ("service", "slow"), ("version", "")))
         found = await metrics(lab)
         for _ in range(500):
             if found[busy] == 1:

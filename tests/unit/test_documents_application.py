@@ -319,7 +319,7 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
     ({"rollout": {"steps": [{}]}}, "/rollout/steps/0", "needs instances or share", None),
     ({"rollout": {"steps": [{"instances": 1, "share": 0.5}]}}, "/rollout/steps/0", "exclude each other", None),
     ({"rollout": {"steps": [{"instances": 0}]}}, "/rollout/steps/0/instances", "at least 1", None),
-    ({"rollout": {"steps": [{"share": 1.5}]}}, "/rollout/steps/0/share", "above 0 and at most 1", None),
+    ({"rollout": {"steps": [{"share": 1.5}]}}, "/rollout/steps/0/share", "at least 0 and at most 1", None),
     ({"rollout": {"steps": [{"instances": 2}, {"instances": 2}]}}, "/rollout/steps/1/instances", "above", None),
     (
         {"rollout": {"steps": [{"share": 0.5}, {"instances": 9}, {"share": 0.25}]}},

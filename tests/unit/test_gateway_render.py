@@ -12,6 +12,7 @@ SETTINGS = GatewaySettings(
     listen=("0.0.0.0:80", "[::]:80"),
     worker_user=("www-data", "www-data"),
     trusted_proxies=("10.0.0.0/8",),
+    mark_trusted=("10.1.0.0/16",),
 )
 EXPECTED = Path(__file__).with_name("test_gateway_render.conf")
 
@@ -28,7 +29,9 @@ def test_the_whole_text() -> None:
 
 
 def test_without_what_is_off() -> None:
-    text = rendered(replace(SETTINGS, access_log=False, trusted_proxies=(), worker_user=None, worker_processes=3))
+    text = rendered(
+        replace(SETTINGS, access_log=False, trusted_proxies=(), mark_trusted=(), worker_user=None, worker_processes=3)
+    )
     lines = [line.strip() for line in text.splitlines()]
     assert [line for line in lines if line.startswith("access_log ") and "firewall" not in line] == [
         "access_log off;"

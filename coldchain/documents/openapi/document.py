@@ -6,6 +6,8 @@ from typing import Any
 
 from coldchain._version import __version__
 from coldchain.documents.openapi.callers import CALLERS
+from coldchain.documents.openapi.consumers import CONSUMERS
+from coldchain.documents.openapi.grays import GRAYS
 from coldchain.documents.openapi.groups import GROUPS
 from coldchain.documents.openapi.marathon import MARATHON
 from coldchain.documents.openapi.networks import NETWORKS
@@ -27,7 +29,17 @@ from coldchain.documents.openapi.own import OURS
 from coldchain.documents.openapi.policies import POLICIES
 from coldchain.documents.openapi.schemas import Schema, ref, schemas
 
-OPERATIONS: tuple[Operation, ...] = (*MARATHON, *GROUPS, *OURS, *CALLERS, *NETWORKS, *NODES, *POLICIES)
+OPERATIONS: tuple[Operation, ...] = (
+    *MARATHON,
+    *GROUPS,
+    *OURS,
+    *CALLERS,
+    *CONSUMERS,
+    *NETWORKS,
+    *NODES,
+    *POLICIES,
+    *GRAYS,
+)
 
 _DESCRIPTION = (
     "`/v2` is Marathon's, so that its users' tools go on working; `/v1` is what Marathon has not. A change is answered"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from coldchain.decisions.admission import RULES
+from coldchain.documents.access_rules import CONSUMER_NAME
 from coldchain.documents.answers import OWN as OWN_EMBED
 from coldchain.documents.openapi.schemas import STRING, Schema, ref
 from coldchain.documents.rules import SECRET_NAME
@@ -115,6 +116,8 @@ PATH_PARAMETERS: Mapping[str, tuple[str, Schema]] = {
     "node": ("The name of a node.", STRING | {"minLength": 1}),
     "peer": ("The name of a router of the data centre.", STRING | {"minLength": 1}),
     "gateway": ("The name of a gateway.", STRING),
+    "consumer": ("The name of a consumer.", STRING | {"pattern": f"^{CONSUMER_NAME.pattern}$"}),
+    "key": ("The id of one of his keys.", STRING | {"minLength": 1}),
     "pool": ("The name of a pool.", STRING | {"minLength": 1}),
     "network": ("The name of a network of containers.", STRING | {"minLength": 1}),
     "certificate": ("The name of a certificate.", STRING | {"pattern": f"^{SECRET_NAME.pattern}$"}),

@@ -12,9 +12,12 @@ from coldchain.documents.answers import OWN_FIELDS
 from coldchain.documents.bundle import Bundle
 from coldchain.documents.deprecated import ANSWERED, EXECUTORS, MODES
 from coldchain.documents.exchange import Given
+from coldchain.documents.gray_request import GrayChange
 from coldchain.documents.openapi import (
     answers,
     caller_shapes,
+    consumer_shapes,
+    gray_shapes,
     group_shapes,
     network_shapes,
     node_shapes,
@@ -44,9 +47,19 @@ def ref(name: str) -> Schema:
 
 def schemas() -> Schemas:
     """All schemas by name, in order."""
-    modules = (answers, own_answers, group_shapes, caller_shapes, network_shapes, node_shapes, policy_shapes)
+    modules = (
+        answers,
+        own_answers,
+        group_shapes,
+        caller_shapes,
+        consumer_shapes,
+        network_shapes,
+        node_shapes,
+        policy_shapes,
+        gray_shapes,
+    )
     shapes = [one for module in modules for one in _shapes(module)]
-    asked = (GatewayReport, PolicyQuestion, PolicyRequest)
+    asked = (GatewayReport, GrayChange, PolicyQuestion, PolicyRequest)
     made = _of_nouns([App, Bundle, Given, *asked, *shapes, *Action.__subclasses__()])
     _tell_actions_apart(made)
     made |= _definitions(made, REQUEST, _read_as) | _definitions(made, ANSWER, _shown_as)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from coldchain.decisions.rollout import size
+from coldchain.decisions.rollout import aim
 from coldchain.model.app import App, Rollout, RolloutStep
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance
@@ -89,6 +89,6 @@ def overdone(deployment: Deployment | None, wanted: Version, instances: Iterable
     for one in instances:
         new += one.wanted and one.version_id == wanted.config_id
         old += one.wanted and one.version_id != wanted.config_id
-    most = max(size(steps[deployment.steps_done], app.instances), app.instances - old)
+    most = max(aim(deployment, app, deployment.steps_done), app.instances - old)
     number = deployment.steps_done + 1
     return f"{new} new instances in step {number}, which has {most} at most" if new > most else ""

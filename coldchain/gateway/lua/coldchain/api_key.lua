@@ -1,10 +1,9 @@
 -- API keys, in a header or in the query. Looked up by their digest: how long that takes says nothing of other keys.
 
 local consumers = require "coldchain.consumers"
-local digest = require "openssl.digest"
+local digests = require "coldchain.digests"
 
-local format, gsub, lower, byte = string.format, string.gsub, string.lower, string.byte
-local gmatch, match = string.gmatch, string.match
+local gmatch, gsub, lower, match = string.gmatch, string.gsub, string.lower, string.match
 local var = ngx.var
 
 local M = {mask_query = false}
@@ -12,15 +11,11 @@ local M = {mask_query = false}
 local KEY_CHARACTERS_MAX = 256
 local MASK = "***"
 
-local function hexadecimal(bytes)
-    return (gsub(bytes, ".", function(one) return format("%02x", byte(one)) end))
-end
-
 local function consumer_of(text)
     if #text > KEY_CHARACTERS_MAX then
         return nil
     end
-    return consumers.by_digest(hexadecimal(digest.new("sha256"):final(text)))
+    return consumers.by_digest(digests.of_text(text))
 end
 
 local function by_header(name)

@@ -2,8 +2,9 @@
 -- shown decides. What is not right is answered in the same words, whatever it is that is not.
 
 local api_key = require "coldchain.api_key"
-local consumers = require "coldchain.consumers"
 local identity = require "coldchain.identity"
+local jwt = require "coldchain.jwt"
+local signature = require "coldchain.signature"
 
 local M = {ended = identity.ended}
 
@@ -11,7 +12,7 @@ local MISSING = "this route asks who you are"
 local WRONG = "what you show is not valid"
 local NOT_HIS = "this consumer may not use this route"
 
-local WAYS = {{"apiKey", api_key}}  -- in the order in which they are looked for
+local WAYS = {{"apiKey", api_key}, {"signature", signature}, {"jwt", jwt}}  -- in the order in which they are looked for
 
 -- nil for what is null.
 local function given(value)
@@ -56,7 +57,7 @@ local function ways_of(wanted)
 end
 
 -- A way is a function that returns whether anything was shown, and whose it is: a consumer, or a table with a name that
--- is none on record. Instead of that it may return nil, a status and the reason.
+-- is none on record; nil, a status and the reason where it is not only wrong; and what the app is to know, by header.
 function M.make(filters)
     local wanted = given(filters.authentication)
     if not wanted then
@@ -64,10 +65,11 @@ function M.make(filters)
     end
     local ways, challenge = ways_of(wanted)
     local names, groups = set_of(wanted.consumers), set_of(wanted.groups)
+    local claims = given(wanted.jwt) and given(wanted.jwt.headers) or {}
     local headers = {["WWW-Authenticate"] = challenge}
     return function(_, key)
         for index = 1, #ways do
-            local shown, consumer, status, reason = ways[index](key)
+            local shown, consumer, status, reason, said = ways[index]()
             if shown then
                 if not consumer then
                     return status or 401, reason or WRONG, not status and headers or nil
@@ -76,6 +78,9 @@ function M.make(filters)
                     return 403, NOT_HIS
                 end
                 identity.set(key, consumer.name, consumer.groups_text)
+                for name in pairs(claims) do
+                    ngx.req.set_header(name, said and said[name])  -- what the consumer himself wrote there is gone
+                end
                 return nil
             end
         end

@@ -72,4 +72,19 @@ function M.pick(service, by_least, tried)
     return among(service, by_least, now(), tried) or among(service, by_least, math.huge, tried)
 end
 
+-- The same for the first `count` of several lists of endpoints, each with what `ready`, `count`, `equal` and `turn` are
+-- of a service: from the first that has one which is not skipped, else from the first that has any.
+function M.among_lists(lists, count, by_least, tried)
+    local time = now()
+    for round = 1, 2 do
+        for index = 1, count do
+            local peer = among(lists[index], by_least, time, tried)
+            if peer then
+                return peer
+            end
+        end
+        time = math.huge
+    end
+end
+
 return M

@@ -1,8 +1,6 @@
 -- Who may call: the resources of kind `consumer`, with what each of them is known by. Of API keys there are digests.
 
-local M = {
-    changes = 0,  -- grows with each change: what was found out before may not hold any more
-}
+local M = {}
 
 local consumers = {}   -- name → {name, groups, groups_text}
 local of_digest = {}   -- SHA-256 of an API key, hexadecimal → {consumer, expires_at}
@@ -25,7 +23,6 @@ end
 
 function M.load(name, document)
     forget(name)
-    M.changes = M.changes + 1
     if not document then
         return
     end
@@ -58,7 +55,8 @@ function M.by_digest(digest)
     return one and one.consumer
 end
 
--- The shared secret of this id for one use, `hmac` or `jwt`: {consumer, value, expires_at}.
+-- The shared secret of this id for one use, `hmac` or `jwt`: {consumer, value, expires_at}; another table after each
+-- change of its consumer.
 function M.secret(id, use)
     local one = current(of_secret[id])
     return one and one.use == use and one or nil

@@ -1,4 +1,4 @@
--- The gateway's numbers in Prometheus's text form: by service and instance what traffic.lua has on record and what is
+-- The gateway's numbers in Prometheus's text form: by service, version and instance what traffic.lua has on record and what is
 -- open now, and of the gateway itself what the caller hands over.
 
 local limits = require "coldchain.limits"
@@ -25,7 +25,10 @@ end
 local function family(name, kind, help, lines)
     head(name, kind, help)
     traffic.each_endpoint(rotation.services, function(service, instance)
-        ngx.print(lines("service=" .. quoted(service) .. ",instance=" .. quoted(instance), service, instance))
+        local listed = rotation.services[service]
+        local counter = listed and listed.counters[instance]
+        local labels = "service=" .. quoted(service) .. ",version=" .. quoted(counter and counter.version or "")
+        ngx.print(lines(labels .. ",instance=" .. quoted(instance), service, instance))
     end)
 end
 

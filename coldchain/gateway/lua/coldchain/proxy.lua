@@ -10,6 +10,7 @@ local base = require "resty.core.base"
 local choice = require "coldchain.choice"
 local ejection = require "coldchain.ejection"
 local filters = require "coldchain.filters"
+local gray = require "coldchain.gray"
 local matching = require "coldchain.matching"
 local policies = require "coldchain.policies"
 local rotation = require "coldchain.rotation"
@@ -147,20 +148,26 @@ function M.access()
             return refuse(key, status, reason or REASONS[status])
         end
     end
+    local answer_changes = filtered and filtered.response
+    if service.gray and gray.choose(service, key) then
+        answer_changes = true
+    end
     if workers.draining then
         -- nginx decides with the location whether the connection stays: @closing has a keepalive_timeout of 0.
         ngx.req.set_uri(var.uri)
         return ngx.exec("@closing")
     end
-    if filtered and filtered.response then
+    if answer_changes then
         ngx.req.set_uri(var.uri)
         return ngx.exec("@filtered")
     end
 end
 
--- The headers of an answer, where a route changes some; @filtered and @closing ask.
+-- The headers of an answer, where a route or a gray release changes some; @filtered and @closing ask.
 function M.header_filter()
-    filters.response(route_of[request_key()])
+    local key = request_key()
+    filters.response(route_of[key])
+    gray.response(key)
 end
 
 local function end_request(key, status, reason)
@@ -202,6 +209,13 @@ local function give_up_failed(key, route, failed)
     return one.tried
 end
 
+local function chosen(service, key, by_least, tried)
+    if service.gray then
+        return gray.pick(service, key, by_least, tried)
+    end
+    return pick(service, by_least, tried)
+end
+
 -- Chooses from the worker's current tables, not from those of the access phase: the body may have taken minutes.
 function M.balance()
     local key = request_key()
@@ -215,7 +229,7 @@ function M.balance()
         end
     end
     local service = rotation.services[route.service]
-    local peer = service and pick(service, route.least, tried)
+    local peer = service and chosen(service, key, route.least, tried)
     if not peer then
         if tried then
             return end_request(key, 502, UNREACHABLE)
@@ -224,7 +238,9 @@ function M.balance()
     end
     local filtered = route.filters
     if route.slow_start_seconds then
-        peer = slow_start.choose(service, peer, route.least, tried, route.slow_start_seconds, now())
+        peer = slow_start.choose(peer, route.slow_start_seconds, tried, now(), function(but)
+            return chosen(service, key, route.least, but)
+        end)
     end
     if peer.ejected_until then
         ejection.chosen(peer, now())
@@ -265,6 +281,9 @@ end
 local function log_access(route, peer, one)
     if route then
         var.coldchain_service = route.service
+    end
+    if peer then
+        var.coldchain_version = peer.version
     end
     if one then
         if peer then
@@ -335,6 +354,7 @@ function M.log()
         end
         route_of[key] = nil
     end
+    gray.ended(key)
     if one then
         story_of[key] = nil
         if one.reason and one.reason ~= REDIRECTED then

@@ -8,6 +8,8 @@ local M = {}
 local KINDS = {  -- kind → module
     certificate = require "coldchain.certificates",
     consumer = require "coldchain.consumers",
+    ["key-set"] = require "coldchain.key_sets",
+    gray = require "coldchain.gray",
 }
 
 local known = {}  -- `kind/name` → true

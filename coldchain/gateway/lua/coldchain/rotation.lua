@@ -7,13 +7,14 @@
 
 local cjson = require "cjson.safe"
 local ejection = require "coldchain.ejection"
+local gray = require "coldchain.gray"
 local matching = require "coldchain.matching"
 local resources = require "coldchain.resources"
 local store = require "coldchain.store"
 local traffic = require "coldchain.traffic"
 
 local M = {
-    services = {},  -- name → service {name, peers, counters, ready, count, equal, turn}
+    services = {},  -- name → service {name, peers, counters, ready, count, equal, turn, gray, orders}
     domains = {},   -- lower-case domain, `*.shop.test` or `*` → routes in the order in which they are asked
     leaving = {},   -- peer → true
     revision = 0,
@@ -92,6 +93,8 @@ local function load_service(name, document)
         if peer.weight == 0 and endpoint.weight > 0 and old and old.count > 0 then
             peer.came = ngx.now()  -- of the first ones of a service nobody can take a part
         end
+        peer.version = endpoint.version or ""
+        peer.counter.version = peer.version
         peer.weight = endpoint.weight
         if peer.weight > 0 then
             ready[#ready + 1] = peer
@@ -108,6 +111,7 @@ local function load_service(name, document)
         -- Workers begin at different endpoints, so that few requests over many workers spread too.
         turn = math.random(0, math.max(0, #ready - 1)),
     }
+    gray.split(M.services[name])
 end
 
 local function load_domain(name, rules)
@@ -191,6 +195,7 @@ function M.sync()
     if not (follows and load_changes(sequence)) and not load_all(first, sequence) then
         return false
     end
+    gray.settle(M.services)
     head, M.sequence, M.revision = raw, sequence, revision
     routes_of_host, hosts_known = {}, 0
     return true
