@@ -20,7 +20,8 @@ int getppid(void);
 local M = {draining = false}
 
 local TICK_SECONDS = 0.02
-local POLL_SECONDS = 0.002
+local WATCH_SECONDS = 0.003
+local POLL_SECONDS = 0.001
 local OPEN_SECONDS = 0.25
 local CLOCK_MONOTONIC = 1
 local time = ffi.new("coldchain_time")
@@ -110,6 +111,19 @@ local function follow(_, busy)
     end
 end
 
+-- A commit need not wait for the next tick: to look whether there is one costs next to nothing.
+local function watch(_, busy)
+    while not ngx.worker.exiting() or busy() do
+        ngx.sleep(WATCH_SECONDS)
+        if rotation.behind() then
+            local ok, problem = pcall(M.tick)
+            if not ok then
+                ngx.log(ngx.ERR, "cannot follow the rotation: ", problem)
+            end
+        end
+    end
+end
+
 -- Makes itself known before it reads: a commit after that waits for it, one before that is read.
 function M.start(busy)
     local pid = ngx.worker.pid()
@@ -119,6 +133,7 @@ function M.start(busy)
     assert(control:safe_set(own.name, format("%s %.0f 0 0 {}", own.started or "-", store.memory())))
     M.tick()
     assert(ngx.timer.at(0, follow, busy))
+    assert(ngx.timer.at(0, watch, busy))
 end
 
 -- Every live worker on this memory: {pid, sequence, revision, in_flight}. Those that are gone, however they went, are forgotten.
