@@ -28,6 +28,7 @@ from coldchain.gateway.settings import GatewaySettings
 from coldchain.model.app import RouteFilters
 from coldchain.model.gateway_resource import SHARES, Consumer, GrayRelease, Resource, SharedSecret, resource_key
 from coldchain.model.gray import BY_WEIGHT
+from coldchain.model.limit import Limit
 from coldchain.model.rotation import Endpoint, RotationUpdate, RouteRule, ServiceRotation
 from coldchain.model.route_access import Authentication, JsonWebToken
 from coldchain.testing.bench import Bar, report
@@ -40,7 +41,10 @@ UPSTREAMS = 3
 LIMITS = {"round_robin": 1.35, "least_connections": 1.5, "all_on": 1.5}
 PUSH_LIMITS = {"push_ms_p99": 10.0, "push_loaded_ms_p99": 100.0, "bulk_push_ms": 100.0}
 FEATURES = proxies.Features(secret=b"0123456789abcdef0123456789abcdef")
-BENCH_ROUTE = RouteFilters(authentication=Authentication(jwt=JsonWebToken(algorithm="HS256", issuer=proxies.ISSUER)))
+BENCH_ROUTE = RouteFilters(
+    authentication=Authentication(jwt=JsonWebToken(algorithm="HS256", issuer=proxies.ISSUER)),
+    limits=(Limit(rate=proxies.RATE, by="address"),),
+)
 """What the route asks for whose cost is `all_on_ratio`, beside the gray release of its service."""
 RESOURCES: tuple[Resource, ...] = (
     Consumer(
