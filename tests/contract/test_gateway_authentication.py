@@ -4,7 +4,6 @@ import asyncio
 import base64
 import hashlib
 import json
-import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -233,27 +232,6 @@ async def test_keys_come_and_go_without_a_gap_and_without_a_reload(lab: GatewayL
     assert [await status(key) for key in ("old", "new", "b")] == [401, 401, 200]
     await push(lab, app, rule("/", authentication=wanted), knows=(both,))
     assert [await status(key) for key in ("old", "new", "b")] == [200, 200, 401]
-
-
-async def test_what_was_refused_is_counted_by_its_reason(lab: GatewayLab, app: RawApplication) -> None:
-    wanted = Authentication(api_key=ApiKeyPlace(header="X-Api-Key"), consumers=("bert",))
-    far = rule("/far", addresses=AddressRules(deny=("127.0.0.1",)))
-    knows = Consumer(name="anna", api_keys=(key_of("a"),))
-    before = await refused(lab)
-    await push(lab, app, far, rule("/", authentication=wanted), knows=(knows,))
-    for path, headers in (("/far", {}), ("/", {}), ("/", {"X-Api-Key": "b"}), ("/", {"X-Api-Key": "a"})):
-        await lab.ask(path=path, headers=headers)
-    found = await refused(lab)
-    assert {reason: count - before.get(reason, 0) for reason, count in found.items()} == dict.fromkeys(
-        ("address", "credentials_missing", "credentials_wrong", "consumer"), 1
-    )
-
-
-async def refused(lab: GatewayLab) -> dict[str, int]:
-    async with lab.consumer.get(f"http://{lab.settings.status_listen}/metrics") as answer:
-        text = await answer.text()
-    counts = re.findall(r'refusals_total{service="shop",reason="(\w+)"} (\d+)', text)
-    return {reason: int(count) for reason, count in counts}
 
 
 async def test_the_access_log_has_the_consumer_and_no_key(lab: GatewayLab, app: RawApplication) -> None:
