@@ -279,7 +279,7 @@ async def test_a_rule_that_logs_is_in_the_kernel_with_its_words_and_counts_what_
     """The line itself is not looked for: of network namespaces but the first the kernel writes none, unless the whole
     machine is set to (net.netfilter.nf_log_all_netns)."""
     await scene.filter.apply(ruleset(with_rules(replace(WEB, log=True))), None)
-    listed = scene.machine.run("nft", "list", "chain", *TABLE.split(), "rules").splitlines()
+    listed = scene.machine.run("nft", "list", "chain", *TABLE.split(), "policy_rules").splitlines()
     with_words = [line for line in listed if 'log prefix "coldchain web: " drop' in line]
     assert [("ip saddr" in line, "ip6 saddr" in line) for line in with_words] == [(True, False), (False, True)]
     assert (await scene.filter.drops())["rule_web"] == 0

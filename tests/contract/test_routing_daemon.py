@@ -170,4 +170,6 @@ def test_bird_takes_all_that_is_rendered(text: Path, tmp_path: Path) -> None:
     file = tmp_path / "bird.conf"
     file.write_text(text.read_text().replace("/var/lib/coldchain-netd/bird", str(tmp_path)))
     done = subprocess.run([program, "-p", "-c", str(file)], capture_output=True, text=True)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    # BIRD of 2.16 on says so of a password; those before do not know the option by which it is chosen.
+    said = [line for line in (done.stdout + done.stderr).splitlines() if not line.endswith("assuming MD5")]
+    assert (done.returncode, said) == (0, [])

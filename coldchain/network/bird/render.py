@@ -95,33 +95,34 @@ def _family(plan: RoutePlan, family: RouteFamily, passwords: Mapping[str, str]) 
 
 def _filters(family: RouteFamily) -> list[str]:
     version = _version(family)
-    pools = f"net ~ [ {', '.join(f'{pool}+' for pool in family.pools)} ]" if family.pools else "false"
+    # No function: BIRD of 2.14 on wants its type, which those before do not know.
+    outside = f"! (net ~ pools{version})" if family.pools else "true"
+    pools = [f"define pools{version} = [ {', '.join(f'{pool}+' for pool in family.pools)} ];", ""]
     tunnel = f'{{ ifname = "{TUNNEL}"; onlink = true; gw = bgp_next_hop; }}'
     passed_on = ["  if source = RTS_BGP then accept;"] if family.passes_on else []
     inside = [f"  if source = RTS_BGP then {{ bgp_med = {PASSED_ON_MED}; accept; }}"] if family.passes_on else []
     return [
-        f"function in_pools{version}() {{ return {pools}; }}",
-        "",
+        *(pools if family.pools else ()),
         *_filter(
             f"from_nodes{version}",
-            f"  if ! in_pools{version}() then reject;",
+            f"  if {outside} then reject;",
             *([f"  if ! (bgp_next_hop ~ {family.segment}) then {tunnel}"] if family.tunnelled else []),
             "  accept;",
         ),
         "",
         *_filter(
             f"to_nodes{version}",
-            f"  if ! in_pools{version}() then reject;",
+            f"  if {outside} then reject;",
             "  if source = RTS_STATIC then accept;",
             *passed_on,
             "  reject;",
         ),
         "",
-        *_filter(f"from_peers{version}", f"  if ! in_pools{version}() then reject;", "  accept;"),
+        *_filter(f"from_peers{version}", f"  if {outside} then reject;", "  accept;"),
         "",
         *_filter(
             f"to_peers{version}",
-            f"  if ! in_pools{version}() then reject;",
+            f"  if {outside} then reject;",
             "  if source = RTS_STATIC then accept;",
             *inside,
             "  reject;",
@@ -130,7 +131,7 @@ def _filters(family: RouteFamily) -> list[str]:
         *_filter(
             f"to_kernel{version}",
             f'  if proto = "borrowed{version}" then reject;',
-            f"  if ! in_pools{version}() then reject;",
+            f"  if {outside} then reject;",
             f"  if source = RTS_BGP then {{ krt_prefsrc = {family.address}; accept; }}",
             "  if source = RTS_STATIC then accept;",
             "  reject;",

@@ -1,6 +1,7 @@
 """server: answers Docker's calls on a unix socket. Errors reach the person who made Docker ask, in our words."""
 
 import os
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -52,9 +53,13 @@ class DriverServer:
         self._socket.parent.mkdir(parents=True, exist_ok=True)
         before = os.umask(0o777 & ~SOCKET_MODE)
         try:
-            await web.UnixSite(self._runner, str(self._socket)).start()
+            listening = socket.socket(socket.AF_UNIX)
+            self._socket.unlink(missing_ok=True)
+            listening.bind(str(self._socket))
         finally:
             os.umask(before)
+        # Not a UnixSite: since Python 3.13 asyncio takes a socket's file away at the end, if it made it itself.
+        await web.SockSite(self._runner, listening).start()
 
     async def stop(self) -> None:
         """The socket stays: Docker then asks again for a while, rather than not know the driver."""

@@ -22,10 +22,10 @@ def render(ruleset: Ruleset) -> str:
     lines += [f"  counter {name} {{ }}" for name in counters]
     for one in ruleset.sets:
         lines += _set(one)
-    lines += _chain("rules", "", [_rule(one) for one in ruleset.rules])
-    lines += _chain("between", "", ["jump rules", *(_rule(one) for one in ruleset.between)])
+    lines += _chain("policy_rules", "", [_rule(one) for one in ruleset.rules])
+    lines += _chain("between", "", ["jump policy_rules", *(_rule(one) for one in ruleset.between)])
     to_machine = (_rule(one) for one in ruleset.to_machine)
-    lines += _chain("to_machine", "", [*_link_local(), "jump rules", *to_machine, "accept"])
+    lines += _chain("to_machine", "", [*_link_local(), "jump policy_rules", *to_machine, "accept"])
     lines += _chain("forward", _hook("filter", "forward", BEFORE_OTHERS), _forward())
     lines += _chain("input", _hook("filter", "input", BEFORE_OTHERS), _input(ruleset))
     lines += _chain("output", _hook("filter", "output", BEFORE_OTHERS), _output())
@@ -109,7 +109,7 @@ def _input(ruleset: Ruleset) -> list[str]:
 
 def _output() -> list[str]:
     """To its own containers: Docker's port map and our probes are among it, so nothing but a rule forbids it."""
-    return ["ct state established,related accept", f'oifname "{HOST_PREFIX}*" jump rules']
+    return ["ct state established,related accept", f'oifname "{HOST_PREFIX}*" jump policy_rules']
 
 
 def _spoofed() -> str:
