@@ -3,14 +3,18 @@
 import asyncio
 import hashlib
 import json
+import os
 import re
+import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from yarl import URL
 
+from coldchain.gateway.process import NginxProcess
 from coldchain.model.app import HeaderChanges, RouteFilters
 from coldchain.model.firewall import Firewall, FirewallExclusion
 from coldchain.model.gateway_resource import ApiKeyDigest, Consumer
@@ -318,6 +322,20 @@ async def test_a_firewall_that_is_none_is_refused_and_what_it_names_gets_nowhere
     assert {path: (await ask(lab, path=path)).status for path in asked} == asked
     assert (await refusals(lab))["firewall_missing"] == 1
     assert "a route's firewall cannot be used" in lab.settings.error_log_file.read_text()
+
+
+async def test_a_new_worker_and_a_reload_have_the_rules(app: RawApplication) -> None:
+    async with running_gateway(worker_processes=1) as lab:
+        await push(lab, app, guarded())
+        killed = (await lab.state()).workers[0].pid
+        os.kill(killed, signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (state := await lab.process.state()) or [one.pid for one in state.workers] in ([], [killed]):
+                await asyncio.sleep(0.01)
+        assert [(await ask(lab, path=path)).status for path in ("/", f"/?q={SQL}")] == [200, 403]
+        lab.process = NginxProcess(replace(lab.settings, access_log=False))
+        assert await lab.process.start_or_adopt() == "reloaded"
+        assert [(await ask(lab, path=path)).status for path in ("/", f"/?q={SQL}")] == [200, 403]
 
 
 async def test_without_modsecurity_only_routes_that_ask_for_it_are_refused() -> None:

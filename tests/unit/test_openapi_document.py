@@ -19,6 +19,8 @@ from coldchain.testing.fake_prober import FakeProber
 from coldchain.testing.openapi import described, template, unfit, whole
 
 FREE: dict[str, str] = {
+    "limits": "by what a gateway calls each limit of a route",
+    "shares": "by what a gateway calls each limit of a route",
     "nobody": "by names of rules, which are the user's",
     "headers": "names and values are the user's",
     "set": "names and values of headers are the user's",
