@@ -1,20 +1,28 @@
 """Who nginx lets in, by address and by what he shows, and what the app is told of him. One nginx for all."""
 
+import asyncio
+import base64
 import hashlib
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import ClientSession
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from coldchain.control.gateway import feed_gateway
 from coldchain.model.app import RouteFilters
 from coldchain.model.gateway_resource import ApiKeyDigest, Consumer, Resource
 from coldchain.model.rotation import RouteRule, ServiceRotation
 from coldchain.model.route_access import AddressRules, ApiKeyPlace, Authentication
+from coldchain.testing.fake_key_source import FakeKeySource
 from coldchain.testing.gateway_lab import Answer, GatewayLab, endpoint, running_gateway
 from coldchain.testing.raw_application import RawApplication, answers, raw_application
+from coldchain.testing.served_platform import served_platform
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -227,6 +235,27 @@ async def test_keys_come_and_go_without_a_gap_and_without_a_reload(lab: GatewayL
     assert [await status(key) for key in ("old", "new", "b")] == [200, 200, 401]
 
 
+async def test_what_was_refused_is_counted_by_its_reason(lab: GatewayLab, app: RawApplication) -> None:
+    wanted = Authentication(api_key=ApiKeyPlace(header="X-Api-Key"), consumers=("bert",))
+    far = rule("/far", addresses=AddressRules(deny=("127.0.0.1",)))
+    knows = Consumer(name="anna", api_keys=(key_of("a"),))
+    before = await refused(lab)
+    await push(lab, app, far, rule("/", authentication=wanted), knows=(knows,))
+    for path, headers in (("/far", {}), ("/", {}), ("/", {"X-Api-Key": "b"}), ("/", {"X-Api-Key": "a"})):
+        await lab.ask(path=path, headers=headers)
+    found = await refused(lab)
+    assert {reason: count - before.get(reason, 0) for reason, count in found.items()} == dict.fromkeys(
+        ("address", "credentials_missing", "credentials_wrong", "consumer"), 1
+    )
+
+
+async def refused(lab: GatewayLab) -> dict[str, int]:
+    async with lab.consumer.get(f"http://{lab.settings.status_listen}/metrics") as answer:
+        text = await answer.text()
+    counts = re.findall(r'refusals_total{service="shop",reason="(\w+)"} (\d+)', text)
+    return {reason: int(count) for reason, count in counts}
+
+
 async def test_the_access_log_has_the_consumer_and_no_key(lab: GatewayLab, app: RawApplication) -> None:
     wanted = Authentication(api_key=ApiKeyPlace(query="key"))
     await push(lab, app, rule("/", authentication=wanted), knows=(Consumer(name="anna", api_keys=(key_of("k-1"),)),))
@@ -236,3 +265,53 @@ async def test_the_access_log_has_the_consumer_and_no_key(lab: GatewayLab, app: 
     assert (right["uri"], right["consumer"]) == ("/x?a=1&key=***&key2=2", "anna")
     assert (wrong["uri"], wrong["consumer"], wrong["status"]) == ("/x?key=***", "", 401)
     assert wrong["reason"] == WRONG["message"]
+
+
+async def test_a_definition_and_a_key_made_by_the_api_reach_the_gateway(lab: GatewayLab) -> None:
+    wanted = {"apiKey": {"header": "X-Api-Key"}, "jwt": {"algorithm": "ES256", "keys": "https://issuer.test/keys"}}
+    shop = {
+        "id": "/shop",
+        "container": {"docker": {"image": "shop:v1"}, "portMappings": [{"containerPort": 80}]},
+        "routes": [{"domains": ["*"], "filters": {"authentication": wanted | {"groups": ["vip"]}}}],
+    }
+
+    async def status(key: str) -> int:
+        return (await lab.ask(headers={"X-Api-Key": key})).status
+
+    async with served_platform() as platform, ClientSession(platform.url) as session:
+        controller, source = platform.controller, FakeKeySource()
+        source.bodies["https://issuer.test/keys"] = json.dumps({"keys": [public_point()]}).encode()
+        controller.key_sets.source = source
+        tasks = [
+            asyncio.create_task(feed_gateway(lab.gateway, controller.publisher, platform.clock)),
+            asyncio.create_task(controller.key_sets.run()),
+        ]
+        try:
+            await platform.deployed(session, shop)
+            async with session.put("/v1/consumers/anna", json={"groups": ["vip"]}) as answer:
+                assert answer.status == 201
+            async with session.post("/v1/consumers/anna/keys") as answer:
+                made = await answer.json()
+            async with asyncio.timeout(20):
+                while await status(made["key"]) in (401, 404):
+                    await asyncio.sleep(0.02)
+                assert await status("another") == 401
+                async with session.delete(f"/v1/consumers/anna/keys/{made['id']}") as answer:
+                    assert answer.status == 204
+                while await status(made["key"]) != 401:
+                    await asyncio.sleep(0.02)
+                while (await lab.ask(headers={"Authorization": "Bearer x.y.z"})).status == 503:
+                    await asyncio.sleep(0.02)
+            async with session.get("/v1/key-sets") as answer:
+                (known,) = (await answer.json())["keySets"]
+            assert (known["keys"], known["problem"]) == ([{"id": "e", "algorithm": "ES256"}], "")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def public_point() -> dict[str, str]:
+    numbers = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
+    x, y = (base64.urlsafe_b64encode(one.to_bytes(32, "big")).rstrip(b"=").decode() for one in (numbers.x, numbers.y))
+    return {"kty": "EC", "crv": "P-256", "kid": "e", "x": x, "y": y}

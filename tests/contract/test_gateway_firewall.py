@@ -1,18 +1,25 @@
 """The firewall of a route on the real nginx with the real core rules: attacks, what only looks like one, exclusions."""
 
 import asyncio
+import hashlib
 import json
+import os
 import re
+import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from yarl import URL
 
+from coldchain.gateway.process import NginxProcess
 from coldchain.model.app import HeaderChanges, RouteFilters
 from coldchain.model.firewall import Firewall, FirewallExclusion
+from coldchain.model.gateway_resource import ApiKeyDigest, Consumer
 from coldchain.model.rotation import RouteRule, ServiceRotation
+from coldchain.model.route_access import ApiKeyPlace, Authentication
 from coldchain.testing.gateway_lab import PATIENCE_SECONDS, Answer, GatewayLab, endpoint, running_gateway
 from coldchain.testing.ports import free_ports
 from coldchain.testing.raw_application import RawApplication, answers, raw_application
@@ -156,6 +163,7 @@ async def test_detection_lets_pass_and_tells_without_what_was_sent(lab: GatewayL
         assert line == {
             "requestId": request_id,
             "client": "127.0.0.1",
+            "consumer": "",
             "method": "POST",
             "host": "shop.test",
             "path": path,
@@ -259,6 +267,14 @@ async def test_what_is_not_looked_at_whole_does_not_get_through(lab: GatewayLab,
     assert (await refusals(lab))["firewall_body"] == before + 5
 
 
+async def test_no_request_holds_up_a_worker(lab: GatewayLab, app: RawApplication) -> None:
+    """Without a limit of the core rules' regular expressions each of these takes from ten seconds to minutes."""
+    await push(lab, app, guarded())
+    for body in (b"<" * 16_000, b"<!--" * 4000, b"{" * 64 + b"'" * 15_000, b"{" * 16 + b" " * 15_000):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert (await ask(lab, "POST", "/", FORM, b"q=" + body)).status in (200, 403)
+
+
 async def test_other_filters_balancing_and_tries_are_as_without_it(lab: GatewayLab, app: RawApplication) -> None:
     """The firewall looks at what the consumer sent; a request that no instance got is still tried elsewhere."""
     changes = RouteFilters(
@@ -280,6 +296,20 @@ async def test_other_filters_balancing_and_tries_are_as_without_it(lab: GatewayL
     await lab.in_flight({})
 
 
+async def test_who_is_not_let_in_is_not_looked_at(lab: GatewayLab, app: RawApplication) -> None:
+    filters = RouteFilters(firewall=Firewall(), authentication=Authentication(api_key=ApiKeyPlace(header="X-Api-Key")))
+    anna = Consumer(name="anna", api_keys=(ApiKeyDigest(digest=hashlib.sha256(b"right").hexdigest()),))
+    services = {"shop": ServiceRotation(endpoints=(endpoint("a", app.port),))}
+    await lab.push(services, {"*": (guarded("/", filters),)}, (anna,))
+    before = (await refusals(lab)).get("firewall", 0)
+    attack = f"/?q={SQL}"
+    assert (await ask(lab, path=attack, headers={"X-Api-Key": "wrong"})).status == 401
+    assert (await refusals(lab)).get("firewall", 0) == before
+    headers = {"X-Api-Key": "right", "X-Request-Id": "of-anna"}
+    assert (await ask(lab, path=attack, headers=headers)).status == 403
+    assert (await told(lab, "of-anna"))["consumer"] == "anna"
+
+
 async def test_a_firewall_that_is_none_is_refused_and_what_it_names_gets_nowhere(
     lab: GatewayLab, app: RawApplication
 ) -> None:
@@ -292,6 +322,20 @@ async def test_a_firewall_that_is_none_is_refused_and_what_it_names_gets_nowhere
     assert {path: (await ask(lab, path=path)).status for path in asked} == asked
     assert (await refusals(lab))["firewall_missing"] == 1
     assert "a route's firewall cannot be used" in lab.settings.error_log_file.read_text()
+
+
+async def test_a_new_worker_and_a_reload_have_the_rules(app: RawApplication) -> None:
+    async with running_gateway(worker_processes=1) as lab:
+        await push(lab, app, guarded())
+        killed = (await lab.state()).workers[0].pid
+        os.kill(killed, signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (state := await lab.process.state()) or [one.pid for one in state.workers] in ([], [killed]):
+                await asyncio.sleep(0.01)
+        assert [(await ask(lab, path=path)).status for path in ("/", f"/?q={SQL}")] == [200, 403]
+        lab.process = NginxProcess(replace(lab.settings, access_log=False))
+        assert await lab.process.start_or_adopt() == "reloaded"
+        assert [(await ask(lab, path=path)).status for path in ("/", f"/?q={SQL}")] == [200, 403]
 
 
 async def test_without_modsecurity_only_routes_that_ask_for_it_are_refused() -> None:

@@ -3,12 +3,14 @@
 
 local client = require "coldchain.client"
 local networks = require "coldchain.networks"
+local refusals = require "coldchain.refusals"
 
 local M = {}
 
 local REFUSED = "requests from this address are not let in here"
 
-local function everybody()
+local function refuse(route)
+    refusals.count(route.service, "address")
     return 403, REFUSED
 end
 
@@ -21,12 +23,12 @@ function M.make(filters)
     local allow, wrong_allow = networks.set(wanted.allow)
     if wrong_deny or wrong_allow then
         ngx.log(ngx.ERR, "a route lets nobody in: ", wrong_deny or wrong_allow)
-        return everybody
+        return refuse
     end
-    return function()
+    return function(route)
         local address = client.address()
         if not address or (deny and networks.has(deny, address)) or (allow and not networks.has(allow, address)) then
-            return 403, REFUSED
+            return refuse(route)
         end
     end
 end

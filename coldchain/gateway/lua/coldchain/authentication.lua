@@ -4,6 +4,7 @@
 local api_key = require "coldchain.api_key"
 local identity = require "coldchain.identity"
 local jwt = require "coldchain.jwt"
+local refusals = require "coldchain.refusals"
 local signature = require "coldchain.signature"
 
 local M = {ended = identity.ended}
@@ -67,15 +68,22 @@ function M.make(filters)
     local names, groups = set_of(wanted.consumers), set_of(wanted.groups)
     local claims = given(wanted.jwt) and given(wanted.jwt.headers) or {}
     local headers = {["WWW-Authenticate"] = challenge}
-    return function(_, key)
+    local function refuse(route, status, reason, words)
+        refusals.count(route.service, reason)
+        return status, words, status == 401 and headers or nil
+    end
+    return function(route, key)
         for index = 1, #ways do
             local shown, consumer, status, reason, said = ways[index]()
             if shown then
                 if not consumer then
-                    return status or 401, reason or WRONG, not status and headers or nil
+                    if status then
+                        return refuse(route, status, "credentials_unchecked", reason)
+                    end
+                    return refuse(route, 401, "credentials_wrong", WRONG)
                 end
                 if not admits(names, groups, consumer.name, consumer) then
-                    return 403, NOT_HIS
+                    return refuse(route, 403, "consumer", NOT_HIS)
                 end
                 identity.set(key, consumer.name, consumer.groups_text)
                 for name in pairs(claims) do
@@ -84,7 +92,7 @@ function M.make(filters)
                 return nil
             end
         end
-        return 401, MISSING, headers
+        return refuse(route, 401, "credentials_missing", MISSING)
     end
 end
 

@@ -6,11 +6,12 @@
 
 local addresses = require "coldchain.addresses"
 local authentication = require "coldchain.authentication"
+local firewall = require "coldchain.firewall"
 local limits = require "coldchain.limits"
 
 local M = {}
 
-local MODULES = {addresses, authentication, limits}  -- in the order in which they are asked
+local MODULES = {addresses, authentication, limits, firewall}  -- in the order in which they are asked
 
 -- The policies of a route as they are asked, nil for none. `filters` as they were sent, ngx.null or nil for none. `rule`: what they are of.
 function M.make(filters, rule)

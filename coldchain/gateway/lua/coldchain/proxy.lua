@@ -143,9 +143,9 @@ function M.access()
         return refuse(key, 503, REASONS[503])
     end
     if filtered then
-        local status, reason = filters.request(route)
+        local status = filters.request(route)
         if status then
-            return refuse(key, status, reason or REASONS[status])
+            return refuse(key, status, REASONS[status])
         end
     end
     local answer_changes = filtered and filtered.response

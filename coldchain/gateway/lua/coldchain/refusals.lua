@@ -3,7 +3,10 @@
 local values = ngx.shared.coldchain_traffic
 
 local M = {
-    REASONS = {"firewall", "firewall_body", "firewall_missing", "firewall_detected"},
+    REASONS = {
+        "address", "credentials_missing", "credentials_wrong", "consumer", "credentials_unchecked",
+        "firewall", "firewall_body", "firewall_missing", "firewall_detected",
+    },
 }
 
 local function key(service, reason)

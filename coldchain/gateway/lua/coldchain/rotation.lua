@@ -90,11 +90,11 @@ local function load_service(name, document)
         counters[instance] = counters[instance] or old_counters[instance] or traffic.counter(name, instance)
         peers[key] = peer
         peer.counter = counters[instance]
+        peer.version = endpoint.version or ""
+        peer.counter.version = peer.version
         if peer.weight == 0 and endpoint.weight > 0 and old and old.count > 0 then
             peer.came = ngx.now()  -- of the first ones of a service nobody can take a part
         end
-        peer.version = endpoint.version or ""
-        peer.counter.version = peer.version
         peer.weight = endpoint.weight
         if peer.weight > 0 then
             ready[#ready + 1] = peer
@@ -199,6 +199,11 @@ function M.sync()
     head, M.sequence, M.revision = raw, sequence, revision
     routes_of_host, hosts_known = {}, 0
     return true
+end
+
+-- Whether there is a commit that `sync` has not seen.
+function M.behind()
+    return store.differs(head)
 end
 
 -- The routes for a Host header as it was sent (nil when there was none): without port, case and last dot.

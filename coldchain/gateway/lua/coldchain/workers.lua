@@ -26,7 +26,8 @@ int getppid(void);
 local M = {draining = false}
 
 local TICK_SECONDS = 0.02
-local POLL_SECONDS = 0.002
+local WATCH_SECONDS = 0.003
+local POLL_SECONDS = 0.001
 local OPEN_SECONDS = 0.25
 local OTHERS_SECONDS = 1
 local CLOCK_MONOTONIC = 1
@@ -144,6 +145,19 @@ local function follow(_, busy)
     end
 end
 
+-- A commit need not wait for the next tick: to look whether there is one costs next to nothing.
+local function watch(_, busy)
+    while not ngx.worker.exiting() or busy() do
+        ngx.sleep(WATCH_SECONDS)
+        if rotation.behind() then
+            local ok, problem = pcall(M.tick)
+            if not ok then
+                ngx.log(ngx.ERR, "cannot follow the rotation: ", problem)
+            end
+        end
+    end
+end
+
 -- Makes itself known before it reads: a commit after that waits for it, one before that is read.
 function M.start(busy)
     local pid = ngx.worker.pid()
@@ -155,6 +169,7 @@ function M.start(busy)
     buckets.start()
     M.tick()
     assert(ngx.timer.at(0, follow, busy))
+    assert(ngx.timer.at(0, watch, busy))
 end
 
 -- Every live worker on this memory: {pid, name, sequence, revision, in_flight}. Those that are gone, however they went, are forgotten.
