@@ -7,7 +7,8 @@ nobody answers or the cluster has no leader (nothing is known then, the request 
 
 import asyncio
 import contextlib
-import random
+import os
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from urllib.parse import quote
 
 import aiohttp
 
+from coldchain.clients.back_off import FIRST_SECONDS, back_off_seconds
+
 Document = dict[str, Any]
-BACKOFF_SECONDS, BACKOFF_SECONDS_MAX = 0.5, 30.0
 AT_ONCE_SECONDS = 0.1
 """Sooner nobody answers who waits for something newer and has nothing newer."""
 BLOCKED_MARGIN_SECONDS = 10.0
@@ -191,7 +193,8 @@ class ConsulClient:
         sleep: Callable[[float], Awaitable[None]],
     ) -> AsyncGenerator[tuple[Answer, int], None]:
         """Each answer, with the index of the one before it: 0 where that is not known to be of the same history."""
-        index, last, delay = 0, 0, BACKOFF_SECONDS
+        index, last, failed = 0, 0, 0
+        who = f"{socket.gethostname()} {os.getpid()} {path}"
         clock = asyncio.get_running_loop().time
         while True:
             asked_at = clock()
@@ -200,14 +203,14 @@ class ConsulClient:
             except (ConsulUnavailable, ConsulRefused) as error:
                 on_trouble(error)
                 index = last = 0  # who answers next may be another
-                await sleep(delay * (1 - 0.5 * random.random()))  # noqa: S311 -- spreads retries, guards nothing
-                delay = min(BACKOFF_SECONDS_MAX, 2 * delay)
+                await sleep(back_off_seconds(who, failed))
+                failed += 1
                 continue
-            delay = BACKOFF_SECONDS
+            failed = 0
             yield answer, last
             waited = clock() - asked_at >= AT_ONCE_SECONDS
             if answer.index <= 0 or (answer.index == last and not waited):
-                await sleep(BACKOFF_SECONDS)  # it does not block: never ask in a tight loop
+                await sleep(FIRST_SECONDS)  # it does not block: never ask in a tight loop
             last = answer.index
             index = answer.index if answer.index >= index else 0
 

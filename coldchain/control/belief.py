@@ -18,13 +18,13 @@ log = structlog.get_logger(__name__)
 
 class Believer:
     """Endpoints go only because the registry says so, and while that may be for its own loss they stay for a while.
-    `keep`: is given the endpoints whenever they may have changed."""
+    `keep`: is given the belief whenever it may have changed."""
 
     def __init__(
         self,
         service: str,
         clock: Clock,
-        keep: Callable[[Sequence[ServiceEndpoint]], Awaitable[None]],
+        keep: Callable[[Belief], Awaitable[None]],
         known: Sequence[ServiceEndpoint] = (),
     ) -> None:
         self._service = service
@@ -37,7 +37,7 @@ class Believer:
     async def take(self, sighting: Sighting, group: asyncio.TaskGroup) -> None:
         """Believe what the registry says. Doubts are ended by a task of the group."""
         self._belief = decide.seen(self._belief, sighting)
-        await self._keep(self._belief.endpoints)
+        await self._keep(self._belief)
         if not sighting.certain and self._belief.doubted:
             log.warning("who is missing in the registry stays for a while", service=self._service)
             group.create_task(self._end_doubts())
@@ -50,4 +50,4 @@ class Believer:
             await self._clock.sleep(DOUBT_SECONDS)
             if number == self._doubts:
                 self._belief = decide.doubted_for_long(self._belief)
-                await self._keep(self._belief.endpoints)
+                await self._keep(self._belief)

@@ -164,7 +164,8 @@ class Controller:
             self.registrar = Registrar(self._registry, self.state, self._clock, self.reconciler.mark)
             self.registrar.offers = lambda: self.tasks.offers
             self.publisher.on_published = self.registrar.published
-            self.registered = SelfRegistrations(self._registry, self.state, self._clock, self.reconciler.mark)
+            marks = self.reconciler.mark
+            self.registered = SelfRegistrations(self._registry, self.engine, self.state, self._clock, marks)
             self.registered.attach(self.reconciler, self.registrar)
             self.outsiders = ServiceWatcher(self._registry, self.state, self._clock)
             self.outsiders.start()

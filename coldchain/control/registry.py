@@ -9,6 +9,7 @@ import structlog
 from coldchain.control.state import State
 from coldchain.decisions import registration as decide
 from coldchain.decisions import rotation as rotations
+from coldchain.decisions.self_registration import by_itself
 from coldchain.model.errors import ColdchainError, Rejected, Unavailable
 from coldchain.model.instance import Instance
 from coldchain.model.offer import Offer
@@ -71,7 +72,7 @@ class Registrar:
         found: ByPlace = {}
         for endpoint in self._services[name].endpoints if name in self._services else ():
             instance = self._state.instances.get(endpoint.instance_id)
-            if instance is not None and not self._state.app_of(instance).registers_itself:
+            if instance is not None and not by_itself(instance, self._state.app_of(instance)):
                 app, agent = self._state.app_of(instance), instance.agent or ""
                 for place in self._registry.places(agent, self.said_by(agent)):
                     one = decide.registration(name, endpoint, instance, app, place)
@@ -93,7 +94,7 @@ class Registrar:
     def waits_for(self, instance: Instance) -> str:
         """What its registrations wait for, in words; empty when the registry has them as they shall be."""
         own, version = self._state.app_of(instance), self._state.wanted(instance.app_id)
-        if own.registers_itself:
+        if by_itself(instance, own):
             return ""
         names = rotations.joined(own, version.app if version else None)
         if not names:

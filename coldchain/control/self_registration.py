@@ -1,9 +1,10 @@
 """self_registration: follows the registrations of apps that register themselves, and marks those that leave."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 
+import msgspec
 import structlog
 
 from coldchain.control.belief import Believer
@@ -12,7 +13,7 @@ from coldchain.control.registry import CALL_SECONDS, Registrar
 from coldchain.control.state import State
 from coldchain.decisions import self_registration as decide
 from coldchain.decisions.health import Verdict
-from coldchain.decisions.registration import DRAINING
+from coldchain.decisions.registration import DRAINING, Belief
 from coldchain.decisions.rotation import LEAVING
 from coldchain.documents.keys import Record
 from coldchain.model.app import App
@@ -21,9 +22,14 @@ from coldchain.model.instance import Instance
 from coldchain.model.registration import ServiceEndpoint
 from coldchain.model.version import AppRecord, Version
 from coldchain.ports.clock import Clock
+from coldchain.ports.engine import Engine
 from coldchain.ports.registry import Registry
 
 RETRY_SECONDS = 1.0
+LISTEN_SECONDS, LISTEN_SECONDS_MAX = 2.0, 32.0
+"""Between two looks at what an instance says that has not registered itself."""
+BEGINNING_BYTES = 64 * 1024
+"""So much of it is looked at."""
 
 log = structlog.get_logger(__name__)
 
@@ -34,17 +40,24 @@ class SelfRegistrations:
     answer stays. `lapsed_since`: who went bad by his registration, and when, in epoch seconds."""
 
     def __init__(
-        self, registry: Registry, state: State, clock: Clock, changed: Callable[[Collection[str]], None]
+        self,
+        registry: Registry,
+        engine: Engine,
+        state: State,
+        clock: Clock,
+        changed: Callable[[Collection[str]], None],
     ) -> None:
         self._registry = registry
+        self._engine = engine
         self._state = state
         self._clock = clock
         self._changed = changed
         self._following: dict[str, asyncio.Task[None]] = {}
-        self._found: dict[str, tuple[ServiceEndpoint, ...]] = {}
+        self._found: dict[str, Belief] = {}
         self._matches: dict[str, dict[str, ServiceEndpoint]] = {}
         self._done: set[str] = set()
         self._wake = asyncio.Event()
+        self._unheard = asyncio.Event()
         self.trouble = ""
         self.lapsed_since: dict[str, float] = {}
 
@@ -59,15 +72,20 @@ class SelfRegistrations:
     def heard(self, instance: Instance, verdict: Verdict) -> Verdict:
         """What the checks say of an instance, and its registration with them."""
         app = self._state.app_of(instance)
-        if not app.registers_itself or instance.phase in LEAVING:
+        if not decide.by_itself(instance, app) or instance.phase in LEAVING:
             return verdict
         return decide.heard(instance, verdict, _service(app), self._matches.get(_service(app)))
+
+    def owners(self, service: str) -> dict[str, Instance]:
+        """The instances whose registrations are known, by the ids of these."""
+        matches, instances = self._matches.get(service, {}), self._state.instances
+        return {one.id: instances[name] for name, one in matches.items() if name in instances}
 
     def waits_for(self, instance: Instance) -> str:
         """What a leaving instance's mark waits for, in words; empty when it has it. What the registry does not let us
         mark marks itself, before it ends."""
         app = self._state.app_of(instance)
-        if not app.registers_itself or instance.phase not in LEAVING:
+        if not decide.by_itself(instance, app) or instance.phase not in LEAVING:
             return ""
         service = _service(app)
         if service not in self._matches:
@@ -90,6 +108,11 @@ class SelfRegistrations:
 
     async def run(self) -> None:
         """For ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep())
+            group.create_task(self._listen())
+
+    async def _keep(self) -> None:
         try:
             while True:
                 await self._wake.wait()
@@ -117,7 +140,7 @@ class SelfRegistrations:
         for app_id, instances in self._state.instances_of.items():
             for one in instances.values() if self._has_some(app_id) else ():
                 app = self._state.app_of(one)
-                if one.live and app.registers_itself:
+                if one.live and decide.by_itself(one, app):
                     found.setdefault(_service(app), []).append((one, app))
         return found
 
@@ -136,8 +159,10 @@ class SelfRegistrations:
                 log.warning("the registry does not say who serves", service=service, error=words)
             self.trouble = words
 
-        async def keep(found: Sequence[ServiceEndpoint]) -> None:
-            self._found[service] = tuple(found)
+        async def keep(belief: Belief) -> None:
+            self._found[service] = belief
+            # A registry that lost the mark has it in service again by its next heartbeat: it is marked anew.
+            self._done -= {one.id for one in belief.listed if one.status != "maintenance"}
             self._wake.set()
 
         believer = Believer(service, self._clock, keep)
@@ -156,7 +181,8 @@ class SelfRegistrations:
             if service not in self._found:
                 continue
             before = self._matches.get(service)
-            after = decide.matched(service, listed, self._found[service])
+            believed = self._found[service]
+            after = decide.matched(service, listed, believed.endpoints, {one.id for one in believed.doubted})
             self._matches[service] = after
             for one, _ in listed:
                 if before is None or before.get(one.id) != after.get(one.id):
@@ -170,9 +196,64 @@ class SelfRegistrations:
             self.lapsed_since.setdefault(name, self._clock.now())
         if changed:
             self._changed(changed)
+        if self._silent():
+            self._unheard.set()
+
+    def _silent(self) -> dict[str, Instance]:
+        """Who runs and has not registered himself, by his id."""
+        listed = self._instances().items()
+        return {
+            one.id: one
+            for service, pairs in listed
+            if service in self._matches
+            for one in decide.unheard(pairs, self._matches[service])
+        }
+
+    async def _listen(self) -> None:
+        """For ever: who has not registered himself may say that he cannot."""
+        looks: dict[str, tuple[float, float]] = {}
+        while True:
+            await self._unheard.wait()
+            await self._clock.sleep(LISTEN_SECONDS)
+            silent = self._silent()
+            if not silent:
+                self._unheard.clear()
+            looks = {name: looks.get(name, (0.0, LISTEN_SECONDS)) for name in silent}
+            for name, (due, delay) in list(looks.items()):
+                if self._clock.monotonic() >= due:
+                    await self._hear_out(silent[name])
+                    looks[name] = self._clock.monotonic() + delay, min(2 * delay, LISTEN_SECONDS_MAX)
+
+    async def _hear_out(self, one: Instance) -> None:
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                said = await self._beginning(one.task_id)
+            if not decide.cannot_register(said):
+                return
+            async with self._state.lock:
+                await self._state.fresh()
+                record = self._state.instances.get(one.id)
+                if record is not None and record.phase == "starting":
+                    await self._state.commit([msgspec.structs.replace(record, cannot_register=True)])
+                    log.warning("an instance cannot register itself: the platform does it", instance=one.id)
+        except (ColdchainError, TimeoutError) as error:
+            log.info("what an instance says that has not registered itself is not known", error=str(error))
+
+    async def _beginning(self, task_id: str) -> bytes:
+        said = b""
+        output = self._engine.logs(task_id, follow=False, tail=None)
+        try:
+            async for piece in output:
+                said += piece
+                if len(said) >= BEGINNING_BYTES:
+                    break
+        finally:
+            if isinstance(output, AsyncGenerator):
+                await output.aclose()
+        return said[:BEGINNING_BYTES]
 
     async def _mark(self) -> None:
-        known = {one.id for found in self._found.values() for one in found}
+        known = {one.id for found in self._found.values() for one in found.endpoints}
         self._done &= known
         for service, listed in self._instances().items():
             apps = {one.app_id for one, _ in listed}

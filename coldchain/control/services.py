@@ -8,6 +8,7 @@ import structlog
 
 from coldchain.control.belief import Believer
 from coldchain.control.state import State
+from coldchain.decisions.registration import Belief
 from coldchain.documents.keys import Record
 from coldchain.model.errors import ColdchainError
 from coldchain.model.registration import ExternalService, ServiceEndpoint
@@ -80,8 +81,8 @@ class ServiceWatcher:
         record = self._state.externals.get(app_id)
         known = record.endpoints if record is not None and record.service == service else ()
 
-        async def keep(found: Sequence[ServiceEndpoint]) -> None:
-            await self._keep(app_id, service, found)
+        async def keep(belief: Belief) -> None:
+            await self._keep(app_id, service, belief.endpoints)
 
         believer = Believer(service, self._clock, keep, known)
         while True:

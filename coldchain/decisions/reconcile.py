@@ -34,6 +34,7 @@ from coldchain.decisions.actions import (
     StartRollback,
 )
 from coldchain.decisions.explanation import explain
+from coldchain.decisions.self_registration import by_itself
 from coldchain.decisions.view import Seen, View
 from coldchain.model.app import App
 from coldchain.model.base import Noun
@@ -119,13 +120,13 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
 
 
 def _is_gone(one: Instance, app: App, seen: Seen) -> bool:
-    """Whether its task is. An orphan is not, but for one whose probes fail, or which has none that could tell while its
-    whole agent is away."""
+    """Whether its task is. An orphan is not, but for one whose probes fail or heartbeats end, or which has neither that
+    could tell while its whole agent is away."""
     if seen.task is None:
         return one.phase != "launching"
     if not seen.task.orphaned or one.phase not in healths.PROBED:
         return seen.task.terminal
-    blind = seen.task.orphaned == "agent" and not healths.asked_from_here(app)
+    blind = seen.task.orphaned == "agent" and not healths.asked_from_here(app) and not by_itself(one, app)
     return blind or seen.verdict.standing == "unhealthy"
 
 

@@ -31,6 +31,7 @@ class GatewaySession(Noun, frozen=True, kw_only=True):
     applied: int
     lease_until: float
     in_flight: dict[str, int] = {}
+    ejected: tuple[str, ...] = ()
     caught_up_at: int = 0
 
 

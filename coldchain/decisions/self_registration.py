@@ -5,7 +5,7 @@ whether that gets traffic. So nothing is in rotation twice, whoever else registe
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -17,18 +17,40 @@ from coldchain.model.instance import Instance
 from coldchain.model.registration import ServiceEndpoint
 
 IN_SERVICE = ("passing", "warning")
+CANNOT = b"coldchain-entry: nothing is registered:"
+"""So begins what an entry says, at its start, that finds nothing to speak with."""
 GIVEN = re.compile(r"[0-9a-f]{32}")
 """The ids of instances."""
 
 
+def by_itself(instance: Instance, app: App) -> bool:
+    """Whether it is in rotation by a registration of its own."""
+    return app.registers_itself and not instance.cannot_register
+
+
+def unheard(instances: Iterable[tuple[Instance, App]], matches: Mapping[str, ServiceEndpoint]) -> tuple[Instance, ...]:
+    """Those that run and have not registered themselves: what they say is worth a look."""
+    return tuple(
+        one for one, app in instances if one.phase == "starting" and by_itself(one, app) and one.id not in matches
+    )
+
+
+def cannot_register(said: bytes) -> bool:
+    """Whether that is what it says at its start."""
+    return any(line.startswith(CANNOT) for line in said.splitlines())
+
+
 def matched(
-    service: str, instances: Iterable[tuple[Instance, App]], found: Iterable[ServiceEndpoint]
+    service: str,
+    instances: Iterable[tuple[Instance, App]],
+    found: Iterable[ServiceEndpoint],
+    doubted: Collection[str] = (),
 ) -> dict[str, ServiceEndpoint]:
     """The registration of each instance in its service that has one, by the instance's id. It has the id that the
     instance was given for it; or it has another, and stands where the instance does: then the best one counts.
 
     An id that was given to one instance never counts for another, which may have its address by now, also when that
-    one is gone.
+    one is gone. What is `doubted` to be there may be of who had the address before, and lets nobody in.
     """
     listed = list(instances)
     best = sorted(found, key=lambda one: (RANK.index(one.status), one.id))
@@ -44,7 +66,9 @@ def matched(
     for instance, app in sorted(listed, key=lambda pair: pair[0].id):
         for place in _places(service, instance, app) if instance.id not in result else ():
             registration = at.get(place)
-            if registration is not None and registration.id not in taken:
+            if registration is None or (registration.id in doubted and not passed_before(instance)):
+                continue
+            if registration.id not in taken:
                 result[instance.id] = registration
                 taken.add(registration.id)
                 break

@@ -8,6 +8,7 @@ from coldchain.decisions.route import shown as shown_place
 from coldchain.documents.access_rules import address_findings, authentication_findings
 from coldchain.documents.findings import Finding, Path, shown
 from coldchain.documents.firewall_rules import firewall_findings
+from coldchain.documents.limit_rules import ejection_findings, limit_findings
 from coldchain.model.app import App, HeaderChanges, Redirect, Route, RouteFilters
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -136,6 +137,9 @@ def _filters(route: Route, filters: RouteFilters, where: Path) -> Iterator[Findi
     if filters.authentication is not None:
         reserved = HEADERS_OF_CONNECTION | HEADERS_OF_THE_GATEWAY
         yield from authentication_findings(filters.authentication, (*where, "authentication"), reserved)
+    yield from limit_findings(filters.limits or (), (*where, "limits"))
+    if filters.ejection is not None:
+        yield from ejection_findings(filters.ejection, (*where, "ejection"))
 
 
 def _replacement(route: Route, path: str, where: Path) -> Iterator[Finding]:

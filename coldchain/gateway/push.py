@@ -3,6 +3,7 @@
 import ipaddress
 import time
 import uuid
+from collections.abc import Mapping
 
 import msgspec
 import structlog
@@ -11,6 +12,7 @@ from coldchain.gateway.control_socket import ControlSocket, message, unexpected
 from coldchain.gateway.process import lost_its_master
 from coldchain.gateway.settings import GatewaySettings
 from coldchain.model.errors import InvalidDocument, Problem, Rejected
+from coldchain.model.limit import LimitsUse, LimitUse
 from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.model.traffic import TrafficNews
 from coldchain.ports.gateway import OutOfStep
@@ -53,7 +55,13 @@ class NginxGateway:
                 todo="Start `coldchain up` or `coldchain gateway` again in a quiet moment: it starts nginx anew",
             )
         self._orphaned = orphaned
-        return GatewayReport(gateway=self.name, place=self.place, applied=state.applied, in_flight=state.in_flight)
+        return GatewayReport(
+            gateway=self.name,
+            place=self.place,
+            applied=state.applied,
+            in_flight=state.in_flight,
+            ejected=tuple(sorted({instance for found in state.ejected.values() for instance in found})),
+        )
 
     @property
     def place(self) -> str:
@@ -69,6 +77,12 @@ class NginxGateway:
 
     async def traffic(self, since: int) -> TrafficNews:
         return await self._control.ask(f"/traffic?since={since}", TrafficNews)
+
+    async def limits(self) -> Mapping[str, LimitUse]:
+        return (await self._control.ask("/limits", LimitsUse)).limits
+
+    async def share(self, shares: Mapping[str, float]) -> None:
+        await self._control.order("/shares", msgspec.json.encode(shares))
 
     async def renew(self, seconds: float) -> None:
         # The deadline is on the clock that nginx reads too, so a late delivery does not lengthen the lease.

@@ -11,6 +11,9 @@ _ERRORS_OF_PARSING = "400 405 414 494"
 _NOTHING = '""'
 _TRAFFIC_MEMORY = "32m"  # a quarter of a kB for each endpoint, touched only as far as used
 
+_POLICY_MEMORY = {"limits": "16m", "open": "8m", "tallies": "8m"}
+"""What limits count by: tokens (100,000 addresses), open requests, and what metrics tell."""
+
 
 def render(
     settings: GatewaySettings,
@@ -86,6 +89,7 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str, firewall: Firewa
         "lua_shared_dict coldchain_control 16m;",
         f"lua_shared_dict coldchain_nonces {settings.nonce_bytes};",
         f"lua_shared_dict coldchain_traffic {_TRAFFIC_MEMORY};",
+        *(f"lua_shared_dict coldchain_{name} {size};" for name, size in _POLICY_MEMORY.items()),
         "# regular expressions of routes: each compiled once, and none takes long, whatever the path",
         "lua_regex_cache_max_entries 8192;",
         "lua_regex_match_limit 10000;",
@@ -95,6 +99,8 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str, firewall: Firewa
         f"        acknowledge_seconds = {settings.acknowledge_timeout_seconds:.3f},",
         f"        log_accesses = {log_accesses},",
         f"        trusted_proxies = {{{trusted_proxies}}},",
+        f"        open_requests_max = {settings.open_requests_max},",
+        f"        lag_seconds_max = {settings.lag_seconds_max:.3f},",
         f"        latency_bounds = {{{', '.join(f'{bound:g}' for bound in LATENCY_BOUNDS_SECONDS)}}},",
         *([f'        firewall = {{library = "{firewall.library}", rules = "{firewall.rules}"}},'] if firewall else []),
         "    })",
@@ -271,6 +277,8 @@ def _consumer_server(settings: GatewaySettings) -> list[str]:
     lines += [
         'log_by_lua_block { require("coldchain.proxy").log() }',
         "location / {",
+        "    # a consumer that leaves while it waits for a limit is not waited for",
+        "    lua_check_client_abort on;",
         '    access_by_lua_block { require("coldchain.proxy").access() }',
         "    # the slash: what is passed on is the normalised path that the route was chosen by",
         "    proxy_pass http://coldchain/;",

@@ -1,7 +1,7 @@
 """several_feeds: the way of a gateway to whichever of several controllers answers."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from coldchain.model.errors import ColdchainError, Unavailable
 from coldchain.model.rotation import GatewayReport, RotationUpdate
@@ -41,3 +41,7 @@ class SeveralFeeds:
                 self._lease_seconds = feed.lease_seconds
                 return update
         raise Unavailable("; ".join(unavailable), todo="The gateway goes on with what it has")
+
+    def shares(self, gateway: str) -> Mapping[str, float]:
+        """As the one said that answered last."""
+        return self._feeds[0].shares(gateway)

@@ -17,8 +17,16 @@ from coldchain.decisions.address import is_loopback
 from coldchain.engines.fake import AGENTS_MAX
 from coldchain.main.composition_command import composition as composition
 from coldchain.main.credentials import read_credentials
-from coldchain.main.entry_options import Gateway, GatewayName, GatewayStatusOpen, GatewayTls, MarkTrusted, Status, entry
 from coldchain.main.gateway_command import gateway as gateway
+from coldchain.main.gateway_options import (
+    Gateway,
+    GatewayName,
+    GatewayStatusOpen,
+    GatewayTls,
+    MarkTrusted,
+    Status,
+    entered,
+)
 from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.mesos_access import COMMAND
 from coldchain.main.mesos_options import (
@@ -105,13 +113,6 @@ KeySetNetworks = Annotated[
     typer.Option("--key-set-network", help="Network that is not public where issuers of tokens may be asked for keys."),
 ]
 NoOverrides = Annotated[bool, typer.Option("--no-overrides", help="Let nobody override a rule of admission.")]
-
-
-class Kept(TypedDict):
-    """Where the state is kept, as PlatformSettings takes it."""
-
-    data: Path
-    store: str | None
 
 
 class Address(TypedDict):
@@ -230,24 +231,24 @@ def up(
     fake_mem: FakeMem = 262144.0,
 ) -> None:
     """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
-    _run_platform(
-        PlatformSettings(
-            **_kept(data, store),
-            **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
-            **_address(api, reached_at),
-            **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
-            **entry(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open, gateway_mark_trusted),
-            **running(docker_socket, publish_address, docker_credentials, cgroup_parent, default_network),
-            **_offered(agent, cpu_factor, attribute, region, zone),
-            **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
-            **_keys(secret_keys, key_set_network),
-            **registered(registry, dns, dns_open),
-            **_engines(engine, fake_agents, fake_cpus, fake_mem),
-            **mesos_cluster(
-                engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor, containerizer
-            ),
-        )
+    settings = PlatformSettings(
+        data=data,
+        store=store,
+        **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
+        **_address(api, reached_at),
+        **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
+        **entered(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open, gateway_mark_trusted),
+        **running(docker_socket, publish_address, docker_credentials, cgroup_parent, default_network),
+        **_offered(agent, cpu_factor, attribute, region, zone),
+        **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
+        **_keys(secret_keys, key_set_network),
+        **registered(registry, dns, dns_open),
+        **_engines(engine, fake_agents, fake_cpus, fake_mem),
+        **mesos_cluster(
+            engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor, containerizer
+        ),
     )
+    _run_platform(settings)
 
 
 @application.command()
@@ -447,10 +448,6 @@ def _run_platform(settings: PlatformSettings) -> None:
 
     open_log()
     run_to_end(run(settings))
-
-
-def _kept(data: Path, store: str | None) -> Kept:
-    return Kept(data=data, store=store)
 
 
 def _is_address(host: str) -> bool:

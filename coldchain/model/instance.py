@@ -23,7 +23,8 @@ class Instance(Noun, frozen=True, kw_only=True):
     `version_id` is the configuration's id (Version.config_id). `task_id` never changes: a crash makes a new instance.
     `constraint_values`: what its agent said, when it was placed there, of the fields that the app's constraints name.
     A stopped instance stays on record until its address and ports may be given away again. `asked_to_leave`: who wants
-    this very instance gone, in words; empty: nobody.
+    this very instance gone, in words; empty: nobody. `cannot_register`: of an app that registers itself, and its task
+    said that it cannot, so the platform does.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Instance(Noun, frozen=True, kw_only=True):
     served: bool = False
     constraint_values: dict[str, str] = {}
     asked_to_leave: str = ""
+    cannot_register: bool = False
     history: tuple[Transition, ...] = ()
 
     @property

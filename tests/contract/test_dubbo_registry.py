@@ -9,12 +9,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 import pytest
 import pytest_asyncio
 
+from coldchain.clients.dubbo import Server as Provides
+from coldchain.clients.dubbo import Services
 from coldchain.clients.zookeeper import NoNode, ZooKeeper
 from coldchain.control.clock import SystemClock
 from coldchain.documents import dubbo_url
+from coldchain.dubbo.caller import DubboCaller
 from coldchain.dubbo.discovery import Directory
 from coldchain.dubbo.switch import ZooKeeperDubboRegistry
 from coldchain.model.dubbo import Announced, Announcement, Consumer, Export, Provider
+from coldchain.model.service_call import ServiceCall
 from coldchain.ports.dubbo_registry import DubboRegistry
 from coldchain.testing.fake_dubbo_registry import FakeDubboRegistry
 from coldchain.testing.zookeeper import ZooKeeper as Server
@@ -265,3 +269,61 @@ async def test_the_directory_keeps_its_providers_when_zookeeper_or_its_session_g
                     if await keeper.children(f"{root}/a.B/consumers"):
                         break
                 await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def provided(server: Server, root: str) -> AsyncIterator[tuple[ZooKeeper, list[object]]]:
+    """A provider of a.B with the session that its announcement lives in, and whom it answered."""
+    heard: list[object] = []
+
+    async def add(value: object) -> object:
+        heard.append(value)
+        return value
+
+    services = Services()
+    services.add("a.B", {"add": add}, version="1", group="g")
+    provider, session = Provides(services), ZooKeeper(server.address, session_seconds=4.0)
+    await provider.start()
+    url = f"dubbo://127.0.0.1:{provider.port}/a.B?group=g&interface=a.B&methods=add&version=1"
+    node = f"{root}/a.B/providers/{dubbo_url.render_node(dubbo_url.parse_url(url))}"
+    await session.create(node, ephemeral=True, parents=True)
+    try:
+        yield session, heard
+    finally:
+        await session.close()
+        await provider.close()
+
+
+async def test_no_call_fails_while_sessions_of_consumer_and_providers_expire(server: Server, root: str) -> None:
+    async with (
+        provided(server, root) as (one, by_one),
+        provided(server, root) as (two, by_two),
+        directory(server, root) as (found, client),
+        asyncio.timeout(60),
+    ):
+        caller = DubboCaller(found, SystemClock())
+        while len(found.providers("a.B", "g", "1")) < 2:
+            await found.changed()
+
+        async def call() -> None:
+            number = 0
+            while True:
+                number += 1
+                wanted = ServiceCall(service="a.B", version="1", group="g", method="add", arguments=(number,))
+                assert (await caller.call(wanted)).value == number
+
+        calling = [asyncio.create_task(call()) for _ in range(4)]
+        for session, heard in ((client, by_one), (one, by_one), (two, by_two), (client, by_two)):
+            before = session.credentials
+            await expire(session)
+            while session.credentials == before:
+                await asyncio.sleep(0.01)
+            # Who lost his session announces himself anew, and is called again.
+            heard.clear()
+            while len(heard) < 100:
+                assert not any(task.done() for task in calling), [task for task in calling if task.done()]
+                await asyncio.sleep(0.01)
+        for task in calling:
+            task.cancel()
+        await asyncio.gather(*calling, return_exceptions=True)
+        await caller.close()

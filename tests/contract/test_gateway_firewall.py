@@ -1,6 +1,7 @@
 """The firewall of a route on the real nginx with the real core rules: attacks, what only looks like one, exclusions."""
 
 import asyncio
+import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
@@ -12,7 +13,9 @@ from yarl import URL
 
 from coldchain.model.app import HeaderChanges, RouteFilters
 from coldchain.model.firewall import Firewall, FirewallExclusion
+from coldchain.model.gateway_resource import ApiKeyDigest, Consumer
 from coldchain.model.rotation import RouteRule, ServiceRotation
+from coldchain.model.route_access import ApiKeyPlace, Authentication
 from coldchain.testing.gateway_lab import PATIENCE_SECONDS, Answer, GatewayLab, endpoint, running_gateway
 from coldchain.testing.ports import free_ports
 from coldchain.testing.raw_application import RawApplication, answers, raw_application
@@ -117,7 +120,7 @@ async def told(lab: GatewayLab, request_id: str) -> dict[str, Any]:
 
 async def refusals(lab: GatewayLab) -> dict[str, float]:
     async with lab.consumer.get(f"http://{lab.settings.status_listen}/metrics") as answer:
-        lines = re.findall(r'refusals_total{service="shop",reason="(\w+)"} (\d+)', await answer.text())
+        lines = re.findall(r'firewall_findings_total{service="shop",reason="(\w+)"} (\d+)', await answer.text())
     return {reason: float(count) for reason, count in lines}
 
 
@@ -156,6 +159,7 @@ async def test_detection_lets_pass_and_tells_without_what_was_sent(lab: GatewayL
         assert line == {
             "requestId": request_id,
             "client": "127.0.0.1",
+            "consumer": "",
             "method": "POST",
             "host": "shop.test",
             "path": path,
@@ -259,6 +263,14 @@ async def test_what_is_not_looked_at_whole_does_not_get_through(lab: GatewayLab,
     assert (await refusals(lab))["firewall_body"] == before + 5
 
 
+async def test_no_request_holds_up_a_worker(lab: GatewayLab, app: RawApplication) -> None:
+    """Without a limit of the core rules' regular expressions each of these takes from ten seconds to minutes."""
+    await push(lab, app, guarded())
+    for body in (b"<" * 16_000, b"<!--" * 4000, b"{" * 64 + b"'" * 15_000, b"{" * 16 + b" " * 15_000):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert (await ask(lab, "POST", "/", FORM, b"q=" + body)).status in (200, 403)
+
+
 async def test_other_filters_balancing_and_tries_are_as_without_it(lab: GatewayLab, app: RawApplication) -> None:
     """The firewall looks at what the consumer sent; a request that no instance got is still tried elsewhere."""
     changes = RouteFilters(
@@ -278,6 +290,20 @@ async def test_other_filters_balancing_and_tries_are_as_without_it(lab: GatewayL
     assert [(request.target, request.body) for request in app.requests] == [("/inner/x", f"q={SQL}".encode())] * 3
     assert (await ask(lab, "POST", "/outer", FORM, b"x" * 51)).status == 413
     await lab.in_flight({})
+
+
+async def test_who_is_not_let_in_is_not_looked_at(lab: GatewayLab, app: RawApplication) -> None:
+    filters = RouteFilters(firewall=Firewall(), authentication=Authentication(api_key=ApiKeyPlace(header="X-Api-Key")))
+    anna = Consumer(name="anna", api_keys=(ApiKeyDigest(digest=hashlib.sha256(b"right").hexdigest()),))
+    services = {"shop": ServiceRotation(endpoints=(endpoint("a", app.port),))}
+    await lab.push(services, {"*": (guarded("/", filters),)}, (anna,))
+    before = (await refusals(lab)).get("firewall", 0)
+    attack = f"/?q={SQL}"
+    assert (await ask(lab, path=attack, headers={"X-Api-Key": "wrong"})).status == 401
+    assert (await refusals(lab)).get("firewall", 0) == before
+    headers = {"X-Api-Key": "right", "X-Request-Id": "of-anna"}
+    assert (await ask(lab, path=attack, headers=headers)).status == 403
+    assert (await told(lab, "of-anna"))["consumer"] == "anna"
 
 
 async def test_a_firewall_that_is_none_is_refused_and_what_it_names_gets_nowhere(

@@ -35,6 +35,9 @@ FOUND_BY = {
     "orphan taken for gone": 6,
     "orphan forgotten": 6,
     "orphan killed before the gateways know": 24,
+    "registration not waited for": 4,
+    "silent one served": 9,
+    "registration not marked": 9,
 }
 """The seed that found it first, when the search began at 0. That of "placed on a drained agent" is the second: in the
 life of seed 14 what is placed there is replaced there, again and again, for a minute of real time."""

@@ -7,6 +7,8 @@ import pytest
 
 from coldchain.control.belief import DOUBT_SECONDS
 from coldchain.decisions.registration import registration_id
+from coldchain.decisions.self_registration import CANNOT
+from coldchain.engines.fake import Life
 from coldchain.model.instance import Instance
 from coldchain.model.registration import EndpointStatus, ServiceEndpoint
 from coldchain.testing.platform import Platform, example_app, image, run, to
@@ -71,6 +73,8 @@ def test_an_instance_enters_with_its_own_registration_and_never_twice(seed: int)
         assert platform.registry.held == {}
         [view] = [await platform.controller.registrar.services()]  # type: ignore[union-attr]
         assert [len(one.endpoints) for one in view] == [2]
+        owners = platform.controller.registered.owners("shop")  # type: ignore[union-attr]
+        assert {name: one.id for name, one in owners.items()} == {own(first).id: first.id, "by-its-place": second.id}
 
     run(program, seed)
 
@@ -198,5 +202,35 @@ def test_a_registry_that_shows_nothing_for_long_takes_nobody_out(seed: int) -> N
         platform.registry.look_again()
         await platform.clock.sleep(3 * DOUBT_SECONDS)
         assert list(weights(platform).values()) == [1, 1]
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_says_that_he_cannot_register_himself_is_registered_by_the_platform(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        app = to(health_checks=example_app().health_checks)(APP)
+        mute = Life(output=CANNOT + b" here is no curl\n")
+        platform.engine.life = lambda spec: mute
+        started = await platform.controller.operations.create(app, "test")
+        assert (await platform.ended(started)).state == "succeeded"
+        before = {one.id for one in platform.serving()}
+        assert {one.meta["instance"] for one in platform.registry.held.values()} == before
+        assert weights(platform) == dict.fromkeys(before, 1)
+        # Who reads nothing any more knows it all the same.
+        await platform.kill()
+        platform.engine.life = lambda spec: Life()
+        await platform.start()
+        await platform.clock.sleep(30)
+        assert weights(platform) == dict.fromkeys(before, 1)
+        # The next image can: nothing is registered for it, and it waits for its own.
+        again = await platform.controller.operations.change("/shop", to(container=image("v2")), "test", force=False)
+        new = await up(platform)
+        await platform.clock.sleep(10)
+        assert {one.id for one in platform.serving()} == before
+        register(platform, *map(own, new))
+        assert (await platform.ended(again)).state == "succeeded"
+        await platform.until(lambda: not platform.registry.held)
+        assert ("out", registration_id("shop", min(before))) in platform.registry.told
 
     run(program, seed)

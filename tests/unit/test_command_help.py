@@ -6,7 +6,9 @@ from typer.testing import CliRunner
 from coldchain.main.command import application
 
 
-@pytest.mark.parametrize("command", ["up", "down", "doctor", "store", "executor", "netd", "network doctor", "gateway"])
+@pytest.mark.parametrize(
+    "command", ["up", "down", "doctor", "store", "executor", "netd", "network doctor", "gateway", "composition"]
+)
 def test_every_command_of_the_machine_explains_itself(command: str) -> None:
     result = CliRunner().invoke(application, [*command.split(), "--help"])
     assert result.exit_code == 0, result.output

@@ -1,5 +1,6 @@
 """Apps that register themselves: which registration is whose, and what it says."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +8,15 @@ from hypothesis import strategies as st
 from coldchain.decisions import rotation as rotations
 from coldchain.decisions.health import Verdict
 from coldchain.decisions.registration import RANK, registration_id
-from coldchain.decisions.self_registration import heard, matched, unmarked
+from coldchain.decisions.self_registration import (
+    CANNOT,
+    by_itself,
+    cannot_register,
+    heard,
+    matched,
+    unheard,
+    unmarked,
+)
 from coldchain.documents.application import decode_app
 from coldchain.model.app import App, Container, Docker, PortMapping
 from coldchain.model.errors import InvalidDocument
@@ -20,6 +29,7 @@ APP = App(
     registration="self",
     container=Container(docker=Docker(image="shop:1"), port_mappings=(PortMapping(container_port=8080, host_port=0),)),
 )
+PHASES_OF_SOME: dict[str, Phase] = {"a": "starting", "b": "starting", "c": "serving", "d": "launching"}
 WELL = Verdict(standing="healthy")
 
 
@@ -67,6 +77,14 @@ def test_what_was_given_to_another_instance_says_nothing_of_who_has_its_address_
     both = (instance("a", phase="stopping"), instance("b"))
     assert ids(endpoint("shop-a"), instances=both) == {"a": "shop-a"}
     assert ids(endpoint(registration_id("shop", "0" * 32))) == {}
+
+
+def test_what_is_doubted_to_be_there_keeps_who_passed_and_lets_nobody_in_who_has_the_address_now() -> None:
+    def owner(one: Instance) -> dict[str, ServiceEndpoint]:
+        return matched("shop", [(one, APP)], [endpoint("mine")], {"mine"})
+
+    assert owner(instance("a")) == {"a": endpoint("mine")}
+    assert owner(instance("b", "starting")) == {}
 
 
 registrations = st.lists(
@@ -151,6 +169,16 @@ def test_who_is_marked_gets_nothing_whatever_the_others_do() -> None:
     assert (failing.weight, left.weight) == (0, 1)
     [only] = rotations.endpoints(APP, pairs[:1], {"a"}, {"a"})["shop"]
     assert only.weight == 0
+
+
+def test_who_has_not_registered_himself_and_says_that_he_cannot_is_the_platforms() -> None:
+    listed = [(instance(name, phase), APP) for name, phase in PHASES_OF_SOME.items()]
+    mute = msgspec.structs.replace(instance("m", "starting"), cannot_register=True)
+    assert [one.id for one in unheard([*listed, (mute, APP)], {"b": endpoint("shop-b")})] == ["a"]
+    assert by_itself(listed[0][0], APP)
+    assert not by_itself(mute, APP)
+    assert cannot_register(b"up\n" + CANNOT + b" here is no sleep\n")
+    assert not cannot_register(b"the app says: " + CANNOT)
 
 
 def test_those_that_leave_are_marked_once() -> None:

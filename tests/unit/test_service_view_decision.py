@@ -1,5 +1,6 @@
 """What is told of a service's endpoints, from what the registry says and what the rotation has."""
 
+import msgspec
 import pytest
 
 from coldchain.decisions.registration import endpoints
@@ -16,6 +17,7 @@ from coldchain.decisions.service_view import (
     UNROUTED,
     told,
 )
+from coldchain.model.instance import Instance
 from coldchain.model.registration import EndpointStatus, KnownEndpoint
 from coldchain.model.rotation import Endpoint, ServiceRotation
 
@@ -96,3 +98,26 @@ def test_who_serves_and_is_not_listed_is_told_too() -> None:
 def test_a_service_that_nobody_here_uses_is_in_no_rotation() -> None:
     [one] = told([known(1, "warning", why="disk: nearly full")], None)
     assert (one.in_rotation, one.why) == (None, f"disk: nearly full; {UNROUTED}")
+
+
+def test_who_registered_itself_belongs_to_its_app_wherever_it_says_that_it_is() -> None:
+    owner = Instance(
+        id="shop.1",
+        app_id="/shop",
+        version_id="V",
+        target="cluster",
+        task_id="T",
+        phase="serving",
+        since=0.0,
+        created_at=0.0,
+    )
+    by_host_port = known(7, address="agent-1", port=31000)
+    has = ServiceRotation(endpoints=(ours(1),))
+    [one] = told([by_host_port], has, {by_host_port.id: owner})
+    assert one.known is not None
+    assert (one.known.app_id, one.endpoint, one.in_rotation, one.why) == ("/shop", ours(1), True, "")
+    young = msgspec.structs.replace(owner, id="shop.2", phase="starting")
+    [one, other] = told([known(2)], has, {"old-2": young})
+    assert one.known is not None
+    assert (one.known.app_id, one.in_rotation, one.why) == ("/shop", False, "its instance is starting")
+    assert (other.endpoint, other.in_rotation) == (ours(1), True)

@@ -79,7 +79,7 @@ class Checkers:
         self._passed: set[str] = set()
         self._sick: set[str] = set()
         self._rewound: set[str] = set()
-        self._failed_at: dict[str, float] = {}
+        self.failed_at: dict[str, float] = {}
         self._failures: Counter[str] = Counter()
         self._bad_at: dict[str, float] = {}
         self._recovered_at: dict[str, float] = {}
@@ -197,9 +197,10 @@ class Checkers:
                 self.violated("gone", f"{after.id} was declared stopped while its task runs: {after.history[-1].cause}")
 
     def _given_up(self, one: Instance) -> bool:
-        version = self._version(one.app_id, one.version_id)
-        bad = one.id in self._bad_at or self._now - self._recovered_at.get(one.id, -SEEN_SECONDS) < SEEN_SECONDS
-        return one.id in self.orphans and version is not None and given_up(version.app, bad=bad)
+        version, now = self._version(one.app_id, one.version_id), self._now
+        bad = one.id in self._bad_at or now - self._recovered_at.get(one.id, -SEEN_SECONDS) < SEEN_SECONDS
+        ago = now - self.failed_at.get(one.id, -1000.0)
+        return one.id in self.orphans and version is not None and given_up(one, version.app, bad=bad, failed_ago=ago)
 
     def failing(self) -> list[str]:
         """The instances of versions that answer with errors."""
@@ -254,7 +255,7 @@ class Checkers:
             if not one.asked_to_leave and one.agent not in self.ledger.drains and one.id not in self.orphans
         ]
         failed = self._now - PROBES_SECONDS
-        doubtful = [one for one in others if one.id in self._sick or self._failed_at.get(one.id, -1000.0) >= failed]
+        doubtful = [one for one in others if one.id in self._sick or self.failed_at.get(one.id, -1000.0) >= failed]
         sure = [one for one in others if one not in doubtful]
         words = ""
         for some in chain.from_iterable(combinations(doubtful, count) for count in range(len(doubtful) + 1)):
@@ -306,11 +307,7 @@ class Checkers:
             return
         instances = self.ledger.instances_of(app_id)
         minimum, maximum = capacity(wanted.app)
-        made = [
-            after
-            for before, after in pairs
-            if before is None and isinstance(after, Instance) and after.app_id == app_id
-        ]
+        made = [one for was, one in pairs if was is None and isinstance(one, Instance) and one.app_id == app_id]
         live = sum(one.live for one in instances)
         if made and live > maximum + (minimum >= maximum):
             self.violated("I5", f"{app_id}: {live} live, at most {maximum} allowed")
@@ -436,7 +433,7 @@ class Checkers:
             self._sick.add(probe.instance_id)
         if probe.instance_id in self._sick:
             # Who was sick when nobody could ask any more is held for sick for as long as that lasts.
-            self._failed_at[probe.instance_id] = self._now
+            self.failed_at[probe.instance_id] = self._now
 
     def applied(self, gateway: "SimulatedGateway", before: Rotation, after: Rotation) -> None:
         """A gateway works by a new rotation."""
@@ -459,7 +456,7 @@ class Checkers:
                 elif endpoint.instance_id in now and not now[endpoint.instance_id].weight:
                     if not kept:
                         self.violated("emptied", f"{gateway.name} has nobody left in {name}")
-                    failed_at = self._failed_at.get(endpoint.instance_id, -1000.0)
+                    failed_at = self.failed_at.get(endpoint.instance_id, -1000.0)
                     if endpoint.instance_id not in self._sick and failed_at < since - PROBES_SECONDS:
                         self.violated("emptied", f"{gateway.name} left {endpoint.instance_id}, whose probes pass")
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from coldchain.decisions.self_registration import by_itself
 from coldchain.model.app import App
+from coldchain.model.instance import Instance
 
 if TYPE_CHECKING:
     from coldchain.testing.simulation.schedule import Operation
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 OrphanKind = Literal["orphan", "answer"]
 
+LAPSED_SECONDS = 5.0
+"""Who missed a heartbeat so long ago may still be held for silent."""
 ORPHANED = 0.3
 """The share of lives with orphans."""
 
@@ -56,7 +60,9 @@ def strike(world: "World", operation: "Operation") -> None:
         world.engine.orphan(name, "" if orphans else "executor" if operation.agent == "executor" else "agent")
 
 
-def given_up(app: App, *, bad: bool) -> bool:
-    """Whether one that is an orphan, or was a moment ago, may be taken for gone though it runs: its probes fail, or it
-    has none that could tell."""
+def given_up(one: Instance, app: App, *, bad: bool, failed_ago: float) -> bool:
+    """Whether one that is an orphan, or was a moment ago, may be taken for gone though it runs: its probes fail or its
+    heartbeats ended, or it has neither that could tell."""
+    if by_itself(one, app):
+        return bad or failed_ago < LAPSED_SECONDS
     return bad or not app.health_checks

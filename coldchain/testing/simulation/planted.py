@@ -1,7 +1,7 @@
 """planted: bugs made on purpose in the real decisions and loops, each switched on for a while, to prove that the
 simulation finds such bugs. Each takes the place of one function and gives it back at the end."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -18,9 +18,11 @@ from coldchain.decisions import instance as lives
 from coldchain.decisions import reconcile as decisions
 from coldchain.decisions import rollout as rollouts
 from coldchain.decisions import rotation as rotations
+from coldchain.decisions import self_registration as own_registrations
 from coldchain.decisions.actions import Action, Move
 from coldchain.decisions.constraint import Neighbours
 from coldchain.decisions.deployment import Step
+from coldchain.decisions.health import Verdict, passed_before
 from coldchain.decisions.instance import Drain
 from coldchain.decisions.reconcile import Decision
 from coldchain.decisions.rotation import GatewaySession
@@ -28,6 +30,7 @@ from coldchain.decisions.view import Seen, View
 from coldchain.model.app import App
 from coldchain.model.errors import ColdchainError
 from coldchain.model.instance import Instance, Phase
+from coldchain.model.registration import ServiceEndpoint
 from coldchain.model.rotation import Endpoint
 from coldchain.ports.store import Change
 from coldchain.testing.simulation.oracle import compared
@@ -263,6 +266,29 @@ def _orphan_killed_before_the_gateways_know() -> Swaps:
     return [(decisions, "_clear_away", clear_away)]
 
 
+def _registration_not_waited_for() -> Swaps:
+    real = own_registrations.heard
+
+    def heard(one: Instance, verdict: Verdict, service: str, matches: Mapping[str, ServiceEndpoint] | None) -> Verdict:
+        return real(one, verdict, service, matches) if passed_before(one) else verdict
+
+    return [(own_registrations, "heard", heard)]
+
+
+def _silent_one_served() -> Swaps:
+    real = own_registrations.heard
+
+    def heard(one: Instance, verdict: Verdict, service: str, matches: Mapping[str, ServiceEndpoint] | None) -> Verdict:
+        found = real(one, verdict, service, matches)
+        return found if found.marked or not passed_before(one) else verdict
+
+    return [(own_registrations, "heard", heard)]
+
+
+def _registration_not_marked() -> Swaps:
+    return [(own_registrations, "unmarked", lambda instances, matches: ())]
+
+
 PLANTED: dict[str, Callable[[], Swaps]] = {
     "stop before acknowledgement": _stop_before_acknowledgement,
     "drain skipped": _drain_skipped,
@@ -290,4 +316,7 @@ PLANTED: dict[str, Callable[[], Swaps]] = {
     "orphan taken for gone": _orphan_taken_for_gone,
     "orphan forgotten": _orphan_forgotten,
     "orphan killed before the gateways know": _orphan_killed_before_the_gateways_know,
+    "registration not waited for": _registration_not_waited_for,
+    "silent one served": _silent_one_served,
+    "registration not marked": _registration_not_marked,
 }

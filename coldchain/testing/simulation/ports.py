@@ -5,7 +5,7 @@ moments, nothing more of it reaches a store, an engine or an instance, and it he
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
@@ -152,6 +152,8 @@ class EngineHandle(Handle):
     async def kill(self, task_id: str, grace_seconds: float) -> None:
         await self._ask()
         self._world.checkers.kill(task_id)
+        if self._world.hearts is not None:
+            self._world.hearts.killed(task_id)
         instance_id = self._instance_of(task_id)
         await self._world.engine.kill(task_id, grace_seconds)
         await self._answered("kill", None, instance_id)
@@ -260,15 +262,21 @@ class SimulatedEngine(FakeEngine):
     def _create(self, spec: TaskSpec, life: Life) -> None:
         super()._create(spec, life)
         self.world.checkers.created(self.held[spec.task_id])
+        if self.world.hearts is not None:
+            self.world.hearts.created(self.held[spec.task_id])
 
     def _end(self, task: FakeTask, state: TaskState, exit_status: int | None, message: str) -> None:
         if not task.status.terminal:
             self.world.checkers.ended(task)
+            if self.world.hearts is not None:
+                self.world.hearts.ended(task, in_order=True)
         super()._end(task, state, exit_status, message)
 
     def _drop(self, task_id: str) -> None:
         if not self.held[task_id].status.terminal:
             self.world.checkers.ended(self.held[task_id])
+            if self.world.hearts is not None:
+                self.world.hearts.ended(self.held[task_id], in_order=False)
         super()._drop(task_id)
 
     async def tasks(self) -> Sequence[TaskStatus]:
@@ -298,6 +306,8 @@ class SimulatedGateway(FakeGateway):
         for words in untold(self.rotation, self._world.checkers.ledger.deployments.values()):
             if self.given_at >= self._world.checkers.travelled_at:
                 self._world.checkers.violated("gray", f"{self.name}: {words}")
+        if self._world.hearts is not None:
+            self._world.hearts.applied(self.name, self.rotation)
         if self._world.hits("gateway reply lost"):
             raise Unavailable(f"the reply of gateway {self.name} was lost")
 
@@ -363,6 +373,9 @@ class FeedLink:
         if update is not None:
             self._world.gateways[self._number].given_at = self._world.clock.monotonic()
         return update
+
+    def shares(self, gateway: str) -> Mapping[str, float]:
+        return self._world.controller.publisher.shares(gateway) if self._world.controller is not None else {}
 
     def _pass(self) -> None:
         for kind in ("gateway away briefly", "gateway away long"):

@@ -17,6 +17,7 @@ from coldchain.testing.simulation.holds import HoldKind, held, planned
 from coldchain.testing.simulation.networks import in_network
 from coldchain.testing.simulation.orphans import OrphanKind, with_orphans
 from coldchain.testing.simulation.places import constrained
+from coldchain.testing.simulation.registered import RegistrationKind, with_registrations
 
 OperationKind = (
     Literal["create", "deploy", "scale", "change", "restart", "roll back", "cancel", "delete"]
@@ -24,6 +25,7 @@ OperationKind = (
     | GroupOperationKind
     | DrainKind
     | OrphanKind
+    | RegistrationKind
 )
 
 GOOD = ("good", "slow", "stubborn")
@@ -42,7 +44,8 @@ class Operation(Noun, frozen=True, kw_only=True):
     """What the user asks for, `pause_seconds` after the operation before, and with a `phase` not until an instance is
     in it. `image` None: as it was. `back`: which earlier version, counted from the last. `images`, `before`: of a whole
     group, by app: images, and what each depends on; `factor`: by which its numbers are multiplied. `agent`: which one
-    is drained or taken back; of a task that becomes an orphan what of its agent is gone, and `factor` which task."""
+    is drained or taken back; of a task that becomes an orphan what of its agent is gone, and `factor` which task; so
+    with a heart that stops, and for how long."""
 
     kind: OperationKind
     app_id: str
@@ -102,6 +105,7 @@ def generate(seed: int) -> Schedule:
     if not patient:  # who leaves for a drain depends on where the faults let it be placed
         asked, agents = drained(seed, asked, agents)
         asked = with_orphans(seed, asked)
+        placed, asked = with_registrations(seed, placed, asked)
     return Schedule(
         seed=seed,
         patient=patient,

@@ -65,6 +65,10 @@ class User:
         if operation.kind in ("orphan", "answer"):
             strike(self._world, operation)
             return "done"
+        if operation.kind in ("heart stops", "registry away", "registry forgets"):
+            if self._world.hearts is not None:
+                self._world.hearts.strike(operation)
+            return "done"
         if self._schedule.patient:
             return await self._until_answered(operation, caller)
         try:

@@ -30,6 +30,7 @@ from coldchain.testing.simulation.ports import (
     SimulatedGateway,
     StoreHandle,
 )
+from coldchain.testing.simulation.registered import Hearts, RegistryHandle
 from coldchain.testing.simulation.schedule import Injection, Schedule
 
 SNAPSHOTS_KEPT = 40
@@ -37,7 +38,8 @@ AIM_SECONDS = 10.0
 
 
 class World:
-    """`controller` None: none has started yet, or it is down. `draw` gives each kind of fault its own numbers, so
+    """`controller` None: none has started yet, or it is down. `hearts` None: nobody registers himself, and there is no
+    registry. `draw` gives each kind of fault its own numbers, so
     that taking one out of a schedule leaves the others as they were. `faults`: the kinds that there are.
     `shared`: addresses of machines, which all tasks there have. `told_in_order`: errors in the log
     that faults cause."""
@@ -54,6 +56,7 @@ class World:
         self.agents = schedule.agents or (ONE_AGENT,)
         self.engine = SimulatedEngine(self.clock, agents=self.agents, life=self.life_of)
         self.checkers = Checkers(self)
+        self.hearts = Hearts(self) if any(app.registers_itself for app in schedule.apps) else None
         self.gateways = [SimulatedGateway(f"gateway-{n}", n, self) for n in range(schedule.gateways)]
         self.controller: Controller | None = None
         self.existence = Existence()
@@ -129,6 +132,13 @@ class World:
         """All faults off."""
         self._active.clear()
         self._crash_at = None
+        if self.hearts is not None:
+            self.hearts.calm()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether a controller runs and no fault holds."""
+        return not self._active and self.controller is not None and not self.existence.dead.is_set()
 
     def hits(self, kind: str, *instance_ids: str, number: int | None = None) -> bool:
         """Whether the fault strikes this call; `number`: of the gateway that is asked."""
@@ -206,6 +216,8 @@ class World:
         self.engine.world = self
         for number, gateway in enumerate(self.gateways):
             self.feeds.append(asyncio.create_task(feed_gateway(gateway, FeedLink(self, number), self.clock)))
+        if self.hearts is not None:
+            self.feeds.append(asyncio.create_task(self.hearts.run()))
         while True:
             existence = self.existence = Existence()
             self.controllers += 1
@@ -229,7 +241,8 @@ class World:
         store = StoreHandle(self, existence)
         try:
             async with self.engine_of(store, existence) as engine:
-                controller = Controller(store, engine, ProberHandle(self, existence), self.clock)
+                registry = RegistryHandle(self.hearts, existence) if self.hearts is not None else None
+                controller = Controller(store, engine, ProberHandle(self, existence), self.clock, registry)
                 await controller.start()
                 await self._run(controller)
         except ColdchainError:
@@ -275,6 +288,7 @@ class World:
             ends_after_seconds=0.2 + draw.random() if kind == "crashing" else None,
             stop_seconds=0.02 + 0.3 * draw.random(),
             ignores_sigterm=kind == "stubborn",
+            output=self.hearts.output(spec) if self.hearts is not None else b"",
         )
 
     def request_seconds(self) -> float:

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from coldchain.clients.consul import BACKOFF_SECONDS_MAX, ConsulClient
+from coldchain.clients.back_off import LAST_SECONDS
+from coldchain.clients.consul import ConsulClient
 
 Step = tuple[int, int, object]
 """Status, index, document."""
@@ -82,7 +83,7 @@ async def test_faults_are_told_and_tried_again_ever_more_slowly() -> None:
     assert len(troubles) == len(slept) == 12
     assert "No cluster leader" in str(troubles[0])
     assert all(0.25 * 2**number <= seconds <= 0.5 * 2**number for number, seconds in enumerate(slept[:5]))
-    assert BACKOFF_SECONDS_MAX / 2 <= slept[-1] <= BACKOFF_SECONDS_MAX
+    assert LAST_SECONDS / 2 <= slept[-1] <= LAST_SECONDS
 
 
 async def test_a_server_that_does_not_block_is_not_asked_in_a_tight_loop() -> None:

@@ -1,4 +1,4 @@
-"""entry_options: the options of where consumers come in, and whom the gateway believes."""
+"""gateway options: those of `up`, `down` and `doctor` about where consumers come in."""
 
 from typing import Annotated, TypedDict
 
@@ -33,7 +33,7 @@ class Entry(TypedDict):
     gateway_status_open: bool
 
 
-def entry(
+def entered(
     listen: Gateway, encrypted: GatewayTls, name: str | None, status: str, status_open: bool, marked: MarkTrusted
 ) -> Entry:
     return Entry(
