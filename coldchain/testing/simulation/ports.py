@@ -303,11 +303,11 @@ class SimulatedGateway(FakeGateway):
         await super().apply(update)
         self._note_open(self._before.services)
         self._world.checkers.applied(self, self._before, self.rotation)
-        if self._world.hearts is not None:
-            self._world.hearts.applied(self.name, self.rotation)
         for words in untold(self.rotation, self._world.checkers.ledger.deployments.values()):
             if self.given_at >= self._world.checkers.travelled_at:
                 self._world.checkers.violated("gray", f"{self.name}: {words}")
+        if self._world.hearts is not None:
+            self._world.hearts.applied(self.name, self.rotation)
         if self._world.hits("gateway reply lost"):
             raise Unavailable(f"the reply of gateway {self.name} was lost")
 
