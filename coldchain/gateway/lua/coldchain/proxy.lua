@@ -17,6 +17,7 @@ local rotation = require "coldchain.rotation"
 local shedding = require "coldchain.shedding"
 local slow_start = require "coldchain.slow_start"
 local tallies = require "coldchain.tallies"
+local trace = require "coldchain.trace"
 local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
 
@@ -152,6 +153,7 @@ function M.access()
     if service.gray and gray.choose(service, key) then
         answer_changes = true
     end
+    trace.follow()
     if workers.draining then
         -- nginx decides with the location whether the connection stays: @closing has a keepalive_timeout of 0.
         ngx.req.set_uri(var.uri)
