@@ -1,5 +1,6 @@
 """What stays open, and what goes along with requests: streams, gRPC, HTTP/2 and trace context, through one nginx."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -7,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from coldchain.testing.gateway_lab import GatewayLab, endpoint, running_gateway
-from coldchain.testing.raw_application import RawApplication, answers, raw_application
+from coldchain.testing.raw_application import RawApplication, Script, answers, holds, raw_application, read_request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -70,3 +71,56 @@ async def test_what_is_no_trace_is_made_anew_without_state(
     assert TRACE not in made[0]
     assert made[0] != made[1]
     assert not any("tracestate" in request.headers for request in app.requests)
+
+
+def begins(head: bytes) -> Script:
+    async def script(app: RawApplication, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(app, reader)
+        writer.write(b"HTTP/1.1 " + head + b"\r\n\r\nbegun")
+        await app.released.wait()
+
+    return script
+
+
+WEBSOCKET = b"101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade"
+EVENTS = b"200 OK\r\nContent-Type: text/event-stream; charset=utf-8"
+DOWNLOAD = b"200 OK\r\nContent-Type: text/plain"
+
+
+@pytest.mark.parametrize(("head", "streams"), [(WEBSOCKET, {"a": 1}), (EVENTS, {"a": 1}), (DOWNLOAD, {})])
+async def test_streams_at_a_draining_instance_are_told_apart(
+    lab: GatewayLab, app: RawApplication, head: bytes, streams: dict[str, int]
+) -> None:
+    async with raw_application(begins(head)) as open_app, raw_application(holds) as silent:
+        everyone = endpoint("a", open_app.port), endpoint("b", silent.port)
+        writers = []
+        for one in everyone:
+            await lab.route(one)
+            reader, writer = await asyncio.open_connection("127.0.0.1", lab.port)
+            writers.append(writer)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n")
+            if one is everyone[0]:
+                await reader.readuntil(b"begun")
+        await silent.arrived.wait()
+        await lab.route(endpoint("c", app.port), *(endpoint(one.instance_id, one.port, 0) for one in everyone))
+        await lab.in_flight({"a": 1, "b": 1})
+        assert await told(lab) == streams
+        for writer in writers:
+            writer.close()
+        await lab.in_flight({"a": 0, "b": 0})
+        for _ in range(500):
+            if not (await lab.gateway.report()).streams:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("streams that have ended are told of")
+
+
+async def told(lab: GatewayLab) -> dict[str, int]:
+    """The streams, once workers told of them: they do so four times a second."""
+    found: dict[str, int] = {}
+    for _ in range(60):
+        found = (await lab.gateway.report()).streams
+        if found:
+            break
+        await asyncio.sleep(0.01)
+    return found

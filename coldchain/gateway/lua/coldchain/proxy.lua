@@ -17,6 +17,7 @@ local rotation = require "coldchain.rotation"
 local shedding = require "coldchain.shedding"
 local slow_start = require "coldchain.slow_start"
 local tallies = require "coldchain.tallies"
+local streams = require "coldchain.streams"
 local trace = require "coldchain.trace"
 local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
@@ -47,6 +48,8 @@ local story_of = {}  -- request → {tried, instances, status, reason, faulted},
 
 local REDIRECTED = "redirected"
 local TOO_MUCH, BUSY = "the gateway has too much to do", {["Retry-After"] = "1"}
+streams.init(peer_of, sent_of)
+
 local UNREACHABLE = "no instance can be reached"
 local REASONS = {
     [400] = "the request is malformed",
