@@ -61,6 +61,7 @@ class NginxGateway:
             place=self.place,
             applied=state.applied,
             in_flight=state.in_flight,
+            streams=state.streams,
             ejected=tuple(sorted({instance for found in state.ejected.values() for instance in found})),
         )
 

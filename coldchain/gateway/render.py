@@ -134,6 +134,12 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
         'map "" $coldchain_consumer_groups {',
         '    default "";',
         "}",
+        'map "" $coldchain_trace {',
+        '    default "";',
+        "}",
+        'map "" $coldchain_tracestate {',
+        '    default "";',
+        "}",
     ]
     if settings.mark_trusted:
         lines += [
@@ -185,6 +191,7 @@ def _access_log(settings: GatewaySettings) -> list[str]:
         "uri": '"$coldchain_uri"',
         "status": "$coldchain_status",
         "requestId": '"$coldchain_request_id"',
+        "trace": '"$coldchain_trace"',
         "service": '"$coldchain_service"',
         "version": '"$coldchain_version"',
         "instances": '"$coldchain_instances"',
@@ -248,6 +255,8 @@ def _proxying(settings: GatewaySettings) -> list[str]:
         "proxy_set_header X-Forwarded-Host $http_host;",
         "proxy_set_header X-Real-IP $remote_addr;",
         "proxy_set_header X-Request-Id $coldchain_request_id;",
+        "proxy_set_header traceparent $coldchain_trace;",
+        "proxy_set_header tracestate $coldchain_tracestate;",
         "proxy_set_header X-Consumer-Name $coldchain_consumer;",
         "proxy_set_header X-Consumer-Groups $coldchain_consumer_groups;",
         f"proxy_set_header {settings.mark_header} $coldchain_mark;",

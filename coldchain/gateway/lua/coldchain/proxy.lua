@@ -17,6 +17,8 @@ local rotation = require "coldchain.rotation"
 local shedding = require "coldchain.shedding"
 local slow_start = require "coldchain.slow_start"
 local tallies = require "coldchain.tallies"
+local streams = require "coldchain.streams"
+local trace = require "coldchain.trace"
 local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
 
@@ -46,6 +48,8 @@ local story_of = {}  -- request → {tried, instances, status, reason, faulted},
 
 local REDIRECTED = "redirected"
 local TOO_MUCH, BUSY = "the gateway has too much to do", {["Retry-After"] = "1"}
+streams.init(peer_of, sent_of)
+
 local UNREACHABLE = "no instance can be reached"
 local REASONS = {
     [400] = "the request is malformed",
@@ -152,6 +156,7 @@ function M.access()
     if service.gray and gray.choose(service, key) then
         answer_changes = true
     end
+    trace.follow()
     if workers.draining then
         -- nginx decides with the location whether the connection stays: @closing has a keepalive_timeout of 0.
         ngx.req.set_uri(var.uri)

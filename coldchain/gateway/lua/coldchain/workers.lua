@@ -11,6 +11,7 @@ local rotation = require "coldchain.rotation"
 local shares = require "coldchain.shares"
 local shedding = require "coldchain.shedding"
 local store = require "coldchain.store"
+local streams = require "coldchain.streams"
 local tallies = require "coldchain.tallies"
 local traffic = require "coldchain.traffic"
 
@@ -85,7 +86,8 @@ local function publish_open(now)
         return
     end
     own.open_due = now + OPEN_SECONDS
-    for kind, text in pairs({open = cjson.encode(rotation.open()), ejected = cjson.encode(ejection.now())}) do
+    for kind, counts in pairs({open = rotation.open(), ejected = ejection.now(), streams = streams.draining()}) do
+        local text = cjson.encode(counts)
         if text ~= own[kind] and control:safe_set(kind .. ":" .. own.pid, text) then
             own[kind] = text
         end
@@ -185,6 +187,7 @@ function M.all()
                 control:delete(name)
                 control:delete("open:" .. pid)
                 control:delete("ejected:" .. pid)
+                control:delete("streams:" .. pid)
                 held.forget(name_of(pid, since))
             elseif tonumber(memory) == store.memory() then
                 all[#all + 1] = {
@@ -197,7 +200,7 @@ function M.all()
     return all
 end
 
--- Over these workers, by service and instance: `open` requests, or how many of the workers have `ejected` it.
+-- Over these workers, by service and instance: `open` requests, `streams` where there are no new ones, or how many of the workers have `ejected` it.
 function M.sum(kind, all)
     local counts = {}
     for _, worker in ipairs(all) do
