@@ -40,6 +40,7 @@ FREE: dict[str, str] = {
     "gauges": "numbers by name",
     "counters": "numbers by name",
     "inFlight": "open requests, by instance",
+    "streams": "open streams, by instance",
     "traffic": "what was counted, by instance",
     "services": "endpoints, by service",
     "routes": "rules, by domain",
