@@ -157,6 +157,10 @@ function M.access()
         answer_changes = true
     end
     trace.follow()
+    if filtered and filtered.grpc then
+        ngx.req.set_uri(var.uri)
+        return ngx.exec("@grpc")
+    end
     if workers.draining then
         -- nginx decides with the location whether the connection stays: @closing has a keepalive_timeout of 0.
         ngx.req.set_uri(var.uri)
@@ -168,7 +172,7 @@ function M.access()
     end
 end
 
--- The headers of an answer, where a route or a gray release changes some; @filtered and @closing ask.
+-- The headers of an answer, where a route or a gray release changes some; @filtered, @closing and @grpc ask.
 function M.header_filter()
     local key = request_key()
     filters.response(route_of[key])
