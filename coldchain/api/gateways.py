@@ -33,7 +33,7 @@ async def exchange(request: web.Request) -> web.Response:
         raise InvalidDocument([Problem(path="/gateway", reason=reason)])
     feed = _feed(context_of(request))
     update = await feed.exchange(report, wait_seconds)
-    return answer(Given(lease_seconds=feed.lease_seconds, update=update))
+    return answer(Given(lease_seconds=feed.lease_seconds, update=update, shares=dict(feed.shares(report.gateway))))
 
 
 def _feed(context: Context) -> RotationFeed:

@@ -72,6 +72,7 @@ def _gateways(context: Context) -> list[dict[str, Any]]:
             "applied": session.applied,
             "inStep": session.applied == publisher.rotation.revision,
             "inFlightOnLeaving": sum(session.in_flight.values()),
+            "ejected": len(session.ejected),
         }
         for name, session in sorted(publisher.sessions.items())
     ]

@@ -109,7 +109,11 @@ class CompositionService:
         passed: Mapping[str, str],
     ) -> Composed:
         prepared = found.answering
-        body = await _body(request, loaded.file.limits.body_bytes_max)
+        try:
+            async with asyncio.timeout(prepared.declared.timeout_seconds):
+                body = await _body(request, loaded.file.limits.body_bytes_max)
+        except TimeoutError:
+            return Composed(408, {"message": f"no whole body in {prepared.declared.timeout_seconds:g} s"})
         if body is None:
             words = f"the body is larger than {loaded.file.limits.body_bytes_max} bytes"
             return Composed(413, {"message": words})
@@ -117,7 +121,7 @@ class CompositionService:
             if loaded.callers.dubbo is None:
                 raise Unavailable("no registry of Dubbo is open")
             status, content = await answer_exposed(loaded.callers.dubbo, prepared.exposed, body, passed)
-            return Composed(status, msgspec.Raw(content))
+            return Composed(status, msgspec.Raw(content) if status == 200 else msgspec.json.decode(content))
         document = {
             "parameters": parameters_of(prepared.declared, found.values, request.query.items(), headers),
             "body": body_of(body),
@@ -132,7 +136,7 @@ class CompositionService:
             document = {**document, "requestId": passed.get(REQUEST_ID, "")}
         if composed.status >= 500:
             log.warning("no answer", composition=title, status=composed.status, error=document)
-        headers = {"Content-Type": JSON}
+        headers = {"Content-Type": JSON, "X-Request-ID": passed.get(REQUEST_ID, "")}
         if composed.missing:
             headers[MISSING_HEADER] = ", ".join(composed.missing)
         if composed.status == 503:

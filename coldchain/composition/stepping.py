@@ -107,7 +107,7 @@ class Stepping:
                 return _answered(step.http, await self._loaded.callers.http.send(call))
             assert step.dubbo is not None, "a step has one of the two, or its file was refused"
             return await self._dubbo(step, step.dubbo, document, seconds)
-        except (Unfit, Unreadable) as error:
+        except (ValueError, RecursionError) as error:  # Unfit, Unreadable, and text that is no Unicode
             return Outcome(state="failed", reason="unfit", words=str(error))
         except ColdchainError as error:
             reason = _reason(error, late=self._clock.monotonic() - began >= seconds)

@@ -2,7 +2,7 @@
 the platform meanwhile."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -158,6 +158,10 @@ class Candidate:
         if self.own_feed is None and self._followed is not None:
             return self._followed[1].lease_seconds
         return LEASE_SECONDS
+
+    def shares(self, gateway: str) -> Mapping[str, float]:
+        feed = self.own_feed or (self._followed[1] if self._followed is not None else None)
+        return feed.shares(gateway) if feed is not None else {}
 
     async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
         if self.own_feed is not None:

@@ -253,3 +253,6 @@ class FencedFeed:
         update = await self._feed.exchange(report, wait_seconds)
         self._authority.check()
         return update
+
+    def shares(self, gateway: str) -> Mapping[str, float]:
+        return self._feed.shares(gateway)

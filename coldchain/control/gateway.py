@@ -1,10 +1,11 @@
 """gateway: the loop of the gateway process: takes rotations from the feed, applies them, reports under a lease."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 import structlog
 
+from coldchain.decisions.share import share_of
 from coldchain.model.errors import ColdchainError, Unavailable
 from coldchain.model.rotation import GatewayReport
 from coldchain.ports.clock import Clock
@@ -56,7 +57,8 @@ class _Lease:
 
 
 class _Told:
-    """Up to which mark of the gateway's counts the controller knows them, and when it is told again.
+    """Up to which mark of the gateway's counts the controller knows them, and when it is told again; and by which
+    `shares` of the limits the gateway was told to work.
 
     Counts are told until an exchange with them succeeded, since its reply may be lost as well as the report. A
     controller that may be another one than before (it did not answer for a while, or sends the whole rotation) is told
@@ -65,6 +67,9 @@ class _Told:
 
     mark = 0
     due_at = 0.0
+
+    def __init__(self) -> None:
+        self.shares: dict[str, float] = {}
 
     def forget(self) -> None:
         self.mark, self.due_at = 0, 0.0
@@ -76,12 +81,13 @@ async def _exchange(
     mark, due_at = told.mark, told.due_at
     if clock.monotonic() >= due_at:
         news = await plane.traffic(mark)
-        report = msgspec.structs.replace(report, traffic=news.instances)
+        report = msgspec.structs.replace(report, traffic=news.instances, limits=dict(await plane.limits()))
         mark, due_at = news.mark, clock.monotonic() + TRAFFIC_SECONDS
     began = clock.monotonic()
     draining = any(report.in_flight.values())
     update = await feed.exchange(report, DRAINING_WAIT_SECONDS if draining else IDLE_WAIT_SECONDS)
     told.mark, told.due_at = mark, due_at
+    await _share(plane, feed.shares(report.gateway), report, told)
     if update is not None and update.base == 0:
         told.forget()
     lapsed = clock.monotonic() >= lease.until
@@ -92,6 +98,14 @@ async def _exchange(
     lease.until = began + feed.lease_seconds
     if update is not None and not lapsed:
         await plane.apply(update)
+
+
+async def _share(plane: Gateway, shares: Mapping[str, float], report: GatewayReport, told: _Told) -> None:
+    """Has the gateway work by these shares, where it does not already: it may have been started afresh."""
+    others = any(use.share != share_of(shares, name) for name, use in (report.limits or {}).items())
+    if others or shares != told.shares:
+        await plane.share(shares)
+        told.shares = dict(shares)
 
 
 async def _revive(revive: Callable[[], Awaitable[None]]) -> None:

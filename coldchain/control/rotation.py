@@ -8,6 +8,7 @@ from itertools import takewhile
 
 import structlog
 
+from coldchain.control.shares import ShareKeeper
 from coldchain.control.state import State
 from coldchain.decisions import gray as grays
 from coldchain.decisions import registration as registrations
@@ -68,6 +69,7 @@ class Publisher:
         self.on_report: Callable[[GatewayReport], None] = lambda report: None
         self.resources: Callable[[], Mapping[str, Resource]] = dict
         self.rotation = Rotation(revision=self._first)
+        self._shares = ShareKeeper(clock, lambda: (one.gateway for one in self.live()))
         self.sessions: dict[str, GatewaySession] = {}
 
     @property
@@ -266,6 +268,10 @@ class Publisher:
             return 0
         return rotations.in_flight(instance.id, self.live())
 
+    def streams(self, instance: Instance) -> int:
+        """How many of those are streams."""
+        return rotations.streams(instance.id, self.live())
+
     def in_step(self) -> bool:
         """True when every live gateway works by a rotation of this controller, of whatever age. Not before a lease is
         over since the start: a store restored from older data may not know all gateways."""
@@ -292,6 +298,10 @@ class Publisher:
         if update is not None:
             self._given[report.gateway] = update.revision
         return update
+
+    def shares(self, gateway: str) -> Mapping[str, float]:
+        """Which part of each limit is that gateway's."""
+        return self._shares.shares(gateway)
 
     def _overtake(self, report: GatewayReport) -> None:
         """The gateway works by a rotation that this controller did not give it: the store was restored from older
@@ -322,10 +332,13 @@ class Publisher:
             applied=report.applied,
             lease_until=now + LEASE_SECONDS + LEASE_MARGIN_SECONDS,
             in_flight=report.in_flight,
+            streams=report.streams,
+            ejected=report.ejected,
             caught_up_at=self.rotation.revision if returns else known.caught_up_at if known else 0,
         )
         self._applied_by_all = min(one.applied for one in self.sessions.values())
         self._changed(self._touched(known, report))
+        self._shares.reported(report)
         self.on_report(report)
 
     async def _forget(self, report: GatewayReport) -> None:

@@ -47,6 +47,7 @@ def rules(apps: Iterable[App]) -> dict[str, tuple[RouteRule, ...]]:
                 methods=tuple(sorted(route.methods)),
                 headers=dict(sorted(route.headers.items())),
                 filters=route.filters,
+                name=shown(places(route)[0]),
             )
             for place in places(route):
                 table.setdefault(place[0], {}).setdefault(place, (route.priority, rule))

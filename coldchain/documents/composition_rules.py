@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from coldchain.decisions.composition import circle
 from coldchain.decisions.composition_path import PLACEHOLDER, parts, placeholder, shape
-from coldchain.documents.composition_steps import expression_findings, needs_of, step_findings
+from coldchain.documents.composition_steps import expression_findings, needs_of, parameter_findings, step_findings
 from coldchain.documents.composition_values import Unreadable, read_text
 from coldchain.documents.dubbo_fields import INTERFACE, REGISTRY
 from coldchain.documents.findings import Finding, Path, closest, shown
@@ -162,10 +162,7 @@ def _exposes(one: Composition, exposed: Exposed, services: Mapping[str, Service]
         yield Finding((*here, "service"), reason, closest(exposed.service, services))
     elif not service.is_dubbo:
         yield Finding((*here, "service"), f"{exposed.service} is no service of Dubbo")
-    names = [parameter.name for parameter in exposed.parameters]
-    for position, name in enumerate(names):
-        if name in names[:position]:
-            yield Finding((*here, "parameters", position, "name"), f"{name!r} is named twice")
+    yield from parameter_findings(exposed.parameters, (*here, "parameters"))
 
 
 def header_findings(name: str, where: Path) -> Iterator[Finding]:

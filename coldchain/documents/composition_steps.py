@@ -1,15 +1,17 @@
 """The rules of the steps of a composition, and of its expressions."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from coldchain.decisions.composition_path import PLACEHOLDER
 from coldchain.documents.expression import MISSING, ROOTS, STEPS, WHOLE, Expression, Unfit
 from coldchain.documents.findings import Finding, Path, closest, shown
 from coldchain.documents.route_rules import HEADER, HEADERS_OF_CONNECTION
 from coldchain.model.composition import STEPS_MAX, Composition, DubboRequest, HttpRequest, Service, Step
+from coldchain.model.service_call import Parameter
 
 STEP_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/{}-]*")
+JAVA_TYPE = re.compile(r"[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*(\[\])*", re.ASCII)
 OURS = frozenset({"content-type", "accept", "x-request-id"})
 """Headers that a step cannot choose."""
 
@@ -117,11 +119,21 @@ def _http(request: HttpRequest, one: Composition, where: Path) -> Iterator[Findi
             yield Finding((*where, "passStatuses", position), f"{status} is an answer, as `accept` says")
 
 
-def _of_dubbo(request: DubboRequest, where: Path) -> Iterator[Finding]:
-    names = [parameter.name for parameter in request.parameters]
-    for position, parameter in enumerate(request.parameters):
+def parameter_findings(parameters: Sequence[Parameter], where: Path) -> Iterator[Finding]:
+    """Of a method of Dubbo."""
+    names = [parameter.name for parameter in parameters]
+    for position, parameter in enumerate(parameters):
         if parameter.name in names[:position]:
-            yield Finding((*where, "parameters", position, "name"), f"{parameter.name!r} is named twice")
+            yield Finding((*where, position, "name"), f"{parameter.name!r} is named twice")
+        if not JAVA_TYPE.fullmatch(parameter.type):
+            reason = f"{shown(parameter.type)} is no type of Java's, as int, java.lang.String or com.shop.Item[]"
+            yield Finding((*where, position, "type"), reason)
+
+
+def _of_dubbo(request: DubboRequest, where: Path) -> Iterator[Finding]:
+    yield from parameter_findings(request.parameters, (*where, "parameters"))
+    names = [parameter.name for parameter in request.parameters]
+    for parameter in request.parameters:
         if parameter.name not in request.values and not parameter.optional:
             reason = f"has to say what {parameter.name!r} is, since it is not optional"
             yield Finding((*where, "values"), reason, needs=((*where, "parameters"),))

@@ -8,6 +8,7 @@ from coldchain.decisions.route import shown as shown_place
 from coldchain.documents.access_rules import address_findings, authentication_findings
 from coldchain.documents.findings import Finding, Path, shown
 from coldchain.documents.firewall_rules import firewall_findings
+from coldchain.documents.limit_rules import ejection_findings, limit_findings
 from coldchain.model.app import App, HeaderChanges, Redirect, Route, RouteFilters
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -126,6 +127,8 @@ def _filters(route: Route, filters: RouteFilters, where: Path) -> Iterator[Findi
         always = (filters.redirect.domain, filters.redirect.path) != (None, None)
         if always and any(getattr(filters, name) is not None for name in others):
             yield Finding(where, "no instance sees a request that is redirected: give `redirect` or other filters")
+    if filters.protocol is not None and (filters.body_bytes_max is not None or filters.firewall is not None):
+        yield Finding(where, "gRPC flows both ways at once: leave out `bodyBytesMax` and `firewall`")
     if filters.firewall is not None:
         yield from firewall_findings(filters.firewall, (*where, "firewall"))
     for name, changes in (("requestHeaders", filters.request_headers), ("responseHeaders", filters.response_headers)):
@@ -136,6 +139,9 @@ def _filters(route: Route, filters: RouteFilters, where: Path) -> Iterator[Findi
     if filters.authentication is not None:
         reserved = HEADERS_OF_CONNECTION | HEADERS_OF_THE_GATEWAY
         yield from authentication_findings(filters.authentication, (*where, "authentication"), reserved)
+    yield from limit_findings(filters.limits or (), (*where, "limits"))
+    if filters.ejection is not None:
+        yield from ejection_findings(filters.ejection, (*where, "ejection"))
 
 
 def _replacement(route: Route, path: str, where: Path) -> Iterator[Finding]:

@@ -1,8 +1,10 @@
 """push: the adapter of `ports.gateway.Gateway` for nginx."""
 
 import ipaddress
+import socket
 import time
 import uuid
+from collections.abc import Mapping
 
 import msgspec
 import structlog
@@ -11,6 +13,7 @@ from coldchain.gateway.control_socket import ControlSocket, message, unexpected
 from coldchain.gateway.process import lost_its_master
 from coldchain.gateway.settings import GatewaySettings
 from coldchain.model.errors import InvalidDocument, Problem, Rejected
+from coldchain.model.limit import LimitsUse, LimitUse
 from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.model.traffic import TrafficNews
 from coldchain.ports.gateway import OutOfStep
@@ -53,7 +56,14 @@ class NginxGateway:
                 todo="Start `coldchain up` or `coldchain gateway` again in a quiet moment: it starts nginx anew",
             )
         self._orphaned = orphaned
-        return GatewayReport(gateway=self.name, place=self.place, applied=state.applied, in_flight=state.in_flight)
+        return GatewayReport(
+            gateway=self.name,
+            place=self.place,
+            applied=state.applied,
+            in_flight=state.in_flight,
+            streams=state.streams,
+            ejected=tuple(sorted({instance for found in state.ejected.values() for instance in found})),
+        )
 
     @property
     def place(self) -> str:
@@ -70,6 +80,12 @@ class NginxGateway:
     async def traffic(self, since: int) -> TrafficNews:
         return await self._control.ask(f"/traffic?since={since}", TrafficNews)
 
+    async def limits(self) -> Mapping[str, LimitUse]:
+        return (await self._control.ask("/limits", LimitsUse)).limits
+
+    async def share(self, shares: Mapping[str, float]) -> None:
+        await self._control.order("/shares", msgspec.json.encode(shares))
+
     async def renew(self, seconds: float) -> None:
         # The deadline is on the clock that nginx reads too, so a late delivery does not lengthen the lease.
         until = time.monotonic() + seconds
@@ -84,10 +100,19 @@ def _check_addresses(update: RotationUpdate) -> None:
     problems = []
     for name, service in update.services.items():
         for index, endpoint in enumerate(service.endpoints if service else ()):
-            try:
-                ipaddress.ip_address(endpoint.address)
-            except ValueError:
+            if not _is_address(endpoint.address):
                 path = f"/services/{name}/endpoints/{index}/address"
                 problems.append(Problem(path=path, reason=f"{endpoint.address!r} is not an IP address"))
     if problems:
         raise InvalidDocument(problems)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET, text)  # ten times as fast, and there may be 10,000
+    except (OSError, ValueError):
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            return False
+    return True

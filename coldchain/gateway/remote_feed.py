@@ -34,11 +34,16 @@ class RemoteFeed:
         self._headers = {"Content-Type": "application/json", **(headers or {})}
         self._trust = trust
         self._lease_seconds = 0.0
+        self._shares: Mapping[str, float] = {}
 
     @property
     def lease_seconds(self) -> float:
         """As the last answer said; nothing before the first."""
         return self._lease_seconds
+
+    def shares(self, gateway: str) -> Mapping[str, float]:
+        """As the last answer said."""
+        return self._shares
 
     async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
         """Also raises Rejected, for what the controller would say again."""
@@ -66,12 +71,14 @@ class RemoteFeed:
                 f"the controller at {self._url} answers something else: {error}",
                 todo="Have all controllers be of one version",
             ) from error
-        self._lease_seconds = given.lease_seconds
+        self._lease_seconds, self._shares = given.lease_seconds, given.shares
         return given.update
 
 
 def _refused(url: str, status: int, said: bytes) -> ColdchainError:
     words = f"the controller at {url} gives the gateway nothing: {status} {_message(said)}"
+    if status in (401, 403):
+        return Rejected(words, todo="Give it a token of role operator for the whole platform")
     return Unavailable(words) if status >= 500 else Rejected(words)
 
 

@@ -86,6 +86,13 @@ class GatewaySettings:
     acknowledge_timeout_seconds: float = 5.0
     """How long an update waits for every worker to take it over; usually 20 ms."""
 
+    open_requests_max: int = 6000
+    """Open requests of a worker at which it refuses more but of important routes; of unimportant ones from three
+    quarters of it on. Each takes two of the worker's 16,384 connections."""
+
+    lag_seconds_max: float = 0.5
+    """A worker that comes later than that to what it has to do refuses requests of unimportant routes."""
+
     access_log: bool = True
     """One JSON line per request in `logs/access.log`, at most a second late."""
 
@@ -190,6 +197,8 @@ class GatewaySettings:
             "/upstreamReadTimeoutSeconds": (self.upstream_read_timeout_seconds, 0.001),
             "/requestBodyBytesMax": (self.request_body_bytes_max, 1),
             "/acknowledgeTimeoutSeconds": (self.acknowledge_timeout_seconds, 0.001),
+            "/openRequestsMax": (self.open_requests_max, 1),
+            "/lagSecondsMax": (self.lag_seconds_max, 0.001),
         }
         return [
             Problem(path=path, reason=f"must be at least {least:g}")

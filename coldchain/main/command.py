@@ -18,6 +18,15 @@ from coldchain.engines.fake import AGENTS_MAX
 from coldchain.main.composition_command import composition as composition
 from coldchain.main.credentials import read_credentials
 from coldchain.main.gateway_command import gateway as gateway
+from coldchain.main.gateway_options import (
+    Gateway,
+    GatewayName,
+    GatewayStatusOpen,
+    GatewayTls,
+    MarkTrusted,
+    Status,
+    entered,
+)
 from coldchain.main.going_down import ask_to_go_down
 from coldchain.main.mesos_access import COMMAND
 from coldchain.main.mesos_options import (
@@ -44,13 +53,6 @@ Api = Annotated[str, typer.Option(help="IP:PORT of the API; beyond loopback only
 ReachedAt = Annotated[
     str | None, typer.Option(help="http://HOST:PORT where other controllers of the store reach the API; else as --api.")
 ]
-Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
-GatewayTls = Annotated[
-    list[str] | None,
-    typer.Option(help="IP:PORT where they reach it over TLS; may be repeated."),
-]
-GatewayName = Annotated[str | None, typer.Option(help="Name of the gateway. By default that of this machine.")]
-Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells whether it is ready.")]
 Socket = Annotated[str, typer.Option(envvar="COLDCHAIN_DOCKER_SOCKET", help="Unix socket of the Docker Engine.")]
 Agent = Annotated[str | None, typer.Option(help="Name of this machine; its host name if not given.")]
 Factor = Annotated[float, typer.Option(min=0.01, help="Offered cpus for each core.")]
@@ -73,9 +75,6 @@ Authority = Annotated[
     Path | None, typer.Option(help="PEM file of who vouches for callers: their certificates are accepted.")
 ]
 CertificateRole = Annotated[Role, typer.Option(help="Role of callers who show a certificate.")]
-GatewayStatusOpen = Annotated[
-    bool, typer.Option("--gateway-status-open", help="Let others than this machine see the gateway's status.")
-]
 
 
 class EngineKind(StrEnum):
@@ -143,16 +142,6 @@ class Fake(TypedDict):
     fake_mem: float
 
 
-class Entry(TypedDict):
-    """Where consumers come in, as PlatformSettings takes it."""
-
-    gateway: tuple[str, ...]
-    gateway_tls: tuple[str, ...]
-    gateway_name: str | None
-    gateway_status: str
-    gateway_status_open: bool
-
-
 class Offered(TypedDict):
     """What this machine is to those who place instances, as PlatformSettings takes it."""
 
@@ -206,6 +195,7 @@ def up(
     api_client_role: CertificateRole = "viewer",
     gateway: Gateway = None,
     gateway_tls: GatewayTls = None,
+    gateway_mark_trusted: MarkTrusted = None,
     gateway_name: GatewayName = None,
     gateway_status: Status = "127.0.0.1:8081",
     gateway_status_open: GatewayStatusOpen = False,
@@ -247,7 +237,7 @@ def up(
         **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         **_address(api, reached_at),
         **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
-        **_gateway(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open),
+        **entered(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open, gateway_mark_trusted),
         **running(docker_socket, publish_address, docker_credentials, cgroup_parent, default_network),
         **_offered(agent, cpu_factor, attribute, region, zone),
         **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
@@ -458,16 +448,6 @@ def _run_platform(settings: PlatformSettings) -> None:
 
     open_log()
     run_to_end(run(settings))
-
-
-def _gateway(listen: Gateway, encrypted: GatewayTls, name: str | None, status: str, status_open: bool) -> Entry:
-    return Entry(
-        gateway=tuple(listen or ("0.0.0.0:80",)),
-        gateway_tls=tuple(encrypted or ()),
-        gateway_name=name,
-        gateway_status=status,
-        gateway_status_open=status_open,
-    )
 
 
 def _is_address(host: str) -> bool:

@@ -11,14 +11,11 @@ from pathlib import Path
 
 import structlog
 
-from coldchain.clients.zookeeper import ZooKeeper
 from coldchain.clients.zookeeper_address import ZooKeeperAddress
 from coldchain.composition.prepared import Callers, Loaded
 from coldchain.composition.server import CompositionServer, CompositionService
 from coldchain.control.clock import SystemClock
 from coldchain.documents.composition import decode_yaml
-from coldchain.dubbo.caller import DubboCaller
-from coldchain.dubbo.discovery import Directory
 from coldchain.http.caller import AiohttpCaller
 from coldchain.main.composition_settings import CompositionSettings
 from coldchain.model.composition import Compositions, Dubbo
@@ -79,6 +76,11 @@ class Registries:
         if dubbo is None:
             return None
         if dubbo not in self._callers:
+            # Who names no service of Dubbo does not pay for its modules.
+            from coldchain.clients.zookeeper import ZooKeeper
+            from coldchain.dubbo.caller import DubboCaller
+            from coldchain.dubbo.discovery import Directory
+
             named = ZooKeeperAddress.parse(dubbo.registry)
             zookeeper = ZooKeeper(named.hosts)
             consumer = Consumer(host=self._address, application=dubbo.application)

@@ -73,6 +73,9 @@ class PlatformSettings:
     gateway_tls: tuple[str, ...] = ()
     """Addresses with port where they reach it over TLS, with the certificates that `coldchain certificate` sets."""
 
+    gateway_mark_trusted: tuple[str, ...] = ()
+    """Networks of apps whose requests stay gray when they call each other through the gateway."""
+
     gateway_name: str | None = None
     """Name of this machine's gateway, by which controllers know it. None: that of the machine."""
 
@@ -215,11 +218,15 @@ class PlatformSettings:
         prefix = Path(os.path.abspath(self.data)) / "gateway"
         try:
             return GatewaySettings(
-                prefix=prefix, listen=self.gateway, tls_listen=self.gateway_tls, status_listen=self.gateway_status
+                prefix=prefix,
+                listen=self.gateway,
+                tls_listen=self.gateway_tls,
+                status_listen=self.gateway_status,
+                mark_trusted=self.gateway_mark_trusted,
             )
         except InvalidDocument as error:
             options = {"prefix": "--data", "listen": "--gateway", "tlsListen": "--gateway-tls"}
-            options |= {"statusListen": "--gateway-status"}
+            options |= {"statusListen": "--gateway-status", "markTrusted": "--gateway-mark-trusted"}
             named = [
                 Problem(path=options.get(one.path.split("/")[1], one.path), reason=one.reason) for one in error.problems
             ]

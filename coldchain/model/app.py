@@ -12,6 +12,7 @@ from msgspec import Meta
 from coldchain.model.base import Noun
 from coldchain.model.firewall import Firewall
 from coldchain.model.gray import GrayPlan
+from coldchain.model.limit import Ejection, Importance, Limit
 from coldchain.model.route_access import AddressRules, Authentication
 
 YEAR_SECONDS = 365 * 86400
@@ -215,7 +216,10 @@ class RouteFilters(Noun, frozen=True, kw_only=True):
     `rewrite`: the path that takes the place of the prefix, of the whole path, or, with `$1`, of what the regular
     expression matched. `timeout_seconds`: how long an instance may send nothing. `body_bytes_max`: a longer request is
     refused. `tries`: at how many instances a request is tried of which none got a byte. `addresses`, `authentication`:
-    who is let in. `firewall`: requests that look like attacks are told of or refused.
+    who is let in. `limits`: how much may come. `firewall`: requests that look like attacks are told of or refused.
+    `importance`: what a gateway with too much to do refuses first. `ejection`: when an instance is left alone for a
+    while. `slow_start_seconds`: how long an instance that just came gets less than its part. `protocol`: what
+    the instances speak, HTTP/1.1 if not given.
     """
 
     rewrite: str | None = None
@@ -228,6 +232,11 @@ class RouteFilters(Noun, frozen=True, kw_only=True):
     addresses: AddressRules | None = None
     authentication: Authentication | None = None
     firewall: Firewall | None = None
+    limits: Annotated[tuple[Limit, ...], Meta(min_length=1, max_length=8)] | None = None
+    importance: Importance | None = None
+    ejection: Ejection | None = None
+    slow_start_seconds: Annotated[float, Meta(ge=1, le=3600)] | None = None
+    protocol: Literal["grpc"] | None = None
 
 
 class Route(Noun, frozen=True, kw_only=True):

@@ -10,8 +10,7 @@ FirewallMode = Literal["off", "detect", "block"]
 RuleSet = Literal["protocol", "scanners", "lfi", "rfi", "rce", "php", "nodejs", "xss", "sqli", "sessions", "java"]
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 INSPECTED_BYTES = 16_384
-"""The core rules have regular expressions whose time grows with the square of what they look at: the worst body of this
-length holds up a worker of the gateway for a quarter of a second."""
+"""The longer, the more time the worst body takes of a worker of the gateway, which does nothing else meanwhile."""
 INSPECTED_BYTES_MAX = 131_072
 
 

@@ -3,6 +3,7 @@
 from coldchain.model.app import Balance, PathKind, RouteFilters
 from coldchain.model.base import Noun
 from coldchain.model.gateway_resource import Resource
+from coldchain.model.limit import LimitUse
 from coldchain.model.traffic import Traffic
 
 
@@ -29,7 +30,8 @@ class ServiceRotation(Noun, frozen=True, kw_only=True):
 
 class RouteRule(Noun, frozen=True, kw_only=True):
     """Which requests for a domain go to which service. A prefix matches whole path segments, a regular expression the
-    whole path; `methods` and `headers` as in `Route`. The first rule of a domain that matches decides."""
+    whole path; `methods` and `headers` as in `Route`. The first rule of a domain that matches decides. `name`: of the
+    route that it is of, the same for each of its domains and for no other route."""
 
     path: str
     service: str
@@ -38,6 +40,7 @@ class RouteRule(Noun, frozen=True, kw_only=True):
     methods: tuple[str, ...] = ()
     headers: dict[str, str] = {}
     filters: RouteFilters | None = None
+    name: str = ""
 
 
 class Rotation(Noun, frozen=True, kw_only=True):
@@ -62,13 +65,19 @@ class RotationUpdate(Noun, frozen=True, kw_only=True):
 
 class GatewayReport(Noun, frozen=True, kw_only=True):
     """What a gateway says of itself. `place` tells it from another one that has the same name. `in_flight` has the open
-    requests of each endpoint of weight 0, by instance; `traffic` what it counted of the instances whose counts changed
-    since it last said so, at most about once a second. `leaving`: it has ended, and is not to be waited for.
+    requests of each endpoint of weight 0, by instance, `streams` how many of them are streams; `traffic` what it
+    counted of the instances whose counts changed since it last said so, at most about once a second; with it `limits`,
+    what each of its limits was asked for by name.
+    `ejected`: the instances that some of its workers leave alone because they fail. `leaving`: it has ended, and is
+    not to be waited for.
     """
 
     gateway: str
     place: str = ""
     applied: int
     in_flight: dict[str, int] = {}
+    streams: dict[str, int] = {}
     traffic: dict[str, Traffic] = {}
+    limits: dict[str, LimitUse] | None = None
+    ejected: tuple[str, ...] = ()
     leaving: bool = False

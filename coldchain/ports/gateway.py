@@ -1,8 +1,10 @@
 """Gateway: the data plane that a gateway process feeds (nginx)."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from coldchain.model.errors import Conflict
+from coldchain.model.limit import LimitUse
 from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.model.traffic import TrafficNews
 
@@ -26,6 +28,14 @@ class Gateway(Protocol):
     async def traffic(self, since: int) -> TrafficNews:
         """What it counted of the instances in its rotation that have news since that mark; 0 for all of them, and
         so is a mark of before it was started. Counts of the last moment (half a second) may still be missing."""
+        ...
+
+    async def limits(self) -> Mapping[str, LimitUse]:
+        """What each limit of the routes in its rotation was asked for, by name; the last moment may be missing."""
+        ...
+
+    async def share(self, shares: Mapping[str, float]) -> None:
+        """Work by that part of these limits, and by the whole of all others, until told otherwise."""
         ...
 
     async def renew(self, seconds: float) -> None:

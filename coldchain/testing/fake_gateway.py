@@ -1,10 +1,14 @@
 """A data plane in memory, with the faults that a real one has, on the clock it is given."""
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 from coldchain.decisions import rotation as decisions
+from coldchain.decisions.share import share_of
 from coldchain.model.errors import InvalidDocument, Problem, Unavailable
+from coldchain.model.limit import LimitUse
 from coldchain.model.rotation import Endpoint, GatewayReport, Rotation, RotationUpdate
 from coldchain.model.traffic import Traffic, TrafficNews
 from coldchain.ports.clock import Clock
@@ -12,7 +16,8 @@ from coldchain.ports.gateway import OutOfStep
 
 
 class FakeGateway:
-    """Implements `ports.gateway.Gateway`. A test sets the faults, and by instance id the open requests and the counts.
+    """Implements `ports.gateway.Gateway`. A test sets the faults, the open requests and the counts by instance id, and
+    `uses` by limit.
 
     `refuses` True: it does not answer, and nothing happens. `replies_lost` > 0: so many calls happen and are not
     answered. `delay_seconds`: what each call takes, `apply_seconds`: what an update takes beyond that. `applied` is
@@ -24,6 +29,8 @@ class FakeGateway:
         self.rotation = Rotation()
         self.open_requests: dict[str, int] = {}
         self.counts: dict[str, Traffic] = {}
+        self.uses: dict[str, LimitUse] = {}
+        self.shares: dict[str, float] = {}
         self.refuses = False
         self.replies_lost = 0
         self.delay_seconds = 0.0
@@ -74,6 +81,18 @@ class FakeGateway:
             mark=self._mark, instances={name: count for name, (mark, count) in self._marked.items() if mark > since}
         )
 
+    async def limits(self) -> Mapping[str, LimitUse]:
+        await self._receive()
+        self._reply()
+        return {
+            name: msgspec.structs.replace(use, share=share_of(self.shares, name)) for name, use in self.uses.items()
+        }
+
+    async def share(self, shares: Mapping[str, float]) -> None:
+        await self._receive()
+        self.shares = dict(shares)
+        self._reply()
+
     async def renew(self, seconds: float) -> None:
         sent_at = self._clock.monotonic()
         await self._receive()
@@ -98,6 +117,7 @@ class FakeGateway:
         self.open_requests.clear()
         self.counts.clear()
         self._marked.clear()
+        self.shares.clear()
         self._lease_until = self._clock.monotonic()
 
     def _endpoints(self) -> list[Endpoint]:

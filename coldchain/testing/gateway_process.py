@@ -100,6 +100,13 @@ class GatewayProcess:
             self._process.wait()
         await self.nginx.stop(0.2)
 
+    async def said(self, words: str) -> None:
+        """Wait until these are in what it said last."""
+        limit = time.monotonic() + START_SECONDS
+        while words not in self.log_tail():
+            assert time.monotonic() < limit, f"gateway {self.settings.name} never said {words}: {self.log_tail()}"
+            await asyncio.sleep(LOOK_SECONDS)
+
     def log_tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
 

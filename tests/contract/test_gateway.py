@@ -6,7 +6,9 @@ from typing import Literal, Protocol
 
 import pytest
 
+from coldchain.model.app import RouteFilters
 from coldchain.model.errors import InvalidDocument
+from coldchain.model.limit import Limit, LimitUse
 from coldchain.model.rotation import RotationUpdate, RouteRule, ServiceRotation
 from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS, Traffic
 from coldchain.ports.gateway import Gateway, OutOfStep
@@ -56,6 +58,9 @@ class Subject(Protocol):
     async def finish(self) -> None:
         """All of them end."""
 
+    async def limited(self) -> str:
+        """Has a route with a limit of two in a second, and names it."""
+
     async def ready(self) -> bool: ...
 
 
@@ -85,6 +90,10 @@ class FakeSubject:
     async def finish(self) -> None:
         self.fake.open_requests.clear()
 
+    async def limited(self) -> str:
+        self.fake.uses = {"one": LimitUse(most=2, rate=True)}
+        return "one"
+
     async def ready(self) -> bool:
         return self.fake.ready
 
@@ -109,6 +118,11 @@ class NginxSubject:
     async def finish(self) -> None:
         self.application.released.set()
         await asyncio.gather(*self.requests)
+
+    async def limited(self) -> str:
+        rule = RouteRule(path="/", service="shop", filters=RouteFilters(limits=(Limit(rate=2),)), name="shop.test/")
+        await self.lab.push({}, {"*": (rule,)})
+        return "shop.test/ rate/1s by route"
 
     async def ready(self) -> bool:
         return await self.lab.ready() == 200
@@ -256,6 +270,16 @@ async def test_counts_go_on_at_weight_0_and_are_forgotten_with_the_endpoint(subj
     assert (await subject.gateway.traffic(0)).instances == {}
     await subject.request("error")
     assert (await _counted(subject, 0, lambda count: True)).requests == 1
+
+
+async def test_limits_are_told_with_the_share_that_they_are_worked_by(subject: Subject) -> None:
+    name = await subject.limited()
+    assert (await subject.gateway.limits())[name].share == 1.0
+    await subject.gateway.share({name: 0.25, "gone": 0.5})
+    assert (await subject.gateway.limits())[name].share == 0.25
+    await subject.gateway.share({"*": 0.5})
+    use = (await subject.gateway.limits())[name]
+    assert (use.share, use.most, use.rate, use.single, use.asked) == (0.5, 2.0, True, True, 0)
 
 
 async def _counted(subject: Subject, since: int, enough: Callable[[Traffic], bool]) -> Traffic:

@@ -46,8 +46,8 @@ async def reached(stage: Stage, load: Generator, name: str, steps: int) -> None:
 async def version_for(stage: Stage, **headers: str) -> str:
     """Which version a request gets that says of itself what these headers say."""
     address = f"http://127.0.0.1:{stage.gateway_port}/"
-    sent = {"Host": "shop.localhost", **headers}
-    async with aiohttp.ClientSession() as session, session.post(address, headers=sent) as answer:
+    asked = {"Host": "shop.localhost", **headers}
+    async with aiohttp.ClientSession() as session, session.post(address, headers=asked) as answer:
         assert answer.status == 200
         return answer.headers["X-Version"]
 

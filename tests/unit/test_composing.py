@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -54,6 +55,11 @@ class World:
         self.loaded = Loaded(decode_compositions(document), Callers(self.http, self.dubbo))
         self.meter = Meter()
         self.seconds = 0.0
+        self.request: dict[str, Any] = {
+            "parameters": {"id": 7, "list": [1, 2]},
+            "body": {"k": "v"},
+            "headers": {"x-team": "web"},
+        }
         for name in "abc":
             self.http.hosts[name] = says({"name": name})
 
@@ -61,9 +67,8 @@ class World:
         found = self.loaded.table.find("GET", "/x/7")
         assert found is not None
         stepping = Stepping(found.answering, self.loaded, PASSED, self.clock, self.meter)
-        request = {"parameters": {"id": 7, "list": [1, 2]}, "body": {"k": "v"}, "headers": {"x-team": "web"}}
         began = self.clock.monotonic()
-        composed = await compose(found.answering, request, stepping, self.clock)
+        composed = await compose(found.answering, self.request, stepping, self.clock)
         self.seconds = round(self.clock.monotonic() - began, 3)
         return composed
 
@@ -89,6 +94,36 @@ def test_steps_that_need_nothing_of_each_other_go_side_by_side() -> None:
     assert world.seconds == 0.7
     *first, last = world.called()
     assert (sorted(first), last) == (["GET http://a/", "GET http://b/"], "GET http://c/of/a?b=b")
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_each_step_is_called_once_after_what_it_needs_in_whatever_order_answers_come(seed: int) -> None:
+    chance = random.Random(seed)
+    names = [f"s{number}" for number in range(8)]
+    needs = {name: chance.sample(names[:place], min(place, chance.randrange(3))) for place, name in enumerate(names)}
+    steps = {name: http("a", path=f"/{name}") | {"after": needs[name], "timeoutSeconds": 60} for name in names}
+    world = World(dict(chance.sample(list(steps.items()), 8)), "keys(steps)", seed, timeoutSeconds=60)
+    world.loaded.file.services["a"] = msgspec.structs.replace(world.loaded.file.services["a"], calls_max=8)
+    ended: list[str] = []
+
+    async def reply(call: HttpCall) -> HttpAnswer:
+        name = call.url.rpartition("/")[2]
+        assert set(needs[name]) <= set(ended)
+        await asyncio.sleep(chance.random())
+        ended.append(name)
+        return HttpAnswer(status=200, body=b"1")
+
+    world.http.hosts["a"] = reply
+    assert world.answered().status == 200
+    assert sorted(ended) == names
+
+
+def test_text_that_is_no_unicode_is_not_sent() -> None:
+    for step in ({"body": "body.x"}, {"path": "/{x}", "values": {"x": "body.x"}}, {"query": {"x": "body.x"}}):
+        world = World({"one": http("a", method="POST", **step)})
+        world.request["body"] = {"x": "\ud800"}
+        assert world.answered().document["reason"] == "unfit"
+        assert world.called() == []
 
 
 def test_what_is_sent() -> None:
@@ -231,6 +266,11 @@ def test_only_a_step_that_is_idempotent_is_tried_again_and_within_its_time() -> 
     world.http.hosts["a"] = says("late", 10.0)
     assert (world.answered().status, len(world.called())) == (504, 2)
     assert world.seconds <= 1.0
+
+    step = http("a") | {"idempotent": True, "retries": 1, "timeoutSeconds": 60}
+    world = World({"one": step}, timeoutSeconds=1)  # each try has half of what the whole has
+    world.http.hosts["a"] = says("late", 10.0)
+    assert (world.answered().status, len(world.called())) == (504, 2)
 
 
 def test_a_value_that_would_lead_elsewhere_is_not_sent() -> None:

@@ -132,6 +132,8 @@ OTHER = {"path": "/products/{number}", "answer": "steps.a", "steps": {"a": {"htt
         ("compositions/1/method", "GET", "must be one of POST, PUT, PATCH"),
         ("compositions/1/answer", "body", "is not for a composition that `exposes` a method"),
         ("compositions/1/path", "/sums/{id}", "has no placeholders where a method is exposed"),
+        ("compositions/1/exposes/parameters", [{"name": "a", "type": "a b"}], "/type: 'a b' is no type of Java's"),
+        ("compositions/1/exposes/parameters", [{"name": "a", "type": "int"}] * 2, "/parameters/1/name: 'a' is named"),
         ("compositions/1/exposes/service", "items", "items is no service of Dubbo"),
         ("compositions/1/name", "product", "'product' is the name of /compositions/0 too"),
         ("compositions/1", OTHER, "GET /products/{number} is answered by /compositions/0 already"),

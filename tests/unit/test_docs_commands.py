@@ -19,7 +19,10 @@ PAGES = [
 ]
 PROGRAMS = {"cp", "curl", "dig", "mkdir", "rm"}
 """Those of others that the pages use."""
-MACHINE = (command.up, command.down, command.doctor, command.store, command.netd, command.node, command.gateway)
+MACHINE = (
+    *(command.up, command.down, command.doctor, command.store, command.netd, command.node),
+    *(command.gateway, command.composition),
+)
 """Commands of the application since that module was imported."""
 
 

@@ -26,6 +26,7 @@ from coldchain.model.app import (
     Volume,
 )
 from coldchain.model.firewall import Firewall, FirewallExclusion
+from coldchain.model.limit import Ejection, Limit, LimitQueue
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "howto" / "definitions.md").read_text()
 NOUNS = (
@@ -36,6 +37,9 @@ NOUNS = (
     FirewallExclusion,
     HeaderChanges,
     Docker,
+    Ejection,
+    Limit,
+    LimitQueue,
     PortMapping,
     PortDefinition,
     Network,

@@ -8,6 +8,7 @@ import pytest
 
 from coldchain.control.gateway import feed_gateway
 from coldchain.model.errors import Unavailable
+from coldchain.model.limit import LimitUse
 from coldchain.model.rotation import Endpoint, GatewayReport, RotationUpdate, ServiceRotation
 from coldchain.model.traffic import Traffic
 from coldchain.testing.fake_gateway import FakeGateway
@@ -29,6 +30,7 @@ class Controller:
     def __init__(self, clock: SimulatedClock) -> None:
         self.heard: list[tuple[float, dict[str, Traffic]]] = []
         self.exchanges = 0
+        self.given_shares: dict[str, float] = {}
         self.away = False
         self.update: RotationUpdate | None = None
         self._clock = clock
@@ -45,6 +47,10 @@ class Controller:
         if self.away:
             raise Unavailable("the reply was lost")
         return update
+
+    def shares(self, gateway: str) -> dict[str, float]:
+        assert gateway == "one"
+        return self.given_shares
 
     async def hears(self, count: int) -> dict[str, Traffic]:
         """What the report told that is the `count`th to tell any."""
@@ -145,5 +151,29 @@ def test_a_gateway_that_began_anew_tells_its_new_counts(run: Callable[[Program],
                 await asyncio.sleep(0.01)
         gateway.counts["a"] = Traffic(requests=5)
         assert await controller.hears(2) == {"a": Traffic(requests=5)}
+
+    run(program)
+
+
+def test_shares_are_in_force_before_the_rotation_and_again_after_a_fresh_start(
+    run: Callable[[Program], None],
+) -> None:
+    async def program(gateway: FakeGateway, controller: Controller) -> None:
+        seen: list[dict[str, float]] = []
+        gateway.applied = lambda one: seen.append(one.shares)
+        gateway.uses = {"limit": LimitUse(most=5, rate=True)}
+        controller.given_shares = {"limit": 0.25}
+        await asyncio.sleep(2.5)
+        assert gateway.shares == {"limit": 0.25}
+        controller.update = RotationUpdate(base=0, revision=9, services={"shop": ServiceRotation(endpoints=ENDPOINTS)})
+        controller.given_shares = {"limit": 0.5}
+        await asyncio.sleep(2.5)
+        assert seen[-1] == {"limit": 0.5}
+        gateway.forget()
+        await asyncio.sleep(2.5)
+        assert gateway.shares == {"limit": 0.5}
+        controller.away = True
+        await asyncio.sleep(60.0)
+        assert gateway.shares == {"limit": 0.5}
 
     run(program)

@@ -32,6 +32,7 @@ PREFIX = Path("/var/lib/coldchain/gateway")
         ("listen", ("80",), "/listen/0"),
         ("tls_listen", ("0.0.0.0:443", "443"), "/tlsListen/1"),
         ("tls_listen", ("0.0.0.0:80",), "/tlsListen/0"),
+        ("nonce_bytes", 1024, "/nonceBytes"),
         ("status_listen", "127.0.0.1", "/statusListen"),
         ("worker_user", ("www-data;", "www-data"), "/workerUser"),
         ("worker_user", ("www-data", ""), "/workerUser"),

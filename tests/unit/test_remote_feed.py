@@ -13,6 +13,7 @@ from coldchain.gateway.remote_feed import RemoteFeed
 from coldchain.model.caller import Caller
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.leader import Leader
+from coldchain.model.limit import LimitUse
 from coldchain.model.rotation import GatewayReport
 from coldchain.testing.served_candidates import Served, ServedCandidates, served_candidates
 
@@ -63,6 +64,15 @@ async def test_both_gateways_get_the_rotation_and_are_ready(two: ServedCandidate
     assert list(standby.gateway.rotation.routes) == ["shop.localhost"]
     assert standby.gateway.ready
     assert {one.gateway for one in leader.candidate.controller.publisher.live()} == {"gateway-0", "gateway-1"}
+
+
+async def test_both_gateways_get_their_shares_of_a_limit(two: ServedCandidates) -> None:
+    leader, standby = await roles_of(two)
+    for served in (leader, standby):
+        served.gateway.uses = {"limit": LimitUse(most=10, rate=True)}
+    async with asyncio.timeout(20):
+        while any(one.gateway.shares.get("limit") != 0.5 for one in (leader, standby)):
+            await asyncio.sleep(0.01)
 
 
 async def test_the_leader_waits_for_the_gateway_beside_a_standby(two: ServedCandidates) -> None:
@@ -134,7 +144,7 @@ async def test_only_a_controller_or_who_may_change_everything_is_answered(two: S
                 tokens[name] = (await answer.json())["token"]
         for name in ("ann", "nobody"):
             shown = {"Authorization": f"Bearer {tokens.get(name, 'x')}"}
-            with pytest.raises(Rejected, match=r"40[13]"):
+            with pytest.raises(Rejected, match=r"40[13].*token of role operator"):
                 await RemoteFeed(session, leader.url, shown).exchange(FIRST, 0.0)
         wrong = controller_headers(standby.candidate.me, Passed(caller=Caller(name="local", role="admin"), asked=True))
         with pytest.raises(Rejected, match="401"):

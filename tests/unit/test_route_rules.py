@@ -80,6 +80,21 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
         None,
     ),
     (filtered(responseHeaders={"remove": ["Connection"]}), "/routes/0/filters/responseHeaders/remove/0", "own", None),
+    (filtered(limits=[]), "/routes/0/filters/limits", "1 to 8 members", None),
+    (filtered(limits=[{}]), "/routes/0/filters/limits/0", "either `rate` or `concurrency`", None),
+    (filtered(limits=[{"rate": 1, "concurrency": 1}]), "/routes/0/filters/limits/0", "either `rate`", None),
+    (filtered(limits=[{"concurrency": 1, "burst": 2}]), "/routes/0/filters/limits/0", "are of a `rate`", None),
+    (filtered(limits=[{"rate": 0}]), "/routes/0/filters/limits/0/rate", "above 0", None),
+    (
+        filtered(limits=[{"rate": 1, "queue": {"length": 1, "seconds": 1}}]),
+        "/routes/0/filters/limits/0/queue",
+        "wait only for",
+        None,
+    ),
+    (filtered(limits=[{"rate": 1}, {"rate": 2}]), "/routes/0/filters/limits/1", "by route is given twice", None),
+    (filtered(limits=[{"rate": 1, "by": "adress"}]), "/routes/0/filters/limits/0/by", "one of", "address"),
+    (filtered(ejection={"seconds": 9, "secondsMax": 8}), "/routes/0/filters/ejection/secondsMax", "less than", None),
+    (filtered(importance="top"), "/routes/0/filters/importance", "one of", None),
     (filtered(responseHeaders={"set": {"X": "a\nb"}}), "/routes/0/filters/responseHeaders/set/X", "ASCII", None),
 ]
 

@@ -75,6 +75,7 @@ class GatewayStatus(Noun, frozen=True, kw_only=True):
     applied: int
     in_step: bool
     in_flight_on_leaving: Count
+    ejected: Count
 
 
 class AgentStatus(Noun, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@ and the engine. What a controller asks for arrives after a while, also when the 
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -231,6 +231,9 @@ class MachineFeed(_Handle):
 
     async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
         return await outside(self._arrive(report, wait_seconds))
+
+    def shares(self, gateway: str) -> Mapping[str, float]:
+        return {}
 
     async def _arrive(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
         await asyncio.sleep(self._way_seconds())

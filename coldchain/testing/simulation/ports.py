@@ -5,7 +5,7 @@ moments, nothing more of it reaches a store, an engine or an instance, and it he
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +22,7 @@ from coldchain.ports.session import Session, TerminalSize
 from coldchain.ports.store import Change, Changed, Entry, Guard, Lease, Listing, LostUpdate
 from coldchain.testing.fake_engine import FakeEngine, FakeTask, Life
 from coldchain.testing.fake_gateway import FakeGateway
+from coldchain.testing.simulation.gray import untold
 from coldchain.testing.simulation.traffic import counted
 
 if TYPE_CHECKING:
@@ -302,6 +303,9 @@ class SimulatedGateway(FakeGateway):
         await super().apply(update)
         self._note_open(self._before.services)
         self._world.checkers.applied(self, self._before, self.rotation)
+        for words in untold(self.rotation, self._world.checkers.ledger.deployments.values()):
+            if self.given_at >= self._world.checkers.travelled_at:
+                self._world.checkers.violated("gray", f"{self.name}: {words}")
         if self._world.hearts is not None:
             self._world.hearts.applied(self.name, self.rotation)
         if self._world.hits("gateway reply lost"):
@@ -369,6 +373,9 @@ class FeedLink:
         if update is not None:
             self._world.gateways[self._number].given_at = self._world.clock.monotonic()
         return update
+
+    def shares(self, gateway: str) -> Mapping[str, float]:
+        return self._world.controller.publisher.shares(gateway) if self._world.controller is not None else {}
 
     def _pass(self) -> None:
         for kind in ("gateway away briefly", "gateway away long"):

@@ -1,17 +1,21 @@
 -- The control protocol, HTTP with JSON over a unix socket that only the gateway process reaches:
---   GET  /state     → {configuration, master, applied, head, workersWanted, workers, inFlight, leaseSeconds, draining,
+--   GET  /state     → {configuration, master, applied, head, workersWanted, workers, inFlight, ejected, leaseSeconds, draining,
 --                      connections}
 --   PUT  /rotation  ← {base, revision, services, routes, resources}; 204 when every worker works by it, 409 out of step,
 --                     507 no memory (nothing changed), 504 a worker did not follow (the text says which)
 --   GET  /traffic?since=MARK → {mark, instances}: what was counted of the instances with news since that mark
+--   GET  /limits    → {limits}: what each limit was asked for, as limits.use says
+--   POST /shares   ← {limit: share}: which part of each limit is this gateway's, of the others all
 --   GET  /metrics   → Prometheus's text form
 --   POST /lease     ← {"until": CLOCK_MONOTONIC seconds}; ready until then
 --   POST /drain     tells every client connection to close, and is not ready any more; POST /resume takes that back
 -- and, on a listener of its own, GET /.coldchain/ready → 200 or 503 for the balancer before this gateway, and /metrics.
 
 local cjson = require "cjson.safe"
+local limits = require "coldchain.limits"
 local metrics = require "coldchain.metrics"
 local rotation = require "coldchain.rotation"
+local shares = require "coldchain.shares"
 local store = require "coldchain.store"
 local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
@@ -180,6 +184,17 @@ local function in_flight(all)
     return counts
 end
 
+-- How many of those are streams, a moment late.
+local function open_streams(all)
+    local counts = {}
+    for _, instances in pairs(workers.sum("streams", all)) do
+        for instance, open in pairs(instances) do
+            counts[instance] = (counts[instance] or 0) + open
+        end
+    end
+    return counts
+end
+
 local function lease_seconds()
     return math.max(0, (control:get("lease") or 0) - workers.monotonic())
 end
@@ -195,9 +210,10 @@ local function get_state()
     end
     return answer(200, format(
         '{"configuration": "%s", "master": %d, "applied": %.0f, "head": %.0f, "workersWanted": %d, "workers": [%s], '
-            .. '"inFlight": %s, "leaseSeconds": %.3f, "draining": %s, "connections": %d}',
+            .. '"inFlight": %s, "streams": %s, "ejected": %s, "leaseSeconds": %.3f, "draining": %s, "connections": %d}',
         M.configuration, workers.master(), applied(all), revision, ngx.worker.count(),
-        table.concat(lines, ", "), cjson.encode(in_flight(all)), lease_seconds(), tostring(control:get("draining") or false),
+        table.concat(lines, ", "), cjson.encode(in_flight(all)), cjson.encode(open_streams(all)), cjson.encode(workers.sum("ejected", all)),
+        lease_seconds(), tostring(control:get("draining") or false),
         tonumber(ngx.var.connections_active)))
 end
 
@@ -221,8 +237,29 @@ function M.metrics()
         {"workers", "Workers of nginx that serve.", #all},
         {"connections", "Open connections of consumers and of whoever asks the gateway itself.",
             tonumber(ngx.var.connections_active)},
-    }, workers.open(all))
+    }, workers.sum("open", all), workers.sum("ejected", all))
     return ngx.exit(ngx.HTTP_OK)
+end
+
+local function get_limits()
+    workers.tick()
+    return answer(200, {limits = limits.use(rotation.domains)})
+end
+
+local function post_shares()
+    local given = body()
+    for _, share in pairs(given or {}) do
+        if type(share) ~= "number" or share <= 0 or share > 1 then
+            given = nil
+        end
+    end
+    if not given then
+        return fail(400, "not the shares of limits")
+    end
+    if not shares.tell(given) then
+        return fail(507, "the shares do not fit into the shared memory")
+    end
+    return answer(204)
 end
 
 local function post_lease()
@@ -249,6 +286,8 @@ local HANDLERS = {
     ["GET /traffic"] = get_traffic,
     ["GET /metrics"] = M.metrics,
     ["PUT /rotation"] = put_rotation,
+    ["GET /limits"] = get_limits,
+    ["POST /shares"] = post_shares,
     ["POST /lease"] = post_lease,
     ["POST /drain"] = post_drain,
     ["POST /resume"] = post_resume,

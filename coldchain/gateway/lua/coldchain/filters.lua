@@ -5,8 +5,6 @@ local sub, gsub, byte, find = string.sub, string.gsub, string.byte, string.find
 local replace = ngx.re.sub
 local var = ngx.var
 
-local firewall = require "coldchain.firewall"
-
 local M = {}
 
 local DEFAULT_PORTS = {http = "80", https = "443"}
@@ -52,7 +50,7 @@ function M.make(wanted)
         timeout_seconds = given(wanted.timeoutSeconds),
         body_bytes_max = given(wanted.bodyBytesMax),
         tries = given(wanted.tries),
-        firewall = firewall.make(given(wanted.firewall)),
+        grpc = given(wanted.protocol) == "grpc",
     }
 end
 
@@ -112,17 +110,11 @@ local function too_long(most)
     return size > most
 end
 
--- Before an endpoint is chosen. Returns the status of a refusal, perhaps with its reason; nil when the request goes on.
+-- Before an endpoint is chosen. Returns the status of a refusal, nil when the request goes on.
 function M.request(route)
     local filters = route.filters
     if filters.body_bytes_max and too_long(filters.body_bytes_max) then
         return 413
-    end
-    if filters.firewall then
-        local status, reason = firewall.inspect(route)
-        if status then
-            return status, reason
-        end
     end
     if filters.rewrite then
         ngx.req.set_uri(rewritten(route, var.uri, filters.rewrite))

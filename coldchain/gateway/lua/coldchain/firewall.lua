@@ -5,7 +5,7 @@
 
 local cjson = require "cjson.safe"
 local modsecurity = require "coldchain.modsecurity"
-local refusals = require "coldchain.refusals"
+local tallies = require "coldchain.tallies"
 
 local concat, find, floor, format = table.concat, string.find, math.floor, string.format
 local gmatch, gsub, match, sub = string.gmatch, string.gsub, string.match, string.sub
@@ -165,25 +165,6 @@ local function rules_of(wanted)
     return rules
 end
 
--- The firewall of a route as it is carried out; nil for none. One that cannot be used is made all the same.
-function M.make(wanted)
-    if not wanted or wanted.mode == "off" then
-        return nil
-    end
-    local one = {blocks = wanted.mode == "block", threshold = wanted.threshold, bytes_max = wanted.inspectedBytesMax}
-    if modsecurity.ready() and not M.problem then
-        local done, rules = pcall(rules_of, wanted)
-        if done then
-            one.rules = rules
-        else
-            ngx.log(ngx.ERR, "a route's firewall cannot be used: ", rules)
-        end
-    else
-        ngx.log(ngx.ERR, MISSING, ": apt-get install libmodsecurity3 modsecurity-crs, and start the gateway again")
-    end
-    return one
-end
-
 -- The body, or nil and true where it is longer than `most`.
 local function body_of(most)
     local length = tonumber(var.http_content_length)
@@ -263,29 +244,29 @@ local function tell(route, done, reason, more)
     local line = more or {}
     line.time, line.requestId, line.client = ngx.now(), var.coldchain_request_id, var.remote_addr
     line.method, line.host, line.path = var.request_method, var.http_host or "", printable(var.uri)
-    line.service, line.route, line.action, line.reason = route.service, route.path, done, reason
+    line.consumer = var.coldchain_consumer
+    line.service, line.route, line.action, line.reason = route.service, route.name, done, reason
     var.coldchain_firewall = cjson.encode(line)
 end
 
-local function refuse(route, status, kind, reason, more)
-    if route.filters.firewall.blocks then
-        refusals.count(route.service, kind)
-        tell(route, "blocked", reason, more)
+local function refuse(firewall, route, status, kind, reason, more)
+    local done = firewall.blocks and "blocked" or "detected"
+    local labels = route.labels .. ',found="' .. kind .. '",action="' .. done .. '"'
+    tallies.add(tallies.key("firewall_findings_total", labels))
+    tell(route, done, reason, more)
+    if firewall.blocks then
         return status, reason
     end
-    refusals.count(route.service, "firewall_detected")
-    tell(route, "detected", reason, more)
 end
 
--- Before an endpoint is chosen. Returns status and reason of a refusal, nil when the request goes on.
-function M.inspect(route)
-    local firewall = route.filters.firewall
+-- Returns status and reason of a refusal, nil when the request goes on.
+local function inspect(firewall, route)
     if not firewall.rules then
-        return refuse(route, 503, "firewall_missing", MISSING)
+        return refuse(firewall, route, 503, "missing", MISSING)
     end
     local body, too_long = body_of(firewall.bytes_max)
     if too_long then
-        return refuse(route, 413, "firewall_body", TOO_LONG)
+        return refuse(firewall, route, 413, "too_much", TOO_LONG)
     end
     local answer = modsecurity.ask(firewall.rules, {
         client = var.remote_addr, client_port = tonumber(var.remote_port),
@@ -294,13 +275,35 @@ function M.inspect(route)
         headers = ngx.req.get_headers(0), body = body,
     })
     if answer == MANY then
-        return refuse(route, 413, "firewall_body", TOO_MANY)
+        return refuse(firewall, route, 413, "too_much", TOO_MANY)
     end
     local score, ids, targets, malformed = judge(answer)
     if score >= firewall.threshold then
-        return refuse(route, 403, "firewall", ATTACK, {
+        return refuse(firewall, route, 403, "attack", ATTACK, {
             score = score, threshold = firewall.threshold, rules = ids, targets = targets, malformedBody = malformed,
         })
+    end
+end
+
+-- The firewall that a route's filters ask for, as a policy; nil for none. One that cannot be used is made all the same.
+function M.make(filters)
+    local wanted = filters.firewall
+    if not wanted or wanted == ngx.null or wanted.mode == "off" then
+        return nil
+    end
+    local one = {blocks = wanted.mode == "block", threshold = wanted.threshold, bytes_max = wanted.inspectedBytesMax}
+    if modsecurity.ready() and not M.problem then
+        local done, rules = pcall(rules_of, wanted)
+        if done then
+            one.rules = rules
+        else
+            ngx.log(ngx.ERR, "a route's firewall cannot be used: ", rules)
+        end
+    else
+        ngx.log(ngx.ERR, MISSING, ": apt-get install libmodsecurity3 modsecurity-crs, and start the gateway again")
+    end
+    return function(route)
+        return inspect(one, route)
     end
 end
 

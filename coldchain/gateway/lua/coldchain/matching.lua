@@ -7,6 +7,8 @@ local var = ngx.var
 
 local filters = require "coldchain.filters"
 local policies = require "coldchain.policies"
+local shedding = require "coldchain.shedding"
+local tallies = require "coldchain.tallies"
 
 local M = {}
 
@@ -48,10 +50,21 @@ end
 local function make(rule)
     local methods, headers = set_of(rule.methods), variables(rule.headers)
     local one = {
-        service = rule.service, path = rule.path, least = rule.balance == "least_connections",
+        name = rule.name or rule.service .. rule.path, service = rule.service, path = rule.path,
+        least = rule.balance == "least_connections",
         methods = methods, headers = headers, plain = not methods and not headers,
-        filters = filters.make(rule.filters), policies = policies.make(rule.filters),
+        filters = filters.make(rule.filters), policies = policies.make(rule.filters, rule),
     }
+    local wanted = rule.filters ~= ngx.null and rule.filters or {}
+    one.rank = shedding.rank(wanted.importance)
+    one.ejection = wanted.ejection ~= ngx.null and wanted.ejection or nil
+    one.slow_start_seconds = wanted.slowStartSeconds ~= ngx.null and wanted.slowStartSeconds or nil
+    one.labels = "service=" .. tallies.quoted(one.service) .. ",route=" .. tallies.quoted(one.name)
+    one.statuses = {}
+    for class = 0, 5 do
+        local status = class == 0 and "none" or class .. "xx"
+        one.statuses[class] = tallies.key("route_requests_total", one.labels .. ',status="' .. status .. '"')
+    end
     if rule.pathKind == "exact" then
         one.exact = rule.path
     elseif rule.pathKind == "regex" then

@@ -8,11 +8,17 @@ local ffi = require "ffi"
 local balancer = require "ngx.balancer"
 local base = require "resty.core.base"
 local choice = require "coldchain.choice"
+local ejection = require "coldchain.ejection"
 local filters = require "coldchain.filters"
 local gray = require "coldchain.gray"
 local matching = require "coldchain.matching"
 local policies = require "coldchain.policies"
 local rotation = require "coldchain.rotation"
+local shedding = require "coldchain.shedding"
+local slow_start = require "coldchain.slow_start"
+local tallies = require "coldchain.tallies"
+local streams = require "coldchain.streams"
+local trace = require "coldchain.trace"
 local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
 
@@ -21,6 +27,7 @@ local set_timeouts = balancer.set_timeouts
 local get_request, cast, tonumber = base.get_request, ffi.cast, tonumber
 local pick, find_routes, find_route = choice.pick, rotation.routes, matching.find
 local find, match = string.find, string.match
+local floor, min = math.floor, math.min
 local now = ngx.now
 local var = ngx.var
 
@@ -38,6 +45,10 @@ local route_of = {}  -- request → route
 local peer_of = {}   -- request → peer that it is open at
 local sent_of = {}   -- request → when it went to that peer
 local story_of = {}  -- request → {tried, instances, status, reason, faulted}, only of those that went wrong somewhere
+
+local REDIRECTED = "redirected"
+local TOO_MUCH, BUSY = "the gateway has too much to do", {["Retry-After"] = "1"}
+streams.init(peer_of, sent_of)
 
 local UNREACHABLE = "no instance can be reached"
 local REASONS = {
@@ -83,7 +94,7 @@ local function refuse(key, status, reason, headers)
 end
 
 local function redirect(key, location, status)
-    story(key).reason = "redirected"
+    story(key).reason = REDIRECTED
     ngx.status = status
     ngx.header["Location"] = location
     ngx.header["Content-Length"] = 0
@@ -117,9 +128,13 @@ function M.access()
         return refuse(key, 404, "no route for this host and path")
     end
     route_of[key] = route
+    shedding.open = shedding.open + 1
     local filtered = route.filters
     if filtered and filters.redirects(filtered) then
         return redirect(key, filters.location(route), filtered.redirect.status)
+    end
+    if shedding.level >= route.rank then
+        return refuse(key, 503, TOO_MUCH, BUSY)
     end
     if route.policies then
         local status, reason, headers = policies.ask(route, key)
@@ -132,14 +147,19 @@ function M.access()
         return refuse(key, 503, REASONS[503])
     end
     if filtered then
-        local status, reason = filters.request(route)
+        local status = filters.request(route)
         if status then
-            return refuse(key, status, reason or REASONS[status])
+            return refuse(key, status, REASONS[status])
         end
     end
     local answer_changes = filtered and filtered.response
     if service.gray and gray.choose(service, key) then
         answer_changes = true
+    end
+    trace.follow()
+    if filtered and filtered.grpc then
+        ngx.req.set_uri(var.uri)
+        return ngx.exec("@grpc")
     end
     if workers.draining then
         -- nginx decides with the location whether the connection stays: @closing has a keepalive_timeout of 0.
@@ -152,7 +172,7 @@ function M.access()
     end
 end
 
--- The headers of an answer, where a route or a gray release changes some; @filtered and @closing ask.
+-- The headers of an answer, where a route or a gray release changes some; @filtered, @closing and @grpc ask.
 function M.header_filter()
     local key = request_key()
     filters.response(route_of[key])
@@ -171,20 +191,38 @@ local function unreached()
     return match(var.upstream_bytes_sent or "", "(%d+)[ :,]*$") == "0"
 end
 
+-- Whether the instance failed, for those who leave it alone for a while; nil where nobody knows.
+local function judge(route, peer, failed)
+    if route.ejection or peer.ejected_until then
+        ejection.ended(rotation.services[route.service], peer, route.ejection, failed, now())
+    end
+end
+
 -- After a failed try: only if it brought nothing to the app may the request go elsewhere.
-local function give_up_failed(key, failed)
+local function give_up_failed(key, route, failed)
     failed.open = failed.open - 1
     peer_of[key], sent_of[key] = nil, nil
     traffic.unanswered(failed.counter)
     local one = story(key)
     one.tried[failed] = true
     one.instances[#one.instances + 1] = failed.instance_id
-    if not unreached() then
+    local reached = not unreached()
+    if not reached then
+        failed.skipped_until = now() + SKIP_SECONDS
+    end
+    judge(route, failed, true)
+    if reached then
         local _, status = balancer.get_last_failure()
         return nil, status
     end
-    failed.skipped_until = now() + SKIP_SECONDS
     return one.tried
+end
+
+local function chosen(service, key, by_least, tried)
+    if service.gray then
+        return gray.pick(service, key, by_least, tried)
+    end
+    return pick(service, by_least, tried)
 end
 
 -- Chooses from the worker's current tables, not from those of the access phase: the body may have taken minutes.
@@ -194,20 +232,13 @@ function M.balance()
     local tried, status
     local failed = peer_of[key]
     if failed then
-        tried, status = give_up_failed(key, failed)
+        tried, status = give_up_failed(key, route, failed)
         if not tried then
             return end_request(key, status, REASONS[status])
         end
     end
     local service = rotation.services[route.service]
-    local peer
-    if service then
-        if service.gray then
-            peer = gray.pick(service, key, route.least, tried)
-        else
-            peer = pick(service, route.least, tried)
-        end
-    end
+    local peer = service and chosen(service, key, route.least, tried)
     if not peer then
         if tried then
             return end_request(key, 502, UNREACHABLE)
@@ -215,6 +246,14 @@ function M.balance()
         return end_request(key, 503, REASONS[503])
     end
     local filtered = route.filters
+    if route.slow_start_seconds then
+        peer = slow_start.choose(peer, route.slow_start_seconds, tried, now(), function(but)
+            return chosen(service, key, route.least, but)
+        end)
+    end
+    if peer.ejected_until then
+        ejection.chosen(peer, now())
+    end
     if not tried and service.count > 1 then
         local tries = filtered and filtered.tries or TRIES_MAX
         set_more_tries(service.count < tries and service.count - 1 or tries - 1)
@@ -240,6 +279,12 @@ function M.fault(reason)
     end
     one.reason = reason or one.reason or REASONS[status] or "the gateway refused the request"
     return answer(status, one.reason)
+end
+
+-- What the gateway answered itself, and why. The reasons are few: none has anything of the request in it.
+local function count_refusal(route, reason)
+    local labels = route and route.labels or 'service="",route=""'
+    tallies.add(tallies.key("refusals_total", labels .. ",reason=" .. tallies.quoted(reason)))
 end
 
 local function log_access(route, peer, one)
@@ -281,18 +326,22 @@ local function broken_off(status)
         and var.request_completion == "OK"
 end
 
--- What became of the last try. Those before it were counted when they failed.
+-- What became of the last try. Those before it were counted when they failed. Returns whether the instance failed, nil
+-- where nobody knows.
 local function count(counter, seconds, one)
     local status = ngx.status
     if one and one.faulted then
         traffic.unanswered(counter)
+        return true
     elseif status == CONSUMER_LEFT and not find(var.upstream_status or "", "499$") then
         traffic.consumer_left(counter)
+        return nil
     elseif broken_off(status) then
         traffic.broken_off(counter, status)
-    else
-        traffic.answered(counter, status, answer_seconds(status, seconds))
+        return true
     end
+    traffic.answered(counter, status, answer_seconds(status, seconds))
+    return status >= 500
 end
 
 function M.log()
@@ -300,19 +349,26 @@ function M.log()
     local route, peer, one = route_of[key], peer_of[key], story_of[key]
     if peer then
         peer.open = peer.open - 1
-        count(peer.counter, now() - sent_of[key], one)
+        judge(route, peer, count(peer.counter, now() - sent_of[key], one))
         peer_of[key], sent_of[key] = nil, nil
     end
     if M.log_accesses then
         log_access(route, peer, one)
     end
-    if route and route.policies then
-        policies.ended(key)
+    if route then
+        shedding.open = shedding.open - 1
+        tallies.add(route.statuses[min(floor(ngx.status / 100), 5)])
+        if route.policies then
+            policies.ended(key)
+        end
+        route_of[key] = nil
     end
     gray.ended(key)
-    route_of[key] = nil
     if one then
         story_of[key] = nil
+        if one.reason and one.reason ~= REDIRECTED then
+            count_refusal(route, one.reason)
+        end
     end
 end
 

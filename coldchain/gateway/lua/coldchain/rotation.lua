@@ -6,6 +6,7 @@
 -- in `leaving` until the last one ends. What its requests came to is counted by service and instance, in a counter.
 
 local cjson = require "cjson.safe"
+local ejection = require "coldchain.ejection"
 local gray = require "coldchain.gray"
 local matching = require "coldchain.matching"
 local resources = require "coldchain.resources"
@@ -38,6 +39,7 @@ local function make_peer(endpoint)
     return {
         key = peer_key(endpoint), instance_id = endpoint.instanceId, address = address, port = endpoint.port,
         weight = 0, current = 0, open = 0, skipped_until = 0,
+        came = 0,
     }
 end
 
@@ -46,6 +48,7 @@ local function leave(name, peers, kept)
         if not kept[key] then
             peer.weight = 0
             peer.service = name
+            ejection.forget(peer)
             if peer.open > 0 then
                 M.leaving[peer] = true
             end
@@ -89,12 +92,16 @@ local function load_service(name, document)
         peer.counter = counters[instance]
         peer.version = endpoint.version or ""
         peer.counter.version = peer.version
+        if peer.weight == 0 and endpoint.weight > 0 and old and old.count > 0 then
+            peer.came = ngx.now()  -- of the first ones of a service nobody can take a part
+        end
         peer.weight = endpoint.weight
         if peer.weight > 0 then
             ready[#ready + 1] = peer
             equal = equal and peer.weight == ready[1].weight
         else
             drained[name] = true
+            ejection.forget(peer)
         end
     end
     leave(name, old_peers, peers)
@@ -192,6 +199,11 @@ function M.sync()
     head, M.sequence, M.revision = raw, sequence, revision
     routes_of_host, hosts_known = {}, 0
     return true
+end
+
+-- Whether there is a commit that `sync` has not seen.
+function M.behind()
+    return store.differs(head)
 end
 
 -- The routes for a Host header as it was sent (nil when there was none): without port, case and last dot.

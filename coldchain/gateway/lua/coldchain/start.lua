@@ -5,19 +5,23 @@ local client = require "coldchain.client"
 local control = require "coldchain.control"
 local firewall = require "coldchain.firewall"
 local proxy = require "coldchain.proxy"
+local shedding = require "coldchain.shedding"
 local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
 
 local M = {}
 
 -- `options`: configuration (digest of the rendered text), acknowledge_seconds, log_accesses,
--- latency_bounds (seconds), trusted_proxies (networks), firewall (library and rules of ModSecurity, nil where there is none).
+-- latency_bounds (seconds), open_requests_max and lag_seconds_max of a worker before it refuses some, trusted_proxies (networks),
+-- firewall (library and rules of ModSecurity, nil where there is none).
 function M.init(options)
     control.configuration = options.configuration
     control.acknowledge_seconds = options.acknowledge_seconds
     proxy.log_accesses = options.log_accesses
     api_key.mask_query = options.log_accesses
     client.init(options.trusted_proxies)
+    shedding.open_requests_max = options.open_requests_max
+    shedding.lag_seconds_max = options.lag_seconds_max
     traffic.init(options.latency_bounds)
     firewall.init(options.firewall)
 end

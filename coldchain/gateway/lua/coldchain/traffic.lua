@@ -6,6 +6,7 @@
 -- memory is full nginx drops the record that was not used for longest, as a whole.
 
 local ffi = require "ffi"
+local tallies = require "coldchain.tallies"
 
 local values = ngx.shared.coldchain_traffic
 local control = ngx.shared.coldchain_control
@@ -34,7 +35,11 @@ end
 
 -- What this worker counts of an instance in a service. `listed` is taken away with the endpoint.
 function M.counter(service, instance)
-    local counter = {key = service .. "\n" .. instance, listed = true, changed = false}
+    local counter = {
+        key = service .. "\n" .. instance, service = service, instance = instance, listed = true, changed = false,
+        ejections = tallies.key("ejections_total",
+            "service=" .. tallies.quoted(service) .. ",instance=" .. tallies.quoted(instance)),
+    }
     for place = 1, places do
         counter[place] = 0
     end

@@ -3,9 +3,16 @@
 -- is open at all endpoints, told less often since nothing waits for it.
 
 local ffi = require "ffi"
+local buckets = require "coldchain.buckets"
 local cjson = require "cjson.safe"
+local ejection = require "coldchain.ejection"
+local held = require "coldchain.counts"
 local rotation = require "coldchain.rotation"
+local shares = require "coldchain.shares"
+local shedding = require "coldchain.shedding"
 local store = require "coldchain.store"
+local streams = require "coldchain.streams"
+local tallies = require "coldchain.tallies"
 local traffic = require "coldchain.traffic"
 
 local control = ngx.shared.coldchain_control
@@ -20,11 +27,13 @@ int getppid(void);
 local M = {draining = false}
 
 local TICK_SECONDS = 0.02
-local POLL_SECONDS = 0.002
+local WATCH_SECONDS = 0.003
+local POLL_SECONDS = 0.001
 local OPEN_SECONDS = 0.25
+local OTHERS_SECONDS = 1
 local CLOCK_MONOTONIC = 1
 local time = ffi.new("coldchain_time")
-local own = {open_due = 0}  -- pid, started, name, published, open, open_due
+local own = {open_due = 0, others_due = 0}  -- pid, started, name, published, open, ejected, births
 
 -- Seconds that never jump, the same ones for every process of this machine.
 function M.monotonic()
@@ -77,21 +86,46 @@ local function publish_open(now)
         return
     end
     own.open_due = now + OPEN_SECONDS
-    local text = cjson.encode(rotation.open())
-    if text ~= own.open and control:safe_set("open:" .. own.pid, text) then
-        own.open = text
+    for kind, counts in pairs({open = rotation.open(), ejected = ejection.now(), streams = streams.draining()}) do
+        local text = cjson.encode(counts)
+        if text ~= own[kind] and control:safe_set(kind .. ":" .. own.pid, text) then
+            own[kind] = text
+        end
     end
+end
+
+-- By which a worker counts what it has open: its process id alone may be given again.
+local function name_of(pid, since)
+    return pid .. "-" .. since
+end
+
+-- Whose counts this worker adds to its own: asked anew when a worker was started, and while anything is counted now and
+-- then, since one may have gone without another in its place.
+local function follow_others(now)
+    local births = control:get("births")
+    if births == own.births and not (held.used and now >= own.others_due) then
+        return
+    end
+    own.births, own.others_due = births, now + OTHERS_SECONDS
+    local names = {}
+    for _, worker in ipairs(M.all()) do
+        names[#names + 1] = worker.name
+    end
+    held.follow(name_of(own.pid, own.started or "-"), names)
 end
 
 -- Takes over what is new and says so, and only then adds up its counts: who reads that this worker works by a commit
 -- knows that it counts nothing more of what the commit took away.
 function M.tick()
     M.draining = control:get("draining") or false
+    shares.follow()  -- before the rotation that came with them
     if rotation.sync() then
         publish()
     end
     local now = M.monotonic()
+    follow_others(now)
     traffic.flush(now)
+    tallies.flush(now)
     publish_open(now)
 end
 
@@ -104,9 +138,25 @@ local function follow(_, busy)
         end
         if ngx.worker.exiting() and not busy() then
             traffic.flush(M.monotonic(), true)
+            tallies.flush(M.monotonic(), true)
             return
         end
+        local slept_at = M.monotonic()
         ngx.sleep(TICK_SECONDS)
+        shedding.follow(M.monotonic() - slept_at - TICK_SECONDS)
+    end
+end
+
+-- A commit need not wait for the next tick: to look whether there is one costs next to nothing.
+local function watch(_, busy)
+    while not ngx.worker.exiting() or busy() do
+        ngx.sleep(WATCH_SECONDS)
+        if rotation.behind() then
+            local ok, problem = pcall(M.tick)
+            if not ok then
+                ngx.log(ngx.ERR, "cannot follow the rotation: ", problem)
+            end
+        end
     end
 end
 
@@ -117,11 +167,14 @@ function M.start(busy)
     own.name = "worker:" .. pid
     math.randomseed(pid + ngx.now() * 1000)
     assert(control:safe_set(own.name, format("%s %.0f 0 0 {}", own.started or "-", store.memory())))
+    control:incr("births", 1, 0)
+    buckets.start()
     M.tick()
     assert(ngx.timer.at(0, follow, busy))
+    assert(ngx.timer.at(0, watch, busy))
 end
 
--- Every live worker on this memory: {pid, sequence, revision, in_flight}. Those that are gone, however they went, are forgotten.
+-- Every live worker on this memory: {pid, name, sequence, revision, in_flight}. Those that are gone, however they went, are forgotten.
 function M.all()
     local all = {}
     for _, name in ipairs(control:get_keys(0)) do
@@ -133,10 +186,13 @@ function M.all()
             if own.started and started(pid) ~= since then
                 control:delete(name)
                 control:delete("open:" .. pid)
+                control:delete("ejected:" .. pid)
+                control:delete("streams:" .. pid)
+                held.forget(name_of(pid, since))
             elseif tonumber(memory) == store.memory() then
                 all[#all + 1] = {
-                    pid = tonumber(pid), sequence = tonumber(sequence), revision = tonumber(revision),
-                    in_flight = cjson.decode(counts),
+                    pid = tonumber(pid), name = name_of(pid, since), sequence = tonumber(sequence),
+                    revision = tonumber(revision), in_flight = cjson.decode(counts),
                 }
             end
         end
@@ -144,11 +200,11 @@ function M.all()
     return all
 end
 
--- Open requests over these workers, by service and instance.
-function M.open(all)
+-- Over these workers, by service and instance: `open` requests, `streams` where there are no new ones, or how many of the workers have `ejected` it.
+function M.sum(kind, all)
     local counts = {}
     for _, worker in ipairs(all) do
-        for service, instances in pairs(cjson.decode(control:get("open:" .. worker.pid) or "{}")) do
+        for service, instances in pairs(cjson.decode(control:get(kind .. ":" .. worker.pid) or "{}")) do
             counts[service] = counts[service] or {}
             for instance, open in pairs(instances) do
                 counts[service][instance] = (counts[service][instance] or 0) + open

@@ -1,0 +1,46 @@
+"""gateway options: those of `up`, `down` and `doctor` about where consumers come in."""
+
+from typing import Annotated, TypedDict
+
+import typer
+
+Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
+MarkTrusted = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gateway-mark-trusted", metavar="NETWORK", help="Network of apps whose gray marks are believed; repeatable."
+    ),
+]
+GatewayTls = Annotated[
+    list[str] | None,
+    typer.Option(help="IP:PORT where they reach it over TLS; may be repeated."),
+]
+GatewayName = Annotated[str | None, typer.Option(help="Name of the gateway. By default that of this machine.")]
+Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells whether it is ready.")]
+GatewayStatusOpen = Annotated[
+    bool, typer.Option("--gateway-status-open", help="Let others than this machine see the gateway's status.")
+]
+
+
+class Entry(TypedDict):
+    """Where consumers come in, as PlatformSettings takes it."""
+
+    gateway: tuple[str, ...]
+    gateway_tls: tuple[str, ...]
+    gateway_mark_trusted: tuple[str, ...]
+    gateway_name: str | None
+    gateway_status: str
+    gateway_status_open: bool
+
+
+def entered(
+    listen: Gateway, encrypted: GatewayTls, name: str | None, status: str, status_open: bool, marked: MarkTrusted
+) -> Entry:
+    return Entry(
+        gateway=tuple(listen or ("0.0.0.0:80",)),
+        gateway_tls=tuple(encrypted or ()),
+        gateway_mark_trusted=tuple(marked or ()),
+        gateway_name=name,
+        gateway_status=status,
+        gateway_status_open=status_open,
+    )
