@@ -1,8 +1,8 @@
 -- What a route asks of a request before it goes on: from where it may come, who sends it, how much he may, what is in it.
 --
--- A policy is a module with `make(filters, rule)`, called when a route is taken over, which returns nil where the route does not
--- ask for it, else a function of (route, key). That returns nil when the request goes on, or the status of the refusal, the
--- reason in words, and headers of the answer. A module may have `ended(key)`, called when the request is over.
+-- A policy is a module with `make(filters, rule)`, called when a route is taken over, which returns nil where the route
+-- does not ask for it, else a function of (route, key). That returns nil when the request goes on, or the status of the
+-- refusal, the reason in words, and headers of the answer. A module may have `ended(key)`, called when the request is over.
 
 local addresses = require "coldchain.addresses"
 local authentication = require "coldchain.authentication"
@@ -13,7 +13,8 @@ local M = {}
 
 local MODULES = {addresses, authentication, limits, firewall}  -- in the order in which they are asked
 
--- The policies of a route as they are asked, nil for none. `filters` as they were sent, ngx.null or nil for none. `rule`: what they are of.
+-- The policies of a route as they are asked, nil for none. `filters` of `rule` as they were sent, ngx.null or nil for
+-- none.
 function M.make(filters, rule)
     if not filters or filters == ngx.null then
         return nil
