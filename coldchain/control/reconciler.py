@@ -311,6 +311,7 @@ class Reconciler:
             trouble=self._trouble(instance, waits_for, in_flight),
             acknowledged=not waits_for,
             in_flight=in_flight,
+            streams=publisher.streams(instance),
         )
 
     def _trouble(self, instance: Instance, waits_for: str, in_flight: int | None) -> str:
@@ -326,7 +327,9 @@ class Reconciler:
                 return waits_for
             case "closing":
                 open_requests = "an unknown number of" if in_flight is None else in_flight
-                return f"{open_requests} requests in flight" if in_flight != 0 else ""
+                streams = self._publisher().streams(instance)
+                of_these = f", {streams} of them streams" if streams else ""
+                return f"{open_requests} requests in flight{of_these}" if in_flight != 0 else ""
             case "serving":
                 overruled = self._publisher().overruled(instance)
                 return "serves on, because more than half of its service fails" if overruled else ""

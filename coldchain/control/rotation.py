@@ -273,6 +273,10 @@ class Publisher:
             return 0
         return rotations.in_flight(instance.id, self.live())
 
+    def streams(self, instance: Instance) -> int:
+        """How many of those are streams."""
+        return rotations.streams(instance.id, self.live())
+
     def in_step(self) -> bool:
         """True when every live gateway works by a rotation of this controller, of whatever age. Not before a lease is
         over since the start: a store restored from older data may not know all gateways."""
@@ -333,6 +337,7 @@ class Publisher:
             applied=report.applied,
             lease_until=now + LEASE_SECONDS + LEASE_MARGIN_SECONDS,
             in_flight=report.in_flight,
+            streams=report.streams,
             ejected=report.ejected,
             caught_up_at=self.rotation.revision if returns else known.caught_up_at if known else 0,
         )

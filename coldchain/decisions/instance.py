@@ -38,11 +38,13 @@ class Drain(Noun, frozen=True, kw_only=True):
     """What is seen of an instance that is leaving.
 
     `acknowledged`: every live gateway applied its mark. `in_flight`: open requests over all live gateways, None when
-    one of them has not said. `settle_seconds`: what consumers need that cannot acknowledge.
+    one of them has not said; so many of them are `streams`. `settle_seconds`: what consumers need that cannot
+    acknowledge.
     """
 
     acknowledged: bool
     in_flight: int | None
+    streams: int = 0
     settle_seconds: float
     deadline_seconds: float
 
@@ -98,8 +100,10 @@ def drained(instance: Instance, drain: Drain, now: float) -> tuple[Phase, str] |
     if drain.in_flight == 0:
         return "stopping", "nothing in flight"
     if waited >= drain.deadline_seconds:
-        open_requests = "unknown" if drain.in_flight is None else str(drain.in_flight)
-        return "stopping", f"drain deadline of {drain.deadline_seconds:g} s passed, requests in flight: {open_requests}"
+        open_requests = "unknown" if drain.in_flight is None else str(max(0, drain.in_flight - drain.streams))
+        cut = f", streams cut: {drain.streams}" if drain.streams else ""
+        passed = f"drain deadline of {drain.deadline_seconds:g} s passed"
+        return "stopping", f"{passed}, requests in flight: {open_requests}{cut}"
     return None
 
 

@@ -108,6 +108,7 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
         drain = lives.Drain(
             acknowledged=seen.acknowledged,
             in_flight=seen.in_flight,
+            streams=seen.streams,
             settle_seconds=app.settle_seconds if app.service is not None or app.dubbo is not None else 0.0,
             deadline_seconds=app.drain_seconds,
         )

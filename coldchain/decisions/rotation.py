@@ -31,6 +31,7 @@ class GatewaySession(Noun, frozen=True, kw_only=True):
     applied: int
     lease_until: float
     in_flight: dict[str, int] = {}
+    streams: dict[str, int] = {}
     ejected: tuple[str, ...] = ()
     caught_up_at: int = 0
 
@@ -214,3 +215,8 @@ def in_flight(instance_id: str, sessions: Iterable[GatewaySession]) -> int | Non
             return None
         total += one.in_flight[instance_id]
     return total
+
+
+def streams(instance_id: str, sessions: Iterable[GatewaySession]) -> int:
+    """How many of those are streams, as far as these gateways have said."""
+    return sum(one.streams.get(instance_id, 0) for one in sessions)

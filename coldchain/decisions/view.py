@@ -19,7 +19,8 @@ class Seen(Noun, frozen=True, kw_only=True):
     `acknowledged`: every live gateway works by the weight that its phase means, and the registry has it so (True where
     there is none to ask).
     `lingers`: it is announced to consumers although it has stopped, so that its address must not be given away yet.
-    `in_flight` as in `instance.Drain`. `trouble`: what it waits for or what failed, in words, for those who ask why.
+    `in_flight`, `streams` as in `instance.Drain`. `trouble`: what it waits for or what failed, in words, for
+    those who ask why.
     """
 
     task: TaskStatus | None = None
@@ -29,6 +30,7 @@ class Seen(Noun, frozen=True, kw_only=True):
     trouble: str = ""
     acknowledged: bool = False
     in_flight: int | None = 0
+    streams: int = 0
     lingers: bool = False
 
 

@@ -127,6 +127,8 @@ def _filters(route: Route, filters: RouteFilters, where: Path) -> Iterator[Findi
         always = (filters.redirect.domain, filters.redirect.path) != (None, None)
         if always and any(getattr(filters, name) is not None for name in others):
             yield Finding(where, "no instance sees a request that is redirected: give `redirect` or other filters")
+    if filters.protocol is not None and (filters.body_bytes_max is not None or filters.firewall is not None):
+        yield Finding(where, "gRPC flows both ways at once: leave out `bodyBytesMax` and `firewall`")
     if filters.firewall is not None:
         yield from firewall_findings(filters.firewall, (*where, "firewall"))
     for name, changes in (("requestHeaders", filters.request_headers), ("responseHeaders", filters.response_headers)):

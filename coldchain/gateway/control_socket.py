@@ -32,6 +32,7 @@ class GatewayState(Noun, frozen=True, kw_only=True):
     workers_wanted: int = 1
     workers: tuple[WorkerState, ...]
     in_flight: dict[str, int]
+    streams: dict[str, int] = {}
     ejected: dict[str, dict[str, int]] = {}
     lease_seconds: float
     draining: bool

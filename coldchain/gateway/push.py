@@ -1,6 +1,7 @@
 """push: the adapter of `ports.gateway.Gateway` for nginx."""
 
 import ipaddress
+import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -60,6 +61,7 @@ class NginxGateway:
             place=self.place,
             applied=state.applied,
             in_flight=state.in_flight,
+            streams=state.streams,
             ejected=tuple(sorted({instance for found in state.ejected.values() for instance in found})),
         )
 
@@ -98,10 +100,19 @@ def _check_addresses(update: RotationUpdate) -> None:
     problems = []
     for name, service in update.services.items():
         for index, endpoint in enumerate(service.endpoints if service else ()):
-            try:
-                ipaddress.ip_address(endpoint.address)
-            except ValueError:
+            if not _is_address(endpoint.address):
                 path = f"/services/{name}/endpoints/{index}/address"
                 problems.append(Problem(path=path, reason=f"{endpoint.address!r} is not an IP address"))
     if problems:
         raise InvalidDocument(problems)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET, text)  # ten times as fast, and there may be 10,000
+    except (OSError, ValueError):
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            return False
+    return True

@@ -9,6 +9,8 @@ from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS
 _ERRORS_OF_PROXYING = "413 500 502 503 504"
 _ERRORS_OF_PARSING = "400 405 414 494"
 _NOTHING = '""'
+_GRPC_TOO = ("proxy_set_header", "proxy_connect_timeout", "proxy_send_timeout", "proxy_read_timeout")
+_GRPC_NOT = ("grpc_set_header Connection", "grpc_set_header Upgrade")
 _TRAFFIC_MEMORY = "32m"  # a quarter of a kB for each endpoint, touched only as far as used
 
 _POLICY_MEMORY = {"limits": "16m", "open": "8m", "tallies": "8m"}
@@ -56,7 +58,9 @@ def _http(settings: GatewaySettings, packages: list[str]) -> list[str]:
         packages,
         _forwarding(settings),
         [*_access_log(settings), *_firewall_log(settings)],
-        _upstream(settings),
+        _upstream(settings, "coldchain"),
+        # connections that are kept speak HTTP/1.1 or gRPC, and an address may have both
+        _upstream(settings, "coldchain_grpc"),
         _consumer_server(settings),
         _status_server(settings),
         _control_server(settings),
@@ -134,6 +138,12 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
         'map "" $coldchain_consumer_groups {',
         '    default "";',
         "}",
+        'map "" $coldchain_trace {',
+        '    default "";',
+        "}",
+        'map "" $coldchain_tracestate {',
+        '    default "";',
+        "}",
     ]
     if settings.mark_trusted:
         lines += [
@@ -185,6 +195,7 @@ def _access_log(settings: GatewaySettings) -> list[str]:
         "uri": '"$coldchain_uri"',
         "status": "$coldchain_status",
         "requestId": '"$coldchain_request_id"',
+        "trace": '"$coldchain_trace"',
         "service": '"$coldchain_service"',
         "version": '"$coldchain_version"',
         "instances": '"$coldchain_instances"',
@@ -221,9 +232,9 @@ def _firewall_log(settings: GatewaySettings) -> list[str]:
     ]
 
 
-def _upstream(settings: GatewaySettings) -> list[str]:
+def _upstream(settings: GatewaySettings, name: str) -> list[str]:
     return [
-        "upstream coldchain {",
+        f"upstream {name} {{",
         "    server 0.0.0.1;",
         '    balancer_by_lua_block { require("coldchain.proxy").balance() }',
         "    # after the balancer, or connections are silently not kept",
@@ -231,6 +242,19 @@ def _upstream(settings: GatewaySettings) -> list[str]:
         "    keepalive_requests 10000;",
         f"    keepalive_timeout {_milliseconds(settings.upstream_keepalive_seconds)};",
         "}",
+    ]
+
+
+def _grpc(settings: GatewaySettings) -> list[str]:
+    """The same for gRPC. Its streams flow both ways at once, so nothing is taken in before."""
+    same = [line.replace("proxy_", "grpc_", 1) for line in _proxying(settings) if line.startswith(_GRPC_TOO)]
+    return [
+        *(line for line in same if not line.startswith(_GRPC_NOT)),
+        "client_max_body_size 0;",
+        "grpc_buffer_size 16k;",
+        "grpc_next_upstream error timeout non_idempotent;",
+        'header_filter_by_lua_block { require("coldchain.proxy").header_filter() }',
+        "grpc_pass grpc://coldchain_grpc;",
     ]
 
 
@@ -248,6 +272,8 @@ def _proxying(settings: GatewaySettings) -> list[str]:
         "proxy_set_header X-Forwarded-Host $http_host;",
         "proxy_set_header X-Real-IP $remote_addr;",
         "proxy_set_header X-Request-Id $coldchain_request_id;",
+        "proxy_set_header traceparent $coldchain_trace;",
+        "proxy_set_header tracestate $coldchain_tracestate;",
         "proxy_set_header X-Consumer-Name $coldchain_consumer;",
         "proxy_set_header X-Consumer-Groups $coldchain_consumer_groups;",
         f"proxy_set_header {settings.mark_header} $coldchain_mark;",
@@ -291,6 +317,9 @@ def _consumer_server(settings: GatewaySettings) -> list[str]:
         "location @filtered {",
         '    header_filter_by_lua_block { require("coldchain.proxy").header_filter() }',
         "    proxy_pass http://coldchain;",
+        "}",
+        "location @grpc {",
+        *(f"    {line}" for line in _grpc(settings)),
         "}",
         "location @fault {",
         '    content_by_lua_block { require("coldchain.proxy").fault() }',

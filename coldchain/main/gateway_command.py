@@ -39,7 +39,9 @@ TrustedProxies = Annotated[
 ]
 MarkTrusted = Annotated[
     list[str] | None,
-    typer.Option("--mark-trusted", help="Network of apps whose gray marks are believed; repeatable."),
+    typer.Option(
+        "--mark-trusted", metavar="NETWORK", help="Network of apps whose gray marks are believed; repeatable."
+    ),
 ]
 LeaveSeconds = Annotated[
     float, typer.Option(min=0.0, help="How long it serves on after SIGTERM, until the balancer has noticed.")

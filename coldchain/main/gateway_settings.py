@@ -61,7 +61,7 @@ class GatewayProcessSettings:
     """Networks of the balancer before it, whose X-Forwarded-For is believed."""
 
     mark_trusted: tuple[str, ...] = ()
-    """Networks of apps whose requests stay gray when they call each other through it."""
+    """Networks of apps whose requests stay gray when they call each other through this gateway."""
 
     leave_seconds: float = 10.0
     """How long it serves on after SIGTERM, not ready any more: longer than the balancer before it takes to notice."""

@@ -218,7 +218,8 @@ class RouteFilters(Noun, frozen=True, kw_only=True):
     refused. `tries`: at how many instances a request is tried of which none got a byte. `addresses`, `authentication`:
     who is let in. `limits`: how much may come. `firewall`: requests that look like attacks are told of or refused.
     `importance`: what a gateway with too much to do refuses first. `ejection`: when an instance is left alone for a
-    while. `slow_start_seconds`: how long an instance that just came gets less than its part.
+    while. `slow_start_seconds`: how long an instance that just came gets less than its part. `protocol`: what
+    the instances speak, HTTP/1.1 if not given.
     """
 
     rewrite: str | None = None
@@ -235,6 +236,7 @@ class RouteFilters(Noun, frozen=True, kw_only=True):
     importance: Importance | None = None
     ejection: Ejection | None = None
     slow_start_seconds: Annotated[float, Meta(ge=1, le=3600)] | None = None
+    protocol: Literal["grpc"] | None = None
 
 
 class Route(Noun, frozen=True, kw_only=True):

@@ -65,8 +65,9 @@ class RotationUpdate(Noun, frozen=True, kw_only=True):
 
 class GatewayReport(Noun, frozen=True, kw_only=True):
     """What a gateway says of itself. `place` tells it from another one that has the same name. `in_flight` has the open
-    requests of each endpoint of weight 0, by instance; `traffic` what it counted of the instances whose counts changed
-    since it last said so, at most about once a second; with it `limits`, what each of its limits was asked for by name.
+    requests of each endpoint of weight 0, by instance, `streams` how many of them are streams; `traffic` what it
+    counted of the instances whose counts changed since it last said so, at most about once a second; with it `limits`,
+    what each of its limits was asked for by name.
     `ejected`: the instances that some of its workers leave alone because they fail. `leaving`: it has ended, and is
     not to be waited for.
     """
@@ -75,6 +76,7 @@ class GatewayReport(Noun, frozen=True, kw_only=True):
     place: str = ""
     applied: int
     in_flight: dict[str, int] = {}
+    streams: dict[str, int] = {}
     traffic: dict[str, Traffic] = {}
     limits: dict[str, LimitUse] | None = None
     ejected: tuple[str, ...] = ()

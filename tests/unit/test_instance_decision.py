@@ -65,6 +65,23 @@ def drain(acknowledged: bool = True, in_flight: int | None = 0, settle: float = 
 
 
 @pytest.mark.parametrize(
+    ("in_flight", "streams", "told"),
+    [
+        (1, 0, "requests in flight: 1"),
+        (3, 2, "requests in flight: 1, streams cut: 2"),
+        (2, 2, "requests in flight: 0, streams cut: 2"),
+        (1, 2, "requests in flight: 0, streams cut: 2"),
+        (None, 2, "requests in flight: unknown, streams cut: 2"),
+    ],
+)
+def test_the_drain_deadline_tells_which_streams_it_cuts(in_flight: int | None, streams: int, told: str) -> None:
+    leaving = Drain(acknowledged=True, in_flight=in_flight, streams=streams, settle_seconds=0.0, deadline_seconds=30.0)
+    one = instance("closing")
+    assert drained(one, leaving, 39.9) is None
+    assert drained(one, leaving, 40.0) == ("stopping", f"drain deadline of 30 s passed, {told}")
+
+
+@pytest.mark.parametrize(
     ("phase", "seen", "at", "expected"),
     [
         ("draining", drain(acknowledged=False), 1000.0, None),

@@ -15,6 +15,7 @@ from coldchain.decisions.rotation import (
     renew,
     renumbered,
     services,
+    streams,
 )
 from coldchain.model.app import App, Container, Docker, PortMapping, Route
 from coldchain.model.instance import Instance, Phase
@@ -151,6 +152,13 @@ def test_requests_in_flight_are_known_only_if_every_gateway_said() -> None:
     assert in_flight("001", [one, one]) == 4
     assert in_flight("001", [one, other]) is None
     assert in_flight("001", []) == 0
+
+
+def test_streams_are_added_up_and_none_where_nobody_told_of_any() -> None:
+    one = GatewaySession(gateway="g", applied=7, lease_until=10.0, in_flight={"001": 2}, streams={"001": 2})
+    other = msgspec.structs.replace(one, gateway="h", streams={})
+    assert streams("001", [one, one, other]) == 4
+    assert streams("002", [one]) == 0
 
 
 def test_numbering_anew_makes_all_of_it_unacknowledged() -> None:

@@ -184,6 +184,17 @@ local function in_flight(all)
     return counts
 end
 
+-- How many of those are streams, a moment late.
+local function open_streams(all)
+    local counts = {}
+    for _, instances in pairs(workers.sum("streams", all)) do
+        for instance, open in pairs(instances) do
+            counts[instance] = (counts[instance] or 0) + open
+        end
+    end
+    return counts
+end
+
 local function lease_seconds()
     return math.max(0, (control:get("lease") or 0) - workers.monotonic())
 end
@@ -199,9 +210,9 @@ local function get_state()
     end
     return answer(200, format(
         '{"configuration": "%s", "master": %d, "applied": %.0f, "head": %.0f, "workersWanted": %d, "workers": [%s], '
-            .. '"inFlight": %s, "ejected": %s, "leaseSeconds": %.3f, "draining": %s, "connections": %d}',
+            .. '"inFlight": %s, "streams": %s, "ejected": %s, "leaseSeconds": %.3f, "draining": %s, "connections": %d}',
         M.configuration, workers.master(), applied(all), revision, ngx.worker.count(),
-        table.concat(lines, ", "), cjson.encode(in_flight(all)), cjson.encode(workers.sum("ejected", all)),
+        table.concat(lines, ", "), cjson.encode(in_flight(all)), cjson.encode(open_streams(all)), cjson.encode(workers.sum("ejected", all)),
         lease_seconds(), tostring(control:get("draining") or false),
         tonumber(ngx.var.connections_active)))
 end

@@ -50,6 +50,7 @@ function M.make(wanted)
         timeout_seconds = given(wanted.timeoutSeconds),
         body_bytes_max = given(wanted.bodyBytesMax),
         tries = given(wanted.tries),
+        grpc = given(wanted.protocol) == "grpc",
     }
 end
 

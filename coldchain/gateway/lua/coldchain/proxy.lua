@@ -17,6 +17,8 @@ local rotation = require "coldchain.rotation"
 local shedding = require "coldchain.shedding"
 local slow_start = require "coldchain.slow_start"
 local tallies = require "coldchain.tallies"
+local streams = require "coldchain.streams"
+local trace = require "coldchain.trace"
 local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
 
@@ -46,6 +48,8 @@ local story_of = {}  -- request → {tried, instances, status, reason, faulted},
 
 local REDIRECTED = "redirected"
 local TOO_MUCH, BUSY = "the gateway has too much to do", {["Retry-After"] = "1"}
+streams.init(peer_of, sent_of)
+
 local UNREACHABLE = "no instance can be reached"
 local REASONS = {
     [400] = "the request is malformed",
@@ -152,6 +156,11 @@ function M.access()
     if service.gray and gray.choose(service, key) then
         answer_changes = true
     end
+    trace.follow()
+    if filtered and filtered.grpc then
+        ngx.req.set_uri(var.uri)
+        return ngx.exec("@grpc")
+    end
     if workers.draining then
         -- nginx decides with the location whether the connection stays: @closing has a keepalive_timeout of 0.
         ngx.req.set_uri(var.uri)
@@ -163,7 +172,7 @@ function M.access()
     end
 end
 
--- The headers of an answer, where a route or a gray release changes some; @filtered and @closing ask.
+-- The headers of an answer, where a route or a gray release changes some; @filtered, @closing and @grpc ask.
 function M.header_filter()
     local key = request_key()
     filters.response(route_of[key])
@@ -209,6 +218,13 @@ local function give_up_failed(key, route, failed)
     return one.tried
 end
 
+local function chosen(service, key, by_least, tried)
+    if service.gray then
+        return gray.pick(service, key, by_least, tried)
+    end
+    return pick(service, by_least, tried)
+end
+
 -- Chooses from the worker's current tables, not from those of the access phase: the body may have taken minutes.
 function M.balance()
     local key = request_key()
@@ -222,14 +238,7 @@ function M.balance()
         end
     end
     local service = rotation.services[route.service]
-    local peer
-    if service then
-        if service.gray then
-            peer = gray.pick(service, key, route.least, tried)
-        else
-            peer = pick(service, route.least, tried)
-        end
-    end
+    local peer = service and chosen(service, key, route.least, tried)
     if not peer then
         if tried then
             return end_request(key, 502, UNREACHABLE)
@@ -238,7 +247,9 @@ function M.balance()
     end
     local filtered = route.filters
     if route.slow_start_seconds then
-        peer = slow_start.choose(service, peer, route.least, tried, route.slow_start_seconds, now())
+        peer = slow_start.choose(peer, route.slow_start_seconds, tried, now(), function(but)
+            return chosen(service, key, route.least, but)
+        end)
     end
     if peer.ejected_until then
         ejection.chosen(peer, now())

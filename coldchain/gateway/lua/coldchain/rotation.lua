@@ -201,6 +201,11 @@ function M.sync()
     return true
 end
 
+-- Whether there is a commit that `sync` has not seen.
+function M.behind()
+    return store.differs(head)
+end
+
 -- The routes for a Host header as it was sent (nil when there was none): without port, case and last dot.
 local function find_routes(host)
     local domain = string.lower(host)

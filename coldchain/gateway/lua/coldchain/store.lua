@@ -29,6 +29,11 @@ function M.head()
     return raw, tonumber(sequence), tonumber(revision), tonumber(first)
 end
 
+-- Whether the head is another one than this raw one.
+function M.differs(raw)
+    return (values:get("head") or "") ~= raw
+end
+
 -- The JSON text of a key as of a commit, nil when it is no longer (or not yet) there.
 function M.value(sequence, key)
     return values:get(format("%.0f:%s", sequence, key))

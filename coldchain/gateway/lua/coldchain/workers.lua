@@ -11,6 +11,7 @@ local rotation = require "coldchain.rotation"
 local shares = require "coldchain.shares"
 local shedding = require "coldchain.shedding"
 local store = require "coldchain.store"
+local streams = require "coldchain.streams"
 local tallies = require "coldchain.tallies"
 local traffic = require "coldchain.traffic"
 
@@ -26,7 +27,8 @@ int getppid(void);
 local M = {draining = false}
 
 local TICK_SECONDS = 0.02
-local POLL_SECONDS = 0.002
+local WATCH_SECONDS = 0.003
+local POLL_SECONDS = 0.001
 local OPEN_SECONDS = 0.25
 local OTHERS_SECONDS = 1
 local CLOCK_MONOTONIC = 1
@@ -84,7 +86,8 @@ local function publish_open(now)
         return
     end
     own.open_due = now + OPEN_SECONDS
-    for kind, text in pairs({open = cjson.encode(rotation.open()), ejected = cjson.encode(ejection.now())}) do
+    for kind, counts in pairs({open = rotation.open(), ejected = ejection.now(), streams = streams.draining()}) do
+        local text = cjson.encode(counts)
         if text ~= own[kind] and control:safe_set(kind .. ":" .. own.pid, text) then
             own[kind] = text
         end
@@ -144,6 +147,19 @@ local function follow(_, busy)
     end
 end
 
+-- A commit need not wait for the next tick: to look whether there is one costs next to nothing.
+local function watch(_, busy)
+    while not ngx.worker.exiting() or busy() do
+        ngx.sleep(WATCH_SECONDS)
+        if rotation.behind() then
+            local ok, problem = pcall(M.tick)
+            if not ok then
+                ngx.log(ngx.ERR, "cannot follow the rotation: ", problem)
+            end
+        end
+    end
+end
+
 -- Makes itself known before it reads: a commit after that waits for it, one before that is read.
 function M.start(busy)
     local pid = ngx.worker.pid()
@@ -155,6 +171,7 @@ function M.start(busy)
     buckets.start()
     M.tick()
     assert(ngx.timer.at(0, follow, busy))
+    assert(ngx.timer.at(0, watch, busy))
 end
 
 -- Every live worker on this memory: {pid, name, sequence, revision, in_flight}. Those that are gone, however they went, are forgotten.
@@ -170,6 +187,7 @@ function M.all()
                 control:delete(name)
                 control:delete("open:" .. pid)
                 control:delete("ejected:" .. pid)
+                control:delete("streams:" .. pid)
                 held.forget(name_of(pid, since))
             elseif tonumber(memory) == store.memory() then
                 all[#all + 1] = {
@@ -182,7 +200,7 @@ function M.all()
     return all
 end
 
--- Over these workers, by service and instance: `open` requests, or how many of the workers have `ejected` it.
+-- Over these workers, by service and instance: `open` requests, `streams` where there are no new ones, or how many of the workers have `ejected` it.
 function M.sum(kind, all)
     local counts = {}
     for _, worker in ipairs(all) do

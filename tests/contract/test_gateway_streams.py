@@ -1,0 +1,271 @@
+"""What stays open, and what goes along with requests: streams, gRPC, HTTP/2 and trace context, through one nginx."""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+import pytest_asyncio
+
+from coldchain.documents.certificate_file import read_certificate
+from coldchain.model.app import RouteFilters
+from coldchain.model.gateway_resource import Certificate
+from coldchain.model.rotation import Endpoint, RouteRule, ServiceRotation
+from coldchain.testing.certificates import Authority
+from coldchain.testing.gateway_lab import GatewayLab, endpoint, running_gateway
+from coldchain.testing.ports import free_ports
+from coldchain.testing.raw_application import RawApplication, Script, answers, holds, raw_application, read_request
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+GOOD = f"00-{TRACE}-{SPAN}-01"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lab(authority: Authority) -> AsyncIterator[GatewayLab]:
+    (port,) = free_ports(1)
+    async with running_gateway(worker_processes=1, tls_listen=(f"127.0.0.1:{port}",)) as lab:
+        yield lab
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def listening() -> AsyncIterator[RawApplication]:
+    async with raw_application(answers) as application:
+        yield application
+
+
+@pytest.fixture
+def app(listening: RawApplication) -> RawApplication:
+    listening.requests.clear()
+    return listening
+
+
+@pytest.mark.parametrize("given", [GOOD, GOOD[:-2] + "00", f"cc-{TRACE}-{SPAN}-01-more", f"cc-{TRACE}-{SPAN}-01"])
+async def test_a_trace_goes_on_with_its_state(lab: GatewayLab, app: RawApplication, given: str) -> None:
+    await lab.route(endpoint("a", app.port))
+    headers = {"traceparent": given, "tracestate": "rojo=1,congo=2", "X-Request-Id": "trace-" + given}
+    assert (await lab.ask(headers=headers)).status == 200
+    assert (app.requests[0].headers["traceparent"], app.requests[0].headers["tracestate"]) == (given, "rojo=1,congo=2")
+    assert (await lab.logged("trace-" + given))["trace"] == given
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "",
+        GOOD.upper(),
+        GOOD + "-more",
+        GOOD[:-1],
+        f"ff-{TRACE}-{SPAN}-01",
+        f"cc-{TRACE}-{SPAN}-01.more",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE[:-1]}-{SPAN}0-01",
+        f"00-{TRACE[:-1]}g-{SPAN}-01",
+    ],
+)
+async def test_what_is_no_trace_is_made_anew_without_state(
+    lab: GatewayLab, app: RawApplication, given: str | None
+) -> None:
+    await lab.route(endpoint("a", app.port))
+    headers = {"tracestate": "rojo=1"} | ({} if given is None else {"traceparent": given})
+    for _ in range(2):
+        assert (await lab.ask(headers=headers)).status == 200
+    made = [request.headers["traceparent"] for request in app.requests]
+    assert all(re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", one) for one in made)
+    assert TRACE not in made[0]
+    assert made[0] != made[1]
+    assert not any("tracestate" in request.headers for request in app.requests)
+
+
+def begins(head: bytes) -> Script:
+    async def script(app: RawApplication, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(app, reader)
+        writer.write(b"HTTP/1.1 " + head + b"\r\n\r\nbegun")
+        await app.released.wait()
+
+    return script
+
+
+WEBSOCKET = b"101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade"
+EVENTS = b"200 OK\r\nContent-Type: text/event-stream; charset=utf-8"
+DOWNLOAD = b"200 OK\r\nContent-Type: text/plain"
+
+
+@pytest.mark.parametrize(("head", "streams"), [(WEBSOCKET, {"a": 1}), (EVENTS, {"a": 1}), (DOWNLOAD, {})])
+async def test_streams_at_a_draining_instance_are_told_apart(
+    lab: GatewayLab, app: RawApplication, head: bytes, streams: dict[str, int]
+) -> None:
+    async with raw_application(begins(head)) as open_app, raw_application(holds) as silent:
+        everyone = endpoint("a", open_app.port), endpoint("b", silent.port)
+        writers = []
+        for one in everyone:
+            await lab.route(one)
+            reader, writer = await asyncio.open_connection("127.0.0.1", lab.port)
+            writers.append(writer)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n")
+            if one is everyone[0]:
+                await reader.readuntil(b"begun")
+        await silent.arrived.wait()
+        await lab.route(endpoint("c", app.port), *(endpoint(one.instance_id, one.port, 0) for one in everyone))
+        await lab.in_flight({"a": 1, "b": 1})
+        assert await told(lab) == streams
+        for writer in writers:
+            writer.close()
+        await lab.in_flight({"a": 0, "b": 0})
+        for _ in range(500):
+            if not (await lab.gateway.report()).streams:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("streams that have ended are told of")
+
+
+async def told(lab: GatewayLab) -> dict[str, int]:
+    """The streams, once workers told of them: they do so four times a second."""
+    found: dict[str, int] = {}
+    for _ in range(60):
+        found = (await lab.gateway.report()).streams
+        if found:
+            break
+        await asyncio.sleep(0.01)
+    return found
+
+
+class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """A service whose methods take and give bytes. `heard`: the metadata of every call."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name.encode()
+        self.heard: list[dict[str, str]] = []
+
+    def service(self, details: Any) -> Any:
+        self.heard.append(dict(details.invocation_metadata))
+        match details.method:
+            case "/shop.Cart/Name":
+                return grpc.unary_unary_rpc_method_handler(self.tell)
+            case "/shop.Cart/Refuse":
+                return grpc.unary_unary_rpc_method_handler(self.refuse)
+            case "/shop.Cart/Echo":
+                return grpc.stream_stream_rpc_method_handler(self.echo)
+        return None
+
+    async def tell(self, request: bytes, context: Any) -> bytes:
+        return self.name + b" " + request
+
+    async def refuse(self, request: bytes, context: Any) -> None:
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the cart is empty")
+
+    async def echo(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        async for one in requests:
+            yield one.upper()
+
+
+@contextlib.asynccontextmanager
+async def serving(name: str) -> AsyncIterator[tuple[Calls, Endpoint]]:
+    calls, server = Calls(name), grpc.aio.server()
+    server.add_generic_rpc_handlers((calls,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield calls, endpoint(name, port)
+    finally:
+        await server.stop(0)
+
+
+async def push_grpc(lab: GatewayLab, authority: Authority, *endpoints: Endpoint) -> None:
+    text = authority.made_for("grpc", "grpc.test").read_text()
+    found = read_certificate(text, time.time())
+    await lab.push(
+        {"cart": ServiceRotation(endpoints=endpoints)},
+        {"grpc.test": (RouteRule(path="/shop.Cart", service="cart", filters=RouteFilters(protocol="grpc")),)},
+        [Certificate(name="grpc", domains=found.domains, chain=found.chain, key=found.key)],
+    )
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def channel(lab: GatewayLab, authority: Authority) -> AsyncIterator[grpc.aio.Channel]:
+    names = [("grpc.ssl_target_name_override", "grpc.test"), ("grpc.default_authority", "grpc.test")]
+    trusted = grpc.ssl_channel_credentials(authority.file.read_bytes())
+    async with grpc.aio.secure_channel(lab.settings.tls_listen[0], trusted, options=names) as channel:
+        yield channel
+
+
+async def test_calls_of_one_connection_go_to_all_instances(
+    lab: GatewayLab, authority: Authority, channel: grpc.aio.Channel
+) -> None:
+    async with serving("one") as (calls, one), serving("two") as (_, two):
+        await push_grpc(lab, authority, one, two)
+        ask = channel.unary_unary("/shop.Cart/Name")
+        answers = [await ask(b"?", metadata=(("traceparent", GOOD),)) for _ in range(4)]
+        assert sorted(answers) == [b"one ?"] * 2 + [b"two ?"] * 2
+        assert calls.heard[0]["traceparent"] == GOOD
+        assert calls.heard[0]["x-forwarded-for"] == "127.0.0.1"
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await channel.unary_unary("/shop.Cart/Refuse")(b"")
+        assert (raised.value.code(), raised.value.details()) == (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "the cart is empty",
+        )
+
+
+async def test_a_call_that_reached_nobody_goes_elsewhere(
+    lab: GatewayLab, authority: Authority, channel: grpc.aio.Channel
+) -> None:
+    async with serving("one") as (_, one):
+        await push_grpc(lab, authority, endpoint("gone", *free_ports(1)), one)
+        ask = channel.unary_unary("/shop.Cart/Name")
+        assert [await ask(b"?") for _ in range(4)] == [b"one ?"] * 4
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await ask(b"?")
+    assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_call_that_may_have_run_is_never_repeated(
+    lab: GatewayLab, authority: Authority, channel: grpc.aio.Channel
+) -> None:
+    async with raw_application(cuts) as broken, serving("one") as (calls, one):
+        await push_grpc(lab, authority, endpoint("broken", broken.port), one)
+        codes = []
+        for _ in range(2):
+            try:
+                await channel.unary_unary("/shop.Cart/Name")(b"?")
+            except grpc.aio.AioRpcError as error:
+                codes.append(error.code())
+        assert codes == [grpc.StatusCode.UNAVAILABLE]
+        assert (broken.connections, len(calls.heard)) == (1, 1)
+
+
+async def cuts(app: RawApplication, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Takes what comes first, and closes."""
+    await reader.read(24)
+
+
+async def test_a_call_flows_both_ways_and_counts_as_a_stream(
+    lab: GatewayLab, authority: Authority, channel: grpc.aio.Channel
+) -> None:
+    async with serving("one") as (_, one):
+        await push_grpc(lab, authority, one)
+        call = channel.stream_stream("/shop.Cart/Echo")()
+        for word in (b"milk", b"eggs"):
+            await call.write(word)
+            assert await call.read() == word.upper(), "each answer came before the next request"
+        await push_grpc(lab, authority, endpoint("one", one.port, 0), endpoint("other", *free_ports(1)))
+        await lab.in_flight({"one": 1})
+        assert await told(lab) == {"one": 1}
+        await call.write(b"bread")
+        assert await call.read() == b"BREAD"
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+        await lab.in_flight({"one": 0})
