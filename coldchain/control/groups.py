@@ -10,6 +10,7 @@ import msgspec
 
 from coldchain.control.plan import Plan
 from coldchain.control.state import State
+from coldchain.decisions import gray as grays
 from coldchain.decisions import group as decide
 from coldchain.decisions import version as versions
 from coldchain.decisions.dependency import Cycle, ancestors, group_ids, parent
@@ -140,7 +141,7 @@ class Groups:
                 put.append(one)
             elif name in state.groups:
                 remove.append(state.groups[name])
-        for change in begun.changes:
+        for change in (self._without_gray(one, move) for one in begun.changes):
             put += [one for one in (change.deployment, change.version, change.record, change.ended) if one is not None]
             if change.record is None:
                 remove.append(state.apps[change.deployment.app_id])
@@ -149,6 +150,14 @@ class Groups:
         left = {one.id for one in without if isinstance(one, GroupDeployment)}
         put += [one for one in self.given_up(move.wanted, move.cause, now) if one.id not in left]
         return Records(deployment=begun.deployment, put=[*put, *without], remove=remove)
+
+    def _without_gray(self, change: versions.Change, move: Move) -> versions.Change:
+        """A member that failed while it shared requests out gives its gray version nothing while it is taken back."""
+        failed = self._state.deployments.get(move.takes_back.get(change.deployment.app_id, ""))
+        if failed is None or change.version is None or change.deployment.gray is not None:
+            return change
+        gray = grays.taken_back(failed.gray, change.version)
+        return msgspec.structs.replace(change, deployment=msgspec.structs.replace(change.deployment, gray=gray))
 
     def given_up(self, app_ids: Mapping[str, object], cause: str, now: float) -> list[GroupDeployment]:
         """The group deployments that these apps are taken out of, as they are without them."""

@@ -155,6 +155,11 @@ class Publisher:
 
     def _wanted_shares(self, app_id: str) -> dict[str, GrayRelease]:
         running, version = self._state.running.get(app_id), self._state.wanted(app_id)
+        group = self._state.moved_by.get(app_id)
+        if running is None and group is not None:
+            # A member that failed stays as it is until the whole is taken back.
+            member = self._state.deployments.get(group.members.get(app_id, ""))
+            running = member if member is not None and member.state == "failed" else None
         return grays.releases(version.app if version else None, running)
 
     def gray_in_force(self, app_id: str) -> bool:

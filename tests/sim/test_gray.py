@@ -7,11 +7,14 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+from coldchain.decisions.group import GroupUpdate
+from coldchain.documents.group import GroupRequest, Path
 from coldchain.model.app import Rollout, RolloutStep
 from coldchain.model.deployment import Deployment
 from coldchain.model.errors import Conflict, NotFound
 from coldchain.model.gateway_resource import SHARES, GrayRelease, gray_key
 from coldchain.model.gray import GrayPlan, GrayRollout, GrayRule
+from coldchain.model.group import GroupDeployment
 from coldchain.model.traffic import Traffic
 from coldchain.testing.fake_engine import Life
 from coldchain.testing.fake_gateway import FakeGateway
@@ -278,5 +281,34 @@ def test_somebody_sets_the_share_and_the_plan_goes_on_above_it() -> None:
         with pytest.raises(Conflict, match="would be shared out"):
             await operations.cancel(rollout.id, "test", force=True)
         assert gray(platform).share == 0.5
+
+    run(program, 1)
+
+
+def test_a_member_of_a_group_that_fails_shares_nothing_out_while_all_are_taken_back() -> None:
+    async def program(platform: Platform) -> None:
+        watcher = Watcher(platform)
+        apps = [example_app(), example_app(id="/db", routes=())]
+        groups = platform.controller.group_operations
+
+        async def change(tag: str, rollout: Rollout) -> GroupDeployment:
+            new = [msgspec.structs.replace(one, container=image(tag), rollout=rollout) for one in apps[:1]]
+            update = GroupUpdate(id="/", apps=(*new, msgspec.structs.replace(apps[1], container=image(tag))))
+            places: dict[str, Path] = {"/shop": ("apps", 0), "/db": ("apps", 1), "/": ()}
+            return await groups.change(GroupRequest("/", update, None, None, places), "test", force=False)
+
+        state = platform.controller.state
+        first = await change("v1", Rollout())
+        await platform.until(lambda: not state.group_deployments[first.id].running)
+        second = await change("v2", PLAN)
+        await reached(platform, 2)
+        for tick in range(1, 12):
+            for one in platform.serving():
+                errors = 10 * tick if state.app_of(one).rollout.gray is not None else 0
+                platform.gateways[0].counts[one.id] = Traffic(requests=40 * tick, errors=errors)
+            await asyncio.sleep(0.8)
+        await platform.until(lambda: state.group_deployments[second.id].state == "failed")
+        await platform.until(lambda: not state.running)
+        assert (mix(platform), watcher.moves()) == ({"v1": 2}, {("normal",): 95, ("normal", "gray", "normal"): 5})
 
     run(program, 1)
