@@ -146,11 +146,11 @@ class SelfRegistrations:
 
     def _follow(self) -> None:
         wanted = self._instances()
-        for service in self._following.keys() - wanted.keys():
+        for service in sorted(self._following.keys() - wanted.keys()):
             self._following.pop(service).cancel()
             self._found.pop(service, None)
             self._matches.pop(service, None)
-        for service in wanted.keys() - self._following.keys():
+        for service in sorted(wanted.keys() - self._following.keys()):
             self._following[service] = asyncio.create_task(self._watch(service))
 
     async def _watch(self, service: str) -> None:
@@ -190,9 +190,9 @@ class SelfRegistrations:
                 verdict = decide.heard(one, Verdict(standing="healthy"), service, after)
                 if verdict.standing == "unhealthy" and not verdict.marked and one.phase not in LEAVING:
                     lapsed.add(one.id)
-        for name in self.lapsed_since.keys() - lapsed:
+        for name in sorted(self.lapsed_since.keys() - lapsed):
             del self.lapsed_since[name]
-        for name in lapsed:
+        for name in sorted(lapsed):
             self.lapsed_since.setdefault(name, self._clock.now())
         if changed:
             self._changed(changed)

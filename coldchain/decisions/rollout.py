@@ -92,11 +92,14 @@ def is_reached(
     in_force: bool = True,
 ) -> bool:
     """True while a step of this deployment is reached. Where the share is that of the requests all new ones serve then,
-    and the gateways work by at least that share: more is what somebody asked for."""
+    no more old ones stay than the app has, and the gateways work by at least that share: more is what somebody asked
+    for."""
     if deployment.gray is None:
         return stands(number, wanted.app, wanted.config_id, instances, unhealthy)
     shared = in_force and deployment.gray.share >= grays.share_of(wanted.app, number)
-    return shared and serving(wanted.config_id, instances, unhealthy) >= wanted.app.instances
+    old = sum(one.wanted and one.version_id != wanted.config_id for one in instances)
+    enough = serving(wanted.config_id, instances, unhealthy) >= wanted.app.instances
+    return shared and enough and old <= wanted.app.instances
 
 
 def reach(deployment: Deployment, app: App, now: float) -> Deployment:

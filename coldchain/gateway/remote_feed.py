@@ -77,6 +77,8 @@ class RemoteFeed:
 
 def _refused(url: str, status: int, said: bytes) -> ColdchainError:
     words = f"the controller at {url} gives the gateway nothing: {status} {_message(said)}"
+    if status in (401, 403):
+        return Rejected(words, todo="Give it a token of role operator for the whole platform")
     return Unavailable(words) if status >= 500 else Rejected(words)
 
 

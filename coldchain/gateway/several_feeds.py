@@ -19,6 +19,7 @@ class SeveralFeeds:
     def __init__(self, feeds: Sequence[RotationFeed]) -> None:
         self._feeds = deque(feeds)
         self._lease_seconds = 0.0
+        self._answered = self._feeds[0]
 
     @property
     def lease_seconds(self) -> float:
@@ -38,10 +39,10 @@ class SeveralFeeds:
                     raise
                 unavailable.append(error.message)
             else:
-                self._lease_seconds = feed.lease_seconds
+                self._lease_seconds, self._answered = feed.lease_seconds, feed
                 return update
         raise Unavailable("; ".join(unavailable), todo="The gateway goes on with what it has")
 
     def shares(self, gateway: str) -> Mapping[str, float]:
         """As the one said that answered last."""
-        return self._feeds[0].shares(gateway)
+        return self._answered.shares(gateway)

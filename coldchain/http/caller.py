@@ -13,7 +13,6 @@ from coldchain.model.service_call import InDoubt
 IDLE_SECONDS = 3.0
 """Connections that carry nothing are closed before the far side does it: a request on its way to a closing one would
 be in doubt. nginx and most servers keep them for five seconds or longer."""
-CONNECTIONS_PER_HOST_MAX = 512
 CONNECT_SECONDS = 1.0
 
 
@@ -41,7 +40,8 @@ class AiohttpCaller:
                 body = await _read(call, answer)
                 return HttpAnswer(status=answer.status, headers=dict(answer.headers), body=body)
         except aiohttp.ClientConnectorError as error:
-            raise Unavailable(f"{call}: cannot be reached: {error.strerror}", todo="Look whether it runs") from error
+            why = error.__cause__ or error
+            raise Unavailable(f"{call}: cannot be reached: {why}", todo="Look whether it runs") from error
         except aiohttp.ConnectionTimeoutError as error:
             raise Unavailable(f"{call}: no connection in {CONNECT_SECONDS:g} s", todo="Look whether it runs") from error
         except TimeoutError as error:
@@ -58,9 +58,8 @@ class AiohttpCaller:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0, limit_per_host=CONNECTIONS_PER_HOST_MAX, keepalive_timeout=IDLE_SECONDS
-                ),
+                # As many as there are calls: who may have how many open is decided before a call gets here.
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
                 skip_auto_headers=("User-Agent",),

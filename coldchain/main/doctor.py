@@ -120,7 +120,7 @@ def _gateway(machine: Machine) -> Iterator[Finding]:
     if machine.lua_missing:
         yield Finding("nginx's Lua", "missing", _("no {packages}", packages=", ".join(machine.lua_missing)), install)
     else:
-        yield Finding("nginx's Lua", "ok", "cjson, resty.core")
+        yield Finding("nginx's Lua", "ok", "cjson, resty.core, openssl")
     if machine.firewall_missing:
         packages = machine.firewall_missing
         todo = _("Routes with a firewall need it: `{command}`.", command=f"apt-get install {' '.join(packages)}")

@@ -37,6 +37,12 @@ TrustedProxies = Annotated[
     list[str] | None,
     typer.Option("--trusted-proxy", help="Network of the balancer before it, whose X-Forwarded-For is believed."),
 ]
+MarkTrusted = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mark-trusted", metavar="NETWORK", help="Network of apps whose gray marks are believed; repeatable."
+    ),
+]
 LeaveSeconds = Annotated[
     float, typer.Option(min=0.0, help="How long it serves on after SIGTERM, until the balancer has noticed.")
 ]
@@ -58,6 +64,7 @@ def gateway(
     status: Status = "127.0.0.1:8081",
     status_open: StatusOpen = False,
     trusted_proxy: TrustedProxies = None,
+    mark_trusted: MarkTrusted = None,
     leave_seconds: LeaveSeconds = 10.0,
     drain_seconds: DrainSeconds = 30.0,
     print_unit: PrintUnit = False,
@@ -82,6 +89,7 @@ def gateway(
         status=status,
         status_open=status_open,
         trusted_proxies=tuple(trusted_proxy or ()),
+        mark_trusted=tuple(mark_trusted or ()),
         leave_seconds=leave_seconds,
         drain_seconds=drain_seconds,
     )

@@ -20,6 +20,7 @@ OPTIONS = {
     "tlsListen": "--listen-tls",
     "statusListen": "--status",
     "trustedProxies": "--trusted-proxy",
+    "markTrusted": "--mark-trusted",
 }
 """By which option a part of GatewaySettings is given."""
 NAME_CHARACTERS_MAX = 255
@@ -59,6 +60,9 @@ class GatewayProcessSettings:
     trusted_proxies: tuple[str, ...] = ()
     """Networks of the balancer before it, whose X-Forwarded-For is believed."""
 
+    mark_trusted: tuple[str, ...] = ()
+    """Networks of apps whose requests stay gray when they call each other through this gateway."""
+
     leave_seconds: float = 10.0
     """How long it serves on after SIGTERM, not ready any more: longer than the balancer before it takes to notice."""
 
@@ -85,6 +89,7 @@ class GatewayProcessSettings:
                 tls_listen=self.tls_listen,
                 status_listen=self.status,
                 trusted_proxies=self.trusted_proxies,
+                mark_trusted=self.mark_trusted,
             )
         except InvalidDocument as error:
             named = [

@@ -1,5 +1,7 @@
 """Who nginx lets in, by address and by what he shows, and what the app is told of him. One nginx for all."""
 
+import asyncio
+import base64
 import hashlib
 import json
 import time
@@ -8,13 +10,18 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import ClientSession
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from coldchain.control.gateway import feed_gateway
 from coldchain.model.app import RouteFilters
 from coldchain.model.gateway_resource import ApiKeyDigest, Consumer, Resource
 from coldchain.model.rotation import RouteRule, ServiceRotation
 from coldchain.model.route_access import AddressRules, ApiKeyPlace, Authentication
+from coldchain.testing.fake_key_source import FakeKeySource
 from coldchain.testing.gateway_lab import Answer, GatewayLab, endpoint, running_gateway
 from coldchain.testing.raw_application import RawApplication, answers, raw_application
+from coldchain.testing.served_platform import served_platform
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -236,3 +243,53 @@ async def test_the_access_log_has_the_consumer_and_no_key(lab: GatewayLab, app: 
     assert (right["uri"], right["consumer"]) == ("/x?a=1&key=***&key2=2", "anna")
     assert (wrong["uri"], wrong["consumer"], wrong["status"]) == ("/x?key=***", "", 401)
     assert wrong["reason"] == WRONG["message"]
+
+
+async def test_a_definition_and_a_key_made_by_the_api_reach_the_gateway(lab: GatewayLab) -> None:
+    wanted = {"apiKey": {"header": "X-Api-Key"}, "jwt": {"algorithm": "ES256", "keys": "https://issuer.test/keys"}}
+    shop = {
+        "id": "/shop",
+        "container": {"docker": {"image": "shop:v1"}, "portMappings": [{"containerPort": 80}]},
+        "routes": [{"domains": ["*"], "filters": {"authentication": wanted | {"groups": ["vip"]}}}],
+    }
+
+    async def status(key: str) -> int:
+        return (await lab.ask(headers={"X-Api-Key": key})).status
+
+    async with served_platform() as platform, ClientSession(platform.url) as session:
+        controller, source = platform.controller, FakeKeySource()
+        source.bodies["https://issuer.test/keys"] = json.dumps({"keys": [public_point()]}).encode()
+        controller.key_sets.source = source
+        tasks = [
+            asyncio.create_task(feed_gateway(lab.gateway, controller.publisher, platform.clock)),
+            asyncio.create_task(controller.key_sets.run()),
+        ]
+        try:
+            await platform.deployed(session, shop)
+            async with session.put("/v1/consumers/anna", json={"groups": ["vip"]}) as answer:
+                assert answer.status == 201
+            async with session.post("/v1/consumers/anna/keys") as answer:
+                made = await answer.json()
+            async with asyncio.timeout(20):
+                while await status(made["key"]) in (401, 404):
+                    await asyncio.sleep(0.02)
+                assert await status("another") == 401
+                async with session.delete(f"/v1/consumers/anna/keys/{made['id']}") as answer:
+                    assert answer.status == 204
+                while await status(made["key"]) != 401:
+                    await asyncio.sleep(0.02)
+                while (await lab.ask(headers={"Authorization": "Bearer x.y.z"})).status == 503:
+                    await asyncio.sleep(0.02)
+            async with session.get("/v1/key-sets") as answer:
+                (known,) = (await answer.json())["keySets"]
+            assert (known["keys"], known["problem"]) == ([{"id": "e", "algorithm": "ES256"}], "")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def public_point() -> dict[str, str]:
+    numbers = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
+    x, y = (base64.urlsafe_b64encode(one.to_bytes(32, "big")).rstrip(b"=").decode() for one in (numbers.x, numbers.y))
+    return {"kty": "EC", "crv": "P-256", "kid": "e", "x": x, "y": y}

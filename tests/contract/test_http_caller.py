@@ -1,8 +1,10 @@
 """The contract of `ports.service_caller.HttpCaller`, for the fake and for aiohttp's with a server on loopback."""
 
 import asyncio
+import ssl
 import zlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -13,6 +15,7 @@ from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.http_call import HttpAnswer, HttpCall
 from coldchain.model.service_call import InDoubt
 from coldchain.ports.service_caller import HttpCaller
+from coldchain.testing.certificates import Authority
 from coldchain.testing.fake_http_caller import FakeHttpCaller
 from coldchain.testing.ports import free_port
 
@@ -157,3 +160,17 @@ async def test_an_answer_that_grows_when_it_is_unpacked_is_refused() -> None:
     with pytest.raises(Rejected, match="larger than 1000 bytes"):
         await world.caller.send(call_of(world, "/packed", answer_bytes_max=LARGE))
     await world.close()
+
+
+async def test_a_server_whose_certificate_nobody_vouches_for_is_unavailable(tmp_path: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(Authority(tmp_path).made("shop", "server", ["127.0.0.1"]))
+    world = AiohttpWorld()
+    runner = web.ServerRunner(web.Server(world.answer, access_log=None), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    with pytest.raises(Unavailable, match="certificate"):
+        await world.caller.send(HttpCall(service="shop", url=f"https://127.0.0.1:{runner.addresses[0][1]}/"))
+    assert world.seen == []
+    await world.caller.close()
+    await runner.cleanup()

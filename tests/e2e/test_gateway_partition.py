@@ -102,6 +102,7 @@ async def until_not_waited_for(stage: Stage, name: str) -> float:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 async def test_a_gateway_that_is_cut_off_leads_nobody_to_a_wrong_service(stage: Stage, shop: Shop) -> None:
     if not inside():
         pytest.skip("packets are dropped inside the sandbox only; run this through bin/test")

@@ -83,6 +83,7 @@ async def seen_by(stage: Stage) -> list[str]:
     return [one["name"] for one in found if one["live"]]
 
 
+@pytest.mark.timeout(300)
 async def test_gateways_are_upgraded_under_load_and_no_request_is_lost(stage: Stage, shop: Shop, records: Path) -> None:
     await stage.start()
     await stage.create(recorded(shop, records))

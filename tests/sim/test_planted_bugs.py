@@ -24,6 +24,7 @@ FOUND_BY = {
     "brake removed": 57,
     "paused rollout goes on": 12,
     "steps left out": 11,
+    "old version not kept beside a gray one": 1,
     "constraints left out": 2,
     "foreign container adopted": 0,
     "layers not waited for": 2,

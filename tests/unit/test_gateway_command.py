@@ -1,5 +1,6 @@
 """`coldchain gateway`: what it is told, how systemd starts it, and which of several controllers feeds it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def test_every_bad_option_is_named_at_once(tmp_path: Path) -> None:
         tls_listen=("0.0.0.0:0",),
         status="10.0.0.1:8081",
         trusted_proxies=("everybody",),
+        mark_trusted=("10.0.0.0/99",),
         drain_seconds=-1.0,
     )
     with pytest.raises(InvalidDocument) as caught:
@@ -39,6 +41,7 @@ def test_every_bad_option_is_named_at_once(tmp_path: Path) -> None:
         "--listen",
         "--listen-tls",
         "--trusted-proxy",
+        "--mark-trusted",
         "--authority",
     ]
     GOOD.check()
@@ -68,9 +71,13 @@ class Controller:
 
     lease_seconds = 5.0
 
-    def __init__(self, *says: Exception | RotationUpdate | None) -> None:
+    def __init__(self, *says: Exception | RotationUpdate | None, share: float = 1.0) -> None:
         self.says = list(says)
         self.waits: list[float] = []
+        self.share = share
+
+    def shares(self, gateway: str) -> Mapping[str, float]:
+        return {"all": self.share}
 
     async def exchange(self, report: GatewayReport, wait_seconds: float) -> RotationUpdate | None:
         self.waits.append(wait_seconds)
@@ -98,6 +105,15 @@ async def test_that_none_answers_is_said_of_each() -> None:
     for words in ("a is away; b is away", "a is away; b is away"):
         with pytest.raises(Unavailable, match=words):
             await feed.exchange(REPORT, 1.0)
+
+
+async def test_shares_are_those_of_the_one_that_answered_last() -> None:
+    feed = SeveralFeeds([Controller(Unavailable("a")), Controller(UPDATE, Unavailable("b"), share=0.5)])
+    await feed.exchange(REPORT, 1.0)
+    assert feed.shares("one") == {"all": 0.5}
+    with pytest.raises(Unavailable):
+        await feed.exchange(REPORT, 1.0)
+    assert feed.shares("one") == {"all": 0.5}
 
 
 async def test_what_one_refuses_is_told_and_the_next_one_asked_then() -> None:

@@ -19,6 +19,8 @@ from coldchain.testing.fake_prober import FakeProber
 from coldchain.testing.openapi import described, template, unfit, whole
 
 FREE: dict[str, str] = {
+    "limits": "by what a gateway calls each limit of a route",
+    "shares": "by what a gateway calls each limit of a route",
     "nobody": "by names of rules, which are the user's",
     "headers": "names and values are the user's",
     "set": "names and values of headers are the user's",
@@ -38,6 +40,7 @@ FREE: dict[str, str] = {
     "gauges": "numbers by name",
     "counters": "numbers by name",
     "inFlight": "open requests, by instance",
+    "streams": "open streams, by instance",
     "traffic": "what was counted, by instance",
     "services": "endpoints, by service",
     "routes": "rules, by domain",

@@ -31,7 +31,7 @@ from coldchain.testing.fake_engine import FakeTask
 from coldchain.testing.simulation.coverage import GONE
 from coldchain.testing.simulation.drains import on_drained
 from coldchain.testing.simulation.groups import ALL, stuck, too_early, unasked
-from coldchain.testing.simulation.holds import broken, overdone
+from coldchain.testing.simulation.holds import broken, let_go, overdone
 from coldchain.testing.simulation.ledger import Ledger, Pair
 from coldchain.testing.simulation.orphans import given_up
 from coldchain.testing.simulation.places import misplaced
@@ -221,9 +221,9 @@ class Checkers:
     def _leaves(self, instance: Instance, cause: str) -> None:
         """The platform decided to stop an instance that serves."""
         running = self._running(instance.app_id)
-        if cause.startswith("replaced by") and running is not None and running.paused_by is not None:
-            words = f"{instance.id} leaves for a newer version although {running.paused_by} holds {running.id}"
-            self.violated("hold", words)
+        if cause.startswith("replaced by") and running is not None:
+            instances, wanted = self.ledger.instances_of(instance.app_id), self.ledger.wanted(instance.app_id)
+            self._said("hold", let_go(running, instance, instances, wanted))
         if cause.startswith("scaled to") and running is not None and running.paused_by == "dependency":
             self.violated("layers", f"{instance.id} leaves although {running.id} waits for other apps")
         if cause.startswith("replaced for bad health"):

@@ -12,6 +12,7 @@ from coldchain.model.app import App, Rollout, RolloutStep
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance
 from coldchain.model.version import Version
+from coldchain.testing.simulation.gray import taken_away, too_early
 from coldchain.testing.simulation.traffic import FAILING
 
 if TYPE_CHECKING:
@@ -77,7 +78,14 @@ def broken(before: Deployment, after: Deployment, *, asked: bool) -> str:
         return f"{after.id} goes on past step {before.steps_done}, which nobody passed"
     if after.steps_done > before.steps_done + (after.paused_by == "plan"):
         return f"{after.id} left out a step: {before.steps_done} to {after.steps_done}"
-    return ""
+    return taken_away(before, after)
+
+
+def let_go(running: Deployment, one: Instance, instances: Iterable[Instance], wanted: Version | None) -> str:
+    """What is wrong with an instance that leaves for a newer version, in words."""
+    if running.paused_by is not None:
+        return f"{one.id} leaves for a newer version although {running.paused_by} holds {running.id}"
+    return too_early(running, one, instances, wanted.app if wanted is not None else None)
 
 
 def overdone(deployment: Deployment | None, wanted: Version, instances: Iterable[Instance]) -> str:

@@ -12,6 +12,7 @@ from coldchain.control.rotation import Publisher
 from coldchain.control.state import State
 from coldchain.control.tasks import TaskWatcher
 from coldchain.decisions import deployment as deployments
+from coldchain.decisions import gray as grays
 from coldchain.decisions import group as groups
 from coldchain.decisions import instance as lives
 from coldchain.decisions import reconcile as decisions
@@ -193,10 +194,14 @@ def _paused_rollout_goes_on() -> Swaps:
 
 
 def _steps_left_out() -> Swaps:
-    def stage(deployment: object, app: App, former: object) -> None:
+    def stage(deployment: object, app: App, former: object, *, in_force: bool = True) -> None:
         return None
 
     return [(rollouts, "stage", stage)]
+
+
+def _old_version_not_kept() -> Swaps:
+    return [(grays, "holds", lambda deployment, *, in_force: False)]
 
 
 def _constraints_left_out() -> Swaps:
@@ -300,6 +305,7 @@ PLANTED: dict[str, Callable[[], Swaps]] = {
     "brake removed": _brake_removed,
     "paused rollout goes on": _paused_rollout_goes_on,
     "steps left out": _steps_left_out,
+    "old version not kept beside a gray one": _old_version_not_kept,
     "constraints left out": _constraints_left_out,
     "foreign container adopted": _foreign_container_adopted,
     "layers not waited for": _layers_not_waited_for,

@@ -22,6 +22,7 @@ from coldchain.ports.session import Session, TerminalSize
 from coldchain.ports.store import Change, Changed, Entry, Guard, Lease, Listing, LostUpdate
 from coldchain.testing.fake_engine import FakeEngine, FakeTask, Life
 from coldchain.testing.fake_gateway import FakeGateway
+from coldchain.testing.simulation.gray import untold
 from coldchain.testing.simulation.traffic import counted
 
 if TYPE_CHECKING:
@@ -302,6 +303,9 @@ class SimulatedGateway(FakeGateway):
         await super().apply(update)
         self._note_open(self._before.services)
         self._world.checkers.applied(self, self._before, self.rotation)
+        for words in untold(self.rotation, self._world.checkers.ledger.deployments.values()):
+            if self.given_at >= self._world.checkers.travelled_at:
+                self._world.checkers.violated("gray", f"{self.name}: {words}")
         if self._world.hearts is not None:
             self._world.hearts.applied(self.name, self.rotation)
         if self._world.hits("gateway reply lost"):

@@ -11,6 +11,7 @@ from coldchain.model.offer import Offer
 from coldchain.testing.simulation.drains import DrainKind, drained
 from coldchain.testing.simulation.faults import FAULTS, Fault
 from coldchain.testing.simulation.focus import Focus, focus
+from coldchain.testing.simulation.gray import shaded
 from coldchain.testing.simulation.groups import GroupOperationKind, grouped
 from coldchain.testing.simulation.holds import HoldKind, held, planned
 from coldchain.testing.simulation.networks import in_network
@@ -94,7 +95,7 @@ def generate(seed: int) -> Schedule:
     draw = random.Random(f"schedule {seed}")
     patient = draw.random() < 0.4
     drawn = [drawn_app(draw, number, patient) for number in range(draw.choice((1, 1, 2, 2, 3)))]
-    apps = tuple(in_network(seed, planned(seed, app)) for app in drawn)
+    apps = tuple(in_network(seed, shaded(seed, planned(seed, app))) for app in drawn)
     placed, agents = constrained(seed, apps)
     operations = [Operation(kind="create", app_id=app.id, pause_seconds=draw.random(), force=True) for app in apps]
     aim = focus(draw) if draw.random() < FOCUSED else None

@@ -5,7 +5,7 @@
 
 local cjson = require "cjson.safe"
 local modsecurity = require "coldchain.modsecurity"
-local refusals = require "coldchain.refusals"
+local tallies = require "coldchain.tallies"
 
 local concat, find, floor, format = table.concat, string.find, math.floor, string.format
 local gmatch, gsub, match, sub = string.gmatch, string.gsub, string.match, string.sub
@@ -245,28 +245,28 @@ local function tell(route, done, reason, more)
     line.time, line.requestId, line.client = ngx.now(), var.coldchain_request_id, var.remote_addr
     line.method, line.host, line.path = var.request_method, var.http_host or "", printable(var.uri)
     line.consumer = var.coldchain_consumer
-    line.service, line.route, line.action, line.reason = route.service, route.path, done, reason
+    line.service, line.route, line.action, line.reason = route.service, route.name, done, reason
     var.coldchain_firewall = cjson.encode(line)
 end
 
 local function refuse(firewall, route, status, kind, reason, more)
+    local done = firewall.blocks and "blocked" or "detected"
+    local labels = route.labels .. ',found="' .. kind .. '",action="' .. done .. '"'
+    tallies.add(tallies.key("firewall_findings_total", labels))
+    tell(route, done, reason, more)
     if firewall.blocks then
-        refusals.count(route.service, kind)
-        tell(route, "blocked", reason, more)
         return status, reason
     end
-    refusals.count(route.service, "firewall_detected")
-    tell(route, "detected", reason, more)
 end
 
 -- Returns status and reason of a refusal, nil when the request goes on.
 local function inspect(firewall, route)
     if not firewall.rules then
-        return refuse(firewall, route, 503, "firewall_missing", MISSING)
+        return refuse(firewall, route, 503, "missing", MISSING)
     end
     local body, too_long = body_of(firewall.bytes_max)
     if too_long then
-        return refuse(firewall, route, 413, "firewall_body", TOO_LONG)
+        return refuse(firewall, route, 413, "too_much", TOO_LONG)
     end
     local answer = modsecurity.ask(firewall.rules, {
         client = var.remote_addr, client_port = tonumber(var.remote_port),
@@ -275,11 +275,11 @@ local function inspect(firewall, route)
         headers = ngx.req.get_headers(0), body = body,
     })
     if answer == MANY then
-        return refuse(firewall, route, 413, "firewall_body", TOO_MANY)
+        return refuse(firewall, route, 413, "too_much", TOO_MANY)
     end
     local score, ids, targets, malformed = judge(answer)
     if score >= firewall.threshold then
-        return refuse(firewall, route, 403, "firewall", ATTACK, {
+        return refuse(firewall, route, 403, "attack", ATTACK, {
             score = score, threshold = firewall.threshold, rules = ids, targets = targets, malformedBody = malformed,
         })
     end

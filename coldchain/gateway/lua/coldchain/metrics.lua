@@ -2,7 +2,6 @@
 -- open now, and of the gateway itself what the caller hands over.
 
 local limits = require "coldchain.limits"
-local refusals = require "coldchain.refusals"
 local rotation = require "coldchain.rotation"
 local tallies = require "coldchain.tallies"
 local traffic = require "coldchain.traffic"
@@ -83,23 +82,6 @@ local function limit_lines(name, help, field)
     end
 end
 
--- By service alone: who is refused reaches no instance.
-local function findings()
-    head("firewall_findings_total", "counter", "Requests that firewalls refused, or would have refused, by reason.")
-    local names = {}
-    for name in pairs(rotation.services) do
-        names[#names + 1] = name
-    end
-    for _, name in ipairs(names) do
-        for _, reason in ipairs(refusals.REASONS) do
-            local count = refusals.counted(name, reason)
-            if count > 0 then
-                ngx.print(format('%sfirewall_findings_total{service=%s,reason="%s"} %.0f\n', PREFIX, quoted(name), reason, count))
-            end
-        end
-    end
-end
-
 local function policies()
     local keys = tallies.keys()
     tallied(keys, "ejections_total", "Times that a worker left the instance alone for a while.", function(line)
@@ -108,6 +90,7 @@ local function policies()
     end)
     tallied(keys, "route_requests_total", "Requests of the route, by status class of what the consumer got.", of_a_service)
     tallied(keys, "refusals_total", "Requests that the gateway answered itself, by the reason.", of_a_service)
+    tallied(keys, "firewall_findings_total", "Requests that a firewall refused, or would have.", of_a_service)
     local lines = limits.lines(rotation.domains)
     tallied(keys, "limit_requests_total", "Requests that a limit let pass or refused.", function(line)
         return lines[line]
@@ -127,7 +110,6 @@ function M.print(gauges, open, ejected)
         return format("%sin_flight{%s} %.0f\n", PREFIX, labels, (open[service] or {})[instance] or 0)
     end)
     family("requests_total", "counter", "Requests sent to the instance, by status class of its answer.", requests)
-    findings()
     family("errors_total", "counter", "Answers with a status from 500, and requests that it did not answer.", errors)
     family("latency_seconds", "histogram", "From the request sent to the instance to its whole answer.", latencies)
     family("ejected", "gauge", "Workers that leave the instance alone.", function(labels, service, instance)

@@ -218,6 +218,13 @@ local function give_up_failed(key, route, failed)
     return one.tried
 end
 
+local function chosen(service, key, by_least, tried)
+    if service.gray then
+        return gray.pick(service, key, by_least, tried)
+    end
+    return pick(service, by_least, tried)
+end
+
 -- Chooses from the worker's current tables, not from those of the access phase: the body may have taken minutes.
 function M.balance()
     local key = request_key()
@@ -231,14 +238,7 @@ function M.balance()
         end
     end
     local service = rotation.services[route.service]
-    local peer
-    if service then
-        if service.gray then
-            peer = gray.pick(service, key, route.least, tried)
-        else
-            peer = pick(service, route.least, tried)
-        end
-    end
+    local peer = service and chosen(service, key, route.least, tried)
     if not peer then
         if tried then
             return end_request(key, 502, UNREACHABLE)
@@ -247,7 +247,9 @@ function M.balance()
     end
     local filtered = route.filters
     if route.slow_start_seconds then
-        peer = slow_start.choose(service, peer, route.least, tried, route.slow_start_seconds, now())
+        peer = slow_start.choose(peer, route.slow_start_seconds, tried, now(), function(but)
+            return chosen(service, key, route.least, but)
+        end)
     end
     if peer.ejected_until then
         ejection.chosen(peer, now())

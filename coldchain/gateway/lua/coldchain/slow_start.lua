@@ -1,7 +1,5 @@
 -- An instance that just came gets less than its part for a while: it has nothing in its caches yet.
 
-local choice = require "coldchain.choice"
-
 local random, max = math.random, math.max
 
 local M = {}
@@ -9,7 +7,8 @@ local M = {}
 local LEAST = 0.1  -- of its part, at the very beginning
 
 -- The peer that takes a request for which `peer` was chosen: it or, the younger it is the more often, another one.
-function M.choose(service, peer, by_least, tried, seconds, time)
+-- `again(but)` chooses once more, none of the set `but`.
+function M.choose(peer, seconds, tried, time, again)
     local age = time - peer.came
     if age >= seconds or random() < max(LEAST, age / seconds) then
         return peer
@@ -18,7 +17,7 @@ function M.choose(service, peer, by_least, tried, seconds, time)
     for one in pairs(tried or {}) do
         but[one] = true
     end
-    local other = choice.pick(service, by_least, but)
+    local other = again(but)
     return other and other.skipped_until <= time and other or peer
 end
 
