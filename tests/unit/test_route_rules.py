@@ -100,6 +100,8 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
 
 FIREWALL = "/routes/0/filters/firewall"
 WRONG += [
+    (filtered(protocol="grpc", bodyBytesMax=1), "/routes/0/filters", "both ways at once", None),
+    (filtered(protocol="grpc", firewall={}), "/routes/0/filters", "both ways at once", None),
     (filtered(firewall={"mode": "blok"}), f"{FIREWALL}/mode", "must be one of", "block"),
     (filtered(firewall={"sets": ["sql"]}), f"{FIREWALL}/sets/0", "must be one of", "sqli"),
     (filtered(firewall={"paranoia": 5}), f"{FIREWALL}/paranoia", "at most 4", None),

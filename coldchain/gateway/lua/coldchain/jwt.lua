@@ -171,40 +171,41 @@ end
 -- Two halves: when one is full the other one, which nobody asked for since, is forgotten.
 local fresh, fading, fresh_bytes = {}, {}, 0
 
-local function remember(rule, token, found)
+local function remember(rule, header, found)
     if fresh_bytes > REMEMBERED_BYTES_MAX then
         fresh, fading, fresh_bytes = {}, fresh, 0
     end
-    fresh[token] = fresh[token] or {}
-    fresh[token][rule] = found
-    fresh_bytes = fresh_bytes + #token + 512
+    fresh[header] = fresh[header] or {}
+    fresh[header][rule] = found
+    fresh_bytes = fresh_bytes + #header + 512
 end
 
-local function recall(rule, token)
-    local found = fresh[token] and fresh[token][rule]
+local function recall(rule, header)
+    local found = fresh[header] and fresh[header][rule]
     if not found then
-        found = fading[token] and fading[token][rule]
+        found = fading[header] and fading[header][rule]
         if not found then
             return nil
         end
-        remember(rule, token, found)
+        remember(rule, header, found)
     end
     if found.until_ > ngx.now() and key_for(rule, found.id) == found.key then
         return found
     end
-    fresh[token][rule] = nil
+    fresh[header][rule] = nil
 end
 
 local function look(rule)
-    local scheme, token = match(var.http_authorization or "", "^(%a+) +(.*)$")
-    if not scheme or lower(scheme) ~= "bearer" then
-        return false
-    end
-    if #token > TOKEN_BYTES_MAX then
-        return true
-    end
-    local found = recall(rule, token)
+    local header = var.http_authorization or ""
+    local found = recall(rule, header)  -- by all of it: to take it apart is most of what a known one costs
     if not found then
+        local scheme, token = match(header, "^(%a+) +(.*)$")
+        if not scheme or lower(scheme) ~= "bearer" then
+            return false
+        end
+        if #token > TOKEN_BYTES_MAX then
+            return true
+        end
         if rule.keys and not key_sets.named(rule.keys) then
             return true, nil, 503, NOT_KNOWN_YET
         end
@@ -212,7 +213,7 @@ local function look(rule)
         if not found then
             return true
         end
-        remember(rule, token, found)
+        remember(rule, header, found)
     end
     return true, consumers.named(found.name) or {name = found.name}, nil, nil, found.headers
 end

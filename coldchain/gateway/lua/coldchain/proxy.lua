@@ -320,9 +320,12 @@ end
 -- Whether the instance broke off in the middle of an answer whose length it had given: the consumer was still there.
 -- Of a chunked one nginx does not tell.
 local function broken_off(status)
-    local length = tonumber(var.upstream_http_content_length)
-    local came = length and match(var.upstream_response_length or "", "(%d+)$")
-    return came and tonumber(came) < length and var.request_method ~= "HEAD" and status ~= 304
+    local given, told = var.upstream_http_content_length, var.upstream_response_length
+    if not given or given == told then
+        return false  -- nearly always, and what follows is slow
+    end
+    local length, came = tonumber(given), match(told or "", "(%d+)$")
+    return length and came and tonumber(came) < length and var.request_method ~= "HEAD" and status ~= 304
         and var.request_completion == "OK"
 end
 
