@@ -61,7 +61,7 @@ def run_beside(commands: Sequence[Sequence[str]]) -> list[int]:
         # Whoever kills this process has ended all of it: a sandbox takes itself down when it is told to.
         dying = ("setpriv", "--pdeathsig", "TERM", "--")
         others: list[subprocess.Popen[bytes]] = []
-        processes = closing.enter_context(_passing_on())
+        processes, ended = closing.enter_context(_passing_on())
         for command, output in zip(commands[1:], outputs, strict=True):
             others.append(
                 subprocess.Popen(
@@ -71,6 +71,8 @@ def run_beside(commands: Sequence[Sequence[str]]) -> list[int]:
             processes.append(others[-1])
         first = subprocess.Popen([*dying, *commands[0]])
         processes.append(first)
+        if ended:  # told while it was started: it was not on the list then
+            first.terminate()
         statuses = [_await(first)]
         if statuses[0] in (INTERRUPTED, 128 + signal.SIGINT):
             for process in others:
@@ -97,17 +99,20 @@ def _await(process: subprocess.Popen[bytes]) -> int:
 
 
 @contextlib.contextmanager
-def _passing_on() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """The processes that a SIGTERM is passed on to, to be filled. Ctrl-C reaches the first by itself."""
+def _passing_on() -> Iterator[tuple[list[subprocess.Popen[bytes]], list[int]]]:
+    """The processes that a SIGTERM is passed on to, to be filled, and what came. Ctrl-C reaches the first by itself."""
     processes: list[subprocess.Popen[bytes]] = []
+    came: list[int] = []
 
     def pass_on(number: int, _frame: object) -> None:
+        if number == signal.SIGTERM:
+            came.append(number)
         for process in processes if number == signal.SIGTERM else ():
             process.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield processes
+        yield processes, came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -62,4 +62,7 @@ def test_who_is_ended_ends_all() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.terminate()
-        assert process.communicate()[0] == "[143, 143]\n"
+        try:
+            assert process.communicate(timeout=60)[0] == "[143, 143]\n"
+        finally:
+            process.kill()
