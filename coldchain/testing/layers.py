@@ -71,8 +71,8 @@ def run_beside(commands: Sequence[Sequence[str]]) -> list[int]:
             processes.append(others[-1])
         first = subprocess.Popen([*dying, *commands[0]])
         processes.append(first)
-        if ended:  # told while it was started: it was not on the list then
-            first.terminate()
+        for process in processes if ended else ():  # told while one was started, which was not on the list then
+            process.terminate()
         statuses = [_await(first)]
         if statuses[0] in (INTERRUPTED, 128 + signal.SIGINT):
             for process in others:
