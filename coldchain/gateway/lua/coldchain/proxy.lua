@@ -225,6 +225,13 @@ local function chosen(service, key, by_least, tried)
     return pick(service, by_least, tried)
 end
 
+-- By itself: a function in which another one is made is never compiled, for no request.
+local function started_slowly(peer, service, key, route, tried)
+    return slow_start.choose(peer, route.slow_start_seconds, tried, now(), function(but)
+        return chosen(service, key, route.least, but)
+    end)
+end
+
 -- Chooses from the worker's current tables, not from those of the access phase: the body may have taken minutes.
 function M.balance()
     local key = request_key()
@@ -247,9 +254,7 @@ function M.balance()
     end
     local filtered = route.filters
     if route.slow_start_seconds then
-        peer = slow_start.choose(peer, route.slow_start_seconds, tried, now(), function(but)
-            return chosen(service, key, route.least, but)
-        end)
+        peer = started_slowly(peer, service, key, route, tried)
     end
     if peer.ejected_until then
         ejection.chosen(peer, now())
