@@ -10,6 +10,7 @@ local M = {}
 
 local LENGTH = 55
 local WORD = 2 ^ 32 - 1
+local STOCK = 512
 local NO_TRACE, NO_SPAN = string.rep("0", 32), string.rep("0", 16)
 
 -- Lower-case digits alone; a version that is not known yet may have more behind, 255 is none.
@@ -30,16 +31,34 @@ local function made()
     return "00-" .. own .. span .. "-" .. span .. "-01"
 end
 
+-- Made beforehand, between requests: in one loop, which is compiled, they cost a fraction of what they would in a request.
+local stock, stocked = {}, 0
+
+function M.refill()
+    while stocked < STOCK do
+        stocked = stocked + 1
+        stock[stocked] = made()
+    end
+end
+
+local function taken()
+    if stocked == 0 then
+        return made()
+    end
+    stocked = stocked - 1
+    return stock[stocked + 1]
+end
+
 -- Before a request goes on.
 function M.follow()
     local given = var.http_traceparent
     if not given then
-        var.coldchain_trace = made()
+        var.coldchain_trace = taken()
     elseif valid(given) then
         var.coldchain_trace = given
         var.coldchain_tracestate = var.http_tracestate or ""
     else
-        var.coldchain_trace = made()
+        var.coldchain_trace = taken()
     end
 end
 

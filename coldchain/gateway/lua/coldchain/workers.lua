@@ -13,6 +13,7 @@ local shedding = require "coldchain.shedding"
 local store = require "coldchain.store"
 local streams = require "coldchain.streams"
 local tallies = require "coldchain.tallies"
+local trace = require "coldchain.trace"
 local traffic = require "coldchain.traffic"
 
 local control = ngx.shared.coldchain_control
@@ -141,6 +142,7 @@ local function follow(_, busy)
             tallies.flush(M.monotonic(), true)
             return
         end
+        trace.refill()
         local slept_at = M.monotonic()
         ngx.sleep(TICK_SECONDS)
         shedding.follow(M.monotonic() - slept_at - TICK_SECONDS)
@@ -170,6 +172,7 @@ function M.start(busy)
     control:incr("births", 1, 0)
     buckets.start()
     M.tick()
+    trace.refill()
     assert(ngx.timer.at(0, follow, busy))
     assert(ngx.timer.at(0, watch, busy))
 end
