@@ -9,6 +9,8 @@ from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS
 _ERRORS_OF_PROXYING = "413 500 502 503 504"
 _ERRORS_OF_PARSING = "400 405 414 494"
 _NOTHING = '""'
+_TRACE = "(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+"""Trace, span and flags of a `traceparent`."""
 _GRPC_TOO = ("proxy_set_header", "proxy_connect_timeout", "proxy_send_timeout", "proxy_read_timeout")
 _GRPC_NOT = ("grpc_set_header Connection", "grpc_set_header Upgrade")
 _TRAFFIC_MEMORY = "32m"  # a quarter of a kB for each endpoint, touched only as far as used
@@ -138,11 +140,16 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
         'map "" $coldchain_consumer_groups {',
         '    default "";',
         "}",
-        'map "" $coldchain_trace {',
+        "# W3C trace context: a traceparent that is one goes on with its state; what is none does not",
+        "map $http_traceparent $coldchain_trace {",
+        '    "" "";',
+        f'    "~^00-{_TRACE}$" $http_traceparent;',
+        f'    "~^(?!00|ff)[0-9a-f]{{2}}-{_TRACE}(-|$)" $http_traceparent;',
         '    default "";',
         "}",
-        'map "" $coldchain_tracestate {',
-        '    default "";',
+        "map $coldchain_trace $coldchain_tracestate {",
+        '    "" "";',
+        "    default $http_tracestate;",
         "}",
     ]
     if settings.mark_trusted:

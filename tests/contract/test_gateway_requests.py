@@ -26,8 +26,6 @@ from coldchain.testing.raw_application import (
     resets,
 )
 
-TRACE = "00-[0-9a-f]{32}-[0-9a-f]{16}-01"
-
 
 @pytest.fixture
 async def lab() -> AsyncIterator[GatewayLab]:
@@ -331,7 +329,6 @@ async def test_headers_that_the_consumer_may_not_make_up(lab: GatewayLab, app: R
     headers = app.requests[0].headers
     request_id = headers.pop("x-request-id")
     assert re.fullmatch(rf"{re.escape(socket.gethostname())}-\d+-1-[\d.]+", request_id)
-    assert re.fullmatch(TRACE, headers.pop("traceparent"))
     assert headers == {
         "host": "shop.test:8080",
         "x-forwarded-for": "127.0.0.1",
@@ -436,13 +433,13 @@ async def test_a_line_of_the_access_log_tells_the_whole_story(lab: GatewayLab, a
     assert line.pop("time") > 1_700_000_000
     assert 0 <= line.pop("seconds") < 5
     assert line.pop("bytes") == len(str(app.port))
-    assert re.fullmatch(TRACE, line.pop("trace"))
     assert line == {
         "method": "POST",
         "host": "shop.test",
         "uri": "/%22x",
         "status": 200,
         "requestId": "first",
+        "trace": "",
         "service": "shop",
         "version": "",
         "instances": "good",

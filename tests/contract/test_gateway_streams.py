@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -76,18 +75,13 @@ async def test_a_trace_goes_on_with_its_state(lab: GatewayLab, app: RawApplicati
         f"00-{TRACE[:-1]}g-{SPAN}-01",
     ],
 )
-async def test_what_is_no_trace_is_made_anew_without_state(
+async def test_what_is_no_trace_does_not_go_on_and_neither_does_its_state(
     lab: GatewayLab, app: RawApplication, given: str | None
 ) -> None:
     await lab.route(endpoint("a", app.port))
     headers = {"tracestate": "rojo=1"} | ({} if given is None else {"traceparent": given})
-    for _ in range(2):
-        assert (await lab.ask(headers=headers)).status == 200
-    made = [request.headers["traceparent"] for request in app.requests]
-    assert all(re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", one) for one in made)
-    assert TRACE not in made[0]
-    assert made[0] != made[1]
-    assert not any("tracestate" in request.headers for request in app.requests)
+    assert (await lab.ask(headers=headers)).status == 200
+    assert not {"traceparent", "tracestate"} & app.requests[0].headers.keys()
 
 
 def begins(head: bytes) -> Script:

@@ -18,7 +18,6 @@ local shedding = require "coldchain.shedding"
 local slow_start = require "coldchain.slow_start"
 local tallies = require "coldchain.tallies"
 local streams = require "coldchain.streams"
-local trace = require "coldchain.trace"
 local traffic = require "coldchain.traffic"
 local workers = require "coldchain.workers"
 
@@ -156,7 +155,6 @@ function M.access()
     if service.gray and gray.choose(service, key) then
         answer_changes = true
     end
-    trace.follow()
     if filtered and filtered.grpc then
         ngx.req.set_uri(var.uri)
         return ngx.exec("@grpc")

@@ -13,7 +13,6 @@ local shedding = require "coldchain.shedding"
 local store = require "coldchain.store"
 local streams = require "coldchain.streams"
 local tallies = require "coldchain.tallies"
-local trace = require "coldchain.trace"
 local traffic = require "coldchain.traffic"
 
 local control = ngx.shared.coldchain_control
@@ -142,7 +141,6 @@ local function follow(_, busy)
             tallies.flush(M.monotonic(), true)
             return
         end
-        trace.refill()
         local slept_at = M.monotonic()
         ngx.sleep(TICK_SECONDS)
         shedding.follow(M.monotonic() - slept_at - TICK_SECONDS)
@@ -172,7 +170,6 @@ function M.start(busy)
     control:incr("births", 1, 0)
     buckets.start()
     M.tick()
-    trace.refill()
     assert(ngx.timer.at(0, follow, busy))
     assert(ngx.timer.at(0, watch, busy))
 end
