@@ -9,7 +9,6 @@ says which.
 
 import asyncio
 import contextlib
-import itertools
 import math
 import threading
 import traceback
@@ -40,6 +39,8 @@ from schemathesis.specs.openapi.checks import (
 
 from coldchain.api.settings import ApiSettings
 from coldchain.decisions.brake import Brake
+from coldchain.testing.drawn_definition import definition
+from coldchain.testing.gateway_grounds import GATEWAY_OPERATIONS, prepare_gateway
 from coldchain.testing.network_grounds import OPERATIONS, prepare_network
 from coldchain.testing.served_platform import ServedPlatform
 
@@ -66,38 +67,7 @@ REFUSALS = [400, 401, 403, 404, 405, 409, 413, 422]
 SHARES = {"grounded": 0.55, "positive": 0.12, "negative": 0.1, "boundary": 0.1}
 """Of all cases; the rest follows links."""
 APPS = ("/web", "/shop/cart", "/shop/stock", "/bills/night")
-NUMBERS = itertools.count()
-"""What no two apps may have alike: Hypothesis likes to draw the same."""
 NEVER = {"healthChecks": [{"path": "/"}], "env": {"HEALTH": "never"}}
-
-
-def definition(random: Random, app_id: str) -> dict[str, Any]:
-    """One that can be run, different each time."""
-    port = {"containerPort": random.choice([0, 80, 8080]), "hostPort": 0, "name": "http"}
-    optional: dict[str, Any] = {
-        "env": {"MODE": random.choice(["a", "b", ""])},
-        "labels": {"tier": random.choice(["web", "data"])},
-        "healthChecks": [{"path": "/", "intervalSeconds": random.choice([0.1, 1]), "timeoutSeconds": 0.1}],
-        "readinessChecks": [{"portName": "http", "preserveLastResponse": True}],
-        "upgradeStrategy": {"minimumHealthCapacity": random.choice([0, 0.5, 1])},
-        "constraints": [random.choice([["hostname", "LIKE", ".*"], ["hostname", "GROUP_BY"]])],
-        "routes": [{"domains": [f"{next(NUMBERS)}.test"]}],
-        "killSelection": random.choice(["YOUNGEST_FIRST", "OLDEST_FIRST"]),
-        "drainSeconds": 0,
-        "deadlineSeconds": 900,
-        "backoffFactor": 2,
-        "cmd": "run",
-        "args": None,
-    }
-    chosen = random.sample(sorted(optional), random.randrange(4))
-    return {
-        "id": app_id,
-        "cpus": 0.01,
-        "mem": 16,
-        "instances": random.randrange(3),
-        "container": {"docker": {"image": random.choice(["shop:v1", "shop:v2"])}, "portMappings": [port]},
-        **{name: optional[name] for name in chosen},
-    }
 
 
 class Grounds:
@@ -133,6 +103,15 @@ class Grounds:
         answer = self.session.request(method, self.platform.url + path, json=body, timeout=10)
         assert answer.status_code < 300, (method, path, body, answer.text)
         return answer.json() if answer.content else None
+
+    def free(self) -> None:
+        """Nothing that was asked for before keeps a rollout from going on."""
+        self.look(lambda: setattr(self.platform.controller.reconciler, "brake", Brake()))
+        for method in ("POST", "DELETE"):
+            self.ask(method, "/v1/agents/agent-1/drain")
+
+    def put_text(self, path: str, text: str) -> None:
+        self.session.put(self.platform.url + path, data=text, timeout=10).raise_for_status()
 
     # What is there to be asked for; links may lead to its end, so it is looked at each time
 
@@ -244,17 +223,22 @@ class Grounds:
             case "drainAgent" | "useAgent":
                 # Taken back at once: else nothing of what follows has a place.
                 path = {"agent": "agent-1"}
-                self.ask("POST", "/v1/agents/agent-1/drain")
-                if name == "drainAgent":
-                    self.ask("DELETE", "/v1/agents/agent-1/drain")
+                self.free()
+                if name == "useAgent":
+                    self.ask("POST", "/v1/agents/agent-1/drain")
             case "setSecret":
                 path, case.body = {"secret": random.choice(["database", "key.1"])}, random.choice(["x", "ä b"])
             case "deleteSecret":
-                self.session.put(f"{self.platform.url}/v1/secrets/old", data="x", timeout=10).raise_for_status()
+                self.put_text("/v1/secrets/old", "x")
                 path = {"secret": "old"}
             case "readLogs":
                 path = {"app_id": self.app_id(random)}
                 case.query = {"tail": 3, "format": random.choice(["json", "text"])}
+            case _ if name in GATEWAY_OPERATIONS:
+                self.made += 1
+                self.free()
+                path, sent = prepare_gateway(self.ask, self.put_text, name, self.made)
+                case.body = case.body if sent is None else sent
             case _ if "{app_id}" in case.operation.path:
                 path = {"app_id": self.app_id(random)}
             case _:
