@@ -2,6 +2,7 @@
 -- where there is one. An address that nobody knows is let in nowhere.
 
 local client = require "coldchain.client"
+local documents = require "coldchain.documents"
 local networks = require "coldchain.networks"
 
 local M = {}
@@ -13,8 +14,8 @@ local function everybody()
 end
 
 function M.make(filters)
-    local wanted = filters.addresses
-    if not wanted or wanted == ngx.null then
+    local wanted = documents.given(filters.addresses)
+    if not wanted then
         return nil
     end
     local deny, wrong_deny = networks.set(wanted.deny)

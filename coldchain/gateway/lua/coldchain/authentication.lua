@@ -2,9 +2,12 @@
 -- shown decides. What is not right is answered in the same words, whatever it is that is not.
 
 local api_key = require "coldchain.api_key"
+local documents = require "coldchain.documents"
 local identity = require "coldchain.identity"
 local jwt = require "coldchain.jwt"
 local signature = require "coldchain.signature"
+
+local given, set_of = documents.given, documents.set_of
 
 local M = {ended = identity.ended}
 
@@ -13,21 +16,6 @@ local WRONG = "what you show is not valid"
 local NOT_HIS = "this consumer may not use this route"
 
 local WAYS = {{"apiKey", api_key}, {"signature", signature}, {"jwt", jwt}}  -- in the order in which they are looked for
-
--- nil for what is null.
-local function given(value)
-    if value ~= ngx.null then
-        return value
-    end
-end
-
-local function set_of(names)
-    local set = {}
-    for _, name in ipairs(given(names) or {}) do
-        set[name] = true
-    end
-    return set
-end
 
 -- Whether a consumer is one of those that the route lets in.
 local function admits(names, groups, name, consumer)

@@ -1,5 +1,6 @@
 -- Who may call: the resources of kind `consumer`, with what each of them is known by. Of API keys there are digests.
 
+local documents = require "coldchain.documents"
 local M = {}
 
 local consumers = {}   -- name → {name, groups, groups_text}
@@ -18,7 +19,7 @@ local function forget(name)
 end
 
 local function expiry(one)
-    return one.expiresAt ~= ngx.null and one.expiresAt or math.huge
+    return documents.given(one.expiresAt) or math.huge
 end
 
 function M.load(name, document)

@@ -1,6 +1,7 @@
 -- Instances that fail are left alone for a while, longer each time, and come back by one request on trial. Each worker
 -- decides by what it sees itself; what it knows hangs on the peer, so never on an address that another instance has now.
 
+local documents = require "coldchain.documents"
 local tallies = require "coldchain.tallies"
 
 local floor, max, min = math.floor, math.max, math.min
@@ -42,7 +43,7 @@ end
 
 -- Whether the share of failures of the running window is too high.
 local function too_many(peer, wanted, failed, time)
-    if wanted.errorShare == ngx.null or not wanted.errorShare then
+    if not documents.given(wanted.errorShare) then
         return false
     end
     local window = peer.window

@@ -1,20 +1,16 @@
 -- What the gateway does with requests of a route that asks for it: a rewritten path, a redirection, changed headers, a
 -- limit for the body. All of it is prepared when the route is taken over, so that a request does as little as possible.
 
+local documents = require "coldchain.documents"
 local sub, gsub, byte, find = string.sub, string.gsub, string.byte, string.find
 local replace = ngx.re.sub
 local var = ngx.var
 
+local given = documents.given
+
 local M = {}
 
 local DEFAULT_PORTS = {http = "80", https = "443"}
-
--- nil for what is null.
-local function given(value)
-    if value ~= ngx.null then
-        return value
-    end
-end
 
 local function changes_of(changes)
     changes = given(changes)

@@ -4,6 +4,7 @@
 -- looked at, and their scores. What it means for the request is decided here.
 
 local cjson = require "cjson.safe"
+local documents = require "coldchain.documents"
 local modsecurity = require "coldchain.modsecurity"
 local tallies = require "coldchain.tallies"
 
@@ -288,7 +289,7 @@ end
 -- The firewall that a route's filters ask for, as a policy; nil for none. One that cannot be used is made all the same.
 function M.make(filters)
     local wanted = filters.firewall
-    if not wanted or wanted == ngx.null or wanted.mode == "off" then
+    if not documents.given(wanted) or wanted.mode == "off" then
         return nil
     end
     local one = {blocks = wanted.mode == "block", threshold = wanted.threshold, bytes_max = wanted.inspectedBytesMax}

@@ -7,6 +7,7 @@
 
 local choice = require "coldchain.choice"
 local client = require "coldchain.client"
+local documents = require "coldchain.documents"
 local identity = require "coldchain.identity"
 local networks = require "coldchain.networks"
 
@@ -14,6 +15,8 @@ local crc32, random, tonumber = ngx.crc32_long, math.random, tonumber
 local lower, gsub, match = string.lower, string.gsub, string.match
 local among_lists = choice.among_lists
 local var = ngx.var
+
+local given, set_of = documents.given, documents.set_of
 
 local M = {}
 
@@ -32,12 +35,6 @@ local releases = {}   -- service name → release as it is carried out
 local changed = {}    -- service name → true, until `settle`
 local choice_of = {}  -- request → choice
 local cookie_of = {}  -- request → the number that its consumer is to keep
-
-local function given(value)
-    if value ~= ngx.null then
-        return value
-    end
-end
 
 local function variable(prefix, name)
     return prefix .. gsub(lower(name), "-", "_")
@@ -59,14 +56,6 @@ local function asker(who, name)
         return identity.of
     end
     return client.address
-end
-
-local function set_of(values)
-    local set = {}
-    for _, value in ipairs(values) do
-        set[value] = true
-    end
-    return set
 end
 
 -- Addresses as `client.address` gives them.

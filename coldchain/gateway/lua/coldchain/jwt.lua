@@ -6,6 +6,7 @@ local cjson = require "cjson.safe"
 local consumers = require "coldchain.consumers"
 local digest = require "openssl.digest"
 local digests = require "coldchain.digests"
+local documents = require "coldchain.documents"
 local key_sets = require "coldchain.key_sets"
 
 local byte, char, find, format, gsub = string.byte, string.char, string.find, string.format, string.gsub
@@ -16,6 +17,8 @@ ffi.cdef [[
 void ERR_clear_error(void);
 ]]
 
+local given = documents.given
+
 local M = {}
 
 local TOKEN_BYTES_MAX = 6144  -- nginx takes no line of headers that is longer than 8192
@@ -23,13 +26,6 @@ local REMEMBERED_BYTES_MAX = 4 * 1024 * 1024  -- by each of the two halves, of e
 local NAME_BYTES_MAX, HEADER_BYTES_MAX = 255, 1024
 local LATEST_TIME = 2 ^ 53
 local NOT_KNOWN_YET = "the keys by which tokens are signed are not known yet"
-
--- nil for what is null.
-local function given(value)
-    if value ~= ngx.null then
-        return value
-    end
-end
 
 -- Bytes of text that was encoded in the one way that base64url without padding has; nil for any other.
 local function decoded(text)

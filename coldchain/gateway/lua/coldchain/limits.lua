@@ -3,6 +3,7 @@
 local buckets = require "coldchain.buckets"
 local client = require "coldchain.client"
 local counts = require "coldchain.counts"
+local documents = require "coldchain.documents"
 local identity = require "coldchain.identity"
 local shares = require "coldchain.shares"
 local tallies = require "coldchain.tallies"
@@ -11,6 +12,8 @@ local waiting = require "coldchain.waiting"
 local ceil, floor, max, format = math.ceil, math.floor, math.max, string.format
 local now, sub = ngx.now, string.sub
 
+local given = documents.given
+
 local M = {}
 
 local NETWORK_BYTES = 8  -- of an IPv6 address: who has one, has all that begin so
@@ -18,12 +21,6 @@ local BUSY_SECONDS = 1  -- when to come again where nobody knows
 
 local limits_of = setmetatable({}, {__mode = "k"})  -- policy of a route → its limits
 local held_of = {}  -- request → keys of what it is counted in
-
-local function given(value)
-    if value ~= ngx.null then
-        return value
-    end
-end
 
 -- `key` names it among all limits, for counts, shares and metrics alike.
 local function limit_of(one, rule)

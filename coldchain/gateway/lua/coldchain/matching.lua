@@ -5,24 +5,21 @@ local find = ngx.re.find
 local lower, gsub = string.lower, string.gsub
 local var = ngx.var
 
+local documents = require "coldchain.documents"
 local filters = require "coldchain.filters"
 local policies = require "coldchain.policies"
 local shedding = require "coldchain.shedding"
 local tallies = require "coldchain.tallies"
 
+local given = documents.given
+
 local M = {}
 
 local SLASH = byte("/")
 
-local function set_of(names)
-    if not names or #names == 0 then
-        return nil
-    end
-    local set = {}
-    for _, name in ipairs(names) do
-        set[name] = true
-    end
-    return set
+-- nil for an empty one: then nobody has to look.
+local function some(names)
+    return names and #names > 0 and documents.set_of(names) or nil
 end
 
 -- As nginx names the variable of each header.
@@ -48,17 +45,17 @@ end
 
 -- `plain`: neither method nor headers matter.
 local function make(rule)
-    local methods, headers = set_of(rule.methods), variables(rule.headers)
+    local methods, headers = some(rule.methods), variables(rule.headers)
     local one = {
         name = rule.name or rule.service .. rule.path, service = rule.service, path = rule.path,
         least = rule.balance == "least_connections",
         methods = methods, headers = headers, plain = not methods and not headers,
         filters = filters.make(rule.filters), policies = policies.make(rule.filters, rule),
     }
-    local wanted = rule.filters ~= ngx.null and rule.filters or {}
+    local wanted = given(rule.filters) or {}
     one.rank = shedding.rank(wanted.importance)
-    one.ejection = wanted.ejection ~= ngx.null and wanted.ejection or nil
-    one.slow_start_seconds = wanted.slowStartSeconds ~= ngx.null and wanted.slowStartSeconds or nil
+    one.ejection = given(wanted.ejection)
+    one.slow_start_seconds = given(wanted.slowStartSeconds)
     one.labels = "service=" .. tallies.quoted(one.service) .. ",route=" .. tallies.quoted(one.name)
     one.statuses = {}
     for class = 0, 5 do

@@ -6,6 +6,7 @@
 
 local addresses = require "coldchain.addresses"
 local authentication = require "coldchain.authentication"
+local documents = require "coldchain.documents"
 local firewall = require "coldchain.firewall"
 local limits = require "coldchain.limits"
 
@@ -16,7 +17,7 @@ local MODULES = {addresses, authentication, limits, firewall}  -- in the order i
 -- The policies of a route as they are asked, nil for none. `filters` of `rule` as they were sent, ngx.null or nil for
 -- none.
 function M.make(filters, rule)
-    if not filters or filters == ngx.null then
+    if not documents.given(filters) then
         return nil
     end
     local made = {}
