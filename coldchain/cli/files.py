@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from coldchain.cli.errors import Invalid
+from coldchain.cli.errors import Invalid, reason_of
 from coldchain.cli.language import _
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ def read_definitions(paths: list[Path]) -> list[Definition]:
     found: list[Definition] = []
     mistakes: list[Mistake] = []
     for path in paths:
-        source = "standard input" if str(path) == "-" else str(path)
+        source = source_of(path)
         try:
-            text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+            text = _read(path)
             _add(source, text, parsed(path, text), found, mistakes)
         except OSError as error:
             reason = _("cannot be read: {why}", why=error.strerror or str(error))
@@ -110,6 +110,23 @@ def unsafe(found: list[Definition]) -> list[str]:
         for one in found
         if not one.checked
     ]
+
+
+def source_of(path: Path) -> str:
+    """A file as people are told of it; `-` is standard input."""
+    return "standard input" if str(path) == "-" else str(path)
+
+
+def text_of(path: Path) -> bytes:
+    """Raises Invalid where it cannot be read."""
+    try:
+        return _read(path)
+    except OSError as error:
+        raise Invalid(_("{source} cannot be read", source=source_of(path)), why=reason_of(error)) from error
+
+
+def _read(path: Path) -> bytes:
+    return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
 
 
 def parsed(path: Path, text: bytes) -> Any:

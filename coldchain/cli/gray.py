@@ -1,6 +1,5 @@
 """gray: rollouts that share requests out among two versions: list, show, change, hold and end them."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from coldchain.cli.client import Client, app_path
-from coldchain.cli.errors import Invalid, reason_of
-from coldchain.cli.files import parsed
+from coldchain.cli.errors import Invalid
+from coldchain.cli.files import parsed, source_of, text_of
 from coldchain.cli.language import _
 from coldchain.cli.options import DEFAULT_URL, Json, Url, complete_app
 from coldchain.cli.output import run, say, show, table, write_json
@@ -95,13 +94,12 @@ def _read(path: Path) -> Any:
     """The rules of a file."""
     from coldchain.model.errors import MalformedDocument
 
-    source = "standard input" if str(path) == "-" else str(path)
+    text = text_of(path)
     try:
-        return parsed(path, sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes())
-    except OSError as error:
-        raise Invalid(_("{source} cannot be read", source=source), why=reason_of(error)) from error
+        return parsed(path, text)
     except MalformedDocument as error:
-        raise Invalid(_("{source} has no rules; nothing was changed", source=source), why=str(error)) from error
+        what = _("{source} has no rules; nothing was changed", source=source_of(path))
+        raise Invalid(what, why=str(error)) from error
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """policy: who may talk to whom over the container network: show it, compare or apply a file, ask about a connection."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +8,8 @@ import typer
 
 from coldchain.cli.client import Client
 from coldchain.cli.diff import difference_line
-from coldchain.cli.errors import FAILED, Invalid, reason_of
-from coldchain.cli.files import mistakes_of, parsed
+from coldchain.cli.errors import FAILED, Invalid
+from coldchain.cli.files import mistakes_of, parsed, source_of, text_of
 from coldchain.cli.language import _, plural
 from coldchain.cli.options import DEFAULT_URL, Json, Url
 from coldchain.cli.output import run, say, show, table, write_json
@@ -120,13 +119,11 @@ def _read(path: Path) -> dict[str, Any]:
     from coldchain.documents.policy_request import decode_policy, encode_policy
     from coldchain.model.errors import InvalidDocument, MalformedDocument
 
-    source = "standard input" if str(path) == "-" else str(path)
+    source = source_of(path)
     what = _("{source} is no policy; nothing was changed", source=source)
+    text = text_of(path)
     try:
-        text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
         return encode_policy(decode_policy(parsed(path, text))[0])
-    except OSError as error:
-        raise Invalid(_("{source} cannot be read", source=source), why=reason_of(error)) from error
     except MalformedDocument as error:
         raise Invalid(what, why=str(error)) from error
     except InvalidDocument as error:

@@ -1,6 +1,5 @@
 """routes: what the gateways do with requests: show it, write it out, compare or apply a file."""
 
-import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -10,8 +9,8 @@ import typer
 
 from coldchain.cli.client import Client
 from coldchain.cli.diff import current_definition, difference_line
-from coldchain.cli.errors import FAILED, CommandError, Invalid, reason_of
-from coldchain.cli.files import Mistake, mistakes_of, parsed
+from coldchain.cli.errors import FAILED, CommandError, Invalid
+from coldchain.cli.files import Mistake, mistakes_of, parsed, source_of, text_of
 from coldchain.cli.follow import follow
 from coldchain.cli.language import _, plural
 from coldchain.cli.options import DEFAULT_URL, Force, Json, Timeout, Url, Wait
@@ -129,13 +128,6 @@ def _say_changes(changes: dict[str, dict[str, Any]], *, as_json: bool) -> None:
         say(_("no change"))
 
 
-def _text(path: Path, source: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    except OSError as error:
-        raise Invalid(_("{source} cannot be read", source=source), why=reason_of(error)) from error
-
-
 def _placed(problems: "Sequence[Problem]", app_id: str) -> "list[Problem]":
     """With their places in the file."""
     from msgspec.structs import replace
@@ -154,9 +146,9 @@ async def _changes(client: Client, path: Path) -> dict[str, dict[str, Any]]:
     from coldchain.documents.routes_file import decode_routes
     from coldchain.model.errors import InvalidDocument, MalformedDocument
 
-    source = "standard input" if str(path) == "-" else str(path)
+    source = source_of(path)
     what = _("{source} has no routes that could be applied; nothing was changed", source=source)
-    text = _text(path, source)
+    text = text_of(path)
     try:
         wanted = decode_routes(parsed(path, text))
     except MalformedDocument as error:
