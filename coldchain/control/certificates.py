@@ -3,6 +3,7 @@
 import msgspec
 import structlog
 
+from coldchain.control.sealing import known_cipher
 from coldchain.control.state import State
 from coldchain.documents.certificate_file import read_certificate
 from coldchain.model.certificate import KeptCertificate
@@ -25,7 +26,7 @@ class Certificates:
     async def set(self, name: str, text: str, caller: str, *, default: bool) -> tuple[KeptCertificate, bool]:
         """Keep a certificate, in place of the one before, and whether it is new. Connections that are open go on with
         what they were shown. Raises InvalidDocument, Rejected."""
-        cipher = self._known()
+        cipher = known_cipher(self._cipher)
         found = read_certificate(text, self._clock.now())
         async with self._state.lock:
             await self._state.fresh()
@@ -60,7 +61,7 @@ class Certificates:
         found = []
         for one in self._state.certificates.values():
             try:
-                key = self._known().open(sealed_as(one.name), one.key_id, one.sealed)
+                key = known_cipher(self._cipher).open(sealed_as(one.name), one.key_id, one.sealed)
             except Rejected as error:
                 log.warning("a certificate cannot be shown", certificate=one.name, error=str(error), todo=error.todo)
                 continue
@@ -76,11 +77,6 @@ class Certificates:
         ]
         if problems:
             raise InvalidDocument(problems)
-
-    def _known(self) -> Cipher:
-        if self._cipher is None:
-            raise Rejected("this platform keeps no secrets", todo="Start it with a file of keys.")
-        return self._cipher
 
 
 def sealed_as(name: str) -> str:

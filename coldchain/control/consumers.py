@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import structlog
 
+from coldchain.control.sealing import known_cipher
 from coldchain.control.state import State
 from coldchain.documents.access_rules import CONSUMER_NAME, CONSUMER_SYNTAX
 from coldchain.model.consumer import ConsumerKey, KeptConsumer, KeyUse
@@ -84,7 +85,7 @@ class Consumers:
                 text = f"{PREFIX}_{key_id}_{text}"
                 key = msgspec.structs.replace(key, digest=hashlib.sha256(text.encode()).hexdigest())
             else:
-                key = _sealed(name, key, text, self._cipher_known())
+                key = _sealed(name, key, text, known_cipher(self._cipher))
             await self._state.commit([msgspec.structs.replace(known, keys=(*known.keys, key))])
             return key, text
 
@@ -108,7 +109,7 @@ class Consumers:
             if key.use == "api":
                 continue
             try:
-                text = self._cipher_known().open(sealed_as(one.name, key), key.sealed_by, key.sealed)
+                text = known_cipher(self._cipher).open(sealed_as(one.name, key), key.sealed_by, key.sealed)
             except Rejected as error:
                 log.warning("a consumer's secret is of no use", consumer=one.name, key=key.id, error=str(error))
                 continue
@@ -122,11 +123,6 @@ class Consumers:
         if known is None:
             raise NotFound(f"Consumer '{name}' does not exist", todo="`coldchain consumer list` has all.")
         return known
-
-    def _cipher_known(self) -> Cipher:
-        if self._cipher is None:
-            raise Rejected("this platform keeps no secrets", todo="Start it with a file of keys.")
-        return self._cipher
 
 
 def sealed_as(consumer: str, key: ConsumerKey) -> str:

@@ -7,9 +7,11 @@ import msgspec
 from coldchain.control.certificates import sealed_as
 from coldchain.control.consumers import opened as opened_keys
 from coldchain.control.consumers import sealed_again as consumer_sealed_again
+from coldchain.control.sealing import known_cipher
 from coldchain.control.state import State
 from coldchain.documents import keys, stored
 from coldchain.model.app import App
+from coldchain.model.certificate import KeptCertificate
 from coldchain.model.errors import ColdchainError, Conflict, NotFound, Problem, Rejected
 from coldchain.model.secret import Secret, without_values
 from coldchain.model.task import TaskStatus
@@ -29,7 +31,7 @@ class Secrets:
 
     async def set(self, name: str, value: str, caller: str) -> Secret:
         """Keep a value, in place of the one before. Tasks that run keep theirs; whoever starts from now on gets it."""
-        cipher = self._known()
+        cipher = known_cipher(self._cipher)
         async with self._state.lock:
             await self._state.fresh()
             sealed = cipher.seal(name, value)
@@ -51,29 +53,25 @@ class Secrets:
     async def rotate(self) -> int:
         """Seal everything by a fresh key and forget the others. Cut short it loses nothing: the old keys are forgotten
         last. Returns how many there are."""
-        cipher = self._known()
+        cipher = known_cipher(self._cipher)
         async with self._state.lock:
             await self._state.fresh()
-            opened = {one.name: cipher.open(one.name, one.key_id, one.sealed) for one in self._state.secrets.values()}
-            certificates = {sealed_as(one.name): one for one in self._state.certificates.values()}
-            opened |= {key: cipher.open(key, one.key_id, one.sealed) for key, one in certificates.items()}
+            kept: dict[str, Secret | KeptCertificate] = dict(self._state.secrets)
+            kept |= {sealed_as(one.name): one for one in self._state.certificates.values()}
+            opened = {name: cipher.open(name, one.key_id, one.sealed) for name, one in kept.items()}
             consumers = [(one, opened_keys(one, cipher)) for one in self._state.consumers.values()]
             entry = await self._store.get(keys.MESOS_KEY)
             await asyncio.to_thread(cipher.add_key)
             again = [
-                msgspec.structs.replace(one, key_id=cipher.key_id, sealed=cipher.seal(one.name, opened[one.name]))
-                for one in self._state.secrets.values()
-            ]
-            sealed_again = [
-                msgspec.structs.replace(one, key_id=cipher.key_id, sealed=cipher.seal(key, opened[key]))
-                for key, one in certificates.items()
+                msgspec.structs.replace(one, key_id=cipher.key_id, sealed=cipher.seal(name, opened[name]))
+                for name, one in kept.items()
             ]
             consumers_again = [consumer_sealed_again(one, texts, cipher) for one, texts in consumers]
-            await self._state.commit([*again, *sealed_again, *consumers_again])
+            await self._state.commit([*again, *consumers_again])
             if entry is not None:
                 await self._reseal(entry, cipher)
             await asyncio.to_thread(cipher.retire)
-            return len(again)
+            return len(self._state.secrets)
 
     async def _reseal(self, entry: Entry, cipher: Cipher) -> None:
         """The key of executors too, so that they can be asked for logs after the next start. One that cannot be opened
@@ -112,7 +110,7 @@ class Secrets:
             secret = self._state.secrets.get(app.secrets[key].source)
             if secret is None:
                 raise Rejected(f"there is no secret {app.secrets[key].source}", todo="`coldchain secret set` sets it.")
-            values[variable] = self._known().open(secret.name, secret.key_id, secret.sealed)
+            values[variable] = known_cipher(self._cipher).open(secret.name, secret.key_id, secret.sealed)
         return msgspec.structs.replace(app, env=app.env | values), tuple(values.values())
 
     def without_secrets(self, status: TaskStatus) -> TaskStatus:
@@ -130,11 +128,6 @@ class Secrets:
             return msgspec.structs.replace(status, log_tail=())
         tail = tuple(without_values(line, values) for line in status.log_tail)
         return msgspec.structs.replace(status, message=without_values(status.message, values), log_tail=tail)
-
-    def _known(self) -> Cipher:
-        if self._cipher is None:
-            raise Rejected("this platform keeps no secrets", todo="Start it with a file of keys.")
-        return self._cipher
 
 
 def masked(error: ColdchainError, values: tuple[str, ...]) -> None:
