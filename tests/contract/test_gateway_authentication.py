@@ -20,7 +20,7 @@ from coldchain.model.rotation import RouteRule, ServiceRotation
 from coldchain.model.route_access import AddressRules, ApiKeyPlace, Authentication
 from coldchain.testing.fake_key_source import FakeKeySource
 from coldchain.testing.gateway_lab import Answer, GatewayLab, endpoint, running_gateway
-from coldchain.testing.raw_application import RawApplication, answers, raw_application
+from coldchain.testing.raw_application import RawApplication
 from coldchain.testing.served_platform import served_platform
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -41,18 +41,6 @@ FORGED = {"X-Consumer-Name": "root", "X-Consumer-Groups": "admins"}
 async def lab() -> AsyncIterator[GatewayLab]:
     async with running_gateway(worker_processes=1, trusted_proxies=("127.0.0.0/8", "10.9.0.0/16", "fd00::/8")) as lab:
         yield lab
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def listening() -> AsyncIterator[RawApplication]:
-    async with raw_application(answers) as application:
-        yield application
-
-
-@pytest.fixture
-def app(listening: RawApplication) -> RawApplication:
-    listening.requests.clear()
-    return listening
 
 
 def rule(path: str = "/", **filters: Any) -> RouteRule:

@@ -62,18 +62,6 @@ async def lab() -> AsyncIterator[GatewayLab]:
         yield lab
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def listening() -> AsyncIterator[RawApplication]:
-    async with raw_application(answers) as application:
-        yield application
-
-
-@pytest.fixture
-def app(listening: RawApplication) -> RawApplication:
-    listening.requests.clear()
-    return listening
-
-
 async def push(lab: GatewayLab, app: RawApplication, *knows: Resource, **routes: Authentication) -> None:
     """Routes below /NAME."""
     services = {"shop": ServiceRotation(endpoints=(endpoint("a", app.port),))}

@@ -18,7 +18,7 @@ from coldchain.model.rotation import Endpoint, RouteRule, ServiceRotation
 from coldchain.testing.certificates import Authority
 from coldchain.testing.gateway_lab import GatewayLab, endpoint, running_gateway
 from coldchain.testing.ports import free_ports
-from coldchain.testing.raw_application import RawApplication, Script, answers, holds, raw_application, read_request
+from coldchain.testing.raw_application import RawApplication, Script, holds, raw_application, read_request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,18 +36,6 @@ async def lab(authority: Authority) -> AsyncIterator[GatewayLab]:
     (port,) = free_ports(1)
     async with running_gateway(worker_processes=1, tls_listen=(f"127.0.0.1:{port}",)) as lab:
         yield lab
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def listening() -> AsyncIterator[RawApplication]:
-    async with raw_application(answers) as application:
-        yield application
-
-
-@pytest.fixture
-def app(listening: RawApplication) -> RawApplication:
-    listening.requests.clear()
-    return listening
 
 
 @pytest.mark.parametrize("given", [GOOD, GOOD[:-2] + "00", f"cc-{TRACE}-{SPAN}-01-more", f"cc-{TRACE}-{SPAN}-01"])
