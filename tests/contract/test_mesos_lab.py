@@ -35,6 +35,7 @@ async def main():
             offer = await scheduler.offer()
             await scheduler.launch(offer, scheduler.task("task", offer, sys.argv[1]))
             await scheduler.update("task", "TASK_RUNNING")
+            await agent.has(3, "sleep")
             await agent.kill()  # the executor now has no agent above it
             machines = [*lab.masters, agent, lab.zookeeper]
             print(json.dumps([str(lab.folder), [one for each in machines for one in each.processes]]), flush=True)
@@ -215,6 +216,7 @@ async def test_what_closes_leaves_neither_processes_nor_files(temporary: Path) -
             offer = await scheduler.offer()
             await scheduler.launch(offer, scheduler.task("task", offer, STUBBORN))
             await scheduler.update("task", "TASK_RUNNING")
+            await agent.has(3, "sleep")
         processes = [*agent.processes, *lab.masters[0].processes]
         assert len(alive(processes)) >= 6
         agent.freeze(whole=True)

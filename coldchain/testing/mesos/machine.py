@@ -52,6 +52,12 @@ class Machine:
         """Of everything that lives on this machine: the server, executors, their tasks."""
         return list(self._order({})["processes"])
 
+    async def has(self, count: int, program: str) -> None:
+        """Once so many processes of that name live here: a task counts as running before all that it starts does."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while [_name(number) for number in self.processes].count(program) < count:
+                await asyncio.sleep(0.02)
+
     def command(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         """What `start` starts from now on."""
         self._command = (arguments, environment)
@@ -111,3 +117,10 @@ class Machine:
         except (BrokenPipeError, json.JSONDecodeError):
             raise Unavailable(f"The keeper of {self.name} has ended", todo="Close the lab") from None
         return answer
+
+
+def _name(number: int) -> str:
+    try:
+        return Path(f"/proc/{number}/comm").read_text().strip()
+    except OSError:  # it has just ended
+        return ""
