@@ -22,6 +22,7 @@ local UNANSWERED, CONSUMER_LEFT, ERRORS, SECONDS, LATENCIES = 6, 7, 8, 9, 9
 M.UNANSWERED, M.CONSUMER_LEFT, M.ERRORS, M.SECONDS, M.LATENCIES = UNANSWERED, CONSUMER_LEFT, ERRORS, SECONDS, LATENCIES
 
 local classes, places, record, record_bytes
+local class_of_millisecond, slowest  -- nginx measures in milliseconds, so each has its class; what is above has the last
 local changed = {}  -- counters that hold something which no record has yet
 local flush_due = 0
 
@@ -31,6 +32,15 @@ function M.init(latency_bounds)
     places = LATENCIES + classes
     record = ffi.new("double[?]", places + 1)
     record_bytes = ffi.sizeof(record)
+    slowest = floor(latency_bounds[#latency_bounds] * 1000 + 0.5)
+    class_of_millisecond = ffi.new("uint8_t[?]", slowest + 1)
+    local class = 1
+    for millisecond = 0, slowest do
+        if millisecond > latency_bounds[class] * 1000 + 0.5 then
+            class = class + 1
+        end
+        class_of_millisecond[millisecond] = class
+    end
 end
 
 -- What this worker counts of an instance in a service. `listed` is taken away with the endpoint.
@@ -62,10 +72,8 @@ function M.answered(counter, status, seconds)
         counter[ERRORS] = counter[ERRORS] + 1
     end
     if seconds then
-        local bounds, latency = M.bounds, 1
-        while latency < classes and seconds > bounds[latency] do
-            latency = latency + 1
-        end
+        local millisecond = max(floor(seconds * 1000 + 0.5), 0)
+        local latency = millisecond <= slowest and class_of_millisecond[millisecond] or classes
         counter[LATENCIES + latency] = counter[LATENCIES + latency] + 1
         counter[SECONDS] = counter[SECONDS] + seconds
     end
