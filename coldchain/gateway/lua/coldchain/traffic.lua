@@ -6,6 +6,7 @@
 -- memory is full nginx drops the record that was not used for longest, as a whole.
 
 local ffi = require "ffi"
+local new_table = require "table.new"
 local tallies = require "coldchain.tallies"
 
 local values = ngx.shared.coldchain_traffic
@@ -45,11 +46,9 @@ end
 
 -- What this worker counts of an instance in a service. `listed` is taken away with the endpoint.
 function M.counter(service, instance)
-    local counter = {
-        key = service .. "\n" .. instance, service = service, instance = instance, listed = true, changed = false,
-        ejections = tallies.key("ejections_total",
-            "service=" .. tallies.quoted(service) .. ",instance=" .. tallies.quoted(instance)),
-    }
+    local counter = new_table(places, 8)
+    counter.key, counter.service, counter.instance = service .. "\n" .. instance, service, instance
+    counter.listed, counter.changed, counter.version = true, false, ""
     for place = 1, places do
         counter[place] = 0
     end
@@ -96,6 +95,12 @@ end
 -- The consumer went before there was an answer: nobody's error.
 function M.consumer_left(counter)
     add(counter, CONSUMER_LEFT, 1)
+end
+
+-- A worker leaves the instance alone for a while.
+function M.ejected(counter)
+    tallies.add(tallies.key("ejections_total",
+        "service=" .. tallies.quoted(counter.service) .. ",instance=" .. tallies.quoted(counter.instance)))
 end
 
 -- The record of an endpoint in `record`; all 0 when there is none.
