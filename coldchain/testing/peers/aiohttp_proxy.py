@@ -49,18 +49,20 @@ class Checks:
 
 def application(upstreams: list[int], secret: bytes | None) -> web.Application:
     checks = Checks(secret) if secret else None
+    started, numbers = time.time(), itertools.count()
     normal = itertools.cycle(upstreams[:-1] if checks else upstreams)
     session: list[aiohttp.ClientSession] = []
 
     async def proxy(request: web.Request) -> web.StreamResponse:
         port = next(normal)
+        headers = {"Host": request.host, "X-Forwarded-For": request.remote or "", "X-Forwarded-Proto": request.scheme}
         if checks:
             refused = checks.refuse(request)
             if refused:
                 return web.Response(status=refused)
+            headers["X-Request-Id"] = request.headers.get("X-Request-Id") or f"{started}-{next(numbers)}"
             if random.randrange(100) < GRAY_PERCENT:
                 port = upstreams[-1]
-        headers = {"Host": request.host, "X-Forwarded-For": request.remote or "", "X-Forwarded-Proto": request.scheme}
         url = f"http://127.0.0.1:{port}{request.rel_url}"
         async with session[0].request(request.method, url, headers=headers, data=await request.read()) as answer:
             return web.Response(status=answer.status, body=await answer.read())

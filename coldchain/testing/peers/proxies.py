@@ -1,7 +1,8 @@
 """Proxies that the gateway is compared with: HAProxy, Envoy, and one of aiohttp; each with one thread for requests.
 
 Of each there is a plain one (round robin) and one with all that `BENCH_ROUTE` asks for: a limit of rate that nobody
-reaches, a share of the requests for another version, and a token (JWT, HS256) that is remembered where they can.
+reaches, a share of the requests for another version, and a token (JWT, HS256) that is remembered where they can. That
+one also gives each request an id, as the gateway always does (and Envoy).
 """
 
 import base64
@@ -50,6 +51,8 @@ def haproxy(port: int, upstreams: list[int], features: Features | None) -> str:
     ]
     if features:
         lines += [
+            r"    unique-id-format %{+X}o\ %ci:%cp_%fi:%fp_%Ts_%rt:%pid",  # the one of its manual
+            "    http-request set-header X-Request-Id %[unique-id] unless { req.hdr(X-Request-Id) -m found }",
             "    stick-table type ip size 100k expire 10s store http_req_rate(1s)",
             "    http-request track-sc0 src",
             f"    http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt {RATE} }}",
