@@ -220,7 +220,7 @@ class Controller:
             for one in self.state.running.values()
         ]
         renewed += [
-            msgspec.structs.replace(one, since=now)
+            msgspec.structs.replace(one, since=now, streams_cut_at=None if one.streams_cut_at is None else now)
             for one in self.state.instances.values()
             if one.phase in ("closing", "stopped")
         ]

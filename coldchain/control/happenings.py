@@ -47,6 +47,8 @@ class Happenings:
             if isinstance(after, Instance) and (not isinstance(before, Instance) or before.phase != after.phase):
                 self._left(before, after)
                 self._emit(bodies.instance_changed_event(after), after.history[-1].cause)
+                if after.phase == "stopping" and after.streams_cut:
+                    self._emit(bodies.streams_cut_event(after), after.history[-1].cause)
             elif isinstance(after or before, AppRecord):
                 self._aimed(before, after)
             elif isinstance(after, Version) and before is None and after.overrides:

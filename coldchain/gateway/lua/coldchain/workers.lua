@@ -114,12 +114,22 @@ local function follow_others(now)
     held.follow(name_of(own.pid, own.started or "-"), names)
 end
 
+-- What is to end has been ended before anybody hears that this worker works by a rotation which says so.
+local function cut_streams()
+    local all = control:get("cutting") or false
+    if rotation.cuts or all ~= streams.all then
+        rotation.cuts, streams.all = false, all
+        streams.draining()
+    end
+end
+
 -- Takes over what is new and says so, and only then adds up its counts: who reads that this worker works by a commit
 -- knows that it counts nothing more of what the commit took away.
 function M.tick()
     M.draining = control:get("draining") or false
     shares.follow()  -- before the rotation that came with them
     if rotation.sync() then
+        cut_streams()
         publish()
     end
     local now = M.monotonic()
