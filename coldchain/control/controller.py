@@ -160,6 +160,7 @@ class Controller:
         self.reconciler.on_brake = happenings.brake_changed
         self.reconciler.on_refused = happenings.refused
         self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)
+        self.publisher.on_left = happenings.gateway_left
         if self._registry is not None:
             self.registrar = Registrar(self._registry, self.state, self._clock, self.reconciler.mark)
             self.registrar.offers = lambda: self.tasks.offers

@@ -67,6 +67,7 @@ class Publisher:
         self._given: dict[str, int] = {}
         self.on_published: Callable[[Rotation, Collection[str]], None] = lambda rotation, services: None
         self.on_report: Callable[[GatewayReport], None] = lambda report: None
+        self.on_left: Callable[[GatewayReport], None] = lambda report: None
         self.resources: Callable[[], Mapping[str, Resource]] = dict
         self.rotation = Rotation(revision=self._first)
         self._shares = ShareKeeper(clock, lambda: (one.gateway for one in self.live()))
@@ -364,6 +365,7 @@ class Publisher:
         self._given.pop(report.gateway, None)
         self._applied_by_all = min((one.applied for one in self.sessions.values()), default=0)
         self._changed(set(self._services_of))
+        self.on_left(report)
 
     def _touched(self, known: GatewaySession | None, report: GatewayReport) -> set[str]:
         """The apps that may go on because of a report: whose endpoints it newly applied or whose requests it ended."""

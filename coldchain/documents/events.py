@@ -47,6 +47,7 @@ OwnEventType = Literal[
     "brake_changed_event",
     "admission_overridden_event",
     "streams_cut_event",
+    "gateway_left_event",
 ]
 """What Marathon has not. Clients that were written for it may refuse types that they do not know."""
 MARATHONS: frozenset[str] = frozenset(get_args(MarathonEventType))
@@ -293,6 +294,11 @@ def streams_cut_event(instance: Instance) -> dict[str, Any]:
         "host": instance.agent,
         "streams": instance.streams_cut,
     }
+
+
+def gateway_left_event(gateway: str, streams: int, at: float) -> dict[str, Any]:
+    """A gateway has left, and ended that many streams at its own drain deadline; Coldchain's own."""
+    return _event("gateway_left_event", at) | {"gateway": gateway, "streams": streams}
 
 
 def instance_exec_event(instance: Instance, command: list[str], at: float) -> dict[str, Any]:

@@ -323,3 +323,42 @@ async def test_a_call_past_its_time_is_ended_and_others_of_its_connection_go_on(
         assert (await lab.gateway.report()).cut == {"one": 1}
         await calls[1].write(b"eggs")
         assert await calls[1].read() == b"EGGS"
+
+
+def connections(calls: Calls) -> set[str]:
+    """Those by which consumers came: the gateway's ids of requests have them."""
+    return {heard["x-request-id"].rsplit("-", 3)[1] for heard in calls.heard}
+
+
+async def test_who_speaks_http_2_is_told_to_go_and_loses_nothing(
+    lab: GatewayLab, authority: Authority, channel: grpc.aio.Channel
+) -> None:
+    async with serving("one") as (calls, one):
+        await push_grpc(lab, authority, one)
+        stream = channel.stream_stream("/shop.Cart/Echo")()
+        await stream.write(b"milk")
+        assert await stream.read() == b"MILK"
+        ask = channel.unary_unary("/shop.Cart/Name")
+        asked: list[bytes] = []
+        over = asyncio.Event()
+
+        async def load() -> None:
+            while not over.is_set():
+                asked.append(await ask(b"?"))
+
+        loads = [asyncio.create_task(load()) for _ in range(4)]
+        try:
+            await lab.process.drain()
+            await lab.process.say_goodbye()
+            async with asyncio.timeout(10):
+                while len(connections(calls)) < 4:
+                    await asyncio.sleep(0.05)
+        finally:
+            over.set()
+            await asyncio.gather(*loads)
+            await lab.process.start_or_adopt()
+        assert set(asked) == {b"one ?"}
+        await stream.write(b"eggs")
+        assert await stream.read() == b"EGGS"
+        await stream.done_writing()
+        assert await stream.read() is grpc.aio.EOF

@@ -1,4 +1,5 @@
--- The connection of a proxied request to its instance, by which the gateway can end what neither side ends.
+-- Connections that end although neither side ends them: that of a proxied request to its instance, and consumers' idle
+-- ones.
 --
 -- Lua has no way to end another request. But a connection whose socket is shut down looks to nginx like one that the
 -- instance has closed, which it handles every day: the consumer gets what is still on its way, and then the end. It is
@@ -17,6 +18,8 @@ long process_vm_readv(int pid, const coldchain_memory *to, unsigned long to_coun
     unsigned long from_count, unsigned long flags);
 int getpeername(int socket, void *address, unsigned int *length);
 int shutdown(int socket, int how);
+extern void *ngx_cycle;
+void ngx_close_idle_connections(void *cycle);
 char *strerror(int number);
 ]]
 
@@ -85,6 +88,13 @@ function M.finish(key, address, port)
         return nil, ffi.string(C.strerror(ffi.errno()))
     end
     return true
+end
+
+-- What nginx does when it is told to quit, while it goes on listening: connections that wait for a request are closed,
+-- and who speaks HTTP/2 is told (GOAWAY) to send the next ones elsewhere; what is open on such a connection ends first.
+-- To be called outside of requests.
+function M.say_goodbye()
+    C.ngx_close_idle_connections(C.ngx_cycle)
 end
 
 return M

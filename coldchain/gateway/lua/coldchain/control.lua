@@ -9,6 +9,7 @@
 --   GET  /metrics   → Prometheus's text form
 --   POST /lease     ← {"until": CLOCK_MONOTONIC seconds}; ready until then
 --   POST /drain     tells every client connection to close, and is not ready any more; POST /resume takes that back
+--   POST /goodbye   closes idle connections, and tells who speaks HTTP/2 to go; POST /resume ends that
 --   POST /cut       ends every stream, whatever its instance; POST /resume takes that back too
 -- and, on a listener of its own, GET /.coldchain/ready → 200 or 503 for the balancer before this gateway, and /metrics.
 
@@ -291,6 +292,11 @@ local function post_drain()
     return answer(204)
 end
 
+local function post_goodbye()
+    control:set("goodbye", true)
+    return answer(204)
+end
+
 local function post_cut()
     control:set("cutting", true)
     return answer(204)
@@ -298,6 +304,7 @@ end
 
 local function post_resume()
     control:delete("draining")
+    control:delete("goodbye")
     control:delete("cutting")
     return answer(204)
 end
@@ -311,6 +318,7 @@ local HANDLERS = {
     ["POST /shares"] = post_shares,
     ["POST /lease"] = post_lease,
     ["POST /drain"] = post_drain,
+    ["POST /goodbye"] = post_goodbye,
     ["POST /cut"] = post_cut,
     ["POST /resume"] = post_resume,
 }
