@@ -41,6 +41,7 @@ FREE: dict[str, str] = {
     "counters": "numbers by name",
     "inFlight": "open requests, by instance",
     "streams": "open streams, by instance",
+    "cut": "streams that were ended, by instance",
     "traffic": "what was counted, by instance",
     "services": "endpoints, by service",
     "routes": "rules, by domain",

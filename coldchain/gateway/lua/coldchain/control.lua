@@ -9,6 +9,8 @@
 --   GET  /metrics   → Prometheus's text form
 --   POST /lease     ← {"until": CLOCK_MONOTONIC seconds}; ready until then
 --   POST /drain     tells every client connection to close, and is not ready any more; POST /resume takes that back
+--   POST /goodbye   closes idle connections, and tells who speaks HTTP/2 to go; POST /resume ends that
+--   POST /cut       ends every stream, whatever its instance; POST /resume takes that back too
 -- and, on a listener of its own, GET /.coldchain/ready → 200 or 503 for the balancer before this gateway, and /metrics.
 
 local cjson = require "cjson.safe"
@@ -131,6 +133,7 @@ local function forget_counts(before)
         for instance in pairs(counters) do
             if not (service and service.counters[instance]) then
                 traffic.forget(name, instance)
+                control:delete("cut:" .. instance)
             end
         end
     end
@@ -195,6 +198,18 @@ local function open_streams(all)
     return counts
 end
 
+-- How many streams were ended here, by instance, for as long as it is listed.
+local function cut_streams()
+    local counts = {}
+    for _, key in ipairs(control:get_keys(0)) do
+        local instance = string.match(key, "^cut:(.*)$")
+        if instance then
+            counts[instance] = control:get(key)
+        end
+    end
+    return counts
+end
+
 local function lease_seconds()
     return math.max(0, (control:get("lease") or 0) - workers.monotonic())
 end
@@ -210,9 +225,10 @@ local function get_state()
     end
     return answer(200, format(
         '{"configuration": "%s", "master": %d, "applied": %.0f, "head": %.0f, "workersWanted": %d, "workers": [%s], '
-            .. '"inFlight": %s, "streams": %s, "ejected": %s, "leaseSeconds": %.3f, "draining": %s, "connections": %d}',
+            .. '"inFlight": %s, "streams": %s, "cut": %s, "ejected": %s, "leaseSeconds": %.3f, "draining": %s, "connections": %d}',
         M.configuration, workers.master(), applied(all), revision, ngx.worker.count(),
-        table.concat(lines, ", "), cjson.encode(in_flight(all)), cjson.encode(open_streams(all)), cjson.encode(workers.sum("ejected", all)),
+        table.concat(lines, ", "), cjson.encode(in_flight(all)), cjson.encode(open_streams(all)), cjson.encode(cut_streams()),
+        cjson.encode(workers.sum("ejected", all)),
         lease_seconds(), tostring(control:get("draining") or false),
         tonumber(ngx.var.connections_active)))
 end
@@ -276,8 +292,20 @@ local function post_drain()
     return answer(204)
 end
 
+local function post_goodbye()
+    control:set("goodbye", true)
+    return answer(204)
+end
+
+local function post_cut()
+    control:set("cutting", true)
+    return answer(204)
+end
+
 local function post_resume()
     control:delete("draining")
+    control:delete("goodbye")
+    control:delete("cutting")
     return answer(204)
 end
 
@@ -290,6 +318,8 @@ local HANDLERS = {
     ["POST /shares"] = post_shares,
     ["POST /lease"] = post_lease,
     ["POST /drain"] = post_drain,
+    ["POST /goodbye"] = post_goodbye,
+    ["POST /cut"] = post_cut,
     ["POST /resume"] = post_resume,
 }
 
