@@ -41,7 +41,7 @@ class Cluster(TypedDict):
     mesos: MesosAccess | None
 
 
-def mesos_cluster(
+def on_mesos(
     engines: Collection[str] | None,
     master: str | None,
     roles: list[str] | None,
