@@ -92,7 +92,7 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str, firewall: Firewa
         f'lua_package_path "{lua}/?.lua;/usr/share/lua/5.1/?.lua;;";',
         'lua_package_cpath "/usr/lib/x86_64-linux-gnu/lua/5.1/?.so;/usr/lib/aarch64-linux-gnu/lua/5.1/?.so;;";',
         f"lua_shared_dict coldchain_rotation {settings.dictionary_bytes};",
-        "lua_shared_dict coldchain_control 16m;",
+        f"lua_shared_dict coldchain_control {settings.control_bytes};",
         f"lua_shared_dict coldchain_nonces {settings.nonce_bytes};",
         f"lua_shared_dict coldchain_traffic {_TRAFFIC_MEMORY};",
         *(f"lua_shared_dict coldchain_{name} {size};" for name, size in _POLICY_MEMORY.items()),

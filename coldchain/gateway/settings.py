@@ -75,7 +75,7 @@ class GatewaySettings:
     timestamp holds. Where it is full signed requests are refused. Changing it empties it."""
 
     control_bytes: int = 16 * 1024 * 1024
-    """Shared memory for what workers tell each other and the gateway is told beside the rotation: what is open where, shares
+    """Shared memory for what workers tell each other and what is told beside the rotation: what is open where, shares
     of limits. 0.1 kB for each endpoint in use and worker, and for each limit. Changing it empties it."""
 
     upstream_keepalive_seconds: float = 4.0

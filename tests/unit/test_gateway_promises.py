@@ -112,6 +112,9 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "full memory, wrong pushes, two writers": (
         "e2e/test_gateway_faults.py::test_an_update_that_does_not_fit_changes_nothing",
+        "contract/test_gateway_full_control.py::test_shares_that_do_not_fit_are_refused_whole_and_those_of_before_count",
+        "contract/test_gateway_full_control.py::test_what_cannot_be_told_is_not_acknowledged_until_there_is_room",
+        "contract/test_gateway_full_control.py::test_a_worker_that_starts_in_a_full_memory_leads_nobody_wrong",
         "contract/test_gateway_wrong_push.py::test_every_wrong_push_changes_nothing",
         "e2e/test_gateway_faults.py::test_two_updates_at_once_are_applied_one_after_the_other",
     ),
