@@ -36,7 +36,12 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "WebSocket": ("contract/test_gateway_requests.py::test_upgrades_to_websocket_pass_through_and_are_counted",),
     "events": ("contract/test_gateway_requests.py::test_events_of_a_stream_arrive_as_they_are_sent",),
     "HTTP/2": ("contract/test_gateway_tls.py::test_consumers_speak_http_2_and_apps_are_told_of_tls",),
-    "gRPC": ("contract/test_gateway_streams.py::test_calls_of_one_connection_go_to_all_instances",),
+    "gRPC": (
+        "contract/test_gateway_streams.py::test_calls_of_one_connection_go_to_all_instances",
+        "contract/test_gateway_grpc.py::test_whatever_the_gateway_answers_itself_is_an_answer_of_grpc",
+        "contract/test_gateway_grpc.py::test_a_rate_says_that_it_was_too_much_and_when_to_come_again",
+        "contract/test_gateway_grpc.py::test_an_instance_whose_calls_fail_is_left_alone_and_one_that_refuses_is_not",
+    ),
     "streams apart": ("contract/test_gateway_streams.py::test_streams_at_a_draining_instance_are_told_apart",),
     "certificates by SNI": (
         "contract/test_gateway_tls.py::test_the_name_that_is_asked_for_chooses",
