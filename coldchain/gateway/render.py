@@ -7,7 +7,7 @@ from coldchain.gateway.settings import FirewallFiles, GatewaySettings
 from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS
 
 _ERRORS_OF_PROXYING = "413 500 502 503 504"
-_ERRORS_OF_PARSING = "400 405 414 494"
+_ERRORS_OF_PARSING = "400 405 414 494 501 505"
 _NOTHING = '""'
 _TRACE = "(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 """Trace, span and flags of a `traceparent`."""

@@ -59,9 +59,11 @@ local REASONS = {
     [414] = "the request line is too long",
     [494] = "the request headers are too large",
     [500] = "the gateway failed",
+    [501] = "the request is sent in a way that is not known",
     [502] = "the instance broke off the connection",
     [503] = "no instance is in rotation",
     [504] = "the instance did not answer in time",
+    [505] = "the version of HTTP is not known",
 }
 
 local function request_key()
