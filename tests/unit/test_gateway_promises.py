@@ -58,6 +58,10 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "contract/test_gateway_gray.py::test_a_share_of_all_requests_is_a_matter_of_chance",
         "contract/test_gateway_gray.py::test_who_keeps_the_cookie_stays_on_his_side",
     ),
+    "gray of services that others run": (
+        "sim/test_registry.py::test_a_service_that_others_run_has_versions_and_shares_its_requests_among_them",
+        "contract/test_registry.py::test_others_are_watched_and_never_listed",
+    ),
     "gray end to end": (
         "contract/test_gateway_gray.py::test_apps_are_told_the_mark_and_nobody_from_outside_gives_himself_one",
     ),
