@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from coldchain.decisions.deployment import capacity, resume, step
 from coldchain.decisions.gray import begun, changed, onward, releases, taken_back, unused
 from coldchain.decisions.rollout import describe, is_reached, reach, stage
-from coldchain.model.app import App, Container, Docker, PortMapping, Rollout, RolloutStep, Route, UpgradeStrategy
+from coldchain.model.app import App, Container, Docker, PortDefinition, PortMapping, Rollout, RolloutStep, Route, UpgradeStrategy
 from coldchain.model.deployment import Deployment, DeploymentKind
 from coldchain.model.gateway_resource import GrayRelease
 from coldchain.model.gray import GrayPlan, GrayRollout, GrayRule
@@ -72,6 +72,15 @@ def test_each_service_of_the_app_has_a_release_and_nothing_else_has() -> None:
     assert releases(app(), deployment(gray=gray(state="promoted")))["gray/shop"].only == "gray"
     aborted = releases(app(), deployment(gray=gray(state="aborted", normal="")))["gray/shop"]
     assert (aborted.only, aborted.normal) == ("normal", None)
+
+
+def test_a_service_that_others_run_has_one_for_as_long_as_its_definition_says_so() -> None:
+    plan = GrayPlan(version="v2", share=0.25, mark="spring", rules=(RULE,))
+    ports = (PortDefinition(name="default"),)
+    others = App(id="/legacy", service="legacy", instances=0, port_definitions=ports, rollout=Rollout(gray=plan))
+    told = GrayRelease(service="legacy", mark="spring", version="v2", share=2500, rules=(RULE,))
+    assert releases(others, None) == releases(others, deployment()) == {"gray/legacy": told}
+    assert releases(msgspec.structs.replace(others, rollout=Rollout()), None) == {}
 
 
 @settings(deadline=None)

@@ -111,7 +111,7 @@ local function commit(update, texts)
     end
     local sequence, problem = store.commit(texts, update.revision, update.base == 0)
     if not sequence then
-        return nil, 507, "the rotation does not fit into the shared memory: " .. problem
+        return nil, 507, problem
     end
     return sequence
 end
@@ -148,8 +148,10 @@ local function put_rotation()
     if not texts then
         return fail(400, problem)
     end
-    if not store.lock() then
-        return fail(504, "another update holds the lock")
+    local locked
+    locked, problem = store.lock()
+    if not locked then
+        return fail(problem == store.NO_ROOM and 507 or 504, problem)
     end
     rotation.sync()
     local before = listed_before(update)
@@ -164,7 +166,8 @@ local function put_rotation()
     local behind = workers.await(sequence, M.acknowledge_seconds)
     forget_counts(before)
     if #behind > 0 then
-        return fail(504, "worker " .. table.concat(behind, ", ") .. " did not take over the rotation")
+        local reason = workers.cramped() and ", as " .. store.NO_ROOM or ""
+        return fail(504, "worker " .. table.concat(behind, ", ") .. " did not take over the rotation" .. reason)
     end
     return answer(204)
 end
@@ -272,8 +275,10 @@ local function post_shares()
     if not given then
         return fail(400, "not the shares of limits")
     end
-    if not shares.tell(given) then
-        return fail(507, "the shares do not fit into the shared memory")
+    local ok, problem = shares.tell(given)
+    if not ok then
+        workers.make_room()
+        return fail(507, "the shares do not fit, those of before count: " .. (problem == "no memory" and store.NO_ROOM or problem))
     end
     return answer(204)
 end
@@ -283,29 +288,25 @@ local function post_lease()
     if not lease or type(lease["until"]) ~= "number" then
         return fail(400, "not a lease")
     end
-    control:set("lease", lease["until"])
-    return answer(204)
+    return answer(control:safe_set("lease", lease["until"]) and 204 or 507)
 end
 
 local function post_drain()
-    control:set("draining", true)
-    return answer(204)
+    return answer(control:safe_set("draining", true) and 204 or 507)
 end
 
 local function post_goodbye()
-    control:set("goodbye", true)
-    return answer(204)
+    return answer(control:safe_set("goodbye", true) and 204 or 507)
 end
 
 local function post_cut()
-    control:set("cutting", true)
-    return answer(204)
+    return answer(control:safe_set("cutting", true) and 204 or 507)
 end
 
 local function post_resume()
-    control:delete("draining")
-    control:delete("goodbye")
-    control:delete("cutting")
+    control:safe_set("draining", false)
+    control:safe_set("goodbye", false)
+    control:safe_set("cutting", false)
     return answer(204)
 end
 

@@ -29,7 +29,7 @@ local function limit_of(one, rule)
     local kind = rate and format("rate/%gs", one.perSeconds) or "concurrency"
     local limit = {
         key = format("%s %s by %s", owner, kind, one.by), by = one.by, queue = queue,
-        most = rate and rate / one.perSeconds or one.concurrency, rate = rate,
+        shows = one.showRemaining == true, most = rate and rate / one.perSeconds or one.concurrency, rate = rate,
     }
     if rate then
         limit.interval = one.perSeconds / rate
@@ -55,13 +55,24 @@ local function subject_of(limit, key)
     return limit.key .. "\naddress " .. sub(address, 1, #address == 16 and NETWORK_BYTES or #address)
 end
 
+local function rate_of(limit, share)
+    return tostring(max(1, floor(limit.rate * share)))
+end
+
 local function refuse_rate(limit, share, wait)
-    local rate = tostring(max(1, floor(limit.rate * share)))
     local seconds = tostring(max(1, ceil(wait)))
     return 429, "too many requests", {
         ["Retry-After"] = seconds, ["RateLimit-Reset"] = seconds,
-        ["RateLimit-Limit"] = rate, ["RateLimit-Remaining"] = "0",
+        ["RateLimit-Limit"] = rate_of(limit, share), ["RateLimit-Remaining"] = "0",
     }
+end
+
+-- On an answer that is none of a limit; where several say what is left, that of which the least is.
+local function show(limit, remaining, seconds)
+    local headers = ngx.header
+    headers["RateLimit-Limit"] = rate_of(limit, shares.of(limit.key))
+    headers["RateLimit-Remaining"] = tostring(remaining)
+    headers["RateLimit-Reset"] = tostring(ceil(seconds))
 end
 
 local function refuse_concurrency(limit)
@@ -89,15 +100,22 @@ end
 -- The rates first, so that nobody waits for a place who may not come at all. What a request that is refused took of
 -- other rates is given back; what it holds ends with it.
 local function ask(limits, key)
+    local shown, remaining, until_full
     for index = 1, #limits do
         local limit = limits[index]
         local subject, status, reason, headers = subject_of(limit, key), nil, nil, nil
         if limit.interval then
             local share = shares.of(limit.key)
             local interval = limit.interval / share
-            local wait = buckets.take(subject, interval, max(limit.full, interval), now())
+            local full = max(limit.full, interval)
+            local wait, seconds = buckets.take(subject, interval, full, now())
             if wait then
                 status, reason, headers = refuse_rate(limit, share, wait)
+            elseif limit.shows then
+                local left = max(0, floor((full - seconds) / interval + 1e-6))
+                if not shown or left < remaining then
+                    shown, remaining, until_full = limit, left, seconds
+                end
             end
         elseif not hold(limit, subject, key) then
             status, reason, headers = refuse_concurrency(limit)
@@ -113,6 +131,9 @@ local function ask(limits, key)
             return status, reason, headers
         end
         tallies.add(limit.passed)
+    end
+    if shown then
+        show(shown, remaining, until_full)
     end
 end
 
