@@ -34,28 +34,38 @@ def places(instance: Instance) -> frozenset[Place]:
     return frozenset((host, port) for host, port in found if host and port)
 
 
-def steps(instances: Iterable[Instance], announced: Announced) -> Steps:
-    """From what stands in ZooKeeper to what shall. Switching off comes first: somebody waits for it.
+def steps(instances: Iterable[Instance], announced: Announced, in_hand: Collection[str] = ()) -> Steps:
+    """From what stands in ZooKeeper to what shall. Switching off comes first: somebody waits for it. `in_hand`: ids of
+    instances that leave by themselves, because their QoS was told to.
 
     What is switched off without an instance that leaves was left over by somebody who died, or its provider has stopped
     and its session has not ended: then it must not get calls again before it is gone. Told by its start, for another
     one may come to its place.
     """
     leaving: set[Place] = set()
+    by_themselves: set[Place] = set()
     staying: set[Place] = set()
     for one in instances:
         if one.phase in LEAVING:
             leaving |= places(one)
+            by_themselves |= places(one) if one.id in in_hand else set()
         elif one.wanted:
             staying |= places(one)
     off, there = set(announced.switched_off), set(announced.providers)
+    told = leaving - by_themselves
     return Steps(
-        switch_off=_ordered(one for one in there - off if one.place in leaving),
-        withdraw=_ordered(one for one in there if one.place in leaving),
+        switch_off=_ordered(one for one in there - off if one.place in told),
+        withdraw=_ordered(one for one in there if one.place in told),
         switch_on=_ordered(
             one for one in off if one.place not in leaving and (one.place in staying or one not in there)
         ),
     )
+
+
+def back(instances: Iterable[Instance], switched_on: Collection[Announcement]) -> tuple[Instance, ...]:
+    """The instances that serve and are switched on again: what was withdrawn of them does not come back by itself."""
+    found = {one.place for one in switched_on}
+    return tuple(one for one in instances if one.phase == "serving" and places(one) & found)
 
 
 def _ordered(found: Iterable[Announcement]) -> tuple[Announcement, ...]:
