@@ -48,8 +48,7 @@ def with_registrations(
     """The apps, perhaps some that register themselves among them; then also what befalls their hearts and the
     registry, beside the operations."""
     draw = random.Random(f"registrations {seed}")
-    # Whether one who is silent counts as placed depends on what the controller has heard: not beside constraints.
-    if draw.random() >= REGISTERED or not operations or any(app.constraints for app in apps):
+    if draw.random() >= REGISTERED or not operations:
         return apps, list(operations)
     changed = tuple(_registering(draw, app) for app in apps)
     if changed == apps:
