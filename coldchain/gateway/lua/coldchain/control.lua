@@ -47,17 +47,24 @@ local function body()
     return type(document) == "table" and document or nil
 end
 
--- Every entry as key and JSON text; nil and the reason when one is not what this worker could work by.
+-- Every entry by key, as JSON text and as what that says; nil and the reason when one is not what this worker could work
+-- by.
 local function entries(update)
-    local texts = {}
+    local texts, documents = {}, {}
+    local function add(key, document)
+        texts[key], documents[key] = cjson.encode(document), document
+    end
     for name, service in pairs(update.services or {}) do
         for _, endpoint in ipairs(service ~= cjson.null and service.endpoints or {}) do
             if type(endpoint.instanceId) ~= "string" or type(endpoint.address) ~= "string"
                 or type(endpoint.port) ~= "number" or type(endpoint.weight) ~= "number" or endpoint.weight < 0 then
                 return nil, "service " .. name .. " has an endpoint without instanceId, address, port or weight"
             end
+            -- what workers do not need, each of them would have to read
+            endpoint.since = nil
+            endpoint.version = endpoint.version ~= "" and endpoint.version or nil
         end
-        texts["service:" .. name] = cjson.encode(service)
+        add("service:" .. name, service)
     end
     for domain, rules in pairs(update.routes or {}) do
         for _, rule in ipairs(rules ~= cjson.null and rules or {}) do
@@ -71,12 +78,12 @@ local function entries(update)
                 return nil, "domain " .. domain .. " has a route whose filters are none"
             end
         end
-        texts["domain:" .. string.lower(domain)] = cjson.encode(rules)
+        add("domain:" .. string.lower(domain), rules)
     end
     for key, resource in pairs(update.resources or {}) do
-        texts["resource:" .. key] = cjson.encode(resource)
+        add("resource:" .. key, resource)
     end
-    return texts
+    return texts, documents
 end
 
 -- The lowest revision that a live worker works by: what the gateway as a whole has.
@@ -144,9 +151,9 @@ local function put_rotation()
     if not update or type(update.base) ~= "number" or type(update.revision) ~= "number" then
         return fail(400, "not a rotation update")
     end
-    local texts, problem = entries(update)
+    local texts, documents = entries(update)
     if not texts then
-        return fail(400, problem)
+        return fail(400, documents)
     end
     local locked
     locked, problem = store.lock()
@@ -163,7 +170,9 @@ local function put_rotation()
     if not sequence then
         return fail(status, message)
     end
+    rotation.expect(texts, documents)
     local behind = workers.await(sequence, M.acknowledge_seconds)
+    rotation.expect()
     forget_counts(before)
     if #behind > 0 then
         local reason = workers.cramped() and ", as " .. store.NO_ROOM or ""
