@@ -77,7 +77,7 @@ function M.finish(key, address, port)
     end
     local socket = connection and read(connection, SOCKET)
     if not socket then
-        return nil, "its structures are laid out in another way"
+        return nil, "nginx's structures cannot be read, or are laid out in another way"
     end
     socket = tonumber(socket % 4294967296ULL)
     local there, its_port = peer_of(socket)
