@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from coldchain.decisions.deployment import capacity, resume, step
 from coldchain.decisions.gray import begun, changed, onward, releases, taken_back, unused
 from coldchain.decisions.rollout import describe, is_reached, reach, stage
-from coldchain.model.app import App, Container, Docker, PortDefinition, PortMapping, Rollout, RolloutStep, Route, UpgradeStrategy
+from coldchain.model.app import (
+    App,
+    Container,
+    Docker,
+    PortDefinition,
+    PortMapping,
+    Rollout,
+    RolloutStep,
+    Route,
+    UpgradeStrategy,
+)
 from coldchain.model.deployment import Deployment, DeploymentKind
 from coldchain.model.gateway_resource import GrayRelease
 from coldchain.model.gray import GrayPlan, GrayRollout, GrayRule
