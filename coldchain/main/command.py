@@ -19,6 +19,7 @@ from coldchain.gateway.settings import DEFAULT_MARK_HEADER
 from coldchain.main.composition_command import composition as composition
 from coldchain.main.credentials import read_credentials
 from coldchain.main.gateway_command import gateway as gateway
+from coldchain.main.gateway_doctor_command import gateway_doctor  # noqa: F401 -- its import adds the command
 from coldchain.main.gateway_options import (
     Gateway,
     GatewayName,

@@ -135,6 +135,9 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "contract/test_gateway_wrong_push.py::test_every_wrong_push_changes_nothing",
         "e2e/test_gateway_faults.py::test_two_updates_at_once_are_applied_one_after_the_other",
     ),
+    "what is wrong with a gateway": (
+        "contract/test_gateway_doctor.py::test_what_runs_is_looked_at_and_who_feeds_it_is_asked",
+    ),
     "access log and metrics": (
         "contract/test_gateway_requests.py::test_a_line_of_the_access_log_tells_the_whole_story",
         "contract/test_gateway_traffic.py::test_prometheus_reads_it_all",

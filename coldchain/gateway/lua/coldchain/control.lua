@@ -7,12 +7,14 @@
 --   GET  /limits    → {limits}: what each limit was asked for, as limits.use says
 --   POST /shares   ← {limit: share}: which part of each limit is this gateway's, of the others all
 --   GET  /metrics   → Prometheus's text form
+--   GET  /resources → {memory: [{name, bytes, free}], certificates: [{name, chain}]}: its shared memory, and what it shows
 --   POST /lease     ← {"until": CLOCK_MONOTONIC seconds}; ready until then
 --   POST /drain     tells every client connection to close, and is not ready any more; POST /resume takes that back
 --   POST /goodbye   closes idle connections, and tells who speaks HTTP/2 to go; POST /resume ends that
 --   POST /cut       ends every stream, whatever its instance; POST /resume takes that back too
 -- and, on a listener of its own, GET /.coldchain/ready → 200 or 503 for the balancer before this gateway, and /metrics.
 
+local certificates = require "coldchain.certificates"
 local cjson = require "cjson.safe"
 local limits = require "coldchain.limits"
 local metrics = require "coldchain.metrics"
@@ -319,10 +321,22 @@ local function post_resume()
     return answer(204)
 end
 
+-- Of the memory only pages that are free as a whole count: there is a little more room than that.
+local function get_resources()
+    local memory = {}
+    for name, one in pairs(ngx.shared) do
+        memory[#memory + 1] = {name = name, bytes = one:capacity(), free = one:free_space()}
+    end
+    local shown = certificates.shown()
+    return answer(200, format('{"memory": %s, "certificates": %s}', cjson.encode(memory),
+        #shown > 0 and cjson.encode(shown) or "[]"))
+end
+
 local HANDLERS = {
     ["GET /state"] = get_state,
     ["GET /traffic"] = get_traffic,
     ["GET /metrics"] = M.metrics,
+    ["GET /resources"] = get_resources,
     ["PUT /rotation"] = put_rotation,
     ["GET /limits"] = get_limits,
     ["POST /shares"] = post_shares,
