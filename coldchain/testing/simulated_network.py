@@ -111,6 +111,8 @@ class End(asyncio.Transport):
         self._loop.call_soon(self._lose)
 
     def abort(self) -> None:
+        if self._gone:
+            return  # what was written before it was closed is on its way
         if not self.cut:
             self.other._coming.clear()
             self.other._put(None)
