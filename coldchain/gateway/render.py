@@ -105,6 +105,7 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str, firewall: Firewa
         f"        acknowledge_seconds = {settings.acknowledge_timeout_seconds:.3f},",
         f"        log_accesses = {log_accesses},",
         f"        trusted_proxies = {{{trusted_proxies}}},",
+        f"        mark_trusted = {'true' if settings.mark_trusted else 'false'},",
         f"        open_requests_max = {settings.open_requests_max},",
         f"        lag_seconds_max = {settings.lag_seconds_max:.3f},",
         f"        latency_bounds = {{{', '.join(f'{bound:g}' for bound in LATENCY_BOUNDS_SECONDS)}}},",
