@@ -30,6 +30,8 @@ class FakeDubboProviders:
         self.usual: tuple[str, ...] = ("shop.Basket", "shop.Prices")
         self.lingers_seconds = 3.0
         self.has_qos = True
+        self.as_whole: tuple[bool, ...] = (False,)
+        """Whether what they provide is announced interface by interface, or by processes as a whole, or both."""
         self.reannounces = False
         """What was withdrawn comes back, as when a provider's connection to ZooKeeper breaks; consumers then follow
         configurators."""
@@ -72,7 +74,7 @@ class FakeDubboProviders:
     def callable(self) -> set[Place]:
         """Where consumers send calls. Not all of them follow configurators, but none needs another announcement."""
         off = {(one.export, one.place) for one in self.registry.switched_off} if self.reannounces else set()
-        return {one.place for one in self.registry.providers if (one.export, one.place) not in off}
+        return {one.place for one in self.registry.providers if one.process or (one.export, one.place) not in off}
 
     def _running(self) -> Iterator[FakeTask]:
         for task in self._platform.engine.held.values():
@@ -92,7 +94,11 @@ class FakeDubboProviders:
             return
         for position, name in enumerate(self.interfaces.get(task.spec.image or "", self.usual), start=1):
             if now - began >= position * ANNOUNCES_SECONDS:
-                yield Announcement(export=Export(interface=name), host=host, port=port, started=str(began))
+                for whole in self.as_whole:
+                    process = "shop" if whole else ""
+                    began_at = "" if whole else str(began)
+                    export = Export(interface=name)
+                    yield Announcement(export=export, host=host, port=port, started=began_at, process=process)
 
     async def _watched_kill(self, task_id: str, grace_seconds: float) -> None:
         task = self._platform.engine.held.get(task_id)

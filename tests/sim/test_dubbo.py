@@ -90,6 +90,25 @@ def test_a_rollout_has_new_ones_announced_and_old_ones_left_first(seed: int, rea
     beside(program, seed)
 
 
+@pytest.mark.parametrize("as_whole", [(True,), (False, True)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_processes_that_are_announced_as_a_whole_are_left_too(seed: int, as_whole: tuple[bool, ...]) -> None:
+    """Consumers of Dubbo 3 follow these, and no configurator at an interface."""
+
+    async def program(platform: Platform, providers: FakeDubboProviders) -> None:
+        providers.as_whole = as_whole
+        started = await platform.controller.operations.create(provider(), "test")
+        assert (await platform.ended(started)).state == "succeeded"
+        await platform.until(lambda: len(providers.registry.providers) == 4 * len(as_whole))
+        old = {(one.address, one.ports[0]) for one in platform.serving()}
+        assert await deploy(platform, container=image("v2")) == "succeeded"
+        assert providers.callable().isdisjoint(old)
+        assert {one.process for word, one in providers.registry.told if word == "off"} <= {""}
+        await platform.until(lambda: not providers.registry.switched_off)
+
+    beside(program, seed)
+
+
 @pytest.mark.parametrize(("connections", "least", "most"), [(0, 2.0, 3.9), (1, 4.0, 5.0), (None, 4.0, 5.0)])
 def test_who_leaves_is_stopped_when_no_connection_is_left_else_at_the_drain_deadline(
     connections: int | None, least: float, most: float
