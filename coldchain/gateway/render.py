@@ -7,7 +7,7 @@ from coldchain.gateway.settings import FirewallFiles, GatewaySettings
 from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS
 
 _ERRORS_OF_PROXYING = "413 500 502 503 504"
-_ERRORS_OF_PARSING = "400 405 414 494"
+_ERRORS_OF_PARSING = "400 405 414 494 501 505"
 _TRACE = "(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 """Trace, span and flags of a `traceparent`."""
 _GRPC_TOO = ("proxy_set_header", "proxy_connect_timeout", "proxy_send_timeout", "proxy_read_timeout")
@@ -92,7 +92,7 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str, firewall: Firewa
         f'lua_package_path "{lua}/?.lua;/usr/share/lua/5.1/?.lua;;";',
         'lua_package_cpath "/usr/lib/x86_64-linux-gnu/lua/5.1/?.so;/usr/lib/aarch64-linux-gnu/lua/5.1/?.so;;";',
         f"lua_shared_dict coldchain_rotation {settings.dictionary_bytes};",
-        "lua_shared_dict coldchain_control 16m;",
+        f"lua_shared_dict coldchain_control {settings.control_bytes};",
         f"lua_shared_dict coldchain_nonces {settings.nonce_bytes};",
         f"lua_shared_dict coldchain_traffic {_TRAFFIC_MEMORY};",
         *(f"lua_shared_dict coldchain_{name} {size};" for name, size in _POLICY_MEMORY.items()),

@@ -11,6 +11,7 @@ local choice = require "coldchain.choice"
 local ejection = require "coldchain.ejection"
 local filters = require "coldchain.filters"
 local gray = require "coldchain.gray"
+local grpc = require "coldchain.grpc"
 local matching = require "coldchain.matching"
 local policies = require "coldchain.policies"
 local rotation = require "coldchain.rotation"
@@ -44,9 +45,10 @@ local FIRST_ROTATION_SECONDS = 2
 local route_of = {}  -- request → route
 local peer_of = {}   -- request → peer that it is open at
 local sent_of = {}   -- request → when it went to that peer
-local story_of = {}  -- request → {tried, instances, status, reason, faulted}, only of those that went wrong somewhere
+local story_of = {}  -- request → {tried, instances, status, meant, reason, faulted}, only of those that went wrong somewhere
 
 local REDIRECTED = "redirected"
+local NOT_READY = "the gateway is not ready"
 local TOO_MUCH, BUSY = "the gateway has too much to do", {["Retry-After"] = "1"}
 streams.init(peer_of, sent_of)
 
@@ -58,9 +60,11 @@ local REASONS = {
     [414] = "the request line is too long",
     [494] = "the request headers are too large",
     [500] = "the gateway failed",
+    [501] = "the request is sent in a way that is not known",
     [502] = "the instance broke off the connection",
     [503] = "no instance is in rotation",
     [504] = "the instance did not answer in time",
+    [505] = "the version of HTTP is not known",
 }
 
 local function request_key()
@@ -76,7 +80,11 @@ local function story(key)
     return one
 end
 
-local function answer(status, reason)
+local function answer(key, status, reason)
+    if grpc.asked() then
+        story(key).meant = status
+        return grpc.answer(status, reason)
+    end
     local body = '{"message": "' .. reason .. '"}\n'
     ngx.status = status
     ngx.header["Content-Type"] = "application/json"
@@ -90,7 +98,7 @@ local function refuse(key, status, reason, headers)
     for name, value in pairs(headers or {}) do
         ngx.header[name] = value
     end
-    return answer(status, reason)
+    return answer(key, status, reason)
 end
 
 local function redirect(key, location, status)
@@ -120,6 +128,9 @@ end
 function M.access()
     if rotation.revision == 0 then
         await_first_rotation()
+        if rotation.revision == 0 and rotation.behind() then
+            return refuse(request_key(), 503, NOT_READY, BUSY)  -- others know the routes
+        end
     end
     local key, host = request_key(), var.http_host
     local routes = find_routes(host)
@@ -285,7 +296,7 @@ function M.fault(reason)
         one.reason = UNREACHABLE
     end
     one.reason = reason or one.reason or REASONS[status] or "the gateway refused the request"
-    return answer(status, one.reason)
+    return answer(key, status, one.reason)
 end
 
 -- What the gateway answered itself, and why. The reasons are few: none has anything of the request in it.
@@ -344,7 +355,10 @@ end
 
 -- What became of the last try. Those before it were counted when they failed. Returns whether the instance failed, nil
 -- where nobody knows.
-local function count(counter, status, seconds, one)
+local function count(counter, status, seconds, one, filtered)
+    if filtered and filtered.grpc then
+        status = grpc.status(status)
+    end
     if one and one.faulted then
         traffic.unanswered(counter)
         return true
@@ -365,7 +379,7 @@ function M.log()
     local status = ngx.status
     if peer then
         peer.open = peer.open - 1
-        judge(route, peer, count(peer.counter, status, now() - sent_of[key], one))
+        judge(route, peer, count(peer.counter, status, now() - sent_of[key], one, route.filters))
         peer_of[key], sent_of[key] = nil, nil
     end
     if M.log_accesses then
@@ -373,7 +387,7 @@ function M.log()
     end
     if route then
         shedding.open = shedding.open - 1
-        tallies.add(route.statuses[min(floor(status / 100), 5)])
+        tallies.add(route.statuses[min(floor((one and one.meant or status) / 100), 5)])
         if route.policies then
             policies.ended(key)
         end

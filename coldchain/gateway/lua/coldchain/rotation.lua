@@ -18,6 +18,7 @@ local M = {
     services = {},  -- name → service {name, peers, counters, ready, count, equal, turn, gray, orders}
     domains = {},   -- lower-case domain, `*.shop.test` or `*` → routes in the order in which they are asked
     leaving = {},   -- peer → true
+    cuts = false,   -- whether there are endpoints whose streams are to end and which nobody has looked for yet
     revision = 0,
     sequence = 0,
 }
@@ -114,6 +115,10 @@ local function load_service(name, document)
             peer.came = ngx.now()  -- of the first ones of a service nobody can take a part
         end
         peer.weight = endpoint.weight
+        if endpoint.cutStreams then
+            M.cuts = M.cuts or not peer.cut
+        end
+        peer.cut = endpoint.cutStreams
         if peer.weight > 0 then
             ready[#ready + 1] = peer
             equal = equal and peer.weight == ready[1].weight

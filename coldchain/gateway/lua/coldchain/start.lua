@@ -30,6 +30,7 @@ function M.init(options)
     shedding.lag_seconds_max = options.lag_seconds_max
     traffic.init(options.latency_bounds)
     firewall.init(options.firewall)
+    workers.init()
 end
 
 function M.worker()

@@ -143,7 +143,7 @@ function M.flush(time, at_once)
         counter.changed = false
     end
     changed = {}
-    control:set("traffic", now)
+    control:safe_set("traffic", now)
     control:delete("flush")
 end
 
