@@ -84,6 +84,7 @@ async def test_domains_and_paths_choose_the_service(lab: GatewayLab) -> None:
         assert json.loads(body) == {"message": "no route for this host and path"}
         status, _, _ = await exchange(lab, "GET / HTTP/1.0\r\n")
         assert status == 200
+        assert apps[3].requests[-1].headers["host"] == "127.0.0.1"
 
 
 async def test_whole_paths_patterns_methods_headers_and_domains_below_one_choose_the_service(lab: GatewayLab) -> None:

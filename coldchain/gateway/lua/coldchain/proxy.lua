@@ -167,7 +167,7 @@ function M.access()
     if service.gray and gray.choose(service, key) then
         answer_changes = true
     end
-    if not host or host == "" then
+    if not host then
         var.coldchain_hostless = var.server_addr
     end
     if filtered and filtered.grpc then
@@ -309,7 +309,7 @@ local function log_access(route, peer, one)
     if route then
         var.coldchain_service = route.service
     end
-    if peer then
+    if peer and peer.version ~= "" then
         var.coldchain_version = peer.version
     end
     if one then
