@@ -58,12 +58,22 @@ local function known_stream(key)
     return mark
 end
 
+-- Not by `incr` with a first value: where the memory is full that takes the place of something else.
+local function count_cut(key)
+    if not control:incr(key, 1) then
+        local _, problem = control:safe_add(key, 1)
+        if problem == "exists" then
+            control:incr(key, 1)
+        end
+    end
+end
+
 -- What cannot be ended is not tried again.
 local function cut(key, peer)
     local done, problem = connections.finish(key, peer.address, peer.port)
     if done then
         local counter = peer.counter
-        control:incr("cut:" .. peer.instance_id, 1, 0)
+        count_cut("cut:" .. peer.instance_id)
         tallies.add(tallies.key("streams_cut_total",
             "service=" .. tallies.quoted(counter.service) .. ",instance=" .. tallies.quoted(counter.instance)))
     elseif problem then
