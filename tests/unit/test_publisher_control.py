@@ -173,6 +173,45 @@ def test_a_mark_is_acknowledged_once_published_and_applied_and_not_before() -> N
     simulated(program)
 
 
+def test_streams_have_been_ended_once_that_is_published_and_applied_and_not_before() -> None:
+    async def program(bench: Bench) -> None:
+        await bench.want("/a", "x.test")
+        leaving = instance("/a", 1, "closing")
+        await bench.put(leaving, instance("/a", 2))
+        await bench.report(bench.publisher.rotation.revision)
+        await bench.clock.sleep(LEASE_SECONDS + LEASE_MARGIN_SECONDS)
+        await bench.report(bench.publisher.rotation.revision)
+        assert bench.publisher.acknowledged(leaving, 0)
+        leaving = msgspec.structs.replace(leaving, streams_cut_at=30.0)
+        assert "not published yet" in bench.publisher.waits_for(leaving, 0)
+        await bench.put(leaving)
+        assert "gateway g" in bench.publisher.waits_for(leaving, 0)
+        now, cut = bench.publisher.rotation.revision, {"a-1": 2}
+        report = GatewayReport(gateway="g", applied=now - 1, in_flight=cut)
+        assert await bench.publisher.exchange(report, 0.0) is not None
+        bench.marked.clear()
+        report = msgspec.structs.replace(report, applied=now, cut=cut)
+        await bench.publisher.exchange(report, 0.0)
+        assert (bench.publisher.acknowledged(leaving, 0), bench.publisher.cut(leaving)) == (True, 2)
+        assert {"/a"} in bench.marked
+
+    simulated(program)
+
+
+def test_a_gateway_that_leaves_is_told_of_with_the_streams_that_it_ended() -> None:
+    async def program(bench: Bench) -> None:
+        left: list[tuple[str, int]] = []
+        bench.publisher.on_left = lambda report: left.append((report.gateway, sum(report.cut.values())))
+        await bench.report(bench.publisher.rotation.revision)
+        assert not left
+        report = GatewayReport(gateway="g", applied=0, cut={"a": 2, "b": 1}, leaving=True)
+        await bench.publisher.exchange(report, 0.0)
+        assert left == [("g", 3)]
+        assert not bench.publisher.sessions
+
+    simulated(program)
+
+
 def test_a_gateway_that_was_away_is_out_of_touch_until_it_works_by_what_changed_meanwhile() -> None:
     async def program(bench: Bench) -> None:
         await bench.want("/a", "x.test")
