@@ -33,6 +33,7 @@ class GatewayState(Noun, frozen=True, kw_only=True):
     workers: tuple[WorkerState, ...]
     in_flight: dict[str, int]
     streams: dict[str, int] = {}
+    cut: dict[str, int] = {}
     ejected: dict[str, dict[str, int]] = {}
     lease_seconds: float
     draining: bool

@@ -64,6 +64,7 @@ class NginxGateway:
             applied=state.applied,
             in_flight=state.in_flight,
             streams=state.streams,
+            cut=state.cut,
             ejected=tuple(sorted({instance for found in state.ejected.values() for instance in found})),
         )
 

@@ -43,6 +43,12 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "contract/test_gateway_grpc.py::test_an_instance_whose_calls_fail_is_left_alone_and_one_that_refuses_is_not",
     ),
     "streams apart": ("contract/test_gateway_streams.py::test_streams_at_a_draining_instance_are_told_apart",),
+    "streams cut at the drain deadline and reported": (
+        "contract/test_gateway_streams.py::test_streams_past_their_time_are_ended_and_nothing_else_is",
+        "contract/test_gateway_streams.py::test_a_call_past_its_time_is_ended_and_others_of_its_connection_go_on",
+        "contract/test_gateway.py::test_streams_that_are_to_end_have_been_ended_when_that_is_applied",
+        "sim/test_platform.py::test_streams_are_ended_at_the_drain_deadline_and_no_sooner",
+    ),
     "certificates by SNI": (
         "contract/test_gateway_tls.py::test_the_name_that_is_asked_for_chooses",
         "contract/test_gateway_tls.py::test_certificates_change_while_it_serves",
@@ -110,6 +116,8 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "gateways as processes, upgraded under load": (
         "e2e/test_gateways.py::test_gateways_are_upgraded_under_load_and_no_request_is_lost",
+        "contract/test_gateway_streams.py::test_who_speaks_http_2_is_told_to_go_and_loses_nothing",
+        "contract/test_gateway_leaving.py::test_streams_have_the_whole_time_to_drain_and_are_counted",
     ),
     "partition": ("e2e/test_gateway_partition.py::test_a_gateway_that_is_cut_off_leads_nobody_to_a_wrong_service",),
     "100 services a second": (

@@ -97,31 +97,38 @@ local function hold(limit, subject, key)
     return taken
 end
 
+-- nil when the request may pass, else status, reason and headers; of a limit that says so what is left of it, and in how
+-- many seconds all of it will be there again.
+local function ask_one(limit, key)
+    local subject = subject_of(limit, key)
+    local left, seconds
+    if limit.interval then
+        local share = shares.of(limit.key)
+        local interval = limit.interval / share
+        local full = max(limit.full, interval)
+        local wait, until_full = buckets.take(subject, interval, full, now())
+        if wait then
+            tallies.add(limit.refused)
+            return refuse_rate(limit, share, wait)
+        elseif limit.shows then
+            left, seconds = max(0, floor((full - until_full) / interval + 1e-6)), until_full
+        end
+    elseif not hold(limit, subject, key) then
+        tallies.add(limit.refused)
+        return refuse_concurrency(limit)
+    end
+    tallies.add(limit.passed)
+    return nil, nil, nil, left, seconds
+end
+
 -- The rates first, so that nobody waits for a place who may not come at all. What a request that is refused took of
 -- other rates is given back; what it holds ends with it.
-local function ask(limits, key)
-    local shown, remaining, until_full
+local function ask_all(limits, key)
+    local shown, least, until_full
     for index = 1, #limits do
         local limit = limits[index]
-        local subject, status, reason, headers = subject_of(limit, key), nil, nil, nil
-        if limit.interval then
-            local share = shares.of(limit.key)
-            local interval = limit.interval / share
-            local full = max(limit.full, interval)
-            local wait, seconds = buckets.take(subject, interval, full, now())
-            if wait then
-                status, reason, headers = refuse_rate(limit, share, wait)
-            elseif limit.shows then
-                local left = max(0, floor((full - seconds) / interval + 1e-6))
-                if not shown or left < remaining then
-                    shown, remaining, until_full = limit, left, seconds
-                end
-            end
-        elseif not hold(limit, subject, key) then
-            status, reason, headers = refuse_concurrency(limit)
-        end
+        local status, reason, headers, left, seconds = ask_one(limit, key)
         if status then
-            tallies.add(limit.refused)
             for before = 1, index - 1 do
                 local other = limits[before]
                 if other.interval then
@@ -129,11 +136,12 @@ local function ask(limits, key)
                 end
             end
             return status, reason, headers
+        elseif left and (not shown or left < least) then
+            shown, least, until_full = limit, left, seconds
         end
-        tallies.add(limit.passed)
     end
     if shown then
-        show(shown, remaining, until_full)
+        show(shown, least, until_full)
     end
 end
 
@@ -151,7 +159,15 @@ function M.make(filters, rule)
         rates[#rates + 1] = limit
     end
     local function policy(_, key)
-        return ask(rates, key)
+        if rates[2] then
+            return ask_all(rates, key)
+        end
+        -- nearly always: without a loop it is compiled with the rest of the request
+        local status, reason, headers, left, seconds = ask_one(rates[1], key)
+        if left then
+            show(rates[1], left, seconds)
+        end
+        return status, reason, headers
     end
     limits_of[policy] = rates
     return policy

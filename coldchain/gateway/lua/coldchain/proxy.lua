@@ -26,7 +26,7 @@ local set_current_peer, set_more_tries = balancer.set_current_peer, balancer.set
 local set_timeouts = balancer.set_timeouts
 local get_request, cast, tonumber = base.get_request, ffi.cast, tonumber
 local pick, find_routes, find_route = choice.pick, rotation.routes, matching.find
-local find, match = string.find, string.match
+local find, match, sub = string.find, string.match, string.sub
 local floor, min = math.floor, math.min
 local now = ngx.now
 local var = ngx.var
@@ -36,6 +36,7 @@ local M = {log_accesses = false}
 local NO_ENDPOINT = -3  -- nginx's own answer of a balancer without a choice (NGX_BUSY): it ends the request, no retry
 local CONSUMER_LEFT = 499  -- nginx's own
 local SWITCHED = 101
+local EVENTS = "text/event-stream"
 local QUICK_SECONDS = 0.005
 local TRIES_MAX = 5
 local SKIP_SECONDS = 1
@@ -131,9 +132,9 @@ function M.access()
             return refuse(request_key(), 503, NOT_READY, BUSY)  -- others know the routes
         end
     end
-    local key = request_key()
-    local routes = find_routes(var.http_host)
-    local route = routes and find_route(routes, var.uri)
+    local key, host = request_key(), var.http_host
+    local routes = find_routes(host)
+    local route = routes and find_route(routes)
     if not route then
         return refuse(key, 404, "no route for this host and path")
     end
@@ -165,6 +166,9 @@ function M.access()
     local answer_changes = filtered and filtered.response
     if service.gray and gray.choose(service, key) then
         answer_changes = true
+    end
+    if not host or host == "" then
+        var.coldchain_hostless = var.server_addr
     end
     if filtered and filtered.grpc then
         ngx.req.set_uri(var.uri)
@@ -325,7 +329,7 @@ local function answer_seconds(status, seconds)
     if seconds <= QUICK_SECONDS then
         return seconds
     end
-    if status == SWITCHED or find(var.sent_http_content_type or "", "^text/event%-stream") then
+    if status == SWITCHED or sub(var.sent_http_content_type or "", 1, #EVENTS) == EVENTS then
         return tonumber(match(var.upstream_header_time or "", "([%d.]+)[ :,-]*$"))
     end
     return var.request_completion == "OK" and seconds or nil
@@ -334,10 +338,16 @@ end
 -- Whether the instance broke off in the middle of an answer whose length it had given: the consumer was still there.
 -- Of a chunked one nginx does not tell.
 local function broken_off(status)
-    local given, told = var.upstream_http_content_length, var.upstream_response_length
-    if not given or given == told then
+    local sent = var.sent_http_content_length  -- the same one unless a filter changed it, and easier to find for nginx
+    local told = sent and var.upstream_response_length
+    if sent and sent == told then
         return false  -- nearly always, and what follows is slow
     end
+    local given = var.upstream_http_content_length
+    if not given then
+        return false
+    end
+    told = told or var.upstream_response_length
     local length, came = tonumber(given), match(told or "", "(%d+)$")
     return length and came and tonumber(came) < length and var.request_method ~= "HEAD" and status ~= 304
         and var.request_completion == "OK"
@@ -345,8 +355,7 @@ end
 
 -- What became of the last try. Those before it were counted when they failed. Returns whether the instance failed, nil
 -- where nobody knows.
-local function count(counter, seconds, one, filtered)
-    local status = ngx.status
+local function count(counter, status, seconds, one, filtered)
     if filtered and filtered.grpc then
         status = grpc.status(status)
     end
@@ -367,9 +376,10 @@ end
 function M.log()
     local key = request_key()
     local route, peer, one = route_of[key], peer_of[key], story_of[key]
+    local status = ngx.status
     if peer then
         peer.open = peer.open - 1
-        judge(route, peer, count(peer.counter, now() - sent_of[key], one, route.filters))
+        judge(route, peer, count(peer.counter, status, now() - sent_of[key], one, route.filters))
         peer_of[key], sent_of[key] = nil, nil
     end
     if M.log_accesses then
@@ -377,7 +387,7 @@ function M.log()
     end
     if route then
         shedding.open = shedding.open - 1
-        tallies.add(route.statuses[min(floor((one and one.meant or ngx.status) / 100), 5)])
+        tallies.add(route.statuses[min(floor((one and one.meant or status) / 100), 5)])
         if route.policies then
             policies.ended(key)
         end

@@ -47,10 +47,10 @@ function M.changes(sequence)
     return text and cjson.decode(text)
 end
 
--- The newest version of every key as of a commit, as a table from key to version.
-function M.versions(first, sequence)
+-- The newest version of every key as of a commit, as a table from key to version, among these names or all there are.
+function M.versions(first, sequence, names)
     local versions = {}
-    for _, name in ipairs(values:get_keys(0)) do
+    for _, name in ipairs(names or values:get_keys(0)) do
         local version, key = match(name, "^(%d+):(.*)$")
         version = tonumber(version)
         if version and version >= first and version <= sequence and version > (versions[key] or 0) then
@@ -63,8 +63,9 @@ end
 -- Removes what no reader of the head needs: superseded, removed and never committed versions, and old change lists.
 local function sweep()
     local _, sequence, _, first = M.head()
-    local versions = M.versions(first, sequence)
-    for _, name in ipairs(values:get_keys(0)) do
+    local names = values:get_keys(0)
+    local versions = M.versions(first, sequence, names)
+    for _, name in ipairs(names) do
         local version, key = match(name, "^(%d+):(.*)$")
         if version then
             version = tonumber(version)

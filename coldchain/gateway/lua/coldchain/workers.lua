@@ -4,6 +4,7 @@
 
 local ffi = require "ffi"
 local buckets = require "coldchain.buckets"
+local connections = require "coldchain.connections"
 local cjson = require "cjson.safe"
 local ejection = require "coldchain.ejection"
 local held = require "coldchain.counts"
@@ -32,11 +33,16 @@ local POLL_SECONDS = 0.001
 local OPEN_SECONDS = 0.25
 local OTHERS_SECONDS = 1
 local CRAMPED_SECONDS = 2
+local GOODBYE_SECONDS = 1
 local CLOCK_MONOTONIC = 1
 local time = ffi.new("coldchain_time")
-local own = {open_due = 0, others_due = 0}  -- pid, started, name, alive, known, published, problem, open, ejected, births
+-- pid, started, name, alive, known, published, problem, open, ejected, births
+local own = {open_due = 0, others_due = 0, goodbye_due = 0}
 -- What always has a place in the memory: a value of the same length is written over the one before it.
-local FIXED = {lease = 0, draining = false, writing = false, shares_told = 0, traffic = 0, births = 0, cramped = 0}
+local FIXED = {
+    lease = 0, draining = false, goodbye = false, cutting = false, writing = false, shares_told = 0, traffic = 0, births = 0,
+    cramped = 0,
+}
 local TOLD = {"open", "ejected", "streams"}  -- what is only told, and makes room where the memory is full
 
 -- Seconds that never jump, the same ones for every process of this machine.
@@ -161,6 +167,15 @@ local function follow_others(now)
     held.follow(name_of(own.pid, own.started or "-"), names)
 end
 
+-- What is to end has been ended before anybody hears that this worker works by a rotation which says so.
+local function cut_streams()
+    local all = control:get("cutting")
+    if rotation.cuts or all ~= streams.all then
+        rotation.cuts, streams.all = false, all
+        streams.draining()
+    end
+end
+
 -- Takes over what is new and says so, and only then adds up its counts: who reads that this worker works by a commit
 -- knows that it counts nothing more of what the commit took away.
 function M.tick()
@@ -170,6 +185,7 @@ function M.tick()
     M.draining = control:get("draining") or false
     shares.follow()  -- before the rotation that came with them
     if rotation.sync() then
+        cut_streams()
         publish()
     end
     local now = M.monotonic()
@@ -179,6 +195,14 @@ function M.tick()
     publish_open(now)
 end
 
+-- In the timer of `follow`, not wherever a tick is asked for: nginx must not be in the middle of a request.
+local function say_goodbye(now)
+    if control:get("goodbye") and now >= own.goodbye_due then
+        own.goodbye_due = now + GOODBYE_SECONDS  -- to those that came since, too
+        connections.say_goodbye()
+    end
+end
+
 -- `busy` tells whether the worker has requests: one that is told to exit follows the rotation until the last one ends.
 local function follow(_, busy)
     while true do
@@ -186,6 +210,7 @@ local function follow(_, busy)
         if not ok then
             ngx.log(ngx.ERR, "cannot follow the rotation: ", problem)
         end
+        say_goodbye(M.monotonic())
         if ngx.worker.exiting() and not busy() then
             traffic.flush(M.monotonic(), true)
             tallies.flush(M.monotonic(), true)
