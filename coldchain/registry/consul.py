@@ -169,7 +169,7 @@ def _registration(service: dict[str, Any], maintenance: dict[str, Any] | None, p
 def _version(service: dict[str, Any]) -> str:
     """By the metadata `version`, or a tag `version=NAME`."""
     tagged = (tag.removeprefix(VERSION_TAG) for tag in service.get("Tags") or () if tag.startswith(VERSION_TAG))
-    said = (service["Meta"] or {}).get("version") or next(tagged, "")
+    said = (service.get("Meta") or {}).get("version") or next(tagged, "")
     return said if VERSION.fullmatch(said) else ""
 
 

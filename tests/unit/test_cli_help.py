@@ -15,7 +15,7 @@ from coldchain.cli.application import application
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 OF_THE_MACHINE = {"up", "down", "doctor", "store", "executor", "netd", "network doctor", "node", "gateway"}
-OF_THE_MACHINE |= {"composition"}
+OF_THE_MACHINE |= {"composition", "gateway doctor"}
 """Not clients of the API; they are there once some test has imported them."""
 COMMANDS = sorted(typer.main.get_group(application).commands.keys() - OF_THE_MACHINE)
 OFFLINE = ("init", "migrate", "replay", "validate")

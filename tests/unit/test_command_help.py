@@ -5,7 +5,18 @@ from typer.testing import CliRunner
 
 from coldchain.main.command import application
 
-COMMANDS = ["up", "down", "doctor", "store", "executor", "netd", "network doctor", "gateway", "composition"]
+COMMANDS = [
+    "up",
+    "down",
+    "doctor",
+    "store",
+    "executor",
+    "netd",
+    "network doctor",
+    "gateway",
+    "gateway doctor",
+    "composition",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
