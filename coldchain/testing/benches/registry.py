@@ -34,7 +34,7 @@ PART_SECONDS_MAX = 900.0
 
 
 async def measure(names: list[str]) -> tuple[list[Bar], dict[str, Any]]:
-    """All of these parts. One that fails has no bars, and says why in `failed` of its peers; the others are measured."""
+    """All of these parts. One that fails has no bars, and says why in `failed` of its peers."""
     bars: list[Bar] = []
     peers: dict[str, Any] = {}
     for name in names:
