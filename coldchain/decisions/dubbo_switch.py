@@ -92,9 +92,12 @@ def as_whole(process: Process, provided: Iterable[Provided] | None) -> tuple[Ann
 
 
 def provides(instance: Instance, announced: Announced) -> frozenset[Export]:
-    """What ZooKeeper has of an instance."""
+    """What ZooKeeper has of an instance. Of a process that is announced as a whole its application too: who follows
+    such ones alone does not see what is announced interface by interface."""
     here = places(instance)
-    return frozenset(one.export for one in announced.providers if one.place in here)
+    found = [one for one in announced.providers if one.place in here]
+    wholes = frozenset(Export(interface=one.process) for one in found if one.process)
+    return frozenset(one.export for one in found) | wholes
 
 
 def waits_for(instance: Instance, expected: Collection[Export], announced: Announced) -> str:

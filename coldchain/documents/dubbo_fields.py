@@ -8,7 +8,8 @@ from coldchain.model.app import App
 
 REGISTRY = re.compile(r"zk://[^@/\s,:]+:\d{1,5}(,[^@/\s,:]+:\d{1,5})*/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 """Without a password: a definition is shown to whoever may read it."""
-INTERFACE = re.compile(r"([A-Za-z0-9._-]+/)?[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*(:[A-Za-z0-9._-]+)?", re.ASCII)
+INTERFACE = re.compile(r"([A-Za-z0-9._-]+/)?[A-Za-z_$][\w$-]*(\.[A-Za-z_$][\w$-]*)*(:[A-Za-z0-9._-]+)?", re.ASCII)
+"""With `-`, for it may be an application, whose processes are announced as a whole."""
 
 
 def dubbo_findings(app: App) -> Iterator[Finding]:

@@ -92,9 +92,10 @@ class FakeDubboProviders:
         host, port = self._place(task)
         if self._qos_place(task) in self.qos.offline_at:
             return
-        for position, name in enumerate(self.interfaces.get(task.spec.image or "", self.usual), start=1):
-            if now - began >= position * ANNOUNCES_SECONDS:
-                for whole in self.as_whole:
+        names = self.interfaces.get(task.spec.image or "", self.usual)
+        for position, name in enumerate(names, start=1):
+            for whole in self.as_whole:  # after all that it announces one by one
+                if now - began >= (position + whole * len(names)) * ANNOUNCES_SECONDS:
                     process = "shop" if whole else ""
                     began_at = "" if whole else str(began)
                     export = Export(interface=name)

@@ -101,7 +101,15 @@ def test_processes_that_are_announced_as_a_whole_are_left_too(seed: int, as_whol
         assert (await platform.ended(started)).state == "succeeded"
         await platform.until(lambda: len(providers.registry.providers) == 4 * len(as_whole))
         old = {(one.address, one.ports[0]) for one in platform.serving()}
+        seen: list[int] = []
+
+        async def count(when: str) -> None:
+            wholes = {one.place for one in providers.registry.providers if one.process}
+            seen.append(len(wholes - old))
+
+        providers.registry.around = count
         assert await deploy(platform, container=image("v2")) == "succeeded"
+        assert seen[0] == 2, "an old one left before both new ones were announced as a whole"
         assert providers.callable().isdisjoint(old)
         assert {one.process for word, one in providers.registry.told if word == "off"} <= {""}
         await platform.until(lambda: not providers.registry.switched_off)

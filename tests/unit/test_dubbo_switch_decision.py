@@ -163,6 +163,18 @@ def test_what_there_has_to_be_is_named_or_served_or_remembered() -> None:
     assert expected([EXPORTS[1]], (), others, known) == {EXPORTS[1]}
 
 
+def test_who_follows_one_that_is_announced_as_a_whole_has_to_be_so_too() -> None:
+    one_by_one = announced((1, EXPORTS[0]), (2, EXPORTS[0]))
+    whole = Announcement(export=EXPORTS[0], host="10.0.0.1", port=20880, process="basket")
+    known = Announced(providers=(*one_by_one.providers, whole))
+    asked = expected((), (), [instance(1, "serving")], known)
+    assert asked == {EXPORTS[0], Export(interface="basket")}
+    assert waits_for(instance(2, "entering"), asked, known) == "it has not announced basket in ZooKeeper"
+    assert waits_for(instance(1, "serving"), asked, known) == ""
+    # On purpose: the definition says what there has to be.
+    assert expected([EXPORTS[0]], (), [instance(1, "serving")], known) == {EXPORTS[0]}
+
+
 def test_who_has_stopped_lingers_while_anything_of_him_is_there() -> None:
     one = instance(1, "stopped")
     assert lingers(one, announced((1, EXPORTS[0])))

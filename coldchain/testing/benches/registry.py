@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -29,11 +30,20 @@ PARTS: dict[str, Callable[[], Awaitable[Part]]] = {
 }
 
 
+PART_SECONDS_MAX = 900.0
+
+
 async def measure(names: list[str]) -> tuple[list[Bar], dict[str, Any]]:
+    """All of these parts. One that fails has no bars, and says why in `failed` of its peers."""
     bars: list[Bar] = []
     peers: dict[str, Any] = {}
     for name in names:
-        part = await PARTS[name]()
+        try:
+            async with asyncio.timeout(PART_SECONDS_MAX):
+                part = await PARTS[name]()
+        except Exception as error:
+            traceback.print_exc()
+            part = Part(bars=[], peers={"failed": f"{type(error).__name__}: {error}"})
         bars += part.bars
         peers[name] = part.peers
         print(f"{name}: {part.peers}", flush=True)
@@ -44,7 +54,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench registry", description=__doc__)
     parser.add_argument("--part", action="append", choices=list(PARTS), help="one of its parts, all if none is given")
     options = parser.parse_args()
-    return report(*asyncio.run(measure(options.part or list(PARTS))))
+    bars, peers = asyncio.run(measure(options.part or list(PARTS)))
+    return report(bars, peers) or int(any("failed" in one for one in peers.values()))
 
 
 if __name__ == "__main__":

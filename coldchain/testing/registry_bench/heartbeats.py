@@ -55,15 +55,18 @@ class Crowd:
 
     async def _beat(self, number: int) -> None:
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            writer.write(
-                b"PUT /v1/agent/check/pass/service:i-%d HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
-                b"Content-Length: 0\r\n\r\n" % number
-            )
-            answer = await reader.read()
-            writer.close()
-        except OSError as error:
-            answer = str(error).encode()
+            async with asyncio.timeout(TTL_SECONDS):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                try:
+                    writer.write(
+                        b"PUT /v1/agent/check/pass/service:i-%d HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+                        b"Content-Length: 0\r\n\r\n" % number
+                    )
+                    answer = await reader.read()
+                finally:
+                    writer.close()
+        except OSError as error:  # a time-out too: one that is as late as that is of no use
+            answer = (str(error) or type(error).__name__).encode()
         if answer.startswith(b"HTTP/1.1 200"):
             self.told += 1
         else:
