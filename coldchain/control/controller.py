@@ -48,6 +48,7 @@ from coldchain.model.instance import Instance
 from coldchain.model.key_set import KeptKeySet
 from coldchain.ports.cipher import Cipher
 from coldchain.ports.clock import Clock
+from coldchain.ports.dubbo_qos import DubboQos
 from coldchain.ports.engine import Engine
 from coldchain.ports.prober import Prober
 from coldchain.ports.registry import Registry
@@ -160,6 +161,7 @@ class Controller:
         self.reconciler.on_brake = happenings.brake_changed
         self.reconciler.on_refused = happenings.refused
         self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)
+        self.publisher.on_left = happenings.gateway_left
         if self._registry is not None:
             self.registrar = Registrar(self._registry, self.state, self._clock, self.reconciler.mark)
             self.registrar.offers = lambda: self.tasks.offers
@@ -178,9 +180,11 @@ class Controller:
         self.health.start()
         log.info("controller started", term=term, apps=len(self.state.apps), instances=len(self.state.instances))
 
-    def follow_dubbo(self, open_registry: OpenRegistry, connections: Connections = unseen) -> None:
+    def follow_dubbo(
+        self, open_registry: OpenRegistry, connections: Connections = unseen, qos: DubboQos | None = None
+    ) -> None:
         """Before `start`: instances that provide services of Dubbo enter and leave by what ZooKeeper says of them."""
-        self.dubbo = DubboWatcher(self.state, self._clock, self.reconciler.mark, open_registry, connections)
+        self.dubbo = DubboWatcher(self.state, self._clock, self.reconciler.mark, open_registry, connections, qos)
         self.reconciler.unannounced = self.dubbo.waits_for
         self.reconciler.calls = self.dubbo.calls
         self.reconciler.lingers = self.dubbo.lingers
@@ -220,7 +224,7 @@ class Controller:
             for one in self.state.running.values()
         ]
         renewed += [
-            msgspec.structs.replace(one, since=now)
+            msgspec.structs.replace(one, since=now, streams_cut_at=None if one.streams_cut_at is None else now)
             for one in self.state.instances.values()
             if one.phase in ("closing", "stopped")
         ]

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import structlog
 
+from coldchain.control.dubbo_qos import QosSwitch
 from coldchain.control.state import State
 from coldchain.decisions import dubbo_switch as decide
 from coldchain.documents.dubbo_rules import service_key
@@ -16,6 +17,7 @@ from coldchain.model.errors import ColdchainError, Unavailable
 from coldchain.model.instance import Instance
 from coldchain.model.version import AppRecord
 from coldchain.ports.clock import Clock
+from coldchain.ports.dubbo_qos import DubboQos
 from coldchain.ports.dubbo_registry import DubboRegistry
 
 CALL_SECONDS = 15.0
@@ -39,12 +41,13 @@ class _Followed:
     """One registry. `announced`: what was there last; None before the first time, and while it does not answer, for
     what it has is then unknown."""
 
-    def __init__(self, registry: DubboRegistry) -> None:
+    def __init__(self, registry: DubboRegistry, qos: Callable[[Callable[[], None]], QosSwitch]) -> None:
         self.registry = registry
         self.last: Announced | None = None
         self.trouble = "it was not read yet"
         self.refused = ""
         self.wake = asyncio.Event()
+        self.qos = qos(self.wake.set)
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -63,12 +66,14 @@ class DubboWatcher:
         changed: Callable[[Collection[str]], None],
         open_registry: OpenRegistry,
         connections: Connections = unseen,
+        qos: DubboQos | None = None,
     ) -> None:
         self._state = state
         self._clock = clock
         self._changed = changed
         self._open = open_registry
         self._connections = connections
+        self._qos = qos
         self._followed: dict[str, _Followed] = {}
         self._remembered: dict[str, frozenset[Export]] = {}
         self._wake = asyncio.Event()
@@ -115,7 +120,8 @@ class DubboWatcher:
         named = [service_key(name) for name in dubbo.interfaces]
         expected = decide.expected(named, self._remembered.get(instance.app_id, ()), others, announced)
         waits_for = decide.waits_for(instance, expected, announced)
-        return f"{waits_for}: {followed.refused}" if waits_for and followed.refused else waits_for
+        reasons = [waits_for, followed.qos.words(instance), followed.refused] if waits_for else []
+        return ": ".join(filter(None, reasons))
 
     def calls(self, instance: Instance) -> int | None:
         """How many calls of Dubbo it has in flight; None where nobody can say, and where nobody needs to know."""
@@ -146,11 +152,14 @@ class DubboWatcher:
                 for address in self._followed.keys() - wanted:
                     await self._end(self._followed.pop(address))
                 for address in sorted(wanted - self._followed.keys()):
-                    followed = self._followed[address] = _Followed(self._open(address))
+                    followed = self._followed[address] = _Followed(self._open(address), self._qos_switch)
                     followed.task = asyncio.create_task(self._follow(address, followed))
         finally:
             for followed in self._followed.values():
                 await self._end(followed)
+
+    def _qos_switch(self, changed: Callable[[], None]) -> QosSwitch:
+        return QosSwitch(self._state, self._clock, self._qos, changed)
 
     async def _end(self, followed: _Followed) -> None:
         if followed.task is not None:
@@ -164,6 +173,7 @@ class DubboWatcher:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._watch(address, followed))
                     group.create_task(self._bring(address, followed))
+                    group.create_task(followed.qos.run())
             except Exception as error:
                 log.exception("a bug of ours: a ZooKeeper of Dubbo is followed anew", address=address)
                 followed.trouble = f"{type(error).__name__}: {error}"
@@ -203,12 +213,16 @@ class DubboWatcher:
             if followed.announced is None:
                 continue
             self._remember(address, followed.announced)
-            steps = decide.steps(self._instances(address), followed.announced)
+            instances = self._instances(address)
+            in_hand = followed.qos.in_hand(instances, followed.announced)
+            steps = decide.steps(instances, followed.announced, in_hand)
             try:
                 for one in steps.switch_off:
                     await self._limited(followed.registry.switch_off(one))
                 for one in steps.withdraw:
                     await self._limited(followed.registry.withdraw(one))
+                # Told before its mark goes: who dies between finds the mark, and tells it again.
+                await asyncio.gather(*map(followed.qos.online, decide.back(instances, steps.switch_on)))
                 for one in steps.switch_on:
                     await self._limited(followed.registry.switch_on(one))
                 followed.refused = ""

@@ -16,6 +16,7 @@ from coldchain.model.registration import KnownService, Registration, Sighting
 from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.model.task import Execution, TaskSpec, TaskStatistics, TaskStatus
 from coldchain.ports.clock import Clock
+from coldchain.ports.dubbo_qos import DubboQos
 from coldchain.ports.dubbo_registry import DubboRegistry
 from coldchain.ports.engine import Engine, Progress
 from coldchain.ports.registry import Registry
@@ -235,6 +236,22 @@ class FencedDubboRegistry:
 
     async def close(self) -> None:
         await self._registry.close()
+
+
+class FencedDubboQos:
+    """Implements ports.dubbo_qos.DubboQos: what changes something only while it leads."""
+
+    def __init__(self, qos: DubboQos, authority: Authority) -> None:
+        self._qos = qos
+        self._authority = authority
+
+    async def offline(self, host: str, port: int) -> None:
+        self._authority.check()
+        await self._qos.offline(host, port)
+
+    async def online(self, host: str, port: int) -> None:
+        self._authority.check()
+        await self._qos.online(host, port)
 
 
 class FencedFeed:

@@ -7,9 +7,10 @@ follows configurators, and what is withdrawn comes back when a provider connects
 
 from collections.abc import Collection, Iterable, Mapping
 
+from coldchain.decisions.dubbo import announced as announced_as
 from coldchain.decisions.rotation import IN_ROTATION, LEAVING
 from coldchain.model.base import Noun
-from coldchain.model.dubbo import Announced, Announcement, Export
+from coldchain.model.dubbo import Announced, Announcement, Export, Process, Provided
 from coldchain.model.instance import Instance
 
 Place = tuple[str, int]
@@ -34,32 +35,60 @@ def places(instance: Instance) -> frozenset[Place]:
     return frozenset((host, port) for host, port in found if host and port)
 
 
-def steps(instances: Iterable[Instance], announced: Announced) -> Steps:
-    """From what stands in ZooKeeper to what shall. Switching off comes first: somebody waits for it.
+def steps(instances: Iterable[Instance], announced: Announced, in_hand: Collection[str] = ()) -> Steps:
+    """From what stands in ZooKeeper to what shall. Switching off comes first: somebody waits for it. `in_hand`: ids of
+    instances that leave by themselves, because their QoS was told to.
 
     What is switched off without an instance that leaves was left over by somebody who died, or its provider has stopped
     and its session has not ended: then it must not get calls again before it is gone. Told by its start, for another
-    one may come to its place.
+    one may come to its place. What a process announces as a whole no configurator switches off: it is withdrawn.
     """
     leaving: set[Place] = set()
+    by_themselves: set[Place] = set()
     staying: set[Place] = set()
     for one in instances:
         if one.phase in LEAVING:
             leaving |= places(one)
+            by_themselves |= places(one) if one.id in in_hand else set()
         elif one.wanted:
             staying |= places(one)
     off, there = set(announced.switched_off), set(announced.providers)
+    told = leaving - by_themselves
     return Steps(
-        switch_off=_ordered(one for one in there - off if one.place in leaving),
-        withdraw=_ordered(one for one in there if one.place in leaving),
+        switch_off=_ordered(one for one in there - off if one.place in told and not one.process),
+        withdraw=_ordered(one for one in there if one.place in told),
         switch_on=_ordered(
             one for one in off if one.place not in leaving and (one.place in staying or one not in there)
         ),
     )
 
 
+def back(instances: Iterable[Instance], switched_on: Collection[Announcement]) -> tuple[Instance, ...]:
+    """The instances that serve and are switched on again: what was withdrawn of them does not come back by itself."""
+    found = {one.place for one in switched_on}
+    return tuple(one for one in instances if one.phase == "serving" and places(one) & found)
+
+
 def _ordered(found: Iterable[Announcement]) -> tuple[Announcement, ...]:
-    return tuple(sorted(found, key=lambda one: (one.host, one.port, str(one.export), one.started)))
+    return tuple(sorted(found, key=lambda one: (one.host, one.port, str(one.export), one.started, one.process)))
+
+
+def as_whole(process: Process, provided: Iterable[Provided] | None) -> tuple[Announcement, ...]:
+    """What a process announces as a whole. `provided`: its application's metadata; None: not known, and then it is the
+    application that it announces, which those that follow it have to announce as well."""
+    if provided is None:
+        return tuple(
+            Announcement(
+                export=Export(interface=process.application), host=process.host, port=port, process=process.application
+            )
+            for port in sorted(set(process.ports.values()))
+        )
+    found = {
+        Announcement(export=one.export, host=one.host, port=one.port, process=process.application)
+        for each in provided
+        for one in announced_as(process, each.interface, (each,))
+    }
+    return _ordered(found)
 
 
 def provides(instance: Instance, announced: Announced) -> frozenset[Export]:

@@ -57,6 +57,8 @@ def app_findings(app: App) -> Iterator[Finding]:
     yield from constraint_findings(app)
     yield from resource_findings(app)
     yield from dubbo_findings(app)
+    if app.dubbo is not None and app.dubbo.qos is not None and app.dubbo.qos.port_name is not None:
+        yield from _port_name(app, app.dubbo.qos.port_name, ("dubbo", "qos", "portName"))
     for position, name in enumerate(app.dependencies):
         yield from _dependency(app, name, ("dependencies", position))
 

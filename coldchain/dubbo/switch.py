@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from coldchain.clients.zookeeper import NodeExists, NoNode, ZooKeeper, ZooKeeperError, ZooKeeperRefused
 from coldchain.documents import dubbo_url
+from coldchain.dubbo.discovery import SERVICES
+from coldchain.dubbo.processes import Processes
 from coldchain.model.dubbo import Announced, Announcement, DubboUrl
 from coldchain.model.errors import Rejected, Unavailable
 
@@ -18,13 +20,16 @@ class ZooKeeperDubboRegistry:
     """Implements ports.dubbo_registry.DubboRegistry. `controller_id` tells our configurators from those of operators
     and of other controllers."""
 
-    def __init__(self, zookeeper: ZooKeeper, root: str, controller_id: str) -> None:
+    def __init__(self, zookeeper: ZooKeeper, root: str, controller_id: str, *, services: str = SERVICES) -> None:
         self._zookeeper = zookeeper
         self._root = root.rstrip("/")
         self._controller_id = controller_id
+        self._services = services
+        self._following: _Following | None = None
 
     async def watch(self, on_trouble: Callable[[str], None]) -> AsyncGenerator[Announced, None]:
-        following = _Following(self._zookeeper, self._root, self._controller_id, on_trouble)
+        following = _Following(self._zookeeper, self._root, self._services, self._controller_id, on_trouble)
+        self._following = following
         try:
             known: Announced | None = None
             while True:
@@ -42,6 +47,10 @@ class ZooKeeperDubboRegistry:
         await self._tell(self._zookeeper.create(path, parents=True), NodeExists)
 
     async def withdraw(self, one: Announcement) -> None:
+        if one.process:
+            for path in self._following.nodes_of(one) if self._following else ():
+                await self._tell(self._zookeeper.delete(path), NoNode)
+            return
         path = f"{self._root}/{one.export.interface}/{PROVIDERS}"
         await self._tell(self._withdraw(path, one), NoNode)
 
@@ -73,9 +82,17 @@ class ZooKeeperDubboRegistry:
 
 
 class _Following:
-    """One task for the interfaces, and two for each: of its providers and of its configurators."""
+    """One task for the interfaces, and two for each: of its providers and of its configurators. And one for the
+    processes that announce themselves as a whole."""
 
-    def __init__(self, zookeeper: ZooKeeper, root: str, controller_id: str, on_trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        zookeeper: ZooKeeper,
+        root: str,
+        services: str,
+        controller_id: str,
+        on_trouble: Callable[[str], None],
+    ) -> None:
         self._zookeeper = zookeeper
         self._root = root
         self._controller_id = controller_id
@@ -85,20 +102,27 @@ class _Following:
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._listed = False
         self.changed = asyncio.Event()
+        self._processes = Processes(zookeeper, root, services, self.changed.set, self._noted)
         self._task = asyncio.create_task(self._interfaces())
+        self._wholes = asyncio.create_task(self._processes.run())
 
     def announced(self) -> Announced | None:
         """None until all has been read once."""
-        if not self._listed or self._found.keys() != self._tasks.keys():
+        if not self._listed or self._found.keys() != self._tasks.keys() or not self._processes.listed:
             return None
         every = sorted(self._found.items())
+        wholes = tuple(one for found in self._processes.announced().values() for one in found)
         return Announced(
-            providers=tuple(one for (_, kind), found in every if kind == PROVIDERS for one in found),
+            providers=(*(one for (_, kind), found in every if kind == PROVIDERS for one in found), *wholes),
             switched_off=tuple(one for (_, kind), found in every if kind == CONFIGURATORS for one in found),
         )
 
+    def nodes_of(self, one: Announcement) -> tuple[str, ...]:
+        """The nodes of the processes that announce it as a whole."""
+        return tuple(path for path, found in self._processes.announced().items() if one in found)
+
     async def close(self) -> None:
-        tasks = [self._task, *self._tasks.values()]
+        tasks = [self._task, self._wholes, *self._tasks.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

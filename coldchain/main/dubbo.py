@@ -3,11 +3,13 @@
 from coldchain.clients.zookeeper import ZooKeeper
 from coldchain.clients.zookeeper_address import ZooKeeperAddress
 from coldchain.control.controller import Controller
-from coldchain.control.fence import Authority, FencedDubboRegistry
+from coldchain.control.fence import Authority, FencedDubboQos, FencedDubboRegistry
 from coldchain.decisions.dubbo_switch import Place
 from coldchain.dubbo.connections import open_connections
+from coldchain.dubbo.qos import HttpDubboQos
 from coldchain.dubbo.switch import ZooKeeperDubboRegistry
 from coldchain.model.instance import Instance
+from coldchain.ports.dubbo_qos import DubboQos
 from coldchain.ports.dubbo_registry import DubboRegistry
 
 
@@ -23,4 +25,5 @@ def follow_dubbo(controller: Controller, controller_id: str, here: str, authorit
         seen = instance.agent == here and controller.state.app_of(instance).network.mode == "host"
         return open_connections(place[1]) if seen else None
 
-    controller.follow_dubbo(opened, connections)
+    qos: DubboQos = HttpDubboQos()
+    controller.follow_dubbo(opened, connections, qos if authority is None else FencedDubboQos(qos, authority))

@@ -299,15 +299,25 @@ class SecretSource(Noun, frozen=True, kw_only=True):
     source: Name
 
 
+class DubboQos(Noun, frozen=True, kw_only=True):
+    """Where the QoS server of a provider of Dubbo listens: at the app's port of that name, else at `port` of the
+    instance's own address."""
+
+    port: Annotated[int, Meta(ge=1, le=65535)] = 22222
+    port_name: str | None = None
+
+
 class Dubbo(Noun, frozen=True, kw_only=True):
     """That the app provides services of Dubbo, which are announced in ZooKeeper.
 
     `registry`: where, as zk://HOST:PORT[,HOST:PORT...]/ROOT. `interfaces`: what a new instance must announce before it
-    serves, as [GROUP/]INTERFACE[:VERSION]; none: what those before it announce.
+    serves, as [GROUP/]INTERFACE[:VERSION]; none: what those before it announce. `qos`: who leaves is told so by its QoS
+    server; None: by configurators.
     """
 
     registry: Annotated[str, Meta(min_length=1, max_length=4096)]
     interfaces: Annotated[tuple[Name, ...], Meta(max_length=1000)] = ()
+    qos: DubboQos | None = None
 
 
 class App(Noun, frozen=True, kw_only=True):

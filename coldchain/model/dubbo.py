@@ -169,12 +169,14 @@ class RouterRule(Noun, frozen=True, kw_only=True):
 
 class Announcement(Noun, frozen=True, kw_only=True):
     """That a provider provides something, as it stands in ZooKeeper. `started`: what it says of when it started, so
-    that its successor at the same address is told from it."""
+    that its successor at the same address is told from it. `process`: the application that its process announces as a
+    whole, and this with it; empty where this is announced by itself."""
 
     export: Export
     host: str
     port: int
     started: str = ""
+    process: str = ""
 
     @property
     def place(self) -> tuple[str, int]:

@@ -63,8 +63,11 @@ class FakeDubboRegistry:
         await self._switch("gone", one, self._withdraw)
 
     def _withdraw(self, one: Announcement) -> None:
-        self.providers.discard(one)
-        self.withdrawn.add(one)
+        gone = {one}
+        if one.process:  # a process is withdrawn as a whole
+            gone |= {each for each in self.providers if (each.process, each.place) == (one.process, one.place)}
+        self.providers -= gone
+        self.withdrawn |= gone
 
     async def switch_on(self, one: Announcement) -> None:
         await self._switch("on", one, self.switched_off.discard)

@@ -16,6 +16,7 @@ from coldchain.model.app import App, Container, Docker, HealthCheck, PortDefinit
 from coldchain.model.deployment import Deployment
 from coldchain.model.instance import Instance
 from coldchain.store.memory import MemoryStore
+from coldchain.testing.fake_dubbo_qos import FakeDubboQos
 from coldchain.testing.fake_dubbo_registry import FakeDubboRegistry
 from coldchain.testing.fake_engine import FakeEngine
 from coldchain.testing.fake_gateway import FakeGateway
@@ -88,6 +89,7 @@ class Platform:
         self.registry = FakeRegistry(self.clock)
         self.dubbo: FakeDubboRegistry | None = None
         """What apps find at the ZooKeeper that they name; to be set before `start`."""
+        self.qos: FakeDubboQos | None = None
         self.connections: Connections = unseen
         self.violations: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -100,7 +102,7 @@ class Platform:
         self.controller = Controller(self.store, self.engine, self.prober, self.clock, self.registry)
         if self.dubbo is not None:
             dubbo = self.dubbo
-            self.controller.follow_dubbo(lambda address: dubbo, self.connections)
+            self.controller.follow_dubbo(lambda address: dubbo, self.connections, self.qos)
         await self.controller.start()
         self.controller.state.on_commit(self._check)
         self._tasks = [asyncio.create_task(self.controller.run())]

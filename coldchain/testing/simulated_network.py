@@ -72,7 +72,8 @@ class Listener:
 
 
 class End(asyncio.Transport):
-    """One end of a connection. `cut`: what either end writes goes nowhere, and nobody is told."""
+    """One end of a connection. `cut`: what either end writes goes nowhere, and nobody is told. `writes`: how often it
+    was asked to write."""
 
     other: "End"
     protocol: asyncio.Protocol
@@ -88,10 +89,12 @@ class End(asyncio.Transport):
         self._gone = False
         self._asked_to_wait = False
         self.cut = False
+        self.writes = 0
 
     # As asyncio's
 
     def write(self, data: Any) -> None:
+        self.writes += 1
         if self._closing or self.cut or not data:
             return
         self.other._put(bytes(data))
@@ -108,6 +111,8 @@ class End(asyncio.Transport):
         self._loop.call_soon(self._lose)
 
     def abort(self) -> None:
+        if self._gone:
+            return  # what was written before it was closed is on its way
         if not self.cut:
             self.other._coming.clear()
             self.other._put(None)

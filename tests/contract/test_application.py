@@ -124,7 +124,7 @@ PIPELINE = [
 ]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(min_value=1, max_value=20600), max_size=8))
 def test_requests_are_told_apart_however_they_are_cut(cuts: list[int]) -> None:
     async def scenario() -> list[str]:

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -27,6 +28,10 @@ from coldchain.testing.zookeeper import expire, served, zookeeper
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ONE = Announcement(export=Export(interface="a.B", group="g", version="1"), host="10.0.0.1", port=20880, started="16")
 TWO = Announcement(export=Export(interface="a.C"), host="10.0.0.2", port=20880, started="17")
+WHOLE = [
+    Announcement(export=Export(interface=name, version="1"), host="10.0.0.3", port=20880, process="basket")
+    for name in ("a.D", "a.E")
+]
 ME = Consumer(host="10.0.0.9", application="shop")
 NODE = "dubbo://{}:20880/a.B?application=basket&group=g&interface=a.B&methods=add&timestamp=16&version=1{}"
 
@@ -62,6 +67,23 @@ def said(one: Announcement) -> str:
     return dubbo_url.render_node(url)
 
 
+async def announce_processes(keeper: ZooKeeper, root: str, found: Sequence[Announcement]) -> None:
+    """Each process with the metadata of what it provides, as Dubbo 3 writes it."""
+    for place in {(one.process, one.host, one.port) for one in found}:
+        application, host, port = place
+        services = {
+            str(one.export): {"name": one.export.interface, "version": one.export.version, "protocol": "dubbo"}
+            for one in found
+            if (one.process, one.host, one.port) == place
+        }
+        metadata = json.dumps({"app": application, "services": services}).encode()
+        await keeper.create(f"{root}/metadata/{application}/r1", metadata, parents=True)
+        said = {"name": application, "address": host, "port": port}
+        said |= {"payload": {"metadata": {"dubbo.metadata.revision": "r1"}}}
+        node = f"{root}-services/{application}/{host}:{port}"
+        await keeper.create(node, json.dumps(said).encode(), ephemeral=True, parents=True)
+
+
 @pytest_asyncio.fixture(params=["fake", "zookeeper"], loop_scope="module")
 async def lab(request: pytest.FixtureRequest, server: Server, keeper: ZooKeeper) -> AsyncIterator[Lab]:
     if request.param == "fake":
@@ -75,7 +97,9 @@ async def lab(request: pytest.FixtureRequest, server: Server, keeper: ZooKeeper)
     root = f"/t{uuid.uuid4().hex[:10]}/dubbo"
     known: set[Announcement] = set()
 
-    async def written(found: Sequence[Announcement]) -> None:
+    async def written(every: Sequence[Announcement]) -> None:
+        await announce_processes(keeper, root, [one for one in every if one.process])
+        found = [one for one in every if not one.process]
         for one in known - set(found):
             await keeper.delete(f"{root}/{one.export.interface}/providers/{said(one)}")
         for one in set(found) - known:
@@ -83,7 +107,8 @@ async def lab(request: pytest.FixtureRequest, server: Server, keeper: ZooKeeper)
         known.clear()
         known.update(found)
 
-    registry = ZooKeeperDubboRegistry(ZooKeeper(server.address, session_seconds=4.0), root, "me")
+    client = ZooKeeper(server.address, session_seconds=4.0)
+    registry = ZooKeeperDubboRegistry(client, root, "me", services=f"{root}-services")
     yield Lab(registry, written)
     await registry.close()
 
@@ -137,6 +162,33 @@ async def test_what_is_withdrawn_is_gone_and_nothing_else(lab: Lab) -> None:
         await lab.registry.withdraw(Announcement(export=Export(interface="none"), host="h", port=1))
         await lab.registry.switch_on(ONE)
         await until(watched, [TWO])
+
+
+async def test_what_processes_announce_as_a_whole_is_followed_and_withdrawn_as_a_whole(lab: Lab) -> None:
+    async with contextlib.aclosing(lab.registry.watch(lambda words: None)) as watched:
+        await lab.announce([ONE, *WHOLE])
+        await until(watched, [ONE, *WHOLE])
+        await lab.registry.withdraw(WHOLE[0])
+        await lab.registry.withdraw(WHOLE[0])
+        await until(watched, [ONE])
+
+
+async def test_a_process_whose_metadata_are_not_there_yet_announces_its_application(
+    server: Server, keeper: ZooKeeper, root: str
+) -> None:
+    registry = ZooKeeperDubboRegistry(ZooKeeper(server.address, session_seconds=4.0), root, "me", services=f"{root}-s")
+    async with contextlib.aclosing(registry.watch(lambda words: None)) as watched:
+        await until(watched, ())
+        said = {"name": "basket", "address": "10.0.0.3", "port": 20880}
+        said["payload"] = {"metadata": {"dubbo.metadata.revision": "r1"}}
+        await keeper.create(f"{root}-s/basket/one", json.dumps(said).encode(), ephemeral=True, parents=True)
+        await keeper.create(f"{root}-s/basket/two", b"of somebody else")
+        whole = Announcement(export=Export(interface="basket"), host="10.0.0.3", port=20880, process="basket")
+        await until(watched, [whole])
+        services = {"one": {"name": "a.B", "protocol": "dubbo"}}
+        await keeper.create(f"{root}/metadata/basket/r1", json.dumps({"services": services}).encode(), parents=True)
+        await until(watched, [msgspec.structs.replace(whole, export=Export(interface="a.B"))])
+    await registry.close()
 
 
 @contextlib.asynccontextmanager

@@ -100,9 +100,26 @@ async def test_a_burst_goes_through_and_no_more_whichever_workers_it_comes_to(
     assert found.keys() == {200, 429}
     assert 10 <= found[200] <= 10 + WORKERS - 1
     refused = next(answer for answer in answers if answer.status == 429)
-    assert 1 <= int(refused.headers["Retry-After"]) <= 10
+    assert 1 <= int(refused.headers["Retry-After"]) <= 10 * WORKERS  # one token each takes ten seconds to come
     assert (refused.headers["RateLimit-Limit"], refused.headers["RateLimit-Remaining"]) == ("6", "0")
     assert "too many requests" in refused.text
+
+
+async def test_a_limit_that_shows_it_says_on_every_answer_what_is_left(
+    lab: GatewayLab, app: RawApplication, path: str
+) -> None:
+    wide = Limit(rate=100, per_seconds=60, show_remaining=True)
+    await push(lab, app, path, wide, Limit(rate=6, per_seconds=600, burst=4, show_remaining=True, by="address"))
+    answers = [await lab.ask(path=path) for _ in range(5)]
+    fields = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+    found = [(answer.status, *(answer.headers[field] for field in fields)) for answer in answers]
+    assert [one[:3] for one in found] == [
+        *((200, "6", left) for left in ("3", "2", "1", "0")),
+        (429, "6", "0"),
+    ], "of the tighter one"
+    assert [99 <= int(one[3]) - 100 * index <= 100 for index, one in enumerate(found[:4])] == [True] * 4
+    await push(lab, app, f"{path}/plain", Limit(rate=6))
+    assert not {*fields} & (await lab.ask(path=f"{path}/plain")).headers.keys()
 
 
 async def test_a_rate_is_held_over_time(lab: GatewayLab, app: RawApplication, path: str) -> None:

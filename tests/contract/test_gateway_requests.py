@@ -409,6 +409,15 @@ async def test_bodies_that_are_too_large_and_malformed_requests_get_short_answer
         assert (logged["method"], logged["status"]) == ("POST", 413)
         status, _, body = await exchange(lab, "NONSENSE\r\n")
         assert (status, json.loads(body)) == (400, {"message": "the request is malformed"})
+        for request, wanted, words in (
+            ("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n", 501, "sent in a way"),
+            ("GET / HTTP/3.0\r\nHost: x\r\n", 505, "the version of HTTP"),
+            ("TRACE / HTTP/1.1\r\nHost: x\r\n", 405, "the method"),
+            (f"GET /{'x' * 40_000} HTTP/1.1\r\nHost: x\r\n", 414, "request line is too long"),
+        ):
+            status, headers, body = await exchange(lab, request)
+            assert (status, headers["content-type"]) == (wanted, "application/json")
+            assert words in json.loads(body)["message"]
     assert app.requests == []
 
 

@@ -442,7 +442,5 @@ def test_any_sequence_of_writes_behaves_like_a_dictionary(make_store: MakeStore)
 
     run_state_machine_as_test(
         Machine,
-        settings=settings(
-            max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=25, stateful_step_count=20, suppress_health_check=list(HealthCheck)),
     )

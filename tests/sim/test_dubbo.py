@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from coldchain.model.app import App, Dubbo
+from coldchain.model.app import App, Container, Docker, Dubbo, DubboQos, PortMapping
 from coldchain.model.dubbo import Announcement, Export
 from coldchain.model.errors import Rejected
 from coldchain.testing.crashes import Crashes
@@ -52,6 +52,19 @@ async def deploy(platform: Platform, **fields: object) -> str:
     return (await platform.ended(started)).state
 
 
+BY_QOS = Dubbo(registry=WHERE, qos=DubboQos(port_name="qos"))
+
+
+def with_qos(tag: str) -> Container:
+    """The example app's container with another image and a port for QoS."""
+    ports = (PortMapping(container_port=8080), PortMapping(container_port=22222, name="qos"))
+    return Container(docker=Docker(image=f"shop:{tag}"), port_mappings=ports)
+
+
+async def begin_by_qos(platform: Platform) -> None:
+    await begin(platform, dubbo=BY_QOS, container=with_qos("v1"))
+
+
 def troubles(platform: Platform) -> set[str]:
     return {seen.trouble for seen in platform.controller.reconciler.view("/shop").seen.values()}
 
@@ -73,6 +86,25 @@ def test_a_rollout_has_new_ones_announced_and_old_ones_left_first(seed: int, rea
         }
         await platform.until(lambda: not providers.registry.switched_off)
         await platform.until(lambda: len(platform.controller.state.instances) == 2)
+
+    beside(program, seed)
+
+
+@pytest.mark.parametrize("as_whole", [(True,), (False, True)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_processes_that_are_announced_as_a_whole_are_left_too(seed: int, as_whole: tuple[bool, ...]) -> None:
+    """Consumers of Dubbo 3 follow these, and no configurator at an interface."""
+
+    async def program(platform: Platform, providers: FakeDubboProviders) -> None:
+        providers.as_whole = as_whole
+        started = await platform.controller.operations.create(provider(), "test")
+        assert (await platform.ended(started)).state == "succeeded"
+        await platform.until(lambda: len(providers.registry.providers) == 4 * len(as_whole))
+        old = {(one.address, one.ports[0]) for one in platform.serving()}
+        assert await deploy(platform, container=image("v2")) == "succeeded"
+        assert providers.callable().isdisjoint(old)
+        assert {one.process for word, one in providers.registry.told if word == "off"} <= {""}
+        await platform.until(lambda: not providers.registry.switched_off)
 
     beside(program, seed)
 
@@ -241,18 +273,20 @@ async def settled(platform: Platform) -> dict[str, object]:
     return {"created": platform.engine.created["/shop"], "serving": len(platform.serving())}
 
 
+@pytest.mark.parametrize("by", ["configurators", "qos"])
 @pytest.mark.parametrize("move", ["rollout", "scale down"])
-def test_killed_at_any_write_consumers_meet_nobody_who_is_gone(move: str) -> None:
+def test_killed_at_any_write_consumers_meet_nobody_who_is_gone(move: str, by: str) -> None:
     running: list[asyncio.Task[None]] = []
     made: list[FakeDubboProviders] = []
+    of = with_qos if by == "qos" else image
 
     async def begun(platform: Platform) -> int:
         running.append(asyncio.create_task(made[-1].run()))
-        await begin(platform)
+        await begin(platform, **({"dubbo": BY_QOS, "container": of("v1")} if by == "qos" else {}))
         return platform.store.writes
 
     async def moved(platform: Platform) -> object:
-        fields = {"container": image("v2")} if move == "rollout" else {"instances": 1}
+        fields = {"container": of("v2")} if move == "rollout" else {"instances": 1}
         return await platform.controller.operations.change("/shop", to(**fields), "test", force=False)
 
     async def ended(platform: Platform) -> dict[str, object]:
@@ -266,3 +300,128 @@ def test_killed_at_any_write_consumers_meet_nobody_who_is_gone(move: str) -> Non
         recorded=lambda platform: platform.controller.state.deployments,
         prepare=lambda platform: made.append(FakeDubboProviders(platform, SETTLE_SECONDS)),
     ).killed_at_each_write(moved)
+
+
+@pytest.mark.parametrize("reannounces", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_has_qos_leaves_by_it_and_nothing_is_written_to_zookeeper(seed: int, reannounces: bool) -> None:
+    async def program(platform: Platform, providers: FakeDubboProviders) -> None:
+        providers.reannounces = reannounces
+        await begin_by_qos(platform)
+        old = {(one.address, one.ports[-1]) for one in platform.serving()}
+        assert await deploy(platform, container=with_qos("v2")) == "succeeded"
+        assert [word for word, _ in providers.qos.told] == ["offline", "offline"]
+        assert {place for _, place in providers.qos.told} == old
+        assert not providers.registry.told
+        assert len(providers.callable()) == 2
+
+    beside(program, seed)
+
+
+@pytest.mark.parametrize("trouble", ["silent", "loses replies", "foreign", "nobody there", "lies"])
+def test_where_qos_does_not_do_it_configurators_do(trouble: str) -> None:
+    words = {
+        "silent": "gave no answer in 3 s",
+        "foreign": "foreign addresses are not permitted. Permit them",
+        "nobody there": "Connection refused",
+        "lies": "it says that it is offline, and is announced all the same",
+    }
+
+    async def program(platform: Platform, providers: FakeDubboProviders) -> None:
+        await begin_by_qos(platform)
+        providers.qos.silent = trouble in ("silent", "loses replies")
+        providers.qos.loses_replies = trouble == "loses replies"
+        providers.qos.foreign = trouble == "foreign"
+        providers.qos.lies = trouble == "lies"
+        if trouble == "nobody there":
+            providers.has_qos = False
+        seen: set[str] = set()
+        if trouble in words:
+            # Kept from doing it, so that what it says can be read.
+            async def refuse(when: str) -> None:
+                raise Rejected("NoAuth")
+
+            providers.registry.around = refuse
+        started = await platform.controller.operations.change(
+            "/shop", to(container=with_qos("v2")), "test", force=False
+        )
+        if trouble in words:
+            await platform.until(lambda: seen.update(troubles(platform)) or any(words[trouble] in one for one in seen))
+            await platform.until(lambda: any("no help" in one and words[trouble] in one for one in troubles(platform)))
+            providers.registry.around = lambda when: asyncio.sleep(0)
+        assert (await platform.ended(started)).state == "succeeded"
+        assert bool(providers.registry.told) == (trouble in words)
+        await platform.until(lambda: not providers.registry.switched_off)
+        assert len(providers.callable()) == 2
+
+    beside(program, 1)
+
+
+QOS_MOMENTS = [(number, when) for number in (1, 2) for when in ("before", "after")]
+
+
+@pytest.mark.parametrize(("number", "when"), QOS_MOMENTS)
+def test_killed_at_any_word_to_qos_it_ends_as_if_nothing_had_happened(number: int, when: str) -> None:
+    async def program(platform: Platform, providers: FakeDubboProviders) -> None:
+        await begin_by_qos(platform)
+        count, struck, never = 0, asyncio.Event(), asyncio.Event()
+
+        async def strike(moment: str) -> None:
+            nonlocal count
+            count += moment == when
+            if count == number and moment == when:
+                struck.set()
+                await never.wait()
+
+        providers.qos.around = strike
+        started = await platform.controller.operations.change(
+            "/shop", to(container=with_qos("v2")), "test", force=False
+        )
+        await struck.wait()
+        await platform.clock.sleep(0.05)
+        await platform.kill()
+        await platform.clock.sleep(1.0)
+        await platform.start()
+        assert (await platform.ended(started)).state == "succeeded"
+        assert not providers.registry.told
+        assert len(providers.callable()) == 2
+        assert platform.engine.created["/shop"] == 4
+
+    beside(program, number)
+
+
+@pytest.mark.parametrize("trouble", ["", "silent", "killed"])
+def test_who_stays_and_was_switched_off_is_put_online_again(trouble: str) -> None:
+    """As when the store was brought back from before the drain: what was withdrawn does not come back by itself."""
+
+    async def program(platform: Platform, providers: FakeDubboProviders) -> None:
+        await begin_by_qos(platform)
+        [one, _] = platform.serving()
+        mark = next(
+            each for each in providers.registry.providers if each.host == one.address and each.port in one.ports
+        )
+        await platform.kill()
+        providers.qos.offline_at.add((one.address or "", one.ports[-1]))
+        providers.registry.switched_off.add(mark)
+        await platform.until(lambda: mark not in providers.registry.providers)
+        providers.qos.silent = trouble == "silent"
+        struck, never = asyncio.Event(), asyncio.Event()
+        if trouble == "killed":
+
+            async def strike(moment: str) -> None:
+                struck.set()
+                await never.wait()
+
+            providers.qos.around = strike
+        await platform.start()
+        if trouble == "killed":
+            await struck.wait()
+            await platform.kill()
+            providers.qos.around = lambda when: asyncio.sleep(0)
+            await platform.start()
+        await platform.until(lambda: not providers.registry.switched_off)
+        await platform.clock.sleep(1.0)
+        assert (mark in providers.registry.providers) == (trouble != "silent")
+        assert [word for word, _ in providers.qos.told] == ["online"] * (trouble != "silent")
+
+    beside(program, 1)

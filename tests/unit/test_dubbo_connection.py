@@ -94,6 +94,22 @@ def test_one_way_calls_are_carried_out_and_never_answered() -> None:
     simulated(program)
 
 
+def test_what_is_sent_in_one_turn_goes_out_together_and_before_the_connection_closes() -> None:
+    async def program(world: World) -> None:
+        await world.call("echo", 0)
+        [connection] = world.loop.connections
+        before = connection.writes
+        for number in range(1, 5):
+            await world.client.send(Call(interface=STOCK, method="echo", arguments=[number], version="1.0.0"), 1)
+        assert connection.writes == before
+        await world.client.close(drain_seconds=1.0)
+        assert connection.writes == before + 1
+        await asyncio.sleep(0.1)
+        assert set(world.carried_out) == {0, 1, 2, 3, 4}
+
+    simulated(program)
+
+
 def test_a_call_of_a_version_or_group_that_is_not_there_is_not_carried_out() -> None:
     async def program(world: World) -> None:
         for call in (
@@ -269,7 +285,7 @@ def test_a_stopping_server_waits_no_longer_than_it_may() -> None:
 
 
 @given(st.integers(0, 2**32), st.lists(st.binary(max_size=40), max_size=8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_server_outlives_whatever_a_stranger_sends(seed: int, pieces: list[bytes]) -> None:
     async def program(world: World) -> None:
         await world.call("echo", 1)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from coldchain.documents import dubbo_instances, dubbo_rules, dubbo_url
 from coldchain.documents.application import decode_app
+from coldchain.model.app import DubboQos
 from coldchain.model.dubbo import (
     Announcement,
     Configurator,
@@ -271,6 +272,14 @@ def test_processes_and_their_metadata() -> None:
             None,
         ),
         ({}, "/dubbo/registry", "is missing", None),
+        (
+            {"registry": "zk://h:1/d", "qos": {"portName": "qso"}},
+            "/dubbo/qos/portName",
+            "no port of the app has the name 'qso'",
+            None,
+        ),
+        ({"registry": "zk://h:1/d", "qos": {"port": 0}}, "/dubbo/qos/port", "", None),
+        ({"registry": "zk://h:1/d", "qos": {"prot": 1}}, "/dubbo/qos/prot", "", "port"),
     ],
 )
 def test_what_is_wrong_with_what_an_app_says_of_dubbo(
@@ -288,3 +297,16 @@ def test_providers_of_dubbo_are_told_by_a_port() -> None:
     assert decode_app({"id": "/a", "cmd": "serve", "dubbo": dubbo}).dubbo is not None
     with pytest.raises(InvalidDocument, match="/dubbo: needs a port"):
         decode_app({"id": "/a", "cmd": "serve", "dubbo": dubbo, "portDefinitions": []})
+
+
+def test_qos_is_asked_at_its_own_port_or_at_one_of_the_app() -> None:
+    ports = [{"name": "dubbo"}, {"name": "qos"}]
+    definition = {"id": "/a", "cmd": "serve", "portDefinitions": ports}
+    for qos, found in (
+        ({}, DubboQos(port=22222)),
+        ({"port": 33333}, DubboQos(port=33333)),
+        ({"portName": "qos"}, DubboQos(port_name="qos")),
+    ):
+        app = decode_app(definition | {"dubbo": {"registry": "zk://h:1/d", "qos": qos}})
+        assert app.dubbo is not None
+        assert app.dubbo.qos == found

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldchain.decisions.dubbo_switch import Steps, calls, expected, lingers, places, steps, waits_for
+from coldchain.decisions.dubbo_switch import Steps, as_whole, calls, expected, lingers, places, steps, waits_for
 from coldchain.dubbo.connections import open_connections
-from coldchain.model.dubbo import Announced, Announcement, Export
+from coldchain.model.dubbo import Announced, Announcement, Export, Process, Provided
 from coldchain.model.instance import Instance, Phase
 
 EXPORTS = [Export(interface="a.B"), Export(interface="a.B", group="g"), Export(interface="a.C", version="1")]
@@ -40,11 +40,12 @@ announcements = st.builds(
     host=st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.9.9.9"]),
     port=st.sampled_from([20880, 20881]),
     started=st.sampled_from(["", "1", "2"]),
+    process=st.sampled_from(["", "basket"]),
 )
 scenes = st.tuples(
     st.lists(st.sampled_from(get_args(Phase)), min_size=0, max_size=3),
     st.sets(announcements, max_size=8),
-    st.sets(announcements, max_size=8),
+    st.sets(announcements.filter(lambda one: not one.process), max_size=8),
 )
 
 
@@ -72,10 +73,11 @@ def test_what_is_told_is_enough_and_no_more_wherever_it_was_cut_off(
     assert set(apply(cut, steps(instances, cut)).switched_off) == set(after.switched_off)
     leaving = {place for one in instances if one.phase in LEAVING for place in places(one)}
     staying = {place for one in instances if one.wanted for place in places(one)}
-    assert all(one in after.switched_off for one in providers if one.place in leaving)
+    assert all(one in after.switched_off for one in providers if one.place in leaving and not one.process)
+    assert not any(one.process for one in after.switched_off)
     assert set(after.providers) == {one for one in providers if one.place not in leaving}
     assert set(apply(cut, steps(instances, cut)).providers) == set(after.providers)
-    assert all(one in cut.switched_off for one in providers - set(cut.providers))
+    assert all(one in cut.switched_off or one.process for one in providers - set(cut.providers))
     assert not any(one.place in leaving for one in told.switch_on)
     assert all(one.place in staying or one not in providers for one in told.switch_on)
     assert not any(one.place in staying for one in after.switched_off)
@@ -85,6 +87,25 @@ def test_what_is_told_is_enough_and_no_more_wherever_it_was_cut_off(
     for one in instances:
         if one.phase in LEAVING:
             assert waits_for(one, (), after) == ""
+
+
+def test_what_a_process_announces_is_in_its_metadata_or_else_its_application() -> None:
+    ports = {"dubbo": 20880, "tri": 50051}
+    process = Process(application="basket", host="10.0.0.1", ports=ports, revision="r1")
+
+    def of(export: Export, port: int) -> Announcement:
+        return Announcement(export=export, host="10.0.0.1", port=port, process="basket")
+
+    provided = [
+        Provided(interface="a.B", parameters={"group": "g", "version": "1"}),
+        Provided(interface="a.B", protocol="tri", parameters={"group": "g", "version": "1"}),
+        Provided(interface="a.C", port=20881),
+        Provided(interface="a.D", protocol="rest"),
+    ]
+    known = Export(interface="a.B", group="g", version="1")
+    assert as_whole(process, provided) == (of(known, 20880), of(Export(interface="a.C"), 20881), of(known, 50051))
+    assert as_whole(process, ()) == ()
+    assert as_whole(process, None) == tuple(of(Export(interface="basket"), port) for port in (20880, 50051))
 
 
 def test_an_instance_is_known_by_its_own_address_and_by_what_its_agent_publishes() -> None:

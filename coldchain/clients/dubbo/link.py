@@ -28,6 +28,8 @@ class Link(asyncio.Protocol):
         self._heard_at = self._sent_at = self._loop.time()
         self._reason = ""
         self._events = 0
+        self._unsent: list[bytes] = []
+        """Of this turn of the loop: many calls and answers go out together."""
         self.peer = ""
         self.open = False
         self.heard = False
@@ -39,8 +41,15 @@ class Link(asyncio.Protocol):
 
     def send(self, frame: bytes) -> None:
         if self._transport is not None and self.open:
+            if not self._unsent:
+                self._loop.call_soon(self._flush)
+            self._unsent.append(frame)
+
+    def _flush(self) -> None:
+        if self._unsent and self._transport is not None:
             self._sent_at = self._loop.time()
-            self._transport.write(frame)
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def send_event(self, body: bytes, *, two_way: bool) -> None:
         self._events += 1
@@ -59,8 +68,10 @@ class Link(asyncio.Protocol):
             self._timer.cancel()
         if self._transport is not None:
             if at_once:
+                self._unsent.clear()
                 self._transport.abort()
             else:
+                self._flush()
                 self._transport.close()
 
     def take(self, frame: Frame) -> None:
@@ -105,6 +116,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.open = False
+        self._unsent.clear()
         if self._timer is not None:
             self._timer.cancel()
         self._flowing.set()

@@ -1,6 +1,7 @@
 """Bodies of frames: a call and its result, as Hessian 2."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -62,12 +63,16 @@ def encode_call(call: Call, timeout_seconds: float | None = None) -> bytes:
         attachments["timeout"] = str(round(timeout_seconds * 1000))
     attachments.update(call.attachments)
     encoder = Encoder()
-    for word in (call.protocol, path, call.version, call.method, descriptor(types)):
-        encoder.write(word)
     for argument in call.arguments:
         encoder.write(argument)
     encoder.write(attachments)
-    return encoder.getvalue()
+    return _head(call.protocol, path, call.version, call.method, tuple(types)) + encoder.getvalue()
+
+
+@lru_cache(maxsize=4096)
+def _head(protocol: str, path: str, version: str, method: str, types: tuple[str, ...]) -> bytes:
+    """What each call of a method begins with: texts, which nothing later in a message refers to."""
+    return encode(protocol, path, version, method, descriptor(types))
 
 
 def decode_call(body: bytes) -> Call:
