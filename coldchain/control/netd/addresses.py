@@ -102,7 +102,12 @@ class AddressBook:
         """It rests, and is given again later. Nothing happens for an address that was not given here. Raises Conflict
         where another attachment has it; `attachment` None: whoever does, as this machine's Docker says it."""
         await self.start()
-        await self._kept.release(plain(address), attachment)
+        address = plain(address)
+        await self._kept.release(address, attachment)
+        if address in self._doubled:
+            # Another node holds it since this one was removed: it is not rested for here, where the store may be away
+            # when the rest is over.
+            await self._kept.drop([address])
 
     def pool_of(self, cidr: str) -> Pool | None:
         """The pool with these addresses, as last heard of, also while the store is away."""

@@ -152,6 +152,7 @@ class Machine:
         self.late = LATE
         self.steps, self.crash_at = 0, 0
         self.off = False
+        self.outages = 0
         self.journal = FakeJournal()
         self.new_disk()
         self.process: Process | None = None
@@ -187,6 +188,9 @@ class Machine:
         await self.world.clock.sleep(self.world.draw.uniform(0.0, 0.005))
 
     def start_netd(self) -> None:
+        """Where none runs: its journal is one process's alone."""
+        if self.off or self.book is not None:
+            return
         self.process = Process(self.world.loop)
         self.book = AddressBook(FarStore(self.world, self), self.journal, self.name, self.world.clock)
         self.world.running.append((self.process, self.process.start(self.book.run())))
@@ -196,12 +200,14 @@ class Machine:
             self.process.frozen = True
         self.process = self.book = None
 
-    def crash(self) -> None:
-        """All containers end with it."""
+    def crash(self) -> int:
+        """All containers end with it. Its outage has a number: who ends one leaves it off where another has begun."""
         self.off = True
+        self.outages += 1
         self.crash_netd()
         for address in list(self.containers):
             self.ended(address)
+        return self.outages
 
     async def asked(self, question: Callable[[AddressBook], Coroutine[Any, Any, T]]) -> T:
         """As Docker asks netd. Raises Unavailable where nothing is heard."""
@@ -336,10 +342,11 @@ class World:
                 if not machine.off and machine.book is None:
                     machine.start_netd()
             case "machine crashes":
-                machine.crash()
+                outage = machine.crash()
                 await self.clock.sleep(strike.seconds)
-                machine.off = False
-                machine.start_netd()
+                if machine.outages == outage:
+                    machine.off = False
+                    machine.start_netd()
             case "store away":
                 machine.store_away = True
                 await self.clock.sleep(strike.seconds)
@@ -351,11 +358,13 @@ class World:
             case "removed":
                 machine.late = VERY_LATE
                 await self.clock.sleep(6.0)
-                machine.crash()
+                outage = machine.crash()
                 await self.store.write([Change(key=keys.node(machine.name), value=None)])
                 await self.pools.reclaim(machine.name)
                 machine.late = LATE
                 await self.clock.sleep(1.0 + strike.seconds)
+                if machine.outages != outage:
+                    return
                 await self.removed(machine)
                 machine.off = machine.store_away = False
                 if self.draw.random() < 0.3:
