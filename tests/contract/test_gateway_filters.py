@@ -8,21 +8,11 @@ import pytest
 
 from coldchain.model.app import HeaderChanges, Redirect, RouteFilters
 from coldchain.model.rotation import RouteRule, ServiceRotation
-from coldchain.testing.gateway_lab import GatewayLab, endpoint, running_gateway
+from coldchain.testing.gateway_lab import GatewayLab, endpoint
 from coldchain.testing.ports import free_ports
-from coldchain.testing.raw_application import RawApplication, answers, holds, raw_application, read_request, response
+from coldchain.testing.raw_application import RawApplication, holds, raw_application, read_request, response
 
-
-@pytest.fixture
-async def lab() -> AsyncIterator[GatewayLab]:
-    async with running_gateway(worker_processes=1) as lab:
-        yield lab
-
-
-@pytest.fixture
-async def app() -> AsyncIterator[RawApplication]:
-    async with raw_application(answers) as application:
-        yield application
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def rule(path: str = "/", **filters: object) -> RouteRule:

@@ -7,7 +7,6 @@ import json
 import re
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -26,17 +25,7 @@ from coldchain.testing.raw_application import (
     resets,
 )
 
-
-@pytest.fixture
-async def lab() -> AsyncIterator[GatewayLab]:
-    async with running_gateway(worker_processes=1) as lab:
-        yield lab
-
-
-@pytest.fixture
-async def app() -> AsyncIterator[RawApplication]:
-    async with raw_application(answers) as application:
-        yield application
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def service(*ports: int) -> ServiceRotation:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import aiohttp
 import pytest
@@ -29,10 +29,7 @@ NONE = (0,) * (len(LATENCY_BOUNDS_SECONDS) + 1)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-@pytest.fixture
-async def lab() -> AsyncIterator[GatewayLab]:
-    async with running_gateway(worker_processes=1) as lab:
-        yield lab
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def counted(lab: GatewayLab, enough: Callable[[dict[str, Traffic]], bool]) -> dict[str, Traffic]:
