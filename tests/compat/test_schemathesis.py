@@ -66,6 +66,8 @@ REFUSALS = [400, 401, 403, 404, 405, 409, 413, 422]
 """How what must not be is refused."""
 SHARES = {"grounded": 0.55, "positive": 0.12, "negative": 0.1, "boundary": 0.1}
 """Of all cases; the rest follows links."""
+HANGS_SECONDS = 300.0
+"""A platform that does not come to what is asked of it for so long hangs, also on a machine that others use."""
 APPS = ("/web", "/shop/cart", "/shop/stock", "/bills/night")
 NEVER = {"healthChecks": [{"path": "/"}], "env": {"HEALTH": "never"}}
 
@@ -85,7 +87,7 @@ class Grounds:
         self.made = 0
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(HANGS_SECONDS)
 
     def look(self, found: Callable[[], T]) -> T:
         """Something of the platform, looked up in its own thread."""
