@@ -157,8 +157,7 @@ local function put_rotation()
     if not texts then
         return fail(400, documents)
     end
-    local locked
-    locked, problem = store.lock()
+    local locked, problem = store.lock()
     if not locked then
         return fail(problem == store.NO_ROOM and 507 or 504, problem)
     end
