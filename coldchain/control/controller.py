@@ -161,6 +161,7 @@ class Controller:
         self.reconciler.on_brake = happenings.brake_changed
         self.reconciler.on_refused = happenings.refused
         self.publisher = Publisher(self.state, self._clock, term, self.reconciler.mark)
+        self.publisher.on_left = happenings.gateway_left
         if self._registry is not None:
             self.registrar = Registrar(self._registry, self.state, self._clock, self.reconciler.mark)
             self.registrar.offers = lambda: self.tasks.offers
@@ -223,7 +224,7 @@ class Controller:
             for one in self.state.running.values()
         ]
         renewed += [
-            msgspec.structs.replace(one, since=now)
+            msgspec.structs.replace(one, since=now, streams_cut_at=None if one.streams_cut_at is None else now)
             for one in self.state.instances.values()
             if one.phase in ("closing", "stopped")
         ]

@@ -17,6 +17,7 @@ from coldchain.model.deployment import Deployment
 from coldchain.model.event import AppMove
 from coldchain.model.group import GroupDeployment
 from coldchain.model.instance import Instance
+from coldchain.model.rotation import GatewayReport
 from coldchain.model.task import TaskStatus
 from coldchain.model.version import AppRecord, Version
 from coldchain.ports.clock import Clock
@@ -47,6 +48,8 @@ class Happenings:
             if isinstance(after, Instance) and (not isinstance(before, Instance) or before.phase != after.phase):
                 self._left(before, after)
                 self._emit(bodies.instance_changed_event(after), after.history[-1].cause)
+                if after.phase == "stopping" and after.streams_cut:
+                    self._emit(bodies.streams_cut_event(after), after.history[-1].cause)
             elif isinstance(after or before, AppRecord):
                 self._aimed(before, after)
             elif isinstance(after, Version) and before is None and after.overrides:
@@ -169,6 +172,12 @@ class Happenings:
     def refused(self, refused: Refused) -> None:
         """An instance fits no agent, or does so for other reasons than before."""
         self._emit(bodies.instance_refused_event(refused, self._clock.now()), str(refused))
+
+    def gateway_left(self, report: GatewayReport) -> None:
+        """A gateway has ended, as somebody wished."""
+        cut = sum(report.cut.values())
+        words = f"the gateway was told to leave, streams cut: {cut}" if cut else "the gateway was told to leave"
+        self._emit(bodies.gateway_left_event(report.gateway, cut, self._clock.now()), words)
 
     def brake_changed(self, brake: Brake) -> None:
         """The brake took hold, let go, or was released by an operator."""

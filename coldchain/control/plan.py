@@ -10,6 +10,7 @@ from coldchain.decisions import instance as lives
 from coldchain.decisions.actions import (
     Action,
     CreateInstances,
+    CutStreams,
     EndDeployment,
     ForgetTask,
     KillTask,
@@ -67,6 +68,9 @@ class Plan:
                 case RecordPlace():
                     one = self._instance(action.instance_id)
                     self._put(settled_at(one, action, self._state.app_of(one), self._offers))
+                case CutStreams():
+                    one = self._instance(action.instance_id)
+                    self._put(msgspec.structs.replace(one, streams_cut_at=self._now))
                 case CreateInstances():
                     for _ in range(action.count):
                         self._create(view, action)
@@ -106,6 +110,8 @@ class Plan:
             moved = msgspec.structs.replace(moved, address=action.address)
         if action.ports is not None:
             moved = msgspec.structs.replace(moved, ports=action.ports)
+        if action.streams_cut is not None:
+            moved = msgspec.structs.replace(moved, streams_cut=action.streams_cut)
         self._put(moved)
 
     def place(self, placed: Placed) -> None:

@@ -312,6 +312,7 @@ class Reconciler:
             acknowledged=not waits_for,
             in_flight=in_flight,
             streams=publisher.streams(instance),
+            cut=publisher.cut(instance),
         )
 
     def _trouble(self, instance: Instance, waits_for: str, in_flight: int | None) -> str:

@@ -67,6 +67,7 @@ class Publisher:
         self._given: dict[str, int] = {}
         self.on_published: Callable[[Rotation, Collection[str]], None] = lambda rotation, services: None
         self.on_report: Callable[[GatewayReport], None] = lambda report: None
+        self.on_left: Callable[[GatewayReport], None] = lambda report: None
         self.resources: Callable[[], Mapping[str, Resource]] = dict
         self.rotation = Rotation(revision=self._first)
         self._shares = ShareKeeper(clock, lambda: (one.gateway for one in self.live()))
@@ -251,6 +252,8 @@ class Publisher:
             marked = instance.id in self._marked.get(instance.app_id, ())
             bad = "it is marked as out of service" if marked else "its probes fail"
             return bad if weight else "its mark is not published yet"
+        if any((one.cut_streams is True) != (instance.streams_cut_at is not None) for one in found):
+            return "that its streams are to end is not published yet"
         since = max((one.since for one in found), default=self._changed_at.get(instance.app_id, self._first))
         now = self._clock.monotonic()
         behind = [] if self._applied_by_all >= since else [one for one in self.live() if one.applied < since]
@@ -276,6 +279,10 @@ class Publisher:
     def streams(self, instance: Instance) -> int:
         """How many of those are streams."""
         return rotations.streams(instance.id, self.live())
+
+    def cut(self, instance: Instance) -> int:
+        """How many streams gateways have ended there."""
+        return rotations.cut(instance.id, self.live())
 
     def in_step(self) -> bool:
         """True when every live gateway works by a rotation of this controller, of whatever age. Not before a lease is
@@ -338,6 +345,7 @@ class Publisher:
             lease_until=now + LEASE_SECONDS + LEASE_MARGIN_SECONDS,
             in_flight=report.in_flight,
             streams=report.streams,
+            cut=report.cut,
             ejected=report.ejected,
             caught_up_at=self.rotation.revision if returns else known.caught_up_at if known else 0,
         )
@@ -357,6 +365,7 @@ class Publisher:
         self._given.pop(report.gateway, None)
         self._applied_by_all = min((one.applied for one in self.sessions.values()), default=0)
         self._changed(set(self._services_of))
+        self.on_left(report)
 
     def _touched(self, known: GatewaySession | None, report: GatewayReport) -> set[str]:
         """The apps that may go on because of a report: whose endpoints it newly applied or whose requests it ended."""
@@ -370,7 +379,9 @@ class Publisher:
             names |= {one.service for found in self._gray.values() for one in found.values()}
         apps = {self._app_of[name] for name in names if name in self._app_of}
         for instance_id in known.in_flight.keys() | report.in_flight.keys():
-            if known.in_flight.get(instance_id) != report.in_flight.get(instance_id):
+            streams = known.streams.get(instance_id), known.cut.get(instance_id)
+            told = report.streams.get(instance_id), report.cut.get(instance_id)
+            if known.in_flight.get(instance_id) != report.in_flight.get(instance_id) or streams != told:
                 instance = self._state.instances.get(instance_id)
                 if instance is not None:
                     apps.add(instance.app_id)

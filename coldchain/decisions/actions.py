@@ -23,12 +23,20 @@ class CreateInstances(Action, frozen=True, kw_only=True):
 
 
 class Move(Action, frozen=True, kw_only=True):
-    """Record an instance's next phase, with where it is reached once that is known."""
+    """Record an instance's next phase, with where it is reached once that is known; and how many of its streams were
+    ended, where any were to be."""
 
     instance_id: str
     phase: Phase
     address: str | None = None
     ports: tuple[int, ...] | None = None
+    streams_cut: int | None = None
+
+
+class CutStreams(Action, frozen=True, kw_only=True):
+    """Record that gateways are to end the streams of an instance that is leaving."""
+
+    instance_id: str
 
 
 class RecordPlace(Action, frozen=True, kw_only=True):

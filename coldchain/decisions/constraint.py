@@ -137,10 +137,10 @@ def _matches(expression: str, value: str) -> bool:
 
 def first_to_leave(constraints: Iterable[tuple[str, ...]], instances: Sequence[Instance], count: int) -> list[Instance]:
     """Who of the instances, which come in the order in which they would leave otherwise, leaves for the constraints'
-    sake: those that are too many beside each other, then those whose leaving keeps the groups of GROUP_BY even or makes
-    them more so. At most `count`; fewer where the constraints do not care."""
+    sake: those `in_the_way`, then those whose leaving keeps the groups of GROUP_BY even or makes them more so. At most
+    `count`; fewer where the constraints do not care."""
     known = [parsed(text) for text in constraints]
-    chosen = _too_many(known, instances)[:count]
+    chosen = in_the_way(known, instances, count)
     gone = {one.id for one in chosen}
     left = [one for one in instances if one.id not in gone]
     groupings = [_Grouping(one.field, left) for one in known if one.operator == "GROUP_BY"]
@@ -157,8 +157,36 @@ def first_to_leave(constraints: Iterable[tuple[str, ...]], instances: Sequence[I
     return chosen
 
 
+def in_the_way(constraints: Iterable[Constraint], instances: Sequence[Instance], count: int) -> list[Instance]:
+    """Who stands beside others against CLUSTER, UNIQUE or MAX_PER, as after a replaced instance got well again, or
+    somebody answers for it again. Of so many `count` leave, and these first."""
+    known = list(constraints)
+    elsewhere: set[str] = set()
+    for constraint in known:
+        if constraint.operator == "CLUSTER":
+            kept = constraint.value or _largest_group(constraint.field, instances, len(instances) - count)
+            values = ((one.id, one.constraint_values.get(constraint.field, kept)) for one in instances)
+            elsewhere.update(name for name, value in values if value != kept)
+    found = [one for one in instances if one.id in elsewhere]
+    return [*found, *_too_many(known, [one for one in instances if one.id not in elsewhere])][:count]
+
+
+def _largest_group(field: str, instances: Iterable[Instance], stay: int) -> str:
+    """Where those stand who may stay together: in the group with the most of them, as far as so many are wanted, then
+    in the one of which more serve, and then where the oldest stands."""
+    groups: dict[str, list[Instance]] = {}
+    for one in sorted(instances, key=lambda one: (one.created_at, one.id)):
+        if field in one.constraint_values:
+            groups.setdefault(one.constraint_values[field], []).append(one)
+
+    def size(value: str) -> tuple[int, int]:
+        return min(stay, len(groups[value])), sum(one.in_rotation for one in groups[value])
+
+    return max(groups, key=size, default="")
+
+
 def _too_many(constraints: Iterable[Constraint], instances: Collection[Instance]) -> list[Instance]:
-    """Who stands beside more of them than UNIQUE and MAX_PER allow, as after a replaced instance got well again."""
+    """Who stands beside more of them than UNIQUE and MAX_PER allow."""
     limits: dict[str, int] = {}
     for constraint in constraints:
         if constraint.operator in ("UNIQUE", "MAX_PER"):

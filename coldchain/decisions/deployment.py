@@ -78,8 +78,7 @@ def step(
     kept = max(0, app.instances - new) if new is not None and not held else 0
     surplus = len(good) + (min(kept, len(served_old)) if beside is None else 0) - app.instances
     if surplus > 0 and begun:
-        order = _scale_down_order(good, app, config_id, unhealthy, surplus)
-        departures.let_go(order, f"scaled to {app.instances}", surplus)
+        _scale_down(departures, good, app, config_id, unhealthy, surplus)
     order = _first_to_replace(served_old, unhealthy, unused)
     departures.let_go(order, "replaced by a newer version", 0 if held else len(order) - (beside or kept))
 
@@ -156,11 +155,17 @@ class _Departures:
             self.leave.append((one.id, cause))
 
 
-def _scale_down_order(
-    good: Iterable[Instance], app: App, config_id: str, unhealthy: Collection[str], surplus: int
-) -> list[Instance]:
+def _scale_down(
+    departures: _Departures,
+    good: Iterable[Instance],
+    app: App,
+    config_id: str,
+    unhealthy: Collection[str],
+    surplus: int,
+) -> None:
     """Those that wait for a place first, then as many of the surplus as constraints say something about, then those
-    that give no capacity, then other configurations, then the youngest or the oldest, as the app has it."""
+    that give no capacity, then other configurations, then the youngest or the oldest, as the app has it. Nobody leaves
+    in the place of one who stands against a constraint and is needed only until those serve who are about to."""
     older_first = 1 if app.kill_selection == "OLDEST_FIRST" else -1
     order = sorted(
         good,
@@ -174,9 +179,18 @@ def _scale_down_order(
     )
     homeless = [one for one in order if one.agent is None]
     settled = [one for one in order if one.agent is not None]
-    chosen = constraints.first_to_leave(app.constraints, settled, max(0, surplus - len(homeless)))
+    count = max(0, surplus - len(homeless))
+    against = constraints.in_the_way(map(constraints.parsed, app.constraints), settled, count)
+    chosen = constraints.first_to_leave(app.constraints, settled, count)
+    cause, before = f"scaled to {app.instances}", len(departures.leave)
+    departures.let_go([*homeless, *against], cause, surplus)
+    left = surplus - (len(departures.leave) - before)
+    first = {one.id for one in (*homeless, *against)}
+    if any(not one.in_rotation and one.id not in unhealthy and one.id not in first for one in settled):
+        left = surplus - len(first)
     ids = {one.id for one in chosen}
-    return [*homeless, *chosen, *(one for one in settled if one.id not in ids)]
+    others = [*chosen, *(one for one in settled if one.id not in ids)]
+    departures.let_go([one for one in others if one.id not in first], cause, left)
 
 
 def _first_to_replace(old: Iterable[Instance], unhealthy: Collection[str], unused: Collection[str]) -> list[Instance]:

@@ -23,9 +23,11 @@ ONLY: dict[GrayState, Side] = {"promoted": "gray", "aborted": "normal"}
 
 def releases(app: App | None, deployment: Deployment | None) -> dict[str, GrayRelease]:
     """What the gateways are to know while the deployment of an app runs, by the key of the resource: one for each
-    service of the app."""
-    gray = deployment.gray if deployment is not None else None
-    if app is None or gray is None:
+    service of the app. Of a service that others run, for as long as its definition says so."""
+    if app is None:
+        return {}
+    gray = _of_others(app) if app.external else deployment.gray if deployment is not None else None
+    if gray is None:
         return {}
     return {
         gray_key(name): GrayRelease(
@@ -39,6 +41,13 @@ def releases(app: App | None, deployment: Deployment | None) -> dict[str, GrayRe
         )
         for name in services(app)
     }
+
+
+def _of_others(app: App) -> GrayRollout | None:
+    plan = app.rollout.gray
+    if plan is None or plan.version is None:
+        return None
+    return GrayRollout(version=plan.version, mark=plan.mark, share=plan.share or 0.0, rules=plan.rules)
 
 
 def begun(

@@ -30,6 +30,11 @@ HISTORY_KEPT = 20
 """Transitions kept in an instance's record; its life has nine, so a longer story is a bug worth seeing."""
 
 
+CUT_SECONDS_MAX = 5.0
+"""How long gateways are given to end the streams that are open at the drain deadline. What is open then ends with the
+instance."""
+
+
 class IllegalTransition(Exception):  # noqa: N818
     """A bug of ours: carries the instance's story."""
 
@@ -38,13 +43,14 @@ class Drain(Noun, frozen=True, kw_only=True):
     """What is seen of an instance that is leaving.
 
     `acknowledged`: every live gateway applied its mark. `in_flight`: open requests over all live gateways, None when
-    one of them has not said; so many of them are `streams`. `settle_seconds`: what consumers need that cannot
-    acknowledge.
+    one of them has not said; so many of them are `streams`, and so many streams were `cut`. `settle_seconds`: what
+    consumers need that cannot acknowledge.
     """
 
     acknowledged: bool
     in_flight: int | None
     streams: int = 0
+    cut: int = 0
     settle_seconds: float
     deadline_seconds: float
 
@@ -97,14 +103,32 @@ def drained(instance: Instance, drain: Drain, now: float) -> tuple[Phase, str] |
     waited = now - instance.since
     if waited < drain.settle_seconds:
         return None
-    if drain.in_flight == 0:
+    if drain.in_flight == 0 and instance.streams_cut_at is None:
         return "stopping", "nothing in flight"
-    if waited >= drain.deadline_seconds:
-        open_requests = "unknown" if drain.in_flight is None else str(max(0, drain.in_flight - drain.streams))
-        cut = f", streams cut: {drain.streams}" if drain.streams else ""
-        passed = f"drain deadline of {drain.deadline_seconds:g} s passed"
-        return "stopping", f"{passed}, requests in flight: {open_requests}{cut}"
-    return None
+    if waited < drain.deadline_seconds and instance.streams_cut_at is None:
+        return None
+    if cuts_streams(instance, drain, now) or _awaits_cut(instance, drain, now):
+        return None
+    open_requests = "unknown" if drain.in_flight is None else str(max(0, drain.in_flight - drain.streams))
+    cut = f", streams cut: {drain.cut}" if drain.cut else ""
+    left = f", streams left to its end: {drain.streams}" if drain.streams else ""
+    passed = f"drain deadline of {drain.deadline_seconds:g} s passed"
+    return "stopping", f"{passed}, requests in flight: {open_requests}{cut}{left}"
+
+
+def cuts_streams(instance: Instance, drain: Drain, now: float) -> bool:
+    """Whether gateways are to end its streams from now on: once, at the drain deadline, and only where there are any.
+    Its other requests have the grace of its task to end in."""
+    waits = now - instance.since < max(drain.settle_seconds, drain.deadline_seconds)
+    open_streams = drain.streams > 0 and drain.in_flight != 0
+    return instance.phase == "closing" and not waits and open_streams and instance.streams_cut_at is None
+
+
+def _awaits_cut(instance: Instance, drain: Drain, now: float) -> bool:
+    """Whether a gateway may still say that it has ended what it was told to."""
+    if instance.streams_cut_at is None or now - instance.streams_cut_at >= CUT_SECONDS_MAX:
+        return False
+    return not drain.acknowledged or drain.streams > 0
 
 
 def story(instance: Instance) -> str:

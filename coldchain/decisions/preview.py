@@ -17,6 +17,7 @@ from coldchain.decisions import rollout as rollouts
 from coldchain.decisions.actions import (
     Action,
     CreateInstances,
+    CutStreams,
     EndDeployment,
     ForgetTask,
     KillTask,
@@ -189,6 +190,9 @@ class _World:
             case RecordPlace():
                 there = self._instances[action.instance_id]
                 self._instances[there.id] = settled_at(there, action, self._app_of(there), self._offers)
+            case CutStreams():
+                there = self._instances[action.instance_id]
+                self._instances[there.id] = msgspec.structs.replace(there, streams_cut_at=self._now)
             case RemoveInstance():
                 del self._instances[action.instance_id]
                 self._seen.pop(action.instance_id, None)

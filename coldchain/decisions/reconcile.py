@@ -20,6 +20,7 @@ from coldchain.decisions import rollout as rollouts
 from coldchain.decisions.actions import (
     Action,
     CreateInstances,
+    CutStreams,
     EndDeployment,
     ForgetTask,
     KillTask,
@@ -109,12 +110,17 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
             acknowledged=seen.acknowledged,
             in_flight=seen.in_flight,
             streams=seen.streams,
+            cut=seen.cut,
             settle_seconds=app.settle_seconds if app.service is not None or app.dubbo is not None else 0.0,
             deadline_seconds=app.drain_seconds,
         )
         following = lives.drained(one, drain, now)
-        if following is not None:
-            yield Move(instance_id=one.id, phase=following[0], cause=following[1])
+        if lives.cuts_streams(one, drain, now):
+            cause = f"drain deadline of {app.drain_seconds:g} s passed, open streams: {drain.streams}"
+            yield CutStreams(instance_id=one.id, cause=cause)
+        elif following is not None:
+            cut = None if one.streams_cut_at is None else drain.cut
+            yield Move(instance_id=one.id, phase=following[0], streams_cut=cut, cause=following[1])
     elif one.phase == "stopping":
         grace = app.task_kill_grace_period_seconds
         yield KillTask(instance_id=one.id, grace_seconds=grace, cause=one.history[-1].cause)
@@ -232,6 +238,8 @@ def _moved(one: Instance, steps: list[Action], now: float) -> Instance:
     for step in steps:
         if isinstance(step, Move):
             one = lives.move(one, step.phase, now, step.cause)
+        elif isinstance(step, CutStreams):
+            one = msgspec.structs.replace(one, streams_cut_at=now)
     return one
 
 
@@ -244,6 +252,8 @@ def _alarms(view: View, one: Instance) -> Iterator[float]:
         app = view.versions[one.version_id].app
         yield one.since + app.drain_seconds
         yield one.since + app.settle_seconds
+        if one.streams_cut_at is not None:
+            yield one.streams_cut_at + lives.CUT_SECONDS_MAX
 
 
 def _roll(view: View, instances: list[Instance], now: float, alarms: list[float]) -> Iterator[Action]:

@@ -108,7 +108,13 @@ def endpoints(found: Iterable[ServiceEndpoint]) -> tuple[Endpoint, ...]:
     passing = [one for one in able if one.status != "critical"]
     chosen = {one.id for one in (passing if 2 * len(passing) >= len(able) else able)}
     return tuple(
-        Endpoint(instance_id=OUTSIDE + one.id, address=one.address, port=one.port, weight=int(one.id in chosen))
+        Endpoint(
+            instance_id=OUTSIDE + one.id,
+            address=one.address,
+            port=one.port,
+            weight=int(one.id in chosen),
+            version=one.version,
+        )
         for one in sorted(places.values(), key=lambda each: each.id)
     )
 

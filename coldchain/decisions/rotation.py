@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from coldchain.model.app import App
 from coldchain.model.base import Noun
@@ -32,6 +33,7 @@ class GatewaySession(Noun, frozen=True, kw_only=True):
     lease_until: float
     in_flight: dict[str, int] = {}
     streams: dict[str, int] = {}
+    cut: dict[str, int] = {}
     ejected: tuple[str, ...] = ()
     caught_up_at: int = 0
 
@@ -86,12 +88,14 @@ def endpoints(
         for name, index in named[id(own)].items():
             if index < len(one.ports):
                 weight = 1 if one.id in chosen else 0
+                cut_streams = UNSET if one.streams_cut_at is None else True
                 endpoint = Endpoint(
                     instance_id=one.id,
                     address=one.address or "",
                     port=one.ports[index],
                     weight=weight,
                     version=one.version_id,
+                    cut_streams=cut_streams,
                 )
                 found.setdefault(name, []).append(endpoint)
     return {name: tuple(given) for name, given in found.items()}
@@ -220,3 +224,8 @@ def in_flight(instance_id: str, sessions: Iterable[GatewaySession]) -> int | Non
 def streams(instance_id: str, sessions: Iterable[GatewaySession]) -> int:
     """How many of those are streams, as far as these gateways have said."""
     return sum(one.streams.get(instance_id, 0) for one in sessions)
+
+
+def cut(instance_id: str, sessions: Iterable[GatewaySession]) -> int:
+    """How many streams these gateways have ended there."""
+    return sum(one.cut.get(instance_id, 0) for one in sessions)

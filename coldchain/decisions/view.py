@@ -19,7 +19,7 @@ class Seen(Noun, frozen=True, kw_only=True):
     `acknowledged`: every live gateway works by the weight that its phase means, and the registry has it so (True where
     there is none to ask).
     `lingers`: it is announced to consumers although it has stopped, so that its address must not be given away yet.
-    `in_flight`, `streams` as in `instance.Drain`. `trouble`: what it waits for or what failed, in words, for
+    `in_flight`, `streams`, `cut` as in `instance.Drain`. `trouble`: what it waits for or what failed, in words, for
     those who ask why.
     """
 
@@ -31,6 +31,7 @@ class Seen(Noun, frozen=True, kw_only=True):
     acknowledged: bool = False
     in_flight: int | None = 0
     streams: int = 0
+    cut: int = 0
     lingers: bool = False
 
 

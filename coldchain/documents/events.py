@@ -46,6 +46,8 @@ OwnEventType = Literal[
     "deployment_resumed",
     "brake_changed_event",
     "admission_overridden_event",
+    "streams_cut_event",
+    "gateway_left_event",
 ]
 """What Marathon has not. Clients that were written for it may refuse types that they do not know."""
 MARATHONS: frozenset[str] = frozenset(get_args(MarathonEventType))
@@ -280,6 +282,23 @@ def engine_event(
 def scheduler_disconnected_event(target: str, reason: str, at: float) -> dict[str, Any]:
     """The engine does not answer."""
     return _event("scheduler_disconnected_event", at) | {"master": target, "reason": reason}
+
+
+def streams_cut_event(instance: Instance) -> dict[str, Any]:
+    """Gateways ended streams of an instance whose drain deadline was over; Coldchain's own."""
+    return _event("streams_cut_event", instance.since) | {
+        "instanceId": instance.id,
+        "taskId": instance.task_id,
+        "runSpecId": instance.app_id,
+        "runSpecVersion": instance.version_id,
+        "host": instance.agent,
+        "streams": instance.streams_cut,
+    }
+
+
+def gateway_left_event(gateway: str, streams: int, at: float) -> dict[str, Any]:
+    """A gateway has left, and ended that many streams at its own drain deadline; Coldchain's own."""
+    return _event("gateway_left_event", at) | {"gateway": gateway, "streams": streams}
 
 
 def instance_exec_event(instance: Instance, command: list[str], at: float) -> dict[str, Any]:

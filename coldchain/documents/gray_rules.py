@@ -7,7 +7,7 @@ from coldchain.decisions.registration import is_numeric
 from coldchain.documents.findings import Finding, Path
 from coldchain.documents.route_rules import HEADER
 from coldchain.model.app import App
-from coldchain.model.gray import GrayRule
+from coldchain.model.gray import GrayPlan, GrayRule
 
 COOKIE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 MARK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -21,6 +21,30 @@ def gray_findings(app: App) -> Iterator[Finding]:
         return
     if not app.routes:
         yield Finding(WHERE, "needs routes: who does not come through the gateway is not told apart")
+    yield from _of_others(app, app.rollout.gray) if app.external else _of_a_rollout(app, app.rollout.gray)
+    if not MARK.fullmatch(app.rollout.gray.mark):
+        reason = "is made of letters, digits, `.`, `_` and `-`, and begins with a letter or digit"
+        yield Finding((*WHERE, "mark"), reason)
+    yield from rules_findings(app.rollout.gray.rules, (*WHERE, "rules"))
+
+
+def _of_others(app: App, plan: GrayPlan) -> Iterator[Finding]:
+    """Nothing is rolled out: the definition says which of their versions gets which share."""
+    if plan.version is None:
+        reason = "needs the version of the endpoints that are new, as those who run this service register it"
+        yield Finding(WHERE, reason, needs=((*WHERE, "version"), ("container",), ("cmd",), ("args",)))
+    elif not MARK.fullmatch(plan.version):
+        yield Finding((*WHERE, "version"), "is made of letters, digits, `.`, `_` and `-`")
+    if app.rollout.steps:
+        reason = "are for what is run here; others run this service: give the share of its new version as gray.share"
+        yield Finding(("rollout", "steps"), reason)
+
+
+def _of_a_rollout(app: App, plan: GrayPlan) -> Iterator[Finding]:
+    for name, value in (("version", plan.version), ("share", plan.share)):
+        if value is not None:
+            reason = "is for a service that others run and register; here the new version is what is rolled out"
+            yield Finding((*WHERE, name), reason)
     if not app.rollout.steps:
         yield Finding(WHERE, "needs steps: their shares are those of the requests", needs=(("rollout", "steps"),))
     for position, step in enumerate(app.rollout.steps):
@@ -32,10 +56,6 @@ def gray_findings(app: App) -> Iterator[Finding]:
         yield Finding(where, "must be at least 1 for a gray rollout, where all instances of both versions are live")
     if not app.rollback_on_failure:
         yield Finding(("rollbackOnFailure",), "must be true for a gray rollout: nobody else would end one that failed")
-    if not MARK.fullmatch(app.rollout.gray.mark):
-        reason = "is made of letters, digits, `.`, `_` and `-`, and begins with a letter or digit"
-        yield Finding((*WHERE, "mark"), reason)
-    yield from rules_findings(app.rollout.gray.rules, (*WHERE, "rules"))
 
 
 def rules_findings(rules: Iterable[GrayRule], where: Path) -> Iterator[Finding]:

@@ -16,6 +16,8 @@ def limit_findings(limits: Sequence[Limit], where: Path) -> Iterator[Finding]:
             continue
         if limit.concurrency is not None and (limit.burst is not None or limit.per_seconds != 1.0):
             yield Finding(here, "`burst` and `perSeconds` are of a `rate`")
+        if limit.concurrency is not None and limit.show_remaining:
+            yield Finding((*here, "showRemaining"), "only of a `rate` something remains")
         if limit.rate is not None and limit.queue is not None:
             yield Finding((*here, "queue"), "requests wait only for a `concurrency`")
         kind = (limit.by, limit.rate is None, limit.per_seconds)

@@ -33,10 +33,33 @@ class GatewayState(Noun, frozen=True, kw_only=True):
     workers: tuple[WorkerState, ...]
     in_flight: dict[str, int]
     streams: dict[str, int] = {}
+    cut: dict[str, int] = {}
     ejected: dict[str, dict[str, int]] = {}
     lease_seconds: float
     draining: bool
     connections: int
+
+
+class SharedMemory(Noun, frozen=True, kw_only=True):
+    """What workers share of one kind, by nginx's name of it; `free` counts what is free in whole pages."""
+
+    name: str
+    bytes: int
+    free: int
+
+
+class ShownCertificate(Noun, frozen=True, kw_only=True):
+    """One that the gateway shows consumers; `chain`: PEM, the one with the names first."""
+
+    name: str
+    chain: str
+
+
+class GatewayResources(Noun, frozen=True, kw_only=True):
+    """What a doctor asks of a running nginx."""
+
+    memory: tuple[SharedMemory, ...] = ()
+    certificates: tuple[ShownCertificate, ...] = ()
 
 
 class ControlSocket:
@@ -49,6 +72,9 @@ class ControlSocket:
 
     async def state(self) -> GatewayState:
         return await self.ask("/state", GatewayState)
+
+    async def resources(self) -> GatewayResources:
+        return await self.ask("/resources", GatewayResources)
 
     async def ask(self, path: str, kind: type[T]) -> T:
         """GET that is answered with a document of that kind."""

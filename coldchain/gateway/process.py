@@ -78,6 +78,14 @@ class NginxProcess:
         """From now on it is not ready, and every answer closes its connection. `start_or_adopt` takes that back."""
         await self._order("/drain")
 
+    async def say_goodbye(self) -> None:
+        """From now on connections without a request are closed, and who speaks HTTP/2 is told to go (GOAWAY)."""
+        await self._order("/goodbye")
+
+    async def cut_streams(self) -> None:
+        """End every stream (WebSockets, events, gRPC) at once; what else is open goes on."""
+        await self._order("/cut")
+
     async def state(self) -> GatewayState | None:
         """What the nginx of this prefix says of itself; None when none answers."""
         control = ControlSocket(self._settings.control_socket, _ANSWER_SECONDS)

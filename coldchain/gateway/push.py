@@ -18,6 +18,8 @@ from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.model.traffic import TrafficNews
 from coldchain.ports.gateway import OutOfStep
 
+_MORE_ROOM = "Raise dictionary_bytes, or control_bytes where it is named, in the gateway's settings and start it again"
+
 log = structlog.get_logger(__name__)
 
 
@@ -42,7 +44,7 @@ class NginxGateway:
         if status == 507:
             raise Rejected(
                 f"gateway {self.name} keeps its last rotation: {message(text)}",
-                todo="Raise dictionary_bytes in the gateway's settings and start it again",
+                todo=_MORE_ROOM,
             )
         raise unexpected(status, text)
 
@@ -62,6 +64,7 @@ class NginxGateway:
             applied=state.applied,
             in_flight=state.in_flight,
             streams=state.streams,
+            cut=state.cut,
             ejected=tuple(sorted({instance for found in state.ejected.values() for instance in found})),
         )
 
@@ -84,7 +87,11 @@ class NginxGateway:
         return (await self._control.ask("/limits", LimitsUse)).limits
 
     async def share(self, shares: Mapping[str, float]) -> None:
-        await self._control.order("/shares", msgspec.json.encode(shares))
+        status, text = await self._control.call("POST", "/shares", msgspec.json.encode(shares))
+        if status == 507:
+            raise Rejected(f"gateway {self.name}: {message(text)}", todo=_MORE_ROOM)
+        if status != 204:
+            raise unexpected(status, text)
 
     async def renew(self, seconds: float) -> None:
         # The deadline is on the clock that nginx reads too, so a late delivery does not lengthen the lease.

@@ -7,8 +7,7 @@ from coldchain.gateway.settings import FirewallFiles, GatewaySettings
 from coldchain.model.traffic import LATENCY_BOUNDS_SECONDS
 
 _ERRORS_OF_PROXYING = "413 500 502 503 504"
-_ERRORS_OF_PARSING = "400 405 414 494"
-_NOTHING = '""'
+_ERRORS_OF_PARSING = "400 405 414 494 501 505"
 _TRACE = "(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 """Trace, span and flags of a `traceparent`."""
 _GRPC_TOO = ("proxy_set_header", "proxy_connect_timeout", "proxy_send_timeout", "proxy_read_timeout")
@@ -73,6 +72,7 @@ def _http(settings: GatewaySettings, packages: list[str]) -> list[str]:
 def _basics(settings: GatewaySettings) -> list[str]:
     return [
         "server_tokens off;",
+        "uninitialized_variable_warn off;",
         "default_type application/octet-stream;",
         "keepalive_requests 10000;",
         "merge_slashes off;",
@@ -92,7 +92,7 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str, firewall: Firewa
         f'lua_package_path "{lua}/?.lua;/usr/share/lua/5.1/?.lua;;";',
         'lua_package_cpath "/usr/lib/x86_64-linux-gnu/lua/5.1/?.so;/usr/lib/aarch64-linux-gnu/lua/5.1/?.so;;";',
         f"lua_shared_dict coldchain_rotation {settings.dictionary_bytes};",
-        "lua_shared_dict coldchain_control 16m;",
+        f"lua_shared_dict coldchain_control {settings.control_bytes};",
         f"lua_shared_dict coldchain_nonces {settings.nonce_bytes};",
         f"lua_shared_dict coldchain_traffic {_TRAFFIC_MEMORY};",
         *(f"lua_shared_dict coldchain_{name} {size};" for name, size in _POLICY_MEMORY.items()),
@@ -105,6 +105,7 @@ def _lua(settings: GatewaySettings, lua: Path, lua_digest: str, firewall: Firewa
         f"        acknowledge_seconds = {settings.acknowledge_timeout_seconds:.3f},",
         f"        log_accesses = {log_accesses},",
         f"        trusted_proxies = {{{trusted_proxies}}},",
+        f"        mark_trusted = {'true' if settings.mark_trusted else 'false'},",
         f"        open_requests_max = {settings.open_requests_max},",
         f"        lag_seconds_max = {settings.lag_seconds_max:.3f},",
         f"        latency_bounds = {{{', '.join(f'{bound:g}' for bound in LATENCY_BOUNDS_SECONDS)}}},",
@@ -119,7 +120,7 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
     """What of the consumer's headers is believed: a request id of plain characters, and a wish for a WebSocket."""
     lines = [
         "map $http_upgrade $coldchain_upgrade {",
-        "    ~*^websocket$ websocket;",
+        "    websocket websocket;",
         "}",
         "map $coldchain_upgrade $coldchain_connection {",
         "    websocket upgrade;",
@@ -128,17 +129,6 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
         '    "~^[A-Za-z0-9._:/+=@-]{1,128}$" $http_x_request_id;',
         "    # $request_id asks for random numbers, which costs a tenth of a request; this is as unique",
         "    default $hostname-$connection-$connection_requests-$msec;",
-        "}",
-        "map $http_host $coldchain_host {",
-        '    "" $server_addr;',
-        "    default $http_host;",
-        "}",
-        "# who asks, where a route wanted to know it; empty else, so that nobody can say it of himself",
-        'map "" $coldchain_consumer {',
-        '    default "";',
-        "}",
-        'map "" $coldchain_consumer_groups {',
-        '    default "";',
         "}",
         "# W3C trace context: a traceparent that is one goes on with its state; what is none does not",
         "map $http_traceparent $coldchain_trace {",
@@ -158,15 +148,12 @@ def _forwarding(settings: GatewaySettings) -> list[str]:
             *(f"    {network} 1;" for network in settings.mark_trusted),
             "    default 0;",
             "}",
+            "# what a request says of its own version; empty for who is not believed, so that nobody passes it on",
+            "map $coldchain_mark_trusted $coldchain_mark {",
+            f"    1 ${_header_variable(settings.mark_header)};",
+            '    default "";',
+            "}",
         ]
-    trusted = [f"    1 ${_header_variable(settings.mark_header)};"] if settings.mark_trusted else []
-    lines += [
-        "# what a request says of its own version; empty for who is not believed, so that nobody passes it on",
-        f"map {'$coldchain_mark_trusted' if trusted else _NOTHING} $coldchain_mark {{",
-        *trusted,
-        '    default "";',
-        "}",
-    ]
     if settings.trusted_proxies:
         lines += [
             "geo $coldchain_trusted {",
@@ -231,9 +218,6 @@ def _access_log(settings: GatewaySettings) -> list[str]:
 def _firewall_log(settings: GatewaySettings) -> list[str]:
     """Only of requests that the firewall of their route has something to say about, as JSON made in Lua."""
     return [
-        'map "" $coldchain_firewall {',
-        '    default "";',
-        "}",
         "log_format coldchain_firewall escape=none $coldchain_firewall;",
         f"access_log {settings.firewall_log_file} coldchain_firewall if=$coldchain_firewall buffer=64k flush=1s;",
     ]
@@ -271,7 +255,7 @@ def _proxying(settings: GatewaySettings) -> list[str]:
     read_timeout = _milliseconds(settings.upstream_read_timeout_seconds)
     return [
         "proxy_http_version 1.1;",
-        "proxy_set_header Host $coldchain_host;",
+        "proxy_set_header Host $http_host$coldchain_hostless;",
         "proxy_set_header Connection $coldchain_connection;",
         "proxy_set_header Upgrade $coldchain_upgrade;",
         f"proxy_set_header X-Forwarded-For {forwarded_for};",
@@ -305,8 +289,6 @@ def _consumer_server(settings: GatewaySettings) -> list[str]:
         f"error_page {_ERRORS_OF_PROXYING} @fault;",
         f"error_page {_ERRORS_OF_PARSING} /.coldchain/fault;",
     ]
-    if settings.access_log:
-        lines += [f'set $coldchain_{name} "";' for name in ("service", "version", "instances", "reason")]
     lines += [
         'log_by_lua_block { require("coldchain.proxy").log() }',
         "location / {",
@@ -335,8 +317,24 @@ def _consumer_server(settings: GatewaySettings) -> list[str]:
         "    internal;",
         '    content_by_lua_block { require("coldchain.proxy").fault() }',
         "}",
+        "# nobody comes here: it makes these variables known, which are empty until Lua sets them; a map, or a `set`",
+        "# that is carried out, would cost every request something for each of them",
+        "location @variables {",
+        *(f'    set $coldchain_{name} "";' for name in _told(settings)),
+        "}",
     ]
     return _server(lines)
+
+
+def _told(settings: GatewaySettings) -> list[str]:
+    """What Lua tells nginx of a request: its Host where it said none, who asks where a route wanted to know it (empty
+    else, so that nobody can say it of himself), the mark of a gray one, and what the logs say of it."""
+    names = ["hostless", "consumer", "consumer_groups", "firewall"]
+    if not settings.mark_trusted:
+        names.append("mark")
+    if settings.access_log:
+        names += ["service", "version", "instances", "reason"]
+    return names
 
 
 def _encryption(settings: GatewaySettings) -> list[str]:

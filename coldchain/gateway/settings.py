@@ -8,10 +8,15 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from coldchain.documents.route_rules import HEADERS_OF_CONNECTION, HEADERS_OF_THE_GATEWAY
 from coldchain.model.errors import InvalidDocument, Problem
 
+DEFAULT_MARK_HEADER = "X-Gray"
 _UNSAFE = re.compile(r"[\s;{}\"'\\$#]")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
+_TAKEN_HEADERS = (
+    HEADERS_OF_CONNECTION | HEADERS_OF_THE_GATEWAY | {"authorization", "cookie", "traceparent", "tracestate"}
+) - {DEFAULT_MARK_HEADER.lower()}
 _LISTEN = re.compile(r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):(\d{1,5})$")
 _SOCKET_PATH_BYTES_MAX = 107
 
@@ -69,6 +74,10 @@ class GatewaySettings:
     """Shared memory for what signed requests must not be sent twice: an eighth of a kB for each, for as long as its
     timestamp holds. Where it is full signed requests are refused. Changing it empties it."""
 
+    control_bytes: int = 16 * 1024 * 1024
+    """Shared memory for what workers tell each other and what is told beside the rotation: what is open where, shares
+    of limits. 0.1 kB for each endpoint in use and worker, and for each limit. Changing it empties it."""
+
     upstream_keepalive_seconds: float = 4.0
     """How long an idle connection to an app is kept: below the 5 s after which Node closes its own, because a request
     that crosses such a closing on its way cannot be repeated safely."""
@@ -104,7 +113,7 @@ class GatewaySettings:
     """Networks whose X-Forwarded-For and X-Forwarded-Proto are believed and continued (the balancer before this
     gateway). Everybody else's are replaced."""
 
-    mark_header: str = "X-Gray"
+    mark_header: str = DEFAULT_MARK_HEADER
     """The header in which a gray request has its mark, on its way to an app and from there to other services."""
 
     mark_trusted: tuple[str, ...] = ()
@@ -179,6 +188,8 @@ class GatewaySettings:
         ]
         if not _HEADER.fullmatch(self.mark_header):
             problems.append(Problem(path="/markHeader", reason=f"{self.mark_header!r} is no plain name of a header"))
+        elif self.mark_header.lower() in _TAKEN_HEADERS:
+            problems.append(Problem(path="/markHeader", reason=f"{self.mark_header} has another meaning"))
         for path, networks in (("/trustedProxies", self.trusted_proxies), ("/markTrusted", self.mark_trusted)):
             for index, network in enumerate(networks):
                 try:
@@ -192,6 +203,7 @@ class GatewaySettings:
             "/workerProcesses": (self.worker_processes, 1),
             "/dictionaryBytes": (self.dictionary_bytes, 64 * 1024),
             "/nonceBytes": (self.nonce_bytes, 64 * 1024),
+            "/controlBytes": (self.control_bytes, 64 * 1024),
             "/upstreamKeepaliveSeconds": (self.upstream_keepalive_seconds, 0.001),
             "/upstreamConnectTimeoutSeconds": (self.upstream_connect_timeout_seconds, 0.001),
             "/upstreamReadTimeoutSeconds": (self.upstream_read_timeout_seconds, 0.001),

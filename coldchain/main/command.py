@@ -15,16 +15,21 @@ from coldchain.cli.application import application
 from coldchain.cli.options import Json
 from coldchain.decisions.address import is_loopback
 from coldchain.engines.fake import AGENTS_MAX
+from coldchain.gateway.settings import DEFAULT_MARK_HEADER
 from coldchain.main.composition_command import composition as composition
 from coldchain.main.credentials import read_credentials
 from coldchain.main.gateway_command import gateway as gateway
+from coldchain.main.gateway_doctor_command import gateway_doctor  # noqa: F401 -- its import adds the command
 from coldchain.main.gateway_options import (
     Gateway,
     GatewayName,
     GatewayStatusOpen,
     GatewayTls,
+    MarkHeader,
     MarkTrusted,
     Status,
+    TrustedProxies,
+    believed,
     entered,
 )
 from coldchain.main.going_down import ask_to_go_down
@@ -36,7 +41,7 @@ from coldchain.main.mesos_options import (
     MesosExecutor,
     MesosMaster,
     MesosRoles,
-    mesos_cluster,
+    on_mesos,
 )
 from coldchain.main.netd_command import netd as netd
 from coldchain.main.network_doctor_command import network_doctor  # noqa: F401 -- its import adds the command
@@ -123,8 +128,8 @@ class Address(TypedDict):
     reached_at: str | None
 
 
-class Shown(TypedDict):
-    """What API and callers show each other, as PlatformSettings takes it."""
+class Shown(Address):
+    """That, and what API and callers show each other."""
 
     http_credentials: str | None
     api_certificate: Path | None
@@ -195,7 +200,9 @@ def up(
     api_client_role: CertificateRole = "viewer",
     gateway: Gateway = None,
     gateway_tls: GatewayTls = None,
+    gateway_trusted_proxy: TrustedProxies = None,
     gateway_mark_trusted: MarkTrusted = None,
+    gateway_mark_header: MarkHeader = DEFAULT_MARK_HEADER,
     gateway_name: GatewayName = None,
     gateway_status: Status = "127.0.0.1:8081",
     gateway_status_open: GatewayStatusOpen = False,
@@ -222,7 +229,7 @@ def up(
     engine: Engines = None,
     mesos_master: MesosMaster = None,
     mesos_role: MesosRoles = None,
-    mesos_credentials_file: MesosCredentials = None,
+    mesos_credentials: MesosCredentials = None,
     mesos_authority: MesosAuthority = None,
     mesos_executor: MesosExecutor = COMMAND,
     containerizer: MesosContainerizer = "executor",
@@ -235,18 +242,16 @@ def up(
         data=data,
         store=store,
         **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
-        **_address(api, reached_at),
-        **_shown(http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
-        **entered(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open, gateway_mark_trusted),
+        **_api(api, reached_at, http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
+        **entered(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open),
+        **believed(gateway_trusted_proxy, gateway_mark_trusted, gateway_mark_header),
         **running(docker_socket, publish_address, docker_credentials, cgroup_parent, default_network),
         **_offered(agent, cpu_factor, attribute, region, zone),
         **_admitted(allow_root_tasks, fetch_folder, restrict, restricted_volume, no_overrides),
         **_keys(secret_keys, key_set_network),
         **registered(registry, dns, dns_open),
         **_engines(engine, fake_agents, fake_cpus, fake_mem),
-        **mesos_cluster(
-            engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor, containerizer
-        ),
+        **on_mesos(engine, mesos_master, mesos_role, mesos_credentials, mesos_authority, mesos_executor, containerizer),
     )
     _run_platform(settings)
 
@@ -270,7 +275,7 @@ def down(
     engine: Engines = None,
     mesos_master: MesosMaster = None,
     mesos_role: MesosRoles = None,
-    mesos_credentials_file: MesosCredentials = None,
+    mesos_credentials: MesosCredentials = None,
     mesos_authority: MesosAuthority = None,
     mesos_executor: MesosExecutor = COMMAND,
 ) -> None:
@@ -296,7 +301,7 @@ def down(
         **registered(registry, dns),
         agent=agent or socket.gethostname(),
         **_engines(engine, 1, 64.0, 262144.0),
-        **mesos_cluster(engine, mesos_master, mesos_role, mesos_credentials_file, mesos_authority, mesos_executor),
+        **on_mesos(engine, mesos_master, mesos_role, mesos_credentials, mesos_authority, mesos_executor),
     )
     open_log()
     run_to_end(run(settings))
@@ -384,10 +389,17 @@ def _address(text: str, reached_at: str | None = None) -> Address:
     return Address(api_host=host.strip("[]"), api_port=int(port), reached_at=reached_at)
 
 
-def _shown(
-    credentials: Path | None, certificate: Path | None, key: Path | None, authority: Path | None, role: Role
+def _api(
+    address: str,
+    reached_at: str | None,
+    credentials: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    authority: Path | None,
+    role: Role,
 ) -> Shown:
     return Shown(
+        **_address(address, reached_at),
         http_credentials=read_credentials(credentials, CREDENTIALS, "--http-credentials-file"),
         api_certificate=certificate,
         api_key=key,

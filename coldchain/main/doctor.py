@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from coldchain.cli.errors import FAILED
 from coldchain.cli.language import _, plural
 from coldchain.cli.output import say, show, write_json
-from coldchain.main.machine import Machine, Port, look
+from coldchain.main.machine import Disk, Machine, Port, look
 from coldchain.main.settings import PlatformSettings
 
 State = Literal["ok", "warning", "missing"]
@@ -63,11 +63,11 @@ def findings(machine: Machine) -> list[Finding]:
     return [
         *_system(machine),
         *_docker(machine),
-        *_gateway(machine),
-        *(_port(machine, port) for port in machine.ports),
-        *_disks(machine),
+        *gateway_programs(machine.nginx, machine.nginx_error, machine.lua_missing, machine.firewall_missing),
+        *(port_finding(port, taken_by_us=machine.platform_runs) for port in machine.ports),
+        *disk_findings(machine.disks),
         *_cgroups(machine),
-        *_limits(machine),
+        descriptor_finding(machine.descriptors),
         *_clock(machine),
         *_members(machine),
         *_consuls(machine),
@@ -111,29 +111,31 @@ def _docker(machine: Machine) -> Iterator[Finding]:
         yield Finding("docker limits", "warning", _("Docker has no {lacks}", lacks=", ".join(lacks)), todo)
 
 
-def _gateway(machine: Machine) -> Iterator[Finding]:
+def gateway_programs(
+    nginx: str | None, error: str, lua_missing: tuple[str, ...], packages: tuple[str, ...]
+) -> Iterator[Finding]:
+    """What a gateway runs by. `nginx`: its version, None with an `error`; `packages`: those that a firewall lacks."""
     install = _("Install it: `{command}`.", command=INSTALL_GATEWAY)
-    if machine.nginx is None:
-        yield Finding("nginx", "missing", machine.nginx_error, install)
+    if nginx is None:
+        yield Finding("nginx", "missing", error, install)
         return
-    yield Finding("nginx", "ok", machine.nginx)
-    if machine.lua_missing:
-        yield Finding("nginx's Lua", "missing", _("no {packages}", packages=", ".join(machine.lua_missing)), install)
+    yield Finding("nginx", "ok", nginx)
+    if lua_missing:
+        yield Finding("nginx's Lua", "missing", _("no {packages}", packages=", ".join(lua_missing)), install)
     else:
         yield Finding("nginx's Lua", "ok", "cjson, resty.core, openssl")
-    if machine.firewall_missing:
-        packages = machine.firewall_missing
+    if packages:
         todo = _("Routes with a firewall need it: `{command}`.", command=f"apt-get install {' '.join(packages)}")
         yield Finding("firewall", "warning", _("no {packages}", packages=", ".join(packages)), todo)
     else:
         yield Finding("firewall", "ok", _("ModSecurity with the core rules"))
 
 
-def _port(machine: Machine, port: Port) -> Finding:
+def port_finding(port: Port, *, taken_by_us: bool) -> Finding:
     name = f"port {port.address}"
     if port.error is None:
         return Finding(name, "ok", _("free for the {name}", name=port.name))
-    if machine.platform_runs:
+    if taken_by_us:
         return Finding(name, "ok", _("the {name} of the platform that runs here", name=port.name))
     if "denied" in port.error and int(port.address.rpartition(":")[2]) < PRIVILEGED_BELOW:
         todo = _("Run as root, or choose a port from 1024 on with {option}.", option=port.option)
@@ -142,9 +144,10 @@ def _port(machine: Machine, port: Port) -> Finding:
     return Finding(name, "missing", _("{name}: {error}", name=port.name, error=port.error), todo)
 
 
-def _disks(machine: Machine) -> Iterator[Finding]:
-    data = machine.disks[0].folder
-    for disk in machine.disks:
+def disk_findings(disks: tuple[Disk, ...]) -> Iterator[Finding]:
+    """The first one is that of the data."""
+    data = disks[0].folder
+    for disk in disks:
         said = _("{free} of {total} MiB free", free=disk.free_mib, total=disk.total_mib)
         name = f"disk {disk.folder}"
         if disk.folder == data and not disk.writable:
@@ -171,11 +174,11 @@ def _cgroups(machine: Machine) -> Iterator[Finding]:
         yield Finding("cgroups", "ok", f"v{machine.cgroups}: cpu, memory, pids")
 
 
-def _limits(machine: Machine) -> Iterator[Finding]:
-    few = 0 <= machine.descriptors < DESCRIPTORS
-    said = _("unlimited") if machine.descriptors < 0 else str(machine.descriptors)
+def descriptor_finding(descriptors: int) -> Finding:
+    few = 0 <= descriptors < DESCRIPTORS
+    said = _("unlimited") if descriptors < 0 else str(descriptors)
     todo = _("Raise it: `ulimit -n 65536`, or LimitNOFILE= of the service.") if few else ""
-    yield Finding("open files", "warning" if few else "ok", said, todo)
+    return Finding("open files", "warning" if few else "ok", said, todo)
 
 
 def _clock(machine: Machine) -> Iterator[Finding]:

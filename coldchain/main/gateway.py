@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -25,6 +26,9 @@ from coldchain.model.errors import ColdchainError, Rejected
 from coldchain.model.rotation import GatewayReport
 from coldchain.store.file import FileLock
 
+GOODBYE_SHARE = 0.5
+"""Of the time to drain, after which idle connections are not waited for any more. Until then each consumer that sends a
+request is told by its answer, so that none is closed while a request is on its way."""
 OWN_CONNECTIONS = 2
 """Of those that nginx counts: the loop's, and that of who looks how many there are."""
 LOOK_SECONDS = 0.1
@@ -63,6 +67,7 @@ class _Running:
         self.plane = NginxGateway(settings.name, settings.gateway_settings())
         self._left, self._leaving, self._hurry = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._starting = asyncio.Lock()
+        self._cut: dict[str, int] = {}
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -87,7 +92,8 @@ class _Running:
             return 0
         await self._process.stop(CUT_SECONDS)
         await self._say_farewell()
-        _say(f"gateway {self._settings.name} has left")
+        cut = f", streams cut: {sum(self._cut.values())}" if self._cut else ""
+        _say(f"gateway {self._settings.name} has left{cut}")
         return 0
 
     def _leave_or_hurry(self) -> None:
@@ -121,20 +127,46 @@ class _Running:
             except ColdchainError as error:
                 log.warning("nginx cannot be asked to drain", error=str(error))
                 return
+        goodbye_at = self._settings.leave_seconds + GOODBYE_SHARE * self._settings.drain_seconds
+        said = False
         while not self._hurry.is_set():
             seconds = asyncio.get_running_loop().time() - began
             state = await self._process.state()
-            if state is None or seconds >= self._settings.leave_seconds + self._settings.drain_seconds:
+            if state is None:
                 return
             if seconds >= self._settings.leave_seconds and state.connections <= OWN_CONNECTIONS:
                 return
+            if seconds >= goodbye_at and not said:
+                said = True
+                await self._order(self._process.say_goodbye)
+            if seconds >= self._settings.leave_seconds + self._settings.drain_seconds:
+                break
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._hurry.wait()
 
+        await self._cut_streams()
+
+    async def _cut_streams(self) -> None:
+        """End those that are still open, and see how many they were: workers look for them fifty times a second."""
+        before = await self._process.state()
+        await self._order(self._process.cut_streams)
+        await asyncio.sleep(LOOK_SECONDS)
+        after = await self._process.state()
+        if before is not None and after is not None:
+            counts = {name: count - before.cut.get(name, 0) for name, count in after.cut.items()}
+            self._cut = {name: count for name, count in counts.items() if count}
+
+    async def _order(self, order: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await order()
+        except ColdchainError as error:
+            log.warning("nginx does not do what a leaving gateway asks of it", error=str(error))
+
     async def _say_farewell(self) -> None:
         """So that nobody waits for its lease. Where it is not heard, the lease ends by itself."""
-        report = GatewayReport(gateway=self._settings.name, place=self.plane.place, applied=0, leaving=True)
+        name, place = self._settings.name, self.plane.place
+        report = GatewayReport(gateway=name, place=place, applied=0, cut=self._cut, leaving=True)
         try:
             await self._feed.exchange(report, 0.0)
         except ColdchainError as error:

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from coldchain.cli.application import application
+from coldchain.gateway.settings import DEFAULT_MARK_HEADER
 from coldchain.main.credentials import read_credentials
+from coldchain.main.gateway_options import HEADER_HELP, MARKS_HELP, PROXIES_HELP
 from coldchain.main.gateway_settings import DEFAULT_GATEWAY_DATA, GatewayProcessSettings
 from coldchain.main.gateway_unit import gateway_unit
 
@@ -33,16 +35,9 @@ Status = Annotated[str, typer.Option(help="IP:PORT where the balancer before it 
 StatusOpen = Annotated[
     bool, typer.Option("--status-open", help="Let others than this machine see readiness and numbers.")
 ]
-TrustedProxies = Annotated[
-    list[str] | None,
-    typer.Option("--trusted-proxy", help="Network of the balancer before it, whose X-Forwarded-For is believed."),
-]
-MarkTrusted = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--mark-trusted", metavar="NETWORK", help="Network of apps whose gray marks are believed; repeatable."
-    ),
-]
+TrustedProxies = Annotated[list[str] | None, typer.Option("--trusted-proxy", help=PROXIES_HELP)]
+MarkTrusted = Annotated[list[str] | None, typer.Option("--mark-trusted", metavar="NETWORK", help=MARKS_HELP)]
+MarkHeader = Annotated[str, typer.Option(help=HEADER_HELP)]
 LeaveSeconds = Annotated[
     float, typer.Option(min=0.0, help="How long it serves on after SIGTERM, until the balancer has noticed.")
 ]
@@ -65,6 +60,7 @@ def gateway(
     status_open: StatusOpen = False,
     trusted_proxy: TrustedProxies = None,
     mark_trusted: MarkTrusted = None,
+    mark_header: MarkHeader = DEFAULT_MARK_HEADER,
     leave_seconds: LeaveSeconds = 10.0,
     drain_seconds: DrainSeconds = 30.0,
     print_unit: PrintUnit = False,
@@ -90,6 +86,7 @@ def gateway(
         status_open=status_open,
         trusted_proxies=tuple(trusted_proxy or ()),
         mark_trusted=tuple(mark_trusted or ()),
+        mark_header=mark_header,
         leave_seconds=leave_seconds,
         drain_seconds=drain_seconds,
     )

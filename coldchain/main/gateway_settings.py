@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from coldchain.decisions.address import is_loopback
-from coldchain.gateway.settings import GatewaySettings
+from coldchain.gateway.settings import DEFAULT_MARK_HEADER, GatewaySettings
 from coldchain.model.errors import InvalidDocument, Problem
 
 DEFAULT_GATEWAY_DATA = Path("/var/lib/coldchain-gateway")
@@ -21,6 +21,7 @@ OPTIONS = {
     "statusListen": "--status",
     "trustedProxies": "--trusted-proxy",
     "markTrusted": "--mark-trusted",
+    "markHeader": "--mark-header",
 }
 """By which option a part of GatewaySettings is given."""
 NAME_CHARACTERS_MAX = 255
@@ -63,6 +64,9 @@ class GatewayProcessSettings:
     mark_trusted: tuple[str, ...] = ()
     """Networks of apps whose requests stay gray when they call each other through this gateway."""
 
+    mark_header: str = DEFAULT_MARK_HEADER
+    """The header of these marks."""
+
     leave_seconds: float = 10.0
     """How long it serves on after SIGTERM, not ready any more: longer than the balancer before it takes to notice."""
 
@@ -90,6 +94,7 @@ class GatewayProcessSettings:
                 status_listen=self.status,
                 trusted_proxies=self.trusted_proxies,
                 mark_trusted=self.mark_trusted,
+                mark_header=self.mark_header,
             )
         except InvalidDocument as error:
             named = [

@@ -121,7 +121,7 @@ async def look(settings: PlatformSettings) -> Machine:
 def _look(
     settings: PlatformSettings, docker: dict[str, Any] | None, docker_error: str, docker_root: str | None
 ) -> Machine:
-    nginx, nginx_error = _nginx()
+    found, nginx_error = nginx()
     version, controllers = _cgroups()
     return Machine(
         system=f"{platform.system()} {platform.release()}",
@@ -130,13 +130,13 @@ def _look(
         docker_socket=settings.docker_socket,
         docker=docker,
         docker_error=docker_error,
-        nginx=nginx,
+        nginx=found,
         nginx_error=nginx_error,
-        lua_missing=_missing(LUA_LIBRARIES),
-        firewall_missing=_missing(FIREWALL_PACKAGES),
+        lua_missing=missing(LUA_LIBRARIES),
+        firewall_missing=missing(FIREWALL_PACKAGES),
         ports=tuple(_ports(settings)),
         platform_runs=_answers(settings),
-        disks=tuple(_disk(folder) for folder in (str(settings.data), docker_root) if folder is not None),
+        disks=tuple(disk(folder) for folder in (str(settings.data), docker_root) if folder is not None),
         cgroups=version,
         controllers=controllers,
         descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
@@ -197,7 +197,7 @@ async def _member(endpoint: str, store: EtcdStore) -> Member:
     return Member(endpoint=endpoint)
 
 
-def _nginx() -> tuple[str | None, str]:
+def nginx() -> tuple[str | None, str]:
     """Its version, and what is wrong with it."""
     try:
         found = find_installation()
@@ -210,18 +210,18 @@ def _nginx() -> tuple[str | None, str]:
     return said.stderr.strip().removeprefix("nginx version: "), ""
 
 
-def _missing(packages: Mapping[str, str]) -> tuple[str, ...]:
+def missing(packages: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name, pattern in packages.items() if not glob.glob(pattern))
 
 
 def _ports(settings: PlatformSettings) -> Iterable[Port]:
-    yield _port("API", "--api", f"{settings.api_host}:{settings.api_port}")
+    yield listened("API", "--api", f"{settings.api_host}:{settings.api_port}")
     for address in settings.gateway:
-        yield _port("gateway", "--gateway", address)
-    yield _port("gateway status", "--gateway-status", settings.gateway_status)
+        yield listened("gateway", "--gateway", address)
+    yield listened("gateway status", "--gateway-status", settings.gateway_status)
 
 
-def _port(name: str, option: str, address: str) -> Port:
+def listened(name: str, option: str, address: str) -> Port:
     """Tries to listen there, for a moment."""
     host, _, port = address.rpartition(":")
     try:
@@ -253,7 +253,7 @@ def _is_ours(connection: socket.socket) -> bool:
     return said.endswith(b"pong") or b'realm="coldchain"' in said
 
 
-def _disk(folder: str) -> Disk:
+def disk(folder: str) -> Disk:
     """Of the folder, or of the nearest one above it that is there."""
     there = Path(folder).absolute()
     while not there.exists():

@@ -19,7 +19,10 @@ MesosRoles = Annotated[
 ]
 MesosCredentials = Annotated[
     Path | None,
-    typer.Option(help="File with PRINCIPAL:SECRET for Mesos; or the variable COLDCHAIN_MESOS_CREDENTIALS has it."),
+    typer.Option(
+        "--mesos-credentials-file",
+        help="File with PRINCIPAL:SECRET for Mesos; or the variable COLDCHAIN_MESOS_CREDENTIALS has it.",
+    ),
 ]
 MesosAuthority = Annotated[
     Path | None, typer.Option(help="PEM file of who vouches for the masters of Mesos: they are talked to over TLS.")
@@ -41,7 +44,7 @@ class Cluster(TypedDict):
     mesos: MesosAccess | None
 
 
-def mesos_cluster(
+def on_mesos(
     engines: Collection[str] | None,
     master: str | None,
     roles: list[str] | None,

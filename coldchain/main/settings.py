@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from coldchain.decisions.admission import Policy
 from coldchain.decisions.constraint import HOSTNAME, scalar_text
 from coldchain.engines.local import LocalEngineSettings
-from coldchain.gateway.settings import GatewaySettings
+from coldchain.gateway.settings import DEFAULT_MARK_HEADER, GatewaySettings
 from coldchain.main.mesos_access import MesosAccess
 from coldchain.main.registry_access import EMBEDDED, RegistryAccess, listening, registry_access
 from coldchain.main.stores import EtcdAccess, check_address
@@ -73,8 +73,14 @@ class PlatformSettings:
     gateway_tls: tuple[str, ...] = ()
     """Addresses with port where they reach it over TLS, with the certificates that `coldchain certificate` sets."""
 
+    gateway_trusted_proxies: tuple[str, ...] = ()
+    """Networks of the balancer before the gateway, whose X-Forwarded-For is believed."""
+
     gateway_mark_trusted: tuple[str, ...] = ()
     """Networks of apps whose requests stay gray when they call each other through the gateway."""
+
+    gateway_mark_header: str = DEFAULT_MARK_HEADER
+    """The header of these marks."""
 
     gateway_name: str | None = None
     """Name of this machine's gateway, by which controllers know it. None: that of the machine."""
@@ -222,11 +228,14 @@ class PlatformSettings:
                 listen=self.gateway,
                 tls_listen=self.gateway_tls,
                 status_listen=self.gateway_status,
+                trusted_proxies=self.gateway_trusted_proxies,
                 mark_trusted=self.gateway_mark_trusted,
+                mark_header=self.gateway_mark_header,
             )
         except InvalidDocument as error:
             options = {"prefix": "--data", "listen": "--gateway", "tlsListen": "--gateway-tls"}
             options |= {"statusListen": "--gateway-status", "markTrusted": "--gateway-mark-trusted"}
+            options |= {"trustedProxies": "--gateway-trusted-proxy", "markHeader": "--gateway-mark-header"}
             named = [
                 Problem(path=options.get(one.path.split("/")[1], one.path), reason=one.reason) for one in error.problems
             ]

@@ -45,10 +45,16 @@ BY_WEIGHT: tuple[GrayRule, ...] = (GrayRule(by="weight"),)
 class GrayPlan(Noun, frozen=True, kw_only=True):
     """That the steps of a rollout are shares of the requests: all instances of the new version stand beside the old
     ones and get what the rules give them. `mark`: what the header says of gray requests, so that they are gray at every
-    service whose release has the same mark."""
+    service whose release has the same mark.
+
+    Of a service that others run and register there is no rollout: `version` says which of their endpoints are the new
+    ones, by what they registered, and `share` how many of the requests these get, for as long as it stands there.
+    """
 
     mark: Annotated[str, Meta(min_length=1, max_length=63)] = GRAY
     rules: GrayRules = BY_WEIGHT
+    version: Annotated[str, Meta(min_length=1, max_length=63)] | None = None
+    share: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
 class GrayRollout(Noun, frozen=True, kw_only=True):

@@ -24,7 +24,8 @@ class Instance(Noun, frozen=True, kw_only=True):
     `constraint_values`: what its agent said, when it was placed there, of the fields that the app's constraints name.
     A stopped instance stays on record until its address and ports may be given away again. `asked_to_leave`: who wants
     this very instance gone, in words; empty: nobody. `cannot_register`: of an app that registers itself, and its task
-    said that it cannot, so the platform does.
+    said that it cannot, so the platform does. `streams_cut_at`: when gateways were told to end its streams, since its
+    drain deadline was over; so many `streams_cut` they have ended.
     """
 
     id: str
@@ -43,6 +44,8 @@ class Instance(Noun, frozen=True, kw_only=True):
     constraint_values: dict[str, str] = {}
     asked_to_leave: str = ""
     cannot_register: bool = False
+    streams_cut_at: float | None = None
+    streams_cut: int = 0
     history: tuple[Transition, ...] = ()
 
     @property

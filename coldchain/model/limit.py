@@ -21,9 +21,10 @@ class LimitQueue(Noun, frozen=True, kw_only=True):
 class Limit(Noun, frozen=True, kw_only=True):
     """Either `rate` or `concurrency`.
 
-    `rate`: requests in `per_seconds`, of which `burst` may come at once (the rate, if not given). `concurrency`:
-    requests that are open at once. `by`: what is counted together: all of the route; of all routes of its service that
-    have such a limit; of one client address; of one consumer, or where nobody is known of the address.
+    `rate`: requests in `per_seconds`, of which `burst` may come at once (the rate, if not given); `show_remaining`:
+    every answer says how many still may. `concurrency`: requests that are open at once. `by`: what is counted together:
+    all of the route; of all routes of its service that have such a limit; of one client address; of one consumer, or
+    where nobody is known of the address.
     """
 
     rate: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
@@ -32,6 +33,7 @@ class Limit(Noun, frozen=True, kw_only=True):
     concurrency: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     by: LimitedBy = "route"
     queue: LimitQueue | None = None
+    show_remaining: bool = False
 
 
 class LimitUse(Noun, frozen=True, kw_only=True):

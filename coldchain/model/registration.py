@@ -29,13 +29,14 @@ class Registration(Noun, frozen=True, kw_only=True):
 
 class ServiceEndpoint(Noun, frozen=True, kw_only=True):
     """One endpoint of a service as the registry knows it; `status` is the worst of its checks. `app_id`: whose instance
-    it is, None for what somebody else registered."""
+    it is, None for what somebody else registered. `version`: of what it runs, empty where nobody says that."""
 
     id: str
     address: str
     port: int
     status: EndpointStatus
     app_id: str | None = None
+    version: str = ""
 
 
 class KnownEndpoint(ServiceEndpoint, frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 """rotation: the endpoints that get traffic, and the routes to them, as one versioned object."""
 
+from msgspec import UNSET, UnsetType
+
 from coldchain.model.app import Balance, PathKind, RouteFilters
 from coldchain.model.base import Noun
 from coldchain.model.gateway_resource import Resource
@@ -12,6 +14,8 @@ class Endpoint(Noun, frozen=True, kw_only=True):
 
     `since` is the revision of the rotation in which this endpoint last changed: acknowledged means that a gateway
     applied that revision or a later one. `version`: of which its instance is, so that gateways can tell them apart.
+    `cut_streams`: the streams that are open there are to end now; nothing is said of it elsewhere, where it would be
+    told ten thousand times.
     """
 
     instance_id: str
@@ -20,6 +24,7 @@ class Endpoint(Noun, frozen=True, kw_only=True):
     weight: int = 1
     version: str = ""
     since: int = 0
+    cut_streams: bool | UnsetType = UNSET
 
 
 class ServiceRotation(Noun, frozen=True, kw_only=True):
@@ -65,9 +70,9 @@ class RotationUpdate(Noun, frozen=True, kw_only=True):
 
 class GatewayReport(Noun, frozen=True, kw_only=True):
     """What a gateway says of itself. `place` tells it from another one that has the same name. `in_flight` has the open
-    requests of each endpoint of weight 0, by instance, `streams` how many of them are streams; `traffic` what it
-    counted of the instances whose counts changed since it last said so, at most about once a second; with it `limits`,
-    what each of its limits was asked for by name.
+    requests of each endpoint of weight 0, by instance, `streams` how many of them are streams; `cut`: so many streams
+    it has ended, as long as their endpoints are listed; `traffic` what it counted of the instances whose counts changed
+    since it last said so, at most about once a second; with it `limits`, what each of its limits was asked for by name.
     `ejected`: the instances that some of its workers leave alone because they fail. `leaving`: it has ended, and is
     not to be waited for.
     """
@@ -77,6 +82,7 @@ class GatewayReport(Noun, frozen=True, kw_only=True):
     applied: int
     in_flight: dict[str, int] = {}
     streams: dict[str, int] = {}
+    cut: dict[str, int] = {}
     traffic: dict[str, Traffic] = {}
     limits: dict[str, LimitUse] | None = None
     ejected: tuple[str, ...] = ()

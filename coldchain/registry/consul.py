@@ -1,6 +1,7 @@
 """The client of the registry: `ports.registry.Registry` over Consul's HTTP API, embedded or not."""
 
 import contextlib
+import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ from coldchain.model.registration import (
 
 OWNER = "coldchain-controller"
 """The metadata by which a controller knows its own registrations."""
+VERSION_TAG = "version="
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+"""As a definition can name it."""
 MAINTENANCE, NODE_MAINTENANCE = "_service_maintenance:", "_node_maintenance"
 OTHER: Final = "another controller"
 TODO = "Look at the registry; nothing has to be restarted here, and endpoints stay as they are"
@@ -124,6 +128,7 @@ class ConsulRegistry:
             port=service["Port"],
             status=_status(entry["Checks"]),
             app_id=service["Meta"].get("app") if self._mine(service) else None,
+            version=_version(service),
         )
 
     def _known_endpoint(self, entry: dict[str, Any]) -> KnownEndpoint:
@@ -159,6 +164,13 @@ def _registration(service: dict[str, Any], maintenance: dict[str, Any] | None, p
         out_of_service=(maintenance["Notes"] or "maintenance") if maintenance else "",
         place=place,
     )
+
+
+def _version(service: dict[str, Any]) -> str:
+    """By the metadata `version`, or a tag `version=NAME`."""
+    tagged = (tag.removeprefix(VERSION_TAG) for tag in service.get("Tags") or () if tag.startswith(VERSION_TAG))
+    said = (service["Meta"] or {}).get("version") or next(tagged, "")
+    return said if VERSION.fullmatch(said) else ""
 
 
 def _status(checks: list[dict[str, Any]]) -> EndpointStatus:

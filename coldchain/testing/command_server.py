@@ -1,17 +1,20 @@
 """A platform for tests of commands: the real API in a thread of its own, so that commands can run their own loops."""
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
 from coldchain.api.settings import ApiSettings
 from coldchain.cli.application import application
 from coldchain.model.offer import Offer
+from coldchain.ports.store import LostUpdate
 from coldchain.testing.fake_engine import ONE_AGENT
 from coldchain.testing.served_platform import ServedPlatform
 
@@ -32,6 +35,7 @@ class Server:
     def __init__(self, settings: ApiSettings | None = None, agents: Sequence[Offer] = (ONE_AGENT,)) -> None:
         self._settings = settings
         self._agents = agents
+        self._ending: asyncio.Task[None] | None = None
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
@@ -43,6 +47,29 @@ class Server:
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
+
+    def late_once_failed(self, app_id: str) -> None:
+        """The next deployment of the app that a task of it fails in has no time left from then on. A short deadline
+        would be waited for, and on a busy machine come before anything has failed."""
+        self.do(self._late_once_failed(app_id))
+
+    async def _late_once_failed(self, app_id: str) -> None:
+        state = self.platform.controller.state
+        late: list[str] = []
+
+        async def end(name: str) -> None:
+            found = state.deployments.get(name)
+            if found is not None and found.running and not late:
+                with contextlib.suppress(LostUpdate):  # then there was another commit, which leads here again
+                    await state.commit([replace(found, deadline_at=found.started_at)])
+                    late.append(name)
+
+        def look(pairs: object) -> None:
+            wanted = state.running.get(app_id)
+            if not late and wanted is not None and app_id in state.failures:
+                self._ending = self.loop.create_task(end(wanted.id))
+
+        state.on_commit(look)
 
     def close(self) -> None:
         self.do(self.platform.stop())

@@ -16,8 +16,8 @@ from coldchain.ports.gateway import OutOfStep
 
 
 class FakeGateway:
-    """Implements `ports.gateway.Gateway`. A test sets the faults, the open requests and the counts by instance id, and
-    `uses` by limit.
+    """Implements `ports.gateway.Gateway`. A test sets the faults, the open requests, how many of them are streams, and
+    the counts by instance id, and `uses` by limit.
 
     `refuses` True: it does not answer, and nothing happens. `replies_lost` > 0: so many calls happen and are not
     answered. `delay_seconds`: what each call takes, `apply_seconds`: what an update takes beyond that. `applied` is
@@ -28,6 +28,8 @@ class FakeGateway:
         self.name = name
         self.rotation = Rotation()
         self.open_requests: dict[str, int] = {}
+        self.open_streams: dict[str, int] = {}
+        self.cut: dict[str, int] = {}
         self.counts: dict[str, Traffic] = {}
         self.uses: dict[str, LimitUse] = {}
         self.shares: dict[str, float] = {}
@@ -54,6 +56,7 @@ class FakeGateway:
         for instance in self.counts.keys() - listed:
             del self.counts[instance]
             self._marked.pop(instance, None)
+        self._cut()
         self.applied(self)
         self._reply()
 
@@ -64,8 +67,15 @@ class FakeGateway:
         in_flight |= {
             instance: count for instance, count in self.open_requests.items() if count and instance not in kept
         }
+        streams = {instance: count for instance, count in self.open_streams.items() if count and instance not in kept}
         self._reply()
-        return GatewayReport(gateway=self.name, applied=self.rotation.revision, in_flight=in_flight)
+        return GatewayReport(
+            gateway=self.name,
+            applied=self.rotation.revision,
+            in_flight=in_flight,
+            streams=streams,
+            cut=dict(self.cut),
+        )
 
     async def traffic(self, since: int) -> TrafficNews:
         await self._receive()
@@ -115,6 +125,8 @@ class FakeGateway:
         """It was started anew: no rotation, no lease, no open request."""
         self.rotation = Rotation()
         self.open_requests.clear()
+        self.open_streams.clear()
+        self.cut.clear()
         self.counts.clear()
         self._marked.clear()
         self.shares.clear()
@@ -122,6 +134,14 @@ class FakeGateway:
 
     def _endpoints(self) -> list[Endpoint]:
         return [endpoint for service in self.rotation.services.values() for endpoint in service.endpoints]
+
+    def _cut(self) -> None:
+        marked = {one.instance_id for one in self._endpoints() if one.cut_streams is True}
+        for instance in marked & self.open_streams.keys():
+            ended = self.open_streams.pop(instance)
+            self.open_requests[instance] -= ended
+            self.cut[instance] = self.cut.get(instance, 0) + ended
+        self.cut = {name: count for name, count in self.cut.items() if name in marked}
 
     async def _receive(self) -> None:
         if self.delay_seconds:

@@ -88,6 +88,7 @@ class FakeRegistry:
                     port=one.port,
                     status="maintenance" if one.out_of_service else "passing",
                     app_id=one.meta.get("app"),
+                    version=one.meta.get("version", ""),
                     why=one.out_of_service,
                     registered_by="this controller",
                 )

@@ -19,6 +19,12 @@ from coldchain.testing.sandbox import inside
 LAYERS = ("unit", "sim", "contract", "compat", "e2e")
 STAGES = ((("unit", "sim"),), (("contract", "compat"), ("e2e",)))
 """One after the other; of each, what runs side by side."""
+MOVED = {
+    "e2e": tuple(
+        f"tests/e2e/test_{name}.py" for name in ("registry", "registry_consul", "registry_faults", "store_etcd")
+    )
+}
+"""What of a layer runs with the part beside it when both run: e2e takes longer than contract and compat."""
 COMPUTING = ("unit", "sim")
 NOTHING_CHOSEN, INTERRUPTED = 5, 2
 """Exit statuses of pytest."""
@@ -31,19 +37,28 @@ def stages(chosen: Collection[str], arguments: Sequence[str]) -> list[list[list[
         return [[[*(f"tests/{name}" if name in LAYERS else name for name in chosen), *arguments]]]
     found = []
     for stage in STAGES:
-        parts = [[layer for layer in part if not chosen or layer in chosen] for part in stage]
+        parts = [part for whole in stage if (part := [layer for layer in whole if not chosen or layer in chosen])]
         found.append(
             [
                 [
                     *(("-n", "2") if set(part) & set(COMPUTING) else ()),
                     *(f"tests/{layer}" for layer in part),
+                    *_moved(part, parts),
                     *arguments,
                 ]
                 for part in parts
-                if part
             ]
         )
     return [stage for stage in found if stage]
+
+
+def _moved(part: Sequence[str], parts: Sequence[Sequence[str]]) -> list[str]:
+    """What a part runs of those beside it, and what it leaves to them. The first takes what the others leave."""
+    if len(parts) == 1:
+        return []
+    if part is parts[0]:
+        return [path for other in parts[1:] for layer in other for path in MOVED.get(layer, ())]
+    return [f"--ignore={path}" for layer in part for path in MOVED.get(layer, ())]
 
 
 def worst(statuses: Sequence[int]) -> int:

@@ -80,10 +80,15 @@ async def resets(application: RawApplication, reader: asyncio.StreamReader, writ
 async def answers_as_asked(
     application: RawApplication, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """By the path: `/error` with status 500, `/reset` by resetting the connection, `/slow` after 30 ms."""
+    """By the path: `/error` with status 500, `/reset` by resetting the connection, `/slow` after 30 ms, `/events` by
+    a stream that ends when it is released."""
     while (request := await read_request(application, reader)) is not None:
         if request.target == "/reset":
             _reset(writer)
+            return
+        if request.target == "/events":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nbegun")
+            await application.released.wait()
             return
         if request.target == "/slow":
             await asyncio.sleep(0.03)

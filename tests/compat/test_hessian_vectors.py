@@ -135,7 +135,7 @@ def test_both_write_the_same_bytes(peer: HessianPeer, name: str) -> None:
     assert encode(value).hex() == peer.encode(value).hex()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(value=VALUES)
 def test_hessian_js_reads_any_values(peer: HessianPeer, value: object) -> None:
     assert peer.decode(encode(value)) == heard(value)

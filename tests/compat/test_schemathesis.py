@@ -362,9 +362,7 @@ class Run:
 
 
 def chosen(**more: Any) -> settings:
-    return settings(
-        phases=[Phase.generate], database=None, deadline=None, suppress_health_check=list(HealthCheck), **more
-    )
+    return settings(phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck), **more)
 
 
 def ask_grounded(run: Run, operation: Any, kind: str, number: int, seed: int) -> None:

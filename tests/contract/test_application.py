@@ -124,7 +124,7 @@ PIPELINE = [
 ]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(min_value=1, max_value=20600), max_size=8))
 def test_requests_are_told_apart_however_they_are_cut(cuts: list[int]) -> None:
     async def scenario() -> list[str]:
@@ -206,12 +206,12 @@ async def seconds_of(application: Application, target: str) -> float:
 
 async def test_service_time_of_the_application_and_of_the_request() -> None:
     async with running_application(REQ_MS="200", SLOW_PCT="50", SLOW_MS="400") as application:
-        drawn = [await seconds_of(application, "/") for _ in range(4)]
-        assert [second >= 0.4 for second in drawn] == [False, True, False, True]
-        assert min(drawn) >= 0.2
-        assert await seconds_of(application, "/?ms=0") < 0.2
+        # On a busy machine one or the other takes longer than the application makes it.
+        drawn = [await seconds_of(application, "/") for _ in range(6)]
+        assert min(drawn[1::2]) >= 0.4 > min(drawn[::2]) >= 0.2
+        assert min([await seconds_of(application, "/?ms=0") for _ in range(3)]) < 0.2
         assert await seconds_of(application, "/?a=1&ms=300") >= 0.3
-        assert await seconds_of(application, "/health") < 0.2
+        assert min([await seconds_of(application, "/health") for _ in range(3)]) < 0.2
 
 
 async def test_a_part_of_the_requests_fails_and_health_does_not() -> None:

@@ -385,6 +385,7 @@ async def test_what_runs_is_adopted_after_a_restart(lab: Lab, watch: Watch) -> N
     serving, failed, killed = make_spec(SERVES), make_spec("fails"), make_spec(SERVES)
     for spec in (serving, failed, killed):
         await lab.engine.launch(spec)
+    await watch.until_state(serving.task_id, "running")
     await begun(lab.engine, killed.task_id)
     await lab.engine.kill(killed.task_id, 5.0)
     await watch.until(failed.task_id, lambda status: status.terminal)

@@ -28,7 +28,7 @@ while :; do sleep 0.1 & wait $!; done
 """
 WRITTEN = ("log", "up", "well")
 """Below the root's /tmp, by the app and by who looks at it."""
-STUBBORN = "trap '' TERM; while :; do sleep 0.1 & wait $!; done"
+STUBBORN = "trap '' TERM; : >/tmp/up; while :; do sleep 0.1 & wait $!; done"
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +81,17 @@ class Entry:
     async def passes_on(self, number: signal.Signals, word: str) -> None:
         """Until the app has written it. In bash one that comes in the very moment of a heartbeat is lost, but not two:
         it jumps out of the handler of the one into that of the other."""
+        await self.up()
         async with asyncio.timeout(20):
-            while not (self._root / "tmp" / "up").exists():  # until then the signal would end it
-                await asyncio.sleep(0.01)
             while word not in self.log():
                 await self.send(number)
                 await asyncio.sleep(0.1)
+
+    async def up(self) -> None:
+        """Until the app has set its traps: before that a signal would end it."""
+        async with asyncio.timeout(20):
+            while not (self._root / "tmp" / "up").exists():
+                await asyncio.sleep(0.01)
 
     def log(self) -> list[str]:
         path = self._root / "tmp" / "log"
@@ -176,6 +181,7 @@ async def test_it_finds_a_program_and_who_was_marked_before_is_stopped_at_once(
     lab.well(kind)
     entry = await lab.run(kind, client, COLDCHAIN_SETTLE_SECONDS="60", COLDCHAIN_HEALTH_COMMAND="true")
     await entry.until("passing")
+    await entry.up()
     await lab.ask("PUT", "/v1/agent/service/maintenance/shop-1?enable=true&reason=draining")
     await entry.send(signal.SIGTERM)
     assert await entry.ended() == 7
@@ -187,6 +193,7 @@ async def test_what_the_registry_lost_is_registered_again_and_one_that_is_away_s
     await entry.until("passing")
     await lab.ask("PUT", "/v1/agent/service/deregister/shop-1")
     await entry.until("passing")
+    await entry.up()
     await entry.send(signal.SIGTERM)
     assert await entry.ended() == 7
     # It is asked how it is before each heartbeat: the second time the first one is over.
@@ -211,6 +218,7 @@ async def test_after_the_grace_it_kills_and_a_second_signal_waits_no_longer(lab:
         COLDCHAIN_HEALTH_COMMAND="true",
     )
     await entry.until("passing")
+    await entry.up()
     await entry.send(signal.SIGTERM)
     await entry.until("marked", "passing")
     await entry.send(signal.SIGTERM)
@@ -229,6 +237,7 @@ async def test_killed_it_leaves_a_registration_that_ends_with_its_ttl(lab: Lab) 
 async def test_it_buries_what_the_app_leaves_behind(lab: Lab) -> None:
     entry = await lab.run("busybox", "nc", COLDCHAIN_HEALTH_COMMAND="true")
     await entry.until("passing")
+    await entry.up()
     pid = await entry.pid()
     async with asyncio.timeout(10):
         while any(state == "Z" for state in _states_below(pid)):

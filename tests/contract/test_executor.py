@@ -34,6 +34,9 @@ from coldchain.testing.fake_engine import FakeEngine
 
 SETTINGS = ExecutorSettings(controller_id="c", version="1", token="t", orphan_seconds=0.2, orphan_grace_seconds=0.0)
 
+PATIENT = msgspec.structs.replace(SETTINGS, orphan_seconds=1.0)
+"""For what is to be adopted: a busy machine may stand still for longer than those others give it."""
+
 
 class Bench:
     """An agent, a machine with a fake engine, and executors on it, one after the other or beside each other."""
@@ -282,6 +285,7 @@ async def test_an_agent_that_knows_it_not_or_keeps_away_too_long_is_left(bench: 
 
 
 async def test_a_lost_executors_task_is_adopted_and_not_restarted(bench: Bench) -> None:
+    bench.agent.settings = PATIENT
     await bench.start()
     bench.agent.launch("m1", description("shop.1"))
     await bench.agent.until_state("m1", "TASK_RUNNING")
@@ -338,6 +342,7 @@ async def test_what_nobody_claims_is_told_and_then_ended(bench: Bench) -> None:
 
 
 async def test_after_a_restart_of_the_machine_nothing_is_adopted_and_what_is_left_is_cleared_away(bench: Bench) -> None:
+    bench.agent.settings = PATIENT
     await bench.start()
     for number in (1, 2, 3):
         bench.agent.launch(f"m{number}", description(f"shop.{number}"))

@@ -214,7 +214,9 @@ async def test_a_killed_executors_tasks_are_adopted_as_they_run(bench: Bench) ->
     await bench.started("m1", container())
     await bench.started("m2", process())
     before = await bench.containers()
-    plain = pid_of(bench, "exec sleep 1000")
+    async with asyncio.timeout(40):
+        while (plain := pid_of(bench, "exec sleep 1000", missing=True)) is None:  # its shell is still at it
+            await asyncio.sleep(0.02)
     (executor,) = bench.executor_pids()
     os.kill(executor, signal.SIGKILL)
     await bench.scheduler.update("m1", "TASK_FAILED", "TASK_GONE", "TASK_LOST")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Literal, Protocol
 
+import msgspec
 import pytest
 
 from coldchain.model.app import RouteFilters
@@ -58,6 +59,9 @@ class Subject(Protocol):
     async def finish(self) -> None:
         """All of them end."""
 
+    async def stream(self) -> None:
+        """A stream is open at the instance `a`, which is at `serving_port`."""
+
     async def limited(self) -> str:
         """Has a route with a limit of two in a second, and names it."""
 
@@ -90,6 +94,9 @@ class FakeSubject:
     async def finish(self) -> None:
         self.fake.open_requests.clear()
 
+    async def stream(self) -> None:
+        self.fake.open_requests["a"] = self.fake.open_streams["a"] = 1
+
     async def limited(self) -> str:
         self.fake.uses = {"one": LimitUse(most=2, rate=True)}
         return "one"
@@ -106,6 +113,7 @@ class NginxSubject:
         self.application = application
         self.port = application.port
         self.requests: list[asyncio.Task[object]] = []
+        self.streams: list[asyncio.StreamWriter] = []
 
     async def request(self, kind: Kind) -> None:
         assert (await self.lab.ask(path=f"/{kind}")).status == {"quick": 200, "error": 500, "reset": 502}[kind]
@@ -117,7 +125,15 @@ class NginxSubject:
 
     async def finish(self) -> None:
         self.application.released.set()
+        for writer in self.streams:
+            writer.close()
         await asyncio.gather(*self.requests)
+
+    async def stream(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.lab.port)
+        self.streams.append(writer)
+        writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"begun")
 
     async def limited(self) -> str:
         rule = RouteRule(path="/", service="shop", filters=RouteFilters(limits=(Limit(rate=2),)), name="shop.test/")
@@ -217,6 +233,22 @@ async def test_an_endpoint_that_comes_back_is_the_same(subject: Subject) -> None
     assert (await subject.gateway.report()).in_flight == {"a": 1}
     await subject.finish()
     await _settled(subject, {"a": 0})
+
+
+async def test_streams_that_are_to_end_have_been_ended_when_that_is_applied(subject: Subject) -> None:
+    await subject.gateway.apply(whole(1, subject.serving_port))
+    await subject.stream()
+    await subject.gateway.apply(change(1, 2, subject.serving_port, 0))
+    report = await subject.gateway.report()
+    assert (report.in_flight, report.cut) == ({"a": 1}, {})
+    marked = msgspec.structs.replace(endpoint("a", subject.serving_port, 0), cut_streams=True)
+    service = ServiceRotation(endpoints=(marked,))
+    await subject.gateway.apply(RotationUpdate(base=2, revision=3, services={"shop": service}))
+    assert (await subject.gateway.report()).cut == {"a": 1}
+    await _settled(subject, {"a": 0})
+    await subject.finish()
+    await subject.gateway.apply(RotationUpdate(base=3, revision=4, services={"shop": None}))
+    assert (await subject.gateway.report()).cut == {}
 
 
 async def test_readiness_ends_with_the_lease(subject: Subject) -> None:

@@ -25,6 +25,8 @@ from coldchain.testing.raw_application import RawApplication, answers, raw_appli
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ANYBODY, TRUSTED = "127.0.0.1", "127.0.0.2"
+MARK = "X-Env"
+"""Another name of the header than the usual one."""
 KEYED = RouteFilters(authentication=Authentication(api_key=ApiKeyPlace(header="X-Api-Key")))
 CONSUMERS = [
     Consumer(name=name, api_keys=(ApiKeyDigest(digest=sha256(f"key of {name}".encode()).hexdigest()),))
@@ -83,7 +85,7 @@ class Stage:
 
     def marks(self) -> list[str | None]:
         """What the apps were told of the requests since this was last asked, in no order."""
-        found = [one.headers.get("x-gray") for app in self.apps.values() for one in app.requests]
+        found = [one.headers.get(MARK.lower()) for app in self.apps.values() for one in app.requests]
         for app in self.apps.values():
             app.requests.clear()
         return found
@@ -92,7 +94,9 @@ class Stage:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage() -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
-        lab = await stack.enter_async_context(running_gateway(worker_processes=1, mark_trusted=(f"{TRUSTED}/32",)))
+        lab = await stack.enter_async_context(
+            running_gateway(worker_processes=1, mark_header=MARK, mark_trusted=(f"{TRUSTED}/32",))
+        )
         apps = {name: await stack.enter_async_context(raw_application(answers)) for name in ("new", "old", "third")}
         yield Stage(lab, apps)
 
@@ -228,19 +232,19 @@ async def test_apps_are_told_the_mark_and_nobody_from_outside_gives_himself_one(
     asked: list[tuple[dict[str, str], str, str, str | None]] = [
         ({"X-Tester": "1"}, ANYBODY, "new", "spring"),
         ({}, ANYBODY, "old", None),
-        ({"X-Gray": "spring"}, ANYBODY, "old", None),
-        ({"X-Gray": "autumn", "Host": "plain.test"}, ANYBODY, "", None),
-        ({"X-Gray": "spring"}, TRUSTED, "new", "spring"),
-        ({"X-Gray": "autumn"}, TRUSTED, "old", "autumn"),
-        ({"X-Gray": "autumn", "X-Tester": "1"}, TRUSTED, "new", "spring"),
-        ({"X-Gray": "autumn", "Host": "plain.test"}, TRUSTED, "", "autumn"),
+        ({MARK: "spring"}, ANYBODY, "old", None),
+        ({MARK: "autumn", "Host": "plain.test"}, ANYBODY, "", None),
+        ({MARK: "spring"}, TRUSTED, "new", "spring"),
+        ({MARK: "autumn"}, TRUSTED, "old", "autumn"),
+        ({MARK: "autumn", "X-Tester": "1"}, TRUSTED, "new", "spring"),
+        ({MARK: "autumn", "Host": "plain.test"}, TRUSTED, "", "autumn"),
         ({}, TRUSTED, "old", None),
     ]
     for headers, source, version, mark in asked:
         answered = await stage.ask(headers, source)
         assert (headers, source, answered if version else "", stage.marks()) == (headers, source, version, [mark])
     await stage.release(rule, endpoints=stage.endpoints("new", "third"))
-    assert await stage.ask({"X-Gray": "spring"}, TRUSTED) == "old"
+    assert await stage.ask({MARK: "spring"}, TRUSTED) == "old"
     assert stage.marks() == ["spring"]
 
 

@@ -105,6 +105,23 @@ async def test_a_burst_goes_through_and_no_more_whichever_workers_it_comes_to(
     assert "too many requests" in refused.text
 
 
+async def test_a_limit_that_shows_it_says_on_every_answer_what_is_left(
+    lab: GatewayLab, app: RawApplication, path: str
+) -> None:
+    wide = Limit(rate=100, per_seconds=60, show_remaining=True)
+    await push(lab, app, path, wide, Limit(rate=6, per_seconds=600, burst=4, show_remaining=True, by="address"))
+    answers = [await lab.ask(path=path) for _ in range(5)]
+    fields = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+    found = [(answer.status, *(answer.headers[field] for field in fields)) for answer in answers]
+    assert [one[:3] for one in found] == [
+        *((200, "6", left) for left in ("3", "2", "1", "0")),
+        (429, "6", "0"),
+    ], "of the tighter one"
+    assert [99 <= int(one[3]) - 100 * index <= 100 for index, one in enumerate(found[:4])] == [True] * 4
+    await push(lab, app, f"{path}/plain", Limit(rate=6))
+    assert not {*fields} & (await lab.ask(path=f"{path}/plain")).headers.keys()
+
+
 async def test_a_rate_is_held_over_time(lab: GatewayLab, app: RawApplication, path: str) -> None:
     await push(lab, app, path, Limit(rate=50, per_seconds=1, burst=5))
     passed, began = 0, time.monotonic()

@@ -286,11 +286,11 @@ async def test_counts_stay_right_through_every_kind_of_end(lab: GatewayLab, app:
         ports = {"good": app.port, "bad": bad.port, "slow": slow.port, "refused": refused}
         await lab.route(*(endpoint(name, port) for name, port in ports.items()), balance="least_connections")
         pending = [asyncio.create_task(lab.ask("POST", data=b"body")) for _ in range(30)]
-        while len(slow.requests) == 0:
-            await asyncio.wait(pending, timeout=0.02)
-        await asyncio.wait(pending, timeout=0.3)
-        open_ones = [task for task in pending if not task.done()]
-        assert len(open_ones) == len(slow.requests)
+        async with asyncio.timeout(20):
+            # Of those that are open the others have not got where they go.
+            while len(open_ones := [task for task in pending if not task.done()]) > len(slow.requests):
+                await asyncio.wait(open_ones, timeout=0.02)
+        assert len(open_ones) == len(slow.requests) > 0
         await lab.change(*(endpoint(name, port, 0) for name, port in ports.items()))
         await lab.in_flight({"good": 0, "bad": 0, "refused": 0, "slow": len(open_ones)})
         for task in open_ones[1:]:
@@ -409,6 +409,15 @@ async def test_bodies_that_are_too_large_and_malformed_requests_get_short_answer
         assert (logged["method"], logged["status"]) == ("POST", 413)
         status, _, body = await exchange(lab, "NONSENSE\r\n")
         assert (status, json.loads(body)) == (400, {"message": "the request is malformed"})
+        for request, wanted, words in (
+            ("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n", 501, "sent in a way"),
+            ("GET / HTTP/3.0\r\nHost: x\r\n", 505, "the version of HTTP"),
+            ("TRACE / HTTP/1.1\r\nHost: x\r\n", 405, "the method"),
+            (f"GET /{'x' * 40_000} HTTP/1.1\r\nHost: x\r\n", 414, "request line is too long"),
+        ):
+            status, headers, body = await exchange(lab, request)
+            assert (status, headers["content-type"]) == (wanted, "application/json")
+            assert words in json.loads(body)["message"]
     assert app.requests == []
 
 

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 import grpc.aio
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -75,7 +76,8 @@ async def test_what_is_no_trace_does_not_go_on_and_neither_does_its_state(
 def begins(head: bytes) -> Script:
     async def script(app: RawApplication, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(app, reader)
-        writer.write(b"HTTP/1.1 " + head + b"\r\n\r\nbegun")
+        chunked = b"chunked" in head
+        writer.write(b"HTTP/1.1 " + head + b"\r\n\r\n" + (b"5\r\nbegun\r\n" if chunked else b"begun"))
         await app.released.wait()
 
     return script
@@ -90,39 +92,84 @@ DOWNLOAD = b"200 OK\r\nContent-Type: text/plain"
 async def test_streams_at_a_draining_instance_are_told_apart(
     lab: GatewayLab, app: RawApplication, head: bytes, streams: dict[str, int]
 ) -> None:
-    async with raw_application(begins(head)) as open_app, raw_application(holds) as silent:
-        everyone = endpoint("a", open_app.port), endpoint("b", silent.port)
+    async with (
+        raw_application(begins(head)) as open_app,
+        raw_application(holds) as silent,
+        raw_application(begins(WEBSOCKET)) as always,
+    ):
+        everyone = endpoint("a", open_app.port), endpoint("b", silent.port), endpoint("d", always.port)
         writers = []
         for one in everyone:
             await lab.route(one)
             reader, writer = await asyncio.open_connection("127.0.0.1", lab.port)
             writers.append(writer)
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n")
-            if one is everyone[0]:
+            if one.port != silent.port:
                 await reader.readuntil(b"begun")
         await silent.arrived.wait()
         await lab.route(endpoint("c", app.port), *(endpoint(one.instance_id, one.port, 0) for one in everyone))
-        await lab.in_flight({"a": 1, "b": 1})
-        assert await told(lab) == streams
+        await lab.in_flight({"a": 1, "b": 1, "d": 1})
+        await told(lab, {**streams, "d": 1})
         for writer in writers:
             writer.close()
-        await lab.in_flight({"a": 0, "b": 0})
-        for _ in range(500):
-            if not (await lab.gateway.report()).streams:
-                return
+        await lab.in_flight({"a": 0, "b": 0, "d": 0})
+        await told(lab, {})
+
+
+CHUNKED = b"200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked"
+MARK = msgspec.structs.replace
+
+
+@pytest.mark.parametrize("head", [WEBSOCKET, EVENTS, CHUNKED])
+async def test_streams_past_their_time_are_ended_and_nothing_else_is(
+    lab: GatewayLab, app: RawApplication, head: bytes
+) -> None:
+    async with raw_application(begins(head)) as open_app, raw_application(begins(head)) as other, both(lab) as ask:
+        leaving, stays, elsewhere = (
+            endpoint("a", open_app.port, 0),
+            endpoint("b", other.port, 0),
+            endpoint("c", app.port),
+        )
+        cut, kept = await ask(open_app.port), await ask(other.port)
+        await lab.route(elsewhere, leaving, stays)
+        while (await lab.gateway.report()).streams != {"a": 1, "b": 1}:
             await asyncio.sleep(0.01)
-        raise AssertionError("streams that have ended are told of")
+        await lab.change(elsewhere, MARK(leaving, cut_streams=True), stays)
+        async with asyncio.timeout(5):
+            end = await cut.read() if head is not EVENTS else await cut.readuntil(b"0\r\n\r\n")
+        assert (b"0\r\n\r\n" in end) == (head is EVENTS), "the end of an answer in chunks is not made up"
+        await lab.in_flight({"a": 0, "b": 1})
+        assert (await lab.gateway.report()).cut == {"a": 1}
+        assert not kept.at_eof()
+        await lab.change(elsewhere, stays)
+        assert (await lab.gateway.report()).cut == {}
 
 
-async def told(lab: GatewayLab) -> dict[str, int]:
-    """The streams, once workers told of them: they do so four times a second."""
-    found: dict[str, int] = {}
-    for _ in range(60):
-        found = (await lab.gateway.report()).streams
-        if found:
-            break
-        await asyncio.sleep(0.01)
-    return found
+@contextlib.asynccontextmanager
+async def both(lab: GatewayLab) -> AsyncIterator[Callable[[int], Awaitable[asyncio.StreamReader]]]:
+    """What begins a stream at the application of a port."""
+    writers = []
+
+    async def ask(port: int) -> asyncio.StreamReader:
+        await lab.route(endpoint("a" if not writers else "b", port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", lab.port)
+        writers.append(writer)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n")
+        await reader.readuntil(b"begun")
+        return reader
+
+    try:
+        yield ask
+    finally:
+        for writer in writers:
+            writer.close()
+
+
+async def told(lab: GatewayLab, streams: dict[str, int]) -> None:
+    """Once workers told of these and no others: they do so four times a second."""
+    async with asyncio.timeout(5):
+        while (await lab.gateway.report()).streams != streams:
+            await asyncio.sleep(0.01)
 
 
 class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -245,9 +292,69 @@ async def test_a_call_flows_both_ways_and_counts_as_a_stream(
             assert await call.read() == word.upper(), "each answer came before the next request"
         await push_grpc(lab, authority, endpoint("one", one.port, 0), endpoint("other", *free_ports(1)))
         await lab.in_flight({"one": 1})
-        assert await told(lab) == {"one": 1}
+        await told(lab, {"one": 1})
         await call.write(b"bread")
         assert await call.read() == b"BREAD"
         await call.done_writing()
         assert await call.read() is grpc.aio.EOF
         await lab.in_flight({"one": 0})
+
+
+async def test_a_call_past_its_time_is_ended_and_others_of_its_connection_go_on(
+    lab: GatewayLab, authority: Authority, channel: grpc.aio.Channel
+) -> None:
+    async with serving("one") as (_, one), serving("two") as (_, two):
+        calls = []
+        for one_of_both in (one, two):
+            await push_grpc(lab, authority, one_of_both)
+            call = channel.stream_stream("/shop.Cart/Echo")()
+            await call.write(b"milk")
+            assert await call.read() == b"MILK"
+            calls.append(call)
+        await push_grpc(lab, authority, MARK(one, weight=0, cut_streams=True), two)
+        async with asyncio.timeout(5):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await calls[0].read()
+        assert raised.value.code() == grpc.StatusCode.INTERNAL
+        assert (await lab.gateway.report()).cut == {"one": 1}
+        await calls[1].write(b"eggs")
+        assert await calls[1].read() == b"EGGS"
+
+
+def connections(calls: Calls) -> set[str]:
+    """Those by which consumers came: the gateway's ids of requests have them."""
+    return {heard["x-request-id"].rsplit("-", 3)[1] for heard in calls.heard}
+
+
+async def test_who_speaks_http_2_is_told_to_go_and_loses_nothing(
+    lab: GatewayLab, authority: Authority, channel: grpc.aio.Channel
+) -> None:
+    async with serving("one") as (calls, one):
+        await push_grpc(lab, authority, one)
+        stream = channel.stream_stream("/shop.Cart/Echo")()
+        await stream.write(b"milk")
+        assert await stream.read() == b"MILK"
+        ask = channel.unary_unary("/shop.Cart/Name")
+        asked: list[bytes] = []
+        over = asyncio.Event()
+
+        async def load() -> None:
+            while not over.is_set():
+                asked.append(await ask(b"?"))
+
+        loads = [asyncio.create_task(load()) for _ in range(4)]
+        try:
+            await lab.process.drain()
+            await lab.process.say_goodbye()
+            async with asyncio.timeout(10):
+                while len(connections(calls)) < 4:
+                    await asyncio.sleep(0.05)
+        finally:
+            over.set()
+            await asyncio.gather(*loads)
+            await lab.process.start_or_adopt()
+        assert set(asked) == {b"one ?"}
+        await stream.write(b"eggs")
+        assert await stream.read() == b"EGGS"
+        await stream.done_writing()
+        assert await stream.read() is grpc.aio.EOF

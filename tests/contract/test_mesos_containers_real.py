@@ -151,6 +151,13 @@ async def output(engine: MesosEngine, spec: TaskSpec, **more: Any) -> str:
     return b"".join([piece async for piece in engine.logs(spec.task_id, **given)]).decode()
 
 
+async def says(engine: MesosEngine, spec: TaskSpec, words: str) -> None:
+    """Once it has said so: what is written comes to the file of the agent by itself, later than what is served."""
+    async with asyncio.timeout(30):
+        while words not in await output(engine, spec):
+            await asyncio.sleep(0.05)
+
+
 async def test_plain_containers_serve_log_crash_and_end(cluster: Cluster) -> None:
     engine = await cluster.engine()
     (offer,) = await engine.offers()
@@ -167,9 +174,9 @@ async def test_plain_containers_serve_log_crash_and_end(cluster: Cluster) -> Non
     format_ = "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}}"
     inspected = cluster.docker("inspect", "--format", format_, names[0]).strip()
     assert inspected in (f"{32 * 2**20} 256 [{prefix}NET_RAW] [no-new-privileges]" for prefix in ("", "CAP_"))
-    assert "listening on port 8080" in await output(engine, one)
-    lines = (await output(engine, one)).splitlines()
-    assert (await output(engine, one, tail=1)).splitlines()[0] in lines
+    await says(engine, one, "listening on port 8080")
+    last = await output(engine, one, tail=1)
+    assert last.splitlines()[0] in (await output(engine, one)).splitlines()
     for asked in (engine.statistics(one.task_id), engine.execute(one.task_id, "true", 1.0)):
         with pytest.raises(Rejected, match="runs the Docker containerizer of Mesos"):
             await asked
@@ -195,7 +202,7 @@ async def test_plain_containers_serve_log_crash_and_end(cluster: Cluster) -> Non
     await engine.launch(crashing)
     crashed = await told(engine, crashing, "failed")
     assert (crashed.exit_status, crashed.message) == (3, "Container exited with status 3")
-    assert "last words\n" in await output(engine, crashing)
+    await says(engine, crashing, "last words\n")
     missing = msgspec.structs.replace(crashing.app, container=Container(docker=Docker(image="localhost:1/none:v404")))
     with pytest.raises(Rejected, match="v404"):
         await engine.launch(spec_of(missing, 0))

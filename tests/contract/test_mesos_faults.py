@@ -52,6 +52,8 @@ class Bench:
         async with asyncio.timeout(30):
             while not (pids := [pid for pid in self.agent.processes if command_of(pid) == [b"sleep", b"1000"]]):
                 await asyncio.sleep(0.02)
+            while await state(engine, spec) != "running":  # which its executor tells after it has started
+                await asyncio.sleep(0.02)
         (pid,) = pids
         return spec, pid
 

@@ -99,7 +99,7 @@ async def bench(docker_daemon: Path, request: pytest.FixtureRequest) -> AsyncIte
 
 
 async def launched(bench: Bench, number: int) -> list[TaskSpec]:
-    """Tasks, one after the other on the agents in turn; until all run."""
+    """Tasks, one after the other on the agents in turn; until all run and it is known who answers for each."""
     specs = []
     for each in range(number):
         name = bench.agents[each % len(bench.agents)].hostname
@@ -108,7 +108,7 @@ async def launched(bench: Bench, number: int) -> list[TaskSpec]:
         specs.append(msgspec.structs.replace(spec, app=app))
         await bench.engine.launch(specs[-1])
     async with asyncio.timeout(30):
-        while len(bench.processes(b"sleep 1000")) < number:
+        while len(bench.processes(b"sleep 1000")) < number or not all((await bench.executors()).values()):
             await asyncio.sleep(0.05)
     return specs
 

@@ -22,7 +22,8 @@ Others = Callable[..., Awaitable[None]]
 
 
 class Lab:
-    """A registry, and somebody else who registers there: `others(service, id → port)`, none: no more."""
+    """A registry, and somebody else who registers there: `others(service, id → port)`, none: no more. He says of which
+    version they are, which is called as their port."""
 
     def __init__(self, registry: Registry, others: Others) -> None:
         self.registry = registry
@@ -50,7 +51,7 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
             fake.set_others(
                 service,
                 *(
-                    ServiceEndpoint(id=name, address="10.9.9.9", port=port, status="passing")
+                    ServiceEndpoint(id=name, address="10.9.9.9", port=port, status="passing", version=f"v{port}")
                     for name, port in ports.items()
                 ),
             )
@@ -65,7 +66,8 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
             for name in known - ports.keys():
                 await ask("PUT", f"/v1/agent/service/deregister/{name}")
             for name, port in ports.items():
-                body = {"Name": service, "ID": name, "Address": "10.9.9.9", "Port": port}
+                said = {"Meta": {"version": f"v{port}"}} if port == 1 else {"Tags": ["old", f"version=v{port}"]}
+                body = {"Name": service, "ID": name, "Address": "10.9.9.9", "Port": port, **said}
                 await ask("PUT", "/v1/agent/service/register", body)
             known.clear()
             known.update(ports)
@@ -109,6 +111,7 @@ async def test_others_are_watched_and_never_listed(lab: Lab) -> None:
 
     async def until(wanted: list[tuple[str, int]]) -> None:
         async for sighting in watching:
+            assert [one.version for one in sighting.endpoints] == [f"v{one.port}" for one in sighting.endpoints]
             if _places(sighting.endpoints) == wanted:
                 return
 

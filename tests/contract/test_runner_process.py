@@ -99,7 +99,7 @@ async def test_who_names_no_user_is_nobody(bench: Bench) -> None:
 
 # Signals and what is left behind
 
-DAEMON = "setsid sh -c 'trap \"\" TERM; echo $$; exec sleep 1000' & sleep 0.2; "
+DAEMON = "setsid sh -c 'trap \"\" TERM; echo $$; : >up; exec sleep 1000' & until [ -e up ]; do sleep 0.02; done; "
 
 
 async def test_what_left_the_group_is_killed_when_the_task_ends(bench: Bench) -> None:
@@ -342,7 +342,7 @@ async def test_a_command_is_in_the_tasks_own_surroundings(bench: Bench) -> None:
 async def test_a_command_that_hangs_is_killed_with_all_it_started(bench: Bench) -> None:
     runner, spec = bench.runner(), make_spec("echo up; exec sleep 1000")
     await runner.launch(spec)
-    known = await runner.execute(spec.task_id, DAEMON + "sleep 1000", 1.0)
+    known = await runner.execute(spec.task_id, DAEMON + "sleep 1000", 2.0)
     assert known.exit_status is None
     assert start_ticks(int(known.output.split()[0])) is None
     assert [status.state for status in await runner.tasks()] == ["running"]

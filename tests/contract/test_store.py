@@ -53,7 +53,8 @@ class MakeStore:
 
 KINDS = ["memory", "sqlite", "etcd"]
 KEPT_CHANGES = 400
-SHORT_SECONDS = 0.3
+SHORT_SECONDS = 1.0
+"""For a lease that is to end soon, and not before what is written under it on a busy machine."""
 """etcd gives a second at least; the others wait no longer than they must."""
 
 
@@ -197,7 +198,7 @@ async def test_a_lease_kept_alive_does_not_end(store: Store) -> None:
     lease = await store.lease(SHORT_SECONDS)
     revision = await store.write([Change(key="k", value=b"v", lease=lease.id)])
     begun = time.monotonic()
-    while time.monotonic() < begun + 2.5 * lease.seconds:
+    while time.monotonic() < begun + 1.5 * lease.seconds:
         assert await lease.keep_alive() == lease.seconds
         await asyncio.sleep(lease.seconds / 5)
     entry = await store.get("k")
@@ -441,7 +442,5 @@ def test_any_sequence_of_writes_behaves_like_a_dictionary(make_store: MakeStore)
 
     run_state_machine_as_test(
         Machine,
-        settings=settings(
-            max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=25, stateful_step_count=20, suppress_health_check=list(HealthCheck)),
     )

@@ -140,3 +140,33 @@ def test_who_leaves_first_is_chosen_by_the_definition_of_the_day(selection: str,
         assert [one.id for one in platform.serving()] == [by_age[left].id]
 
     run(program, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rack_that_comes_back_while_its_instances_are_replaced_is_not_kept_beside_the_other(seed: int) -> None:
+    """Half of those that it had were let go by then."""
+
+    async def program(platform: Platform) -> None:
+        smaller = [msgspec.structs.replace(agent(number, "r2"), mem=ONE_AGENT.mem / 2) for number in (2, 3)]
+        await given(platform, agent(0, "r1"), agent(1, "r1"), *smaller)
+        await created(platform, instances=4, constraints=(("rack", "CLUSTER"),))
+        away = [one.task_id for one in platform.serving()]
+        assert {one.constraint_values["rack"] for one in platform.serving()} == {"r1"}
+        least = 4
+
+        def look(pairs: object) -> None:
+            nonlocal least
+            least = min(least, len(platform.serving()))
+            kept = [one.task_id for one in platform.serving() if one.task_id in away]
+            if len(kept) == 2:
+                for task_id in kept:
+                    platform.engine.orphan(task_id, "")
+
+        platform.controller.state.on_commit(look)
+        for task_id in away:
+            platform.engine.orphan(task_id, "agent")
+        await platform.clock.sleep(60.0)
+        assert [one.constraint_values["rack"] for one in platform.serving()] == ["r2"] * 4
+        assert (least, len(platform.instances())) == (4, 4)
+
+    run(program, seed)

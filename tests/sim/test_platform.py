@@ -2,6 +2,7 @@
 
 import pytest
 
+from coldchain.model.instance import Instance
 from coldchain.testing.fake_engine import Life
 from coldchain.testing.platform import Platform, example_app, image, run, to
 
@@ -92,6 +93,35 @@ def test_a_crash_is_replaced_and_open_requests_hold_up_a_stop(seed: int) -> None
         began = platform.clock.monotonic()
         await platform.ended(deployment)
         assert platform.clock.monotonic() - began >= 5.0, "the drain deadline was not waited for"
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("killed", [False, True], ids=["", "and the controller is killed"])
+def test_streams_are_ended_at_the_drain_deadline_and_no_sooner(seed: int, killed: bool) -> None:
+    async def program(platform: Platform) -> None:
+        operations = platform.controller.operations
+        await platform.ended(await operations.create(example_app(), "test"))
+        youngest = max(platform.serving(), key=lambda one: one.created_at)
+        first, *others = platform.gateways
+        first.open_requests[youngest.id], first.open_streams[youngest.id] = 3, 2
+        await operations.change("/shop", to(instances=1), "test", force=False)
+        began = platform.clock.monotonic()
+        await platform.until(lambda: first.cut)
+        assert first.cut == {youngest.id: 2}
+        assert platform.clock.monotonic() - began >= 5.0
+        assert all(not one.cut for one in others)
+        if killed:
+            await platform.kill()
+            await platform.start()
+        story = await platform.until(lambda: ended(platform, youngest.id))
+        assert story.history[-2].cause == "drain deadline of 5 s passed, requests in flight: 1, streams cut: 2"
+        assert story.streams_cut == 2
+
+    def ended(platform: Platform, name: str) -> Instance | None:
+        one = platform.controller.state.instances[name]
+        return one if one.phase == "stopped" else None
 
     run(program, seed)
 

@@ -8,7 +8,10 @@ import pytest
 
 from coldchain.control.belief import DOUBT_SECONDS
 from coldchain.control.registry import LISTING_SECONDS, RECOVERED_AT_ONCE, RECOVERY_SECONDS
+from coldchain.model.app import App, Rollout
 from coldchain.model.errors import Rejected
+from coldchain.model.gateway_resource import GrayRelease
+from coldchain.model.gray import GrayPlan
 from coldchain.model.registration import EndpointStatus, Registration, ServiceEndpoint
 from coldchain.testing.fake_engine import ONE_AGENT
 from coldchain.testing.platform import LEGACY, Platform, example_app, image, run, to
@@ -276,6 +279,33 @@ def test_routes_lead_to_what_others_registered(seed: int) -> None:
         assert platform.registry.held == {}
 
     run(program, seed)
+
+
+def test_a_service_that_others_run_has_versions_and_shares_its_requests_among_them() -> None:
+    def legacy(share: float) -> App:
+        plan = GrayPlan(version="v2", share=share)
+        return msgspec.structs.replace(LEGACY, rollout=Rollout(gray=plan))
+
+    async def program(platform: Platform) -> None:
+        platform.prober.passed |= {"registry/old-1", "registry/old-2"}
+        platform.registry.set_others("legacy", outsider(1, version="v1"), outsider(2, version="v2"))
+        operations, gateway = platform.controller.operations, platform.gateways[0]
+
+        def told() -> GrayRelease | None:
+            found = gateway.rotation.resources.get("gray/legacy")
+            return found if isinstance(found, GrayRelease) else None
+
+        await platform.ended(await operations.create(legacy(0), "test"))
+        await platform.until(lambda: told() is not None and len(weights(platform)) == 2)
+        versions = {one.address: one.version for one in gateway.rotation.services["legacy"].endpoints}
+        assert versions == {"10.9.9.1": "v1", "10.9.9.2": "v2"}
+        await platform.ended(await operations.change(LEGACY.id, lambda _: legacy(0.1), "test", force=False))
+        await platform.until(lambda: (one := told()) is not None and (one.version, one.share) == ("v2", 1000))
+        await platform.ended(await operations.change(LEGACY.id, lambda _: LEGACY, "test", force=False))
+        await platform.until(lambda: told() is None)
+        assert len(weights(platform)) == 2
+
+    run(program, 1)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -50,7 +50,7 @@ def saved(bundle: Bundle, folder: Path) -> str:
     return str(path)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(0, 2**32))
 def test_an_incident_is_decided_again_alike(seed: int) -> None:
     bundle = incident(seed)

@@ -76,7 +76,7 @@ def test_a_common_fault_is_no_reason_whoever_had_the_traffic_just_then() -> None
     assert rejected(observed(*calm, *fault)) == ""
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.integers(0, 2**32),
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400), st.floats(0, 1)), min_size=1, max_size=60),
@@ -95,7 +95,7 @@ def test_versions_that_are_equally_bad_are_never_told_apart(seed: int, moments: 
     assert rejected(observed(*pairs), alone=False) == ""
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32), st.floats(0, 0.3), st.integers(20, 200), st.integers(20, 200))
 def test_a_version_that_is_much_worse_is_always_found(seed: int, share: float, new: int, old: int) -> None:
     draw = random.Random(seed)

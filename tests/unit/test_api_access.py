@@ -3,11 +3,9 @@
 import base64
 import re
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
 
 import pytest
-from aiohttp import ClientSession, WSMsgType, web
-from msgspec.structs import replace
+from aiohttp import ClientSession, web
 from yarl import URL
 
 from coldchain.api import access, routes
@@ -16,23 +14,12 @@ from coldchain.api.settings import ApiSettings
 from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
 from coldchain.control.credentials import Credentials
-from coldchain.model.caller import Role
-from coldchain.model.registration import ServiceEndpoint
 from coldchain.store.memory import MemoryStore
+from coldchain.testing.door import CALLERS, WEB, bearer, opened
 from coldchain.testing.fake_engine import FakeEngine
 from coldchain.testing.fake_prober import FakeProber
 from coldchain.testing.served_platform import ServedPlatform, served_platform
 
-CALLERS: dict[str, tuple[Role, str]] = {
-    "viewer": ("viewer", "/"),
-    "viewer-shop": ("viewer", "/shop"),
-    "viewer-other": ("viewer", "/shop-2"),
-    "owner": ("owner", "/shop"),
-    "owner-other": ("owner", "/shop-2"),
-    "operator": ("operator", "/"),
-    "admin": ("admin", "/"),
-}
-"""By name: role and group. The app of all cases is /shop/web, whose group another one's name begins with."""
 CHALLENGES = 'Basic realm="coldchain", charset="UTF-8", Bearer realm="coldchain"'
 NOBODY = ("nobody", "stranger", "expired", "revoked")
 
@@ -45,136 +32,69 @@ BY_BODY = frozenset({"owner", "owner-other", "operator", "admin"})
 """Whose role is enough; the handler looks at the body."""
 ADMIN = frozenset({"admin"})
 
-KEYS, WHOLE = "consumers/{consumer}/keys", ("certificate", "consumer", "secret")
-CASES: dict[tuple[str, str], frozenset[str]] = {
-    ("GET", "/v2/apps"): EVERYBODY,
-    ("POST", "/v2/apps"): BY_BODY,
-    ("POST", "/v2/apps/{app_id}/restart"): CHANGE_APP,
-    ("GET", "/v2/apps/{app_id}/tasks"): READ_APP,
-    ("DELETE", "/v2/apps/{app_id}/tasks"): CHANGE_APP,
-    ("DELETE", "/v2/apps/{app_id}/tasks/{task_id}"): CHANGE_APP,
-    ("GET", "/v2/apps/{app_id}/versions"): READ_APP,
-    ("GET", "/v2/apps/{app_id}/versions/{version}"): READ_APP,
-    ("GET", "/v2/apps/{app_id}"): READ_APP,
-    ("PUT", "/v2/apps/{app_id}"): CHANGE_APP,
-    ("PATCH", "/v2/apps/{app_id}"): CHANGE_APP,
-    ("DELETE", "/v2/apps/{app_id}"): CHANGE_APP,
-    ("PUT", "/v2/apps"): BY_BODY,
-    ("PATCH", "/v2/apps"): BY_BODY,
-    ("GET", "/v2/groups"): READ_ALL,
-    ("POST", "/v2/groups"): CHANGE_ALL,
-    ("PUT", "/v2/groups"): CHANGE_ALL,
-    ("DELETE", "/v2/groups"): CHANGE_ALL,
-    ("GET", "/v2/groups/apps"): READ_ALL,
-    ("GET", "/v2/groups/versions"): READ_ALL,
-    ("GET", "/v2/groups/versions/{version}"): READ_ALL,
-    ("GET", "/v2/groups/{group_id}"): READ_APP,
-    ("POST", "/v2/groups/{group_id}"): CHANGE_APP,
-    ("PUT", "/v2/groups/{group_id}"): CHANGE_APP,
-    ("DELETE", "/v2/groups/{group_id}"): CHANGE_APP,
-    ("GET", "/v2/groups/{group_id}/apps"): READ_APP,
-    ("GET", "/v2/groups/{group_id}/versions"): READ_APP,
-    ("GET", "/v2/groups/{group_id}/versions/{version}"): READ_APP,
-    ("PUT", "/v2/groups/{group_id}/versions/{version}"): CHANGE_APP,
-    ("GET", "/v2/deployments"): EVERYBODY,
-    ("DELETE", "/v2/deployments/{deployment_id}"): CHANGE_APP,
-    ("GET", "/v2/tasks"): EVERYBODY,
-    ("POST", "/v2/tasks/delete"): BY_BODY,
-    ("GET", "/v2/queue"): EVERYBODY,
-    ("DELETE", "/v2/queue/{app_id}/delay"): CHANGE_APP,
-    ("GET", "/openapi.json"): EVERYBODY,
-    ("GET", "/docs"): EVERYBODY,
-    ("GET", "/v2/info"): EVERYBODY,
-    ("GET", "/v2/leader"): EVERYBODY,
-    ("GET", "/ping"): EVERYBODY,
-    ("DELETE", "/v2/leader"): ADMIN,
-    ("GET", "/v2/plugins"): EVERYBODY,
-    ("GET", "/v2/pods{below}"): EVERYBODY,
-    ("POST", "/v2/pods{below}"): EVERYBODY,
-    ("PUT", "/v2/pods{below}"): EVERYBODY,
-    ("DELETE", "/v2/pods{below}"): EVERYBODY,
-    ("GET", "/v2/eventSubscriptions"): EVERYBODY,
-    ("POST", "/v2/eventSubscriptions"): EVERYBODY,
-    ("DELETE", "/v2/eventSubscriptions"): EVERYBODY,
-    ("GET", "/logging"): READ_ALL,
-    ("GET", "/metrics"): READ_ALL,
-    ("GET", "/metrics/prometheus"): READ_ALL,
-    ("GET", "/v1/status"): EVERYBODY,
-    ("GET", "/v1/apps/{app_id}/status"): READ_APP,
-    ("GET", "/v1/apps/{app_id}/history"): READ_APP,
-    ("POST", "/v1/apps/{app_id}/rollback"): CHANGE_APP,
-    ("POST", "/v1/apps/{app_id}/preview"): READ_APP,
-    ("GET", "/v1/apps/{app_id}/bundle"): READ_APP,
-    **{("GET", f"/v1/{one}"): READ_APP for one in ("deployments/{deployment_id}", "gray/{app_id}")},
-    ("GET", "/v1/instances/{instance_id}/story"): READ_APP,
-    **{("POST", f"/v1/deployments/{{deployment_id}}/{one}"): CHANGE_APP for one in ("pause", "resume", "promote")},
-    ("PATCH", "/v1/gray/{app_id}"): CHANGE_APP,
-    **{("POST", f"/v1/gray/{{app_id}}/{one}"): CHANGE_APP for one in ("pause", "resume", "promote", "abort")},
-    ("POST", "/v1/brake/release"): CHANGE_ALL,
-    ("POST", "/v1/agents/{agent}/drain"): CHANGE_ALL,
-    ("DELETE", "/v1/agents/{agent}/drain"): CHANGE_ALL,
-    **{("GET", f"/v1/{one}"): EVERYBODY for one in ("pools", "networks", "services", "agents", "gray", "routes")},
-    **{("GET", f"/v1/{one}"): READ_ALL for one in ("pools/{pool}", "networks/{network}", "network/check", "policy")},
-    **{("GET", f"/v1/{one}"): READ_ALL for one in ("nodes", "nodes/{node}", "routing")},
-    **{("POST", f"/v1/{one}"): CHANGE_ALL for one in ("pools", "networks", "network/check", KEYS)},
-    **{("PUT", f"/v1/{one}"): CHANGE_ALL for one in ("policy", "routing/peers/{peer}")},
-    **{("PATCH", f"/v1/{one}"): CHANGE_ALL for one in ("pools/{pool}", "nodes/{node}", "routing")},
-    **{("DELETE", f"/v1/{one}"): CHANGE_ALL for one in ("routing/peers/{peer}", "consumers/{consumer}/keys/{key}")},
-    ("POST", "/v1/policy/test"): READ_ALL,
-    **{("GET", f"/v1/{one}"): READ_ALL for one in ("certificates", "consumers", "consumers/{consumer}", "key-sets")},
-    ("GET", "/v1/secrets"): CHANGE_ALL,
-    **{("PUT", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in WHOLE},
-    **{("DELETE", f"/v1/{one}s/{{{one}}}"): CHANGE_ALL for one in (*WHOLE, "pool", "network", "node")},
-    ("POST", "/v1/secrets/rotate"): ADMIN,
-    ("GET", "/v1/caller"): EVERYBODY,
-    ("GET", "/v1/tokens"): ADMIN,
-    ("POST", "/v1/tokens"): ADMIN,
-    ("DELETE", "/v1/tokens/{name}"): ADMIN,
-    ("GET", "/v1/audit"): ADMIN,
-    ("POST", "/v1/gateways/{gateway}/exchange"): CHANGE_ALL,
-    ("POST", "/v1/down"): ADMIN,
-    ("GET", "/v2/events"): EVERYBODY,
-    ("GET", "/v1/apps/{app_id}/logs"): READ_APP,
-    ("GET", "/v1/apps/{app_id}/exec"): CHANGE_APP,
+LINES = {
+    EVERYBODY: """
+        GET /docs /openapi.json /ping /v1/agents /v1/caller /v1/gray /v1/networks /v1/pools /v1/routes /v1/services
+        GET /v1/status /v2/apps /v2/deployments /v2/eventSubscriptions /v2/events /v2/info /v2/leader /v2/plugins
+        GET /v2/pods{below} /v2/queue /v2/tasks
+        POST /v2/eventSubscriptions /v2/pods{below}
+        PUT /v2/pods{below}
+        DELETE /v2/eventSubscriptions /v2/pods{below}
+    """,
+    READ_APP: """
+        GET /v1/apps/{app_id}/bundle /v1/apps/{app_id}/history /v1/apps/{app_id}/logs /v1/apps/{app_id}/status
+        GET /v1/deployments/{deployment_id} /v1/gray/{app_id} /v1/instances/{instance_id}/story /v2/apps/{app_id}
+        GET /v2/apps/{app_id}/tasks /v2/apps/{app_id}/versions /v2/apps/{app_id}/versions/{version}
+        GET /v2/groups/{group_id} /v2/groups/{group_id}/apps /v2/groups/{group_id}/versions
+        GET /v2/groups/{group_id}/versions/{version}
+        POST /v1/apps/{app_id}/preview
+    """,
+    CHANGE_APP: """
+        GET /v1/apps/{app_id}/exec
+        POST /v1/apps/{app_id}/rollback /v1/deployments/{deployment_id}/pause /v1/deployments/{deployment_id}/promote
+        POST /v1/deployments/{deployment_id}/resume /v1/gray/{app_id}/abort /v1/gray/{app_id}/pause
+        POST /v1/gray/{app_id}/promote /v1/gray/{app_id}/resume /v2/apps/{app_id}/restart /v2/groups/{group_id}
+        PUT /v2/apps/{app_id} /v2/groups/{group_id} /v2/groups/{group_id}/versions/{version}
+        PATCH /v1/gray/{app_id} /v2/apps/{app_id}
+        DELETE /v2/apps/{app_id} /v2/apps/{app_id}/tasks /v2/apps/{app_id}/tasks/{task_id}
+        DELETE /v2/deployments/{deployment_id} /v2/groups/{group_id} /v2/queue/{app_id}/delay
+    """,
+    READ_ALL: """
+        GET /logging /metrics /metrics/prometheus /v1/certificates /v1/consumers /v1/consumers/{consumer} /v1/key-sets
+        GET /v1/network/check /v1/networks/{network} /v1/nodes /v1/nodes/{node} /v1/policy /v1/pools/{pool} /v1/routing
+        GET /v2/groups /v2/groups/apps /v2/groups/versions /v2/groups/versions/{version}
+        POST /v1/policy/test
+    """,
+    CHANGE_ALL: """
+        GET /v1/secrets
+        POST /v1/agents/{agent}/drain /v1/brake/release /v1/consumers/{consumer}/keys /v1/gateways/{gateway}/exchange
+        POST /v1/network/check /v1/networks /v1/pools /v2/groups
+        PUT /v1/certificates/{certificate} /v1/consumers/{consumer} /v1/policy /v1/routing/peers/{peer}
+        PUT /v1/secrets/{secret} /v2/groups
+        PATCH /v1/nodes/{node} /v1/pools/{pool} /v1/routing
+        DELETE /v1/agents/{agent}/drain /v1/certificates/{certificate} /v1/consumers/{consumer}
+        DELETE /v1/consumers/{consumer}/keys/{key} /v1/networks/{network} /v1/nodes/{node} /v1/pools/{pool}
+        DELETE /v1/routing/peers/{peer} /v1/secrets/{secret} /v2/groups
+    """,
+    BY_BODY: """
+        POST /v2/apps /v2/tasks/delete
+        PUT /v2/apps
+        PATCH /v2/apps
+    """,
+    ADMIN: """
+        GET /v1/audit /v1/tokens
+        POST /v1/down /v1/secrets/rotate /v1/tokens
+        DELETE /v1/tokens/{name} /v2/leader
+    """,
+}
+"""What they get to: of each line a method, and addresses."""
+CASES = {
+    (method, address): who
+    for who, lines in LINES.items()
+    for method, *addresses in map(str.split, lines.strip().splitlines())
+    for address in addresses
 }
 """By method and address: who gets to the handler. An address that ends with a slash is the same one."""
-
-WEB = {"id": "/shop/web", "container": {"docker": {"image": "web:v1"}}}
-
-
-class Door(NamedTuple):
-    """A platform with tokens for all callers."""
-
-    platform: ServedPlatform
-    headers: dict[str, dict[str, str]]
-
-    def session(self, name: str) -> ClientSession:
-        return ClientSession(self.platform.url, headers=self.headers[name])
-
-
-async def opened(platform: ServedPlatform) -> Door:
-    """Tokens for every caller, and headers of those whom nobody knows."""
-    headers: dict[str, dict[str, str]] = {"nobody": {}, "stranger": bearer("cct_000000000000_" + "x" * 43)}
-    callers = platform.controller.callers
-    for name, (role, group) in reversed(CALLERS.items()):
-        _token, text = await callers.create(name, role, group, None, "test")
-        headers[name] = bearer(text)
-    headers["expired"] = await expired(platform)
-    _token, text = await callers.create("gone", "admin", "/", None, "test")
-    await callers.revoke("gone", keep_admin=False)
-    headers["revoked"] = bearer(text)
-    return Door(platform, headers)
-
-
-async def expired(platform: ServedPlatform) -> dict[str, str]:
-    """A token whose time is over already."""
-    token, text = await platform.controller.callers.create("late", "admin", "/", 50, "test")
-    await platform.controller.state.commit([replace(token, expires_at=token.created_at - 1)])
-    return bearer(text)
-
-
-def bearer(text: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {text}"}
 
 
 @pytest.fixture
@@ -200,6 +120,7 @@ def test_every_address_has_a_case() -> None:
     assert len(found) >= len(routes.MARATHON + routes.OURS + routes.STREAMS) - 5
     assert [one for one in found if one not in CASES] == []
     assert [one for one in CASES if one not in found] == []
+    assert sum(len(line.split()) - 1 for lines in LINES.values() for line in lines.strip().splitlines()) == len(CASES)
 
 
 def test_an_address_without_a_line_in_the_table_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,167 +193,11 @@ async def test_methods_that_are_not_there_are_told_to_callers_only(platform: Ser
                 assert answer.status == status
 
 
-SHOP_2 = {"id": "/shop-2/web", "container": {"docker": {"image": "web:v1"}}}
-
-
-async def both(platform: ServedPlatform) -> Door:
-    """Two apps in groups of which one's name begins with the other's, and tokens."""
-    async with ClientSession(platform.url) as session:
-        await platform.deployed(session, WEB)
-        await platform.deployed(session, SHOP_2)
-    return await opened(platform)
-
-
-@pytest.mark.parametrize(
-    ("path", "headers"),
-    [
-        ("/v2/apps", {}),
-        ("/v2/apps?embed=apps.tasks&embed=coldchain", {}),
-        ("/v2/tasks", {}),
-        ("/v2/tasks", {"Accept": "text/plain"}),
-        ("/v1/status", {}),
-        ("/v1/agents", {}),
-    ],
-)
-async def test_lists_have_what_is_in_the_callers_group(
-    platform: ServedPlatform, path: str, headers: dict[str, str]
-) -> None:
-    door = await both(platform)
-    seen = {}
-    for name in ("viewer", "viewer-shop", "viewer-other", "owner"):
-        async with door.session(name) as session, session.get(path, headers=headers) as answer:
-            said = await answer.text()
-            seen[name] = ("/shop/web" in said or "shop_web" in said, "shop-2" in said)
-    assert seen == {
-        "viewer": (True, True),
-        "viewer-shop": (True, False),
-        "viewer-other": (False, True),
-        "owner": (True, False),
-    }
-
-
-async def test_deployments_and_the_queue_are_those_of_the_group(platform: ServedPlatform) -> None:
-    huge = {"cpus": 1000, "deadlineSeconds": 60}
-    async with ClientSession(platform.url) as session:
-        for app in (WEB, SHOP_2):
-            async with session.post("/v2/apps", json=app | huge) as answer:
-                assert answer.status == 201
-    door = await opened(platform)
-    for name, expected in (("viewer", ["/shop-2/web", "/shop/web"]), ("owner-other", ["/shop-2/web"])):
-        async with door.session(name) as session:
-            async with session.get("/v2/deployments") as answer:
-                assert sorted(one["affectedApps"][0] for one in await answer.json()) == expected
-            async with session.get("/v2/queue") as answer:
-                assert sorted(one["app"]["id"] for one in (await answer.json())["queue"]) == expected
-
-
-async def test_services_are_those_of_the_group(platform: ServedPlatform) -> None:
-    door = await both(platform)
-    mine = ServiceEndpoint(id="1", address="10.0.0.1", port=80, status="passing", app_id="/shop/web")
-    other = ServiceEndpoint(id="2", address="10.0.0.2", port=80, status="passing", app_id="/shop-2/web")
-    stranger = ServiceEndpoint(id="3", address="10.0.0.3", port=80, status="passing")
-    platform.registry.set_others("shared", mine, other, stranger)
-    platform.registry.set_others("legacy", stranger)
-    seen = {}
-    for name in ("viewer", "owner"):
-        async with door.session(name) as session, session.get("/v1/services") as answer:
-            services = (await answer.json())["services"]
-            seen[name] = {one["name"]: [each["id"] for each in one["endpoints"]] for one in services}
-    assert seen == {"viewer": {"shared": ["1", "2", "3"], "legacy": ["3"]}, "owner": {"shared": ["1"]}}
-
-
 async def test_who_says_twice_who_he_is_is_nobody(platform: ServedPlatform) -> None:
     door = await opened(platform)
     twice = [*door.headers["admin"].items(), *door.headers["viewer"].items()]
     async with ClientSession(platform.url) as session, session.get("/ping", headers=twice) as answer:
         assert answer.status == 401
-
-
-async def test_who_shares_a_service_port_in_another_group_stays_unnamed(platform: ServedPlatform) -> None:
-    door = await both(platform)
-    port = {"container": WEB["container"] | {"portMappings": [{"containerPort": 80, "servicePort": 10050}]}}
-    async with door.session("admin") as session:
-        for app_id in ("/shop/web", "/shop-2/web"):
-            async with session.put(f"/v2/apps{app_id}?force=true", json=port) as answer:
-                assert answer.status == 200
-    for name, other in (("viewer-shop", "an app of another group"), ("viewer", "/shop-2/web")):
-        async with door.session(name) as session, session.get("/v1/apps/shop/web/status") as answer:
-            assert f"service port 10050 is also that of {other}" in (await answer.json())["warnings"]
-
-
-async def test_bodies_are_held_to_the_group(platform: ServedPlatform) -> None:
-    door = await both(platform)
-    tasks = {one.app_id: one.task_id for one in platform.controller.state.instances.values()}
-    async with door.session("owner") as session:
-        for app_id, status in (("/shop/new", 201), ("/shop", 201), ("/shop-2/new", 403), ("/new", 403)):
-            async with session.post("/v2/apps", json=WEB | {"id": app_id}) as answer:
-                assert answer.status == status, app_id
-        async with session.put("/v2/apps/shop/web", json=WEB | {"id": "/shop-2/web"}) as answer:
-            assert answer.status in (403, 422)
-        for app_id, status in (("/shop/web", 200), ("/shop-2/web", 403), ("/shop-2/none", 403)):
-            async with session.patch("/v2/apps?force=true", json=[{"id": app_id, "cpus": 0.5}]) as answer:
-                assert answer.status == status, app_id
-        async with session.patch("/v2/apps", json=[{"id": "/shop-2/web", "cpus": -1}]) as answer:
-            assert answer.status == 403, "and nothing of what is wrong with it"
-        both_tasks = {"ids": list(tasks.values())}
-        async with session.post("/v2/tasks/delete", json=both_tasks) as answer:
-            assert answer.status == 403
-        async with session.post("/v2/tasks/delete", json={"ids": [tasks["/shop/web"]]}) as answer:
-            assert answer.status == 200
-        async with session.put("/v2/apps/shop/web?override=devices&because=x", json={"instances": 2}) as answer:
-            assert answer.status == 403
-    assert {"/shop/new", "/shop"} <= platform.controller.state.apps.keys()
-    assert "/shop-2/new" not in platform.controller.state.apps
-
-
-async def test_an_owner_uses_the_secrets_that_his_group_has(platform: ServedPlatform) -> None:
-    door = await both(platform)
-    asking: dict[str, Any] = {"secrets": {"db": {"source": "database"}}, "env": {"PASSWORD": {"secret": "db"}}}
-    async with door.session("operator") as operator, door.session("owner") as owner:
-        async with operator.put("/v1/secrets/database", data=b"value") as answer:
-            assert answer.status == 201
-        async with owner.post("/v2/apps", json=WEB | asking | {"id": "/shop/new"}) as answer:
-            assert answer.status == 403
-        async with operator.post("/v2/apps", json=WEB | asking | {"id": "/shop/first"}) as answer:
-            assert answer.status == 201, await answer.text()
-        async with owner.post("/v2/apps", json=WEB | asking | {"id": "/shop/new"}) as answer:
-            assert answer.status == 201, await answer.text()
-
-
-async def test_routes_to_what_others_registered_are_an_operators_to_give(platform: ServedPlatform) -> None:
-    door = await both(platform)
-    legacy = {"id": "/shop/legacy", "service": "legacy", "instances": 0, "routes": [{"domains": ["old.test"]}]}
-    async with door.session("operator") as operator, door.session("owner") as owner:
-        async with owner.post("/v2/apps", json=legacy) as answer:
-            assert answer.status == 403
-        async with operator.post("/v2/apps", json=legacy) as answer:
-            assert answer.status == 201, await answer.text()
-        async with owner.put("/v2/apps/shop/legacy?force=true", json={"labels": {"a": "b"}}) as answer:
-            assert answer.status == 200, await answer.text()
-        async with owner.put("/v2/apps/shop/legacy?force=true", json={"service": "payments"}) as answer:
-            assert answer.status == 403
-
-
-async def test_a_session_is_for_who_may_change_and_ends_with_the_token(platform: ServedPlatform) -> None:
-    door = await both(platform)
-    path = "/v1/apps/shop/web/exec?argument=cat"
-    for name, status in (("nobody", 401), ("viewer-shop", 403), ("owner-other", 403)):
-        async with door.session(name) as session, session.get(path, headers=UPGRADE) as answer:
-            assert answer.status == status
-    async with door.session("owner") as session, session.ws_connect(path) as socket:
-        await socket.send_bytes(b"words")
-        await platform.controller.callers.revoke("owner", keep_admin=False)
-        while (message := await socket.receive(5)).type is not WSMsgType.TEXT:
-            assert message.type is WSMsgType.BINARY
-        assert message.json()["status"] == 403
-
-
-UPGRADE = {
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": "x" * 22,
-}
 
 
 async def test_nobody_is_asked_without_tokens_and_everybody_from_the_first_one_on(platform: ServedPlatform) -> None:

@@ -167,7 +167,7 @@ def test_killed_at_each_write_nothing_is_lost_and_nothing_given_twice(kind: str,
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_story_with_any_kills_ends_in_order(data: st.DataObject) -> None:
     async def story(machine: NetdMachine) -> None:
         machine.retries = data.draw(st.booleans())

@@ -102,7 +102,6 @@ def test_of_an_exhausted_pool_there_is_no_claim() -> None:
     assert claim(POOL, blocks, "a", 1) is None
 
 
-@settings(deadline=None)
 @given(st.sets(st.sampled_from(CIDRS)), st.text(max_size=5))
 def test_the_next_block_is_a_free_one_of_the_pool(taken: set[str], node: str) -> None:
     found = next_block(POOL, taken, node)
@@ -207,7 +206,7 @@ BLOCKS = st.none() | st.builds(
 KEPT = st.dictionaries(st.sampled_from(ADDRESSES), st.tuples(st.booleans(), st.sampled_from(("", "x", "y"))))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(BLOCKS, KEPT, st.booleans(), st.sets(st.sampled_from(ADDRESSES)))
 def test_settling_takes_nothing_of_others_and_comes_to_rest(
     there: Block | None, states: dict[str, tuple[bool, str]], joined: bool, leave: set[str]

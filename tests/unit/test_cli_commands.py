@@ -19,8 +19,6 @@ from coldchain.cli.application import application
 from coldchain.model.registration import ServiceEndpoint
 from coldchain.testing.command_server import SHOP, Server, saved
 
-SICK = SHOP | {"id": "/sick", "env": {"HEALTH": "never"}, "deadlineSeconds": 1, "routes": []}
-
 
 @pytest.fixture
 def server() -> Iterator[Server]:
@@ -55,10 +53,10 @@ def test_deploy_returns_at_once_when_detached(server: Server, shop: Path) -> Non
 
 def test_deploy_says_what_failed_and_that_it_was_taken_back(server: Server, shop: Path, tmp_path: Path) -> None:
     server.done("deploy", str(shop))
-    bad = saved(tmp_path, env={"HEALTH": "never"}, deadlineSeconds=1)
-    result = server.run("deploy", bad)
+    server.late_once_failed("/shop")
+    result = server.run("deploy", saved(tmp_path, env={"HEALTH": "never"}))
     assert result.exit_code == 1
-    assert "/shop: replace failed: deadline of 1 s passed" in result.stderr
+    assert "/shop: replace failed: deadline of 30 s passed" in result.stderr
     assert "last failed task: shop.instance-" in result.stderr
     assert "it was taken back" in result.stderr
     assert "status 503" in result.stderr
@@ -67,7 +65,8 @@ def test_deploy_says_what_failed_and_that_it_was_taken_back(server: Server, shop
 
 
 def test_deploy_shows_what_a_crashing_app_wrote(server: Server, tmp_path: Path) -> None:
-    result = server.run("deploy", saved(tmp_path, env={"EXIT": "7", "HEALTH": "never"}, deadlineSeconds=1))
+    server.late_once_failed("/shop")
+    result = server.run("deploy", saved(tmp_path, env={"EXIT": "7", "HEALTH": "never"}))
     assert result.exit_code == 1
     assert "exit status 7" in result.stderr
     assert "  | listening on 8080" in result.stderr

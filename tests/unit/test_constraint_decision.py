@@ -334,3 +334,47 @@ def test_who_stands_beside_too_many_leaves_first() -> None:
     instances = [instance(n, "x", hostname=host) for n, host in enumerate("abbc")]
     assert [one.id for one in first_to_leave(unique, instances, 2)] == ["001"]
     assert first_to_leave([("hostname", "MAX_PER", "2")], instances, 2) == []
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["starting", "serving"]), st.sampled_from("abc")), min_size=1, max_size=9),
+    st.integers(1, 6),
+    st.sampled_from(["YOUNGEST_FIRST", "OLDEST_FIRST"]),
+    st.sampled_from([(), ("a",)]),
+)
+def test_those_who_came_back_beside_a_cluster_leave_first_and_are_waited_for(
+    seen: list[tuple[str, str]], wanted: int, selection: str, value: tuple[str, ...]
+) -> None:
+    """Where a rack was away and is back, beside others elsewhere: one group stays, whoever serves already, and never do
+    fewer serve than are wanted, or did."""
+    instances = [
+        msgspec.structs.replace(instance(n, "x", rack=rack), phase=phase) for n, (phase, rack) in enumerate(seen)
+    ]
+    one_app = app(("rack", "CLUSTER", *value), instances=wanted, kill_selection=selection)
+    before = sum(one.in_rotation for one in instances)
+    for _ in range(len(instances) + 1):
+        found = step(one_app, "1", instances, unhealthy=[], condemned=[], replacing=False)
+        gone = {name for name, _ in found.leave}
+        instances = [one for one in instances if one.id not in gone]
+        assert sum(one.in_rotation for one in instances) >= min(wanted, before)
+        instances = [msgspec.structs.replace(one, phase="serving") for one in instances]
+        before = len(instances)
+    assert len(instances) == min(wanted, len(seen))
+    groups = Counter(rack for _, rack in seen)
+    most = groups[value[0]] if value else max(groups.values())
+    alike = Counter(one.constraint_values["rack"] for one in instances)
+    assert (alike[value[0]] if value else max(alike.values())) == min(most, len(instances))
+
+
+def test_of_two_groups_that_are_large_enough_the_one_that_serves_stays_and_then_the_older_one() -> None:
+    def left(*seen: tuple[str, str]) -> set[str]:
+        instances = [
+            msgspec.structs.replace(instance(n, "x", rack=rack), phase=phase) for n, (phase, rack) in enumerate(seen)
+        ]
+        chosen = first_to_leave([("rack", "CLUSTER")], instances, len(seen) - 2)
+        return {one.constraint_values["rack"] for one in instances if one not in chosen}
+
+    old, new = [("serving", "a")] * 2, [("starting", "b")] * 3
+    assert left(*old, *new) == {"a"}
+    assert left(*new, *old) == {"a"}
+    assert left(*[("serving", "b")] * 2, *old) == {"b"}

@@ -332,7 +332,7 @@ def read_back(app: App, embed: set[str]) -> dict[str, Any]:
 
 
 @given(DEFINITIONS, st.sets(st.sampled_from([*EMBEDS, OWN])))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_was_read_can_be_sent_back_and_changes_nothing(definition: dict[str, Any], embed: set[str]) -> None:
     app = assigned(decode_app(definition), None, ())
     answer = read_back(app, embed)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.decisions.group import GroupUpdate
@@ -139,7 +139,6 @@ GROUPS = st.recursive(
 
 
 @given(GROUPS, st.sampled_from(["/", "/a", "/a/b"]))
-@settings(deadline=None)
 def test_any_document_is_read_or_refused_at_places_it_has(document: Any, base: str) -> None:
     try:
         decode_group(document, base)

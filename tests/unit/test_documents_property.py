@@ -130,7 +130,7 @@ def check(document: Any) -> None:
 
 
 @given(damaged())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_damaged_definition_is_refused_at_places_it_has(document: Any) -> None:
     check(document)
 
@@ -195,7 +195,7 @@ OLD_FORMS = st.fixed_dictionaries(
 
 @given(OLD_FORMS)
 @example({"portDefinitions": [{"port": 0}], "container": {"type": "MESOS", "portMappings": [None, {"": False}]}})
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_stands_in_an_old_form_is_refused_at_places_that_are_there(document: Any) -> None:
     check({"id": "/shop"} | document)
     with contextlib.suppress(InvalidDocument):
@@ -203,13 +203,13 @@ def test_whatever_stands_in_an_old_form_is_refused_at_places_that_are_there(docu
 
 
 @given(ANYTHING.filter(lambda value: not isinstance(value, str)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_anything_at_all_is_refused_at_places_it_has(document: Any) -> None:
     check(document)
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60) | st.text('{}[]",:0e-.tnul ', max_size=30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_text_raises_anything_else(text: bytes | str) -> None:
     for decode in (decode_app, decode_yaml):
         try:
@@ -219,7 +219,7 @@ def test_no_text_raises_anything_else(text: bytes | str) -> None:
 
 
 @given(st.text("{}[]:,-?&*!|>'\"%@` \n\tab1.~#", max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_yaml_raises_anything_else(text: str) -> None:
     try:
         decode_yaml(text)
@@ -228,7 +228,7 @@ def test_no_yaml_raises_anything_else(text: str) -> None:
 
 
 @given(DEFINITIONS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_accepted_comes_back_the_same(document: Any) -> None:
     app = decode_app(document)
     assert decode_app(encode_app(app)) == app

@@ -1,7 +1,6 @@
-"""JSON and YAML as text: what is no document is refused quickly, with its place."""
+"""JSON and YAML as text: what is no document is refused with its place, and without much work."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,10 @@ import pytest
 from coldchain.documents.application import decode_app, decode_yaml
 from coldchain.documents.text import DOCUMENT_BYTES_MAX, parse_json, parse_yaml
 from coldchain.model.errors import InvalidDocument, MalformedDocument
+from coldchain.testing.counted_calls import counted_calls
+
+CALLS_MAX = 3_000
+"""To refuse what is no document. Reading all of a large one takes a million."""
 
 
 @pytest.mark.parametrize(
@@ -30,13 +33,12 @@ from coldchain.model.errors import InvalidDocument, MalformedDocument
     ],
 )
 def test_json_that_is_none(text: bytes, message: str) -> None:
-    began = time.process_time()
-    with pytest.raises(MalformedDocument) as caught:
+    with counted_calls() as calls, pytest.raises(MalformedDocument) as caught:
         parse_json(text)
     assert message in caught.value.message
     assert caught.value.todo
     assert caught.value.status == 400
-    assert time.process_time() - began < 0.5
+    assert calls.number < CALLS_MAX
 
 
 @pytest.mark.parametrize(
@@ -60,12 +62,11 @@ def test_json_that_is_none(text: bytes, message: str) -> None:
     ],
 )
 def test_yaml_that_is_none(text: str, message: str) -> None:
-    began = time.process_time()
-    with pytest.raises(MalformedDocument) as caught:
+    with counted_calls() as calls, pytest.raises(MalformedDocument) as caught:
         parse_yaml(text)
     assert message in caught.value.message
     assert caught.value.todo
-    assert time.process_time() - began < 1
+    assert calls.number < CALLS_MAX
 
 
 @pytest.mark.parametrize(
@@ -128,8 +129,8 @@ def test_a_pitfall_of_yaml_is_a_clear_problem(scalar: str, kind: str) -> None:
     ]
 
 
-def test_a_document_full_of_mistakes_is_refused_quickly() -> None:
-    began = time.process_time()
-    with pytest.raises(InvalidDocument):
-        decode_app("{" + ",".join(f'"instancez{number}": 1' for number in range(45_000)) + "}")
-    assert time.process_time() - began < 1
+def test_of_a_document_full_of_mistakes_only_the_first_are_looked_into() -> None:
+    text = "{" + ",".join(f'"instancez{number}": 1' for number in range(45_000)) + "}"
+    with counted_calls() as calls, pytest.raises(InvalidDocument):
+        decode_app(text)
+    assert calls.number < 500_000

@@ -1,6 +1,6 @@
 """When a call of Dubbo is tried again, and where."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.decisions.dubbo_call import Try, candidates, try_seconds
@@ -15,7 +15,6 @@ PROVIDERS = [Provider(interface="a.B", host=f"10.0.0.{number}", port=20880) for 
     st.integers(0, 3),
     st.data(),
 )
-@settings(deadline=None)
 def test_a_call_ends_and_is_never_carried_out_more_often_than_it_may_be(
     providers: list[Provider], idempotent: bool, retries: int, data: st.DataObject
 ) -> None:
@@ -39,7 +38,6 @@ def test_another_provider_comes_first_and_the_same_one_where_there_is_no_other()
 
 
 @given(st.floats(0.001, 100), st.integers(0, 5))
-@settings(deadline=None)
 def test_tries_share_the_time_that_a_call_has(seconds: float, retries: int) -> None:
     assert try_seconds(seconds, [], idempotent=False, retries=retries) == seconds
     left, tries = seconds, list[Try]()

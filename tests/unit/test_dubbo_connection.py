@@ -285,7 +285,7 @@ def test_a_stopping_server_waits_no_longer_than_it_may() -> None:
 
 
 @given(st.integers(0, 2**32), st.lists(st.binary(max_size=40), max_size=8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_server_outlives_whatever_a_stranger_sends(seed: int, pieces: list[bytes]) -> None:
     async def program(world: World) -> None:
         await world.call("echo", 1)

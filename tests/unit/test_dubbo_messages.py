@@ -5,7 +5,7 @@ import itertools
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.clients.dubbo import (
@@ -42,7 +42,6 @@ TYPES = st.lists(st.builds(lambda name, count: name + "[]" * count, JAVA_TYPES, 
 
 
 @given(FRAMES, st.lists(st.integers(0, 3000)))
-@settings(deadline=None)
 def test_any_pieces_make_the_same_frames_and_large_ones_are_told_but_not_kept(
     frames: list[tuple[int, int, int, bytes]], cuts: list[int]
 ) -> None:
@@ -61,7 +60,6 @@ def test_any_pieces_make_the_same_frames_and_large_ones_are_told_but_not_kept(
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None)
 def test_whatever_comes_is_frames_or_said_to_be_none(stream: bytes) -> None:
     reader = FrameReader(LIMIT)
     with contextlib.suppress(DamagedFrame):
@@ -82,7 +80,6 @@ def test_the_header_is_dubbos() -> None:
 
 
 @given(TYPES)
-@settings(deadline=None)
 def test_descriptors_name_the_types_they_are_of(types: list[str]) -> None:
     assert types_in(descriptor(types)) == types
 
@@ -156,7 +153,6 @@ def test_types_that_do_not_fit_the_arguments_are_not_sent() -> None:
     st.binary(max_size=60)
     | st.lists(st.text(max_size=5) | st.integers(-(2**63), 2**63 - 1) | st.none()).map(lambda v: encode(*v))
 )
-@settings(deadline=None)
 def test_whatever_body_comes_is_read_or_said_to_be_wrong(body: bytes) -> None:
     for read in (decode_call, decode_result):
         with contextlib.suppress(DubboError):
@@ -165,7 +161,6 @@ def test_whatever_body_comes_is_read_or_said_to_be_wrong(body: bytes) -> None:
 
 
 @given(st.data())
-@settings(deadline=None)
 def test_a_call_that_was_damaged_on_its_way_is_read_or_said_to_be_wrong(data: st.DataObject) -> None:
     call = generic_call("a.B", "c", ["int", "java.util.Map"], [1, {"a": JavaObject("x.Y", {"z": "w"})}])
     body = bytearray(encode_call(call))

@@ -151,7 +151,6 @@ def test_a_provider_that_speaks_something_else_is_named() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.booleans(), st.booleans()), max_size=50))
-@settings(deadline=None)
 def test_no_side_is_silent_for_longer_than_its_heartbeat(steps: list[tuple[float, bool, bool]]) -> None:
     pace = Pace(heartbeat_seconds=20, silence_seconds_max=60)
     now = heard_at = sent_at = 0.0
@@ -173,7 +172,6 @@ def test_no_side_is_silent_for_longer_than_its_heartbeat(steps: list[tuple[float
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
-@settings(deadline=None)
 def test_pauses_grow_and_end_growing(failures: int, chance: float) -> None:
     pause = Pause(0.1, 5)
     assert 0.05 <= pause.after(failures, chance) <= 5
@@ -182,7 +180,7 @@ def test_pauses_grow_and_end_growing(failures: int, chance: float) -> None:
 
 
 @given(st.integers(0, 2**32), st.binary(max_size=60), st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_whatever_a_provider_answers_is_a_result_or_an_error_in_time(seed: int, words: bytes, framed: bool) -> None:
     async def program(world: World) -> None:
         answer = response_frame(1, words) if framed else words

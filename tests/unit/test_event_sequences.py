@@ -83,7 +83,6 @@ def led_to(states: Sequence[Wanted]) -> tuple[Rotation, list[RotationUpdate]]:
     return current, updates
 
 
-@settings(deadline=None)
 @given(st.lists(whole, min_size=1, max_size=5), expander)
 def test_the_rotation_is_the_same_whatever_led_to_it(states: list[Wanted], how: str) -> None:
     directly, _ = led_to(states[-1:])
@@ -92,7 +91,7 @@ def test_the_rotation_is_the_same_whatever_led_to_it(states: list[Wanted], how: 
     assert without_revisions(expanded) == without_revisions(split) == without_revisions(directly)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(whole, min_size=1, max_size=5), st.sampled_from(["double", "repeat", "reverse"]), st.integers(0, 3))
 def test_a_gateway_takes_no_update_twice_nor_an_older_one(states: list[Wanted], how: str, seed: int) -> None:
     """What comes again or late is refused, and whoever is refused gets the whole: so does the real sender."""
@@ -146,7 +145,6 @@ def watched(program: Callable[[TaskWatcher, ListedEngine], Awaitable[None]]) -> 
     simulate(run(), loop)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, len(LIFE) - 1)), min_size=1, max_size=12),
     expander,

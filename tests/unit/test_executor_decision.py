@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.decisions.executor import (
@@ -187,7 +187,6 @@ def happenings() -> st.SearchStrategy[Happening]:
     )
 
 
-@settings(deadline=None)
 @given(st.lists(happenings(), min_size=20, max_size=40), st.booleans())
 def test_in_any_order_a_task_ends_once_goes_forward_and_is_nobody_elses(
     story: list[Happening], tells_killing: bool
@@ -265,7 +264,6 @@ def test_who_may_answer_for_a_task(claim: Claim | None, words: str) -> None:
     assert refusal(claim, "e1", ("e1", "e2")) == words
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(RUNNER_IDS), st.sampled_from(["e1", "e2", SWEEPER])),
     st.sets(st.sampled_from(["e1", "e2"])),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.composition.exposed_method import answer
@@ -65,7 +65,6 @@ def test_a_body_that_is_no_object_is_none(body: bytes) -> None:
 
 
 @given(st.binary(max_size=30), st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=3), max_size=3))
-@settings(deadline=None)
 def test_whatever_body_comes_is_a_call_or_an_error(raw: bytes, document: dict[str, object]) -> None:
     for body in (raw, json.dumps(document).encode()):
         with pytest.raises((InvalidDocument, MalformedDocument)):

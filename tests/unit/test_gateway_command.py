@@ -10,6 +10,7 @@ from coldchain.gateway.several_feeds import WAIT_SECONDS_MAX, SeveralFeeds
 from coldchain.main.command import application
 from coldchain.main.gateway_settings import GatewayProcessSettings
 from coldchain.main.gateway_unit import gateway_unit
+from coldchain.main.settings import PlatformSettings
 from coldchain.model.errors import InvalidDocument, Rejected, Unavailable
 from coldchain.model.rotation import GatewayReport, RotationUpdate
 
@@ -27,6 +28,7 @@ def test_every_bad_option_is_named_at_once(tmp_path: Path) -> None:
         status="10.0.0.1:8081",
         trusted_proxies=("everybody",),
         mark_trusted=("10.0.0.0/99",),
+        mark_header="Host",
         drain_seconds=-1.0,
     )
     with pytest.raises(InvalidDocument) as caught:
@@ -40,6 +42,7 @@ def test_every_bad_option_is_named_at_once(tmp_path: Path) -> None:
         "--status",
         "--listen",
         "--listen-tls",
+        "--mark-header",
         "--trusted-proxy",
         "--mark-trusted",
         "--authority",
@@ -64,6 +67,22 @@ def test_a_file_of_a_token_that_is_not_there_is_named() -> None:
     result = CliRunner().invoke(application, ["gateway", "--controller", "http://a:1", "--token-file", "/nowhere"])
     assert result.exit_code == 2
     assert "/nowhere" in result.output
+
+
+def test_the_platform_believes_a_balancer_before_its_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[PlatformSettings] = []
+    monkeypatch.setattr("coldchain.main.command._run_platform", given.append)
+    for words in (
+        [],
+        ["--gateway-trusted-proxy=10.0.0.0/8", "--gateway-mark-trusted=10.1.0.0/16", "--gateway-mark-header=X-Env"],
+    ):
+        result = CliRunner().invoke(application, ["up", *words])
+        assert (result.exit_code, result.output) == (0, "")
+    made = [one.gateway_settings() for one in given]
+    assert [(one.trusted_proxies, one.mark_trusted, one.mark_header) for one in made] == [
+        ((), (), "X-Gray"),
+        (("10.0.0.0/8",), ("10.1.0.0/16",), "X-Env"),
+    ]
 
 
 class Controller:

@@ -36,8 +36,19 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "WebSocket": ("contract/test_gateway_requests.py::test_upgrades_to_websocket_pass_through_and_are_counted",),
     "events": ("contract/test_gateway_requests.py::test_events_of_a_stream_arrive_as_they_are_sent",),
     "HTTP/2": ("contract/test_gateway_tls.py::test_consumers_speak_http_2_and_apps_are_told_of_tls",),
-    "gRPC": ("contract/test_gateway_streams.py::test_calls_of_one_connection_go_to_all_instances",),
+    "gRPC": (
+        "contract/test_gateway_streams.py::test_calls_of_one_connection_go_to_all_instances",
+        "contract/test_gateway_grpc.py::test_whatever_the_gateway_answers_itself_is_an_answer_of_grpc",
+        "contract/test_gateway_grpc.py::test_a_rate_says_that_it_was_too_much_and_when_to_come_again",
+        "contract/test_gateway_grpc.py::test_an_instance_whose_calls_fail_is_left_alone_and_one_that_refuses_is_not",
+    ),
     "streams apart": ("contract/test_gateway_streams.py::test_streams_at_a_draining_instance_are_told_apart",),
+    "streams cut at the drain deadline and reported": (
+        "contract/test_gateway_streams.py::test_streams_past_their_time_are_ended_and_nothing_else_is",
+        "contract/test_gateway_streams.py::test_a_call_past_its_time_is_ended_and_others_of_its_connection_go_on",
+        "contract/test_gateway.py::test_streams_that_are_to_end_have_been_ended_when_that_is_applied",
+        "sim/test_platform.py::test_streams_are_ended_at_the_drain_deadline_and_no_sooner",
+    ),
     "certificates by SNI": (
         "contract/test_gateway_tls.py::test_the_name_that_is_asked_for_chooses",
         "contract/test_gateway_tls.py::test_certificates_change_while_it_serves",
@@ -52,6 +63,10 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "contract/test_gateway_gray.py::test_a_share_of_users_is_exact_and_only_grows",
         "contract/test_gateway_gray.py::test_a_share_of_all_requests_is_a_matter_of_chance",
         "contract/test_gateway_gray.py::test_who_keeps_the_cookie_stays_on_his_side",
+    ),
+    "gray of services that others run": (
+        "sim/test_registry.py::test_a_service_that_others_run_has_versions_and_shares_its_requests_among_them",
+        "contract/test_registry.py::test_others_are_watched_and_never_listed",
     ),
     "gray end to end": (
         "contract/test_gateway_gray.py::test_apps_are_told_the_mark_and_nobody_from_outside_gives_himself_one",
@@ -101,6 +116,8 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "gateways as processes, upgraded under load": (
         "e2e/test_gateways.py::test_gateways_are_upgraded_under_load_and_no_request_is_lost",
+        "contract/test_gateway_streams.py::test_who_speaks_http_2_is_told_to_go_and_loses_nothing",
+        "contract/test_gateway_leaving.py::test_streams_have_the_whole_time_to_drain_and_are_counted",
     ),
     "partition": ("e2e/test_gateway_partition.py::test_a_gateway_that_is_cut_off_leads_nobody_to_a_wrong_service",),
     "100 services a second": (
@@ -112,8 +129,14 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "full memory, wrong pushes, two writers": (
         "e2e/test_gateway_faults.py::test_an_update_that_does_not_fit_changes_nothing",
+        "contract/test_gateway_full_control.py::test_shares_that_do_not_fit_are_refused_whole_and_those_of_before_count",
+        "contract/test_gateway_full_control.py::test_what_cannot_be_told_is_not_acknowledged_until_there_is_room",
+        "contract/test_gateway_full_control.py::test_a_worker_that_starts_in_a_full_memory_leads_nobody_wrong",
         "contract/test_gateway_wrong_push.py::test_every_wrong_push_changes_nothing",
         "e2e/test_gateway_faults.py::test_two_updates_at_once_are_applied_one_after_the_other",
+    ),
+    "what is wrong with a gateway": (
+        "contract/test_gateway_doctor.py::test_what_runs_is_looked_at_and_who_feeds_it_is_asked",
     ),
     "access log and metrics": (
         "contract/test_gateway_requests.py::test_a_line_of_the_access_log_tells_the_whole_story",

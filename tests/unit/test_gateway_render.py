@@ -39,7 +39,7 @@ def test_without_what_is_off() -> None:
     assert "worker_processes 3;" in lines
     assert "proxy_set_header X-Forwarded-For $remote_addr;" in lines
     assert "log_accesses = false," in lines
-    for gone in ("log_format coldchain escape", "geo ", "user ", "set $coldchain", "coldchain_forwarded"):
+    for gone in ("log_format coldchain escape", "geo ", "user ", "set $coldchain_service", "coldchain_forwarded"):
         assert not [line for line in lines if line.startswith(gone) or f" ${gone}" in line]
 
 

@@ -281,6 +281,8 @@ EVENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "deployment_paused": lambda: events.deployment_held(PAUSED, NOW),
     "deployment_resumed": lambda: events.deployment_held(RESUMED, NOW),
     "brake_changed_event": lambda: events.brake_changed_event(BRAKE, NOW),
+    "streams_cut_event": lambda: events.streams_cut_event(structs.replace(HEALTHY.instance, streams_cut=3)),
+    "gateway_left_event": lambda: events.gateway_left_event("edge-1", 2, NOW),
     "admission_overridden_event": lambda: events.admission_overridden_event(OVERRIDDEN, NOW),
 }
 

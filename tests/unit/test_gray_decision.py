@@ -4,13 +4,23 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.decisions.deployment import capacity, resume, step
 from coldchain.decisions.gray import begun, changed, onward, releases, taken_back, unused
 from coldchain.decisions.rollout import describe, is_reached, reach, stage
-from coldchain.model.app import App, Container, Docker, PortMapping, Rollout, RolloutStep, Route, UpgradeStrategy
+from coldchain.model.app import (
+    App,
+    Container,
+    Docker,
+    PortDefinition,
+    PortMapping,
+    Rollout,
+    RolloutStep,
+    Route,
+    UpgradeStrategy,
+)
 from coldchain.model.deployment import Deployment, DeploymentKind
 from coldchain.model.gateway_resource import GrayRelease
 from coldchain.model.gray import GrayPlan, GrayRollout, GrayRule
@@ -74,7 +84,15 @@ def test_each_service_of_the_app_has_a_release_and_nothing_else_has() -> None:
     assert (aborted.only, aborted.normal) == ("normal", None)
 
 
-@settings(deadline=None)
+def test_a_service_that_others_run_has_one_for_as_long_as_its_definition_says_so() -> None:
+    plan = GrayPlan(version="v2", share=0.25, mark="spring", rules=(RULE,))
+    ports = (PortDefinition(name="default"),)
+    others = App(id="/legacy", service="legacy", instances=0, port_definitions=ports, rollout=Rollout(gray=plan))
+    told = GrayRelease(service="legacy", mark="spring", version="v2", share=2500, rules=(RULE,))
+    assert releases(others, None) == releases(others, deployment()) == {"gray/legacy": told}
+    assert releases(msgspec.structs.replace(others, rollout=Rollout()), None) == {}
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5, unique=True).map(sorted), st.lists(st.booleans(), max_size=40))
 def test_the_share_only_grows_and_ends_with_all(shares: list[float], serving: list[bool]) -> None:
     wanted = version(NEW, *shares)
@@ -106,7 +124,6 @@ def test_a_step_is_reached_when_all_serve_and_every_gateway_works_by_its_share()
     assert is_reached(deployment(gray=gray(share=0.6)), 0, wanted, new, ())
 
 
-@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(0, 9), st.integers(0, 6), st.integers(0, 9), st.floats(0, 1), st.booleans())
 def test_from_any_mix_both_versions_come_to_stand_within_the_capacity(
     count: int, old: int, new: int, other: int, minimum: float, in_force: bool

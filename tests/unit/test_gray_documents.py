@@ -22,6 +22,12 @@ def definition(*rules: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return given | fields
 
 
+def of_others(**gray: Any) -> dict[str, Any]:
+    """A service that nobody runs here."""
+    routes = [{"domains": ["old.test"]}]
+    return {"id": "/legacy", "service": "legacy", "instances": 0, "routes": routes, "rollout": {"gray": gray}}
+
+
 def test_what_is_given_is_read_and_written_as_it_was() -> None:
     app = decode_app(definition())
     assert app.rollout.gray == GrayPlan(mark="gray", rules=(GrayRule(by="weight"),))
@@ -31,6 +37,8 @@ def test_what_is_given_is_read_and_written_as_it_was() -> None:
         {"by": "weight", "sticky": True},
     ]
     app = decode_app(definition(*rules))
+    assert decode_app(encode_app(app)) == app
+    app = decode_app(of_others(version="v2", share=0.1))
     assert decode_app(encode_app(app)) == app
 
 
@@ -59,6 +67,17 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (definition({"by": "hash", "who": "address", "sticky": True}), "/rollout/gray/rules/0/sticky", "is for weight"),
     (definition({"by": "weight", "to": "normal"}), "/rollout/gray/rules/0/to", "must be gray"),
     (definition({"by": "chance"}), "/rollout/gray/rules/0/by", "must be one of"),
+    (definition(rollout={"steps": STEPS, "gray": {"version": "v2"}}), "/rollout/gray/version", "others run"),
+    (definition(rollout={"steps": STEPS, "gray": {"share": 0.1}}), "/rollout/gray/share", "others run"),
+    (of_others(), "/rollout/gray", "needs the version"),
+    (of_others(version="v 2"), "/rollout/gray/version", "letters"),
+    (of_others(version="v2", share=1.5), "/rollout/gray/share", "at most 1"),
+    (of_others(version="v2") | {"routes": []}, "/rollout/gray", "needs routes"),
+    (
+        of_others() | {"rollout": {"steps": STEPS, "gray": {"version": "v2"}}},
+        "/rollout/steps",
+        "others run this service",
+    ),
 ]
 
 

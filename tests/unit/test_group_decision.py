@@ -1,7 +1,5 @@
 """What a change of a group does with each app, in which order, and how it goes on."""
 
-import time
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -26,6 +24,7 @@ from coldchain.model.app import App, Container, Docker
 from coldchain.model.deployment import Deployment
 from coldchain.model.group import Group, GroupAction, GroupDeployment
 from coldchain.model.version import Version
+from coldchain.testing.counted_calls import counted_calls
 
 V1, V2 = "2024-01-01T00:00:00.000Z", "2024-01-02T00:00:00.000Z"
 
@@ -77,14 +76,20 @@ def test_a_circle_has_no_plan() -> None:
         plan(tree(), tree(app("/a/x", dependencies=("/b",)), app("/b/x", dependencies=("/a/x",))))
 
 
-def test_a_thousand_apps_are_planned_in_no_time() -> None:
-    """The limit is ten times what it takes, so that it fails for what grows with the square, not on a slow machine."""
-    apps = [app(f"/g{n % 20}/a{n}", dependencies=(f"/g{n % 20}/a{n - 20}",) if n >= 20 else ()) for n in range(1000)]
+def calls_to_plan(number: int) -> int:
+    """For so many apps in a chain over groups and apps."""
+    apps = [app(f"/g{n % 20}/a{n}", dependencies=(f"/g{n % 20}/a{n - 20}",) if n >= 20 else ()) for n in range(number)]
     groups = {f"g{n}": (f"/g{n - 1}",) for n in range(1, 20)}
-    began = time.process_time()
-    steps = plan(tree(*(msgspec.structs.replace(one, cpus=2.0) for one in apps)), tree(*apps, **groups))
-    assert time.process_time() - began < 1.0
-    assert len(steps) == 1000, "a chain over groups and apps"
+    before, after = tree(*(msgspec.structs.replace(one, cpus=2.0) for one in apps)), tree(*apps, **groups)
+    with counted_calls() as calls:
+        steps = plan(before, after)
+    assert len(steps) == number
+    return calls.number
+
+
+def test_five_times_the_apps_are_planned_in_five_times_the_calls() -> None:
+    few, many = calls_to_plan(200), calls_to_plan(1000)
+    assert few * 2 < many < few * 7, (few, many)
 
 
 # Updates of the tree

@@ -1,25 +1,17 @@
 """What a pass does for an app grows with its instances, and not with their square: calls are counted, not time."""
 
-import sys
-from types import FrameType
-
 from coldchain.control.clock import SystemClock
 from coldchain.control.controller import Controller
 from coldchain.documents.application import decode_app
 from coldchain.engines.fake import FakeAgents, fake_offers
 from coldchain.store.memory import MemoryStore
+from coldchain.testing.counted_calls import counted_calls
 from coldchain.testing.fake_prober import FakeProber
 from coldchain.testing.scale_bench import definition
 
 
 async def calls_to_place(copies: int) -> int:
-    """Python calls of the pass that places all instances of an app."""
-    calls = 0
-
-    def count(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal calls
-        calls += event == "call"
-
+    """Calls of the pass that places all instances of an app."""
     clock = SystemClock()
     engine = FakeAgents(clock, agents=fake_offers(4, target="cluster", cpus=64.0, mem=262144.0))
     controller = Controller(MemoryStore(), engine, FakeProber(clock), clock)
@@ -32,15 +24,12 @@ async def calls_to_place(copies: int) -> int:
         await clock.sleep(0)
     await controller.reconciler.once(state.apps)
     assert [one.phase for one in state.instances.values()] == ["scheduled"] * copies
-    sys.setprofile(count)
-    try:
+    with counted_calls() as calls:
         await controller.reconciler.once(state.apps)
-    finally:
-        sys.setprofile(None)
     assert [one.phase for one in state.instances.values()] == ["launching"] * copies
     await controller.reconciler.stop()
     await engine.close()
-    return calls
+    return calls.number
 
 
 async def test_four_times_the_instances_take_four_times_the_calls() -> None:

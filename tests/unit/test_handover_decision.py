@@ -4,7 +4,7 @@ two looks, one agent at a time, and nobody is sent away for a version that does 
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.decisions.handover import RETRY_SECONDS, Aboard, Scout, SendAway, next_step
@@ -56,7 +56,6 @@ class Agent:
         self.launching = draw.random() < 0.3
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.booleans())
 def test_all_are_handed_over_one_at_a_time_and_none_for_nothing(seed: int, count: int, starts: bool) -> None:
     draw = random.Random(seed)

@@ -21,14 +21,14 @@ from coldchain.testing.hessian_peer import described
 from coldchain.testing.hessian_values import VALUES
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(VALUES, max_size=4))
 def test_any_values_come_back(values: list[object]) -> None:
     message = encode(*values)
     assert described(decode(message)) == described(values)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(VALUES, st.data())
 def test_what_is_cut_short_is_refused(value: object, data: st.DataObject) -> None:
     message = encode(value)
@@ -38,7 +38,7 @@ def test_what_is_cut_short_is_refused(value: object, data: st.DataObject) -> Non
     assert 0 <= refused.value.position <= length
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.lists(VALUES, min_size=1, max_size=2).map(lambda values: encode(*values)[:2000]), st.data())
 def test_what_is_damaged_gives_values_or_the_error(message: bytes, data: st.DataObject) -> None:
     damaged = bytearray(message)
@@ -59,7 +59,7 @@ NONSENSE = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(NONSENSE)
 def test_nonsense_gives_values_or_the_error(message: bytes) -> None:
     holds(message)

@@ -1,12 +1,24 @@
 """The table of an instance's life, its enforcement, and its diagram in the documentation."""
 
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldchain.decisions.instance import TRANSITIONS, Drain, IllegalTransition, drained, leave, move, story
+from coldchain.decisions.instance import (
+    CUT_SECONDS_MAX,
+    TRANSITIONS,
+    Drain,
+    IllegalTransition,
+    cuts_streams,
+    drained,
+    leave,
+    move,
+    story,
+)
 from coldchain.model.instance import Instance, Phase
 
 PAGE = Path(__file__).parents[2] / "docs" / "design" / "rollout.md"
@@ -64,21 +76,78 @@ def drain(acknowledged: bool = True, in_flight: int | None = 0, settle: float = 
     return Drain(acknowledged=acknowledged, in_flight=in_flight, settle_seconds=settle, deadline_seconds=30.0)
 
 
+def looked(one: Instance, seen: Drain, now: float) -> str:
+    """What a pass does: "cut", the cause with which it is told to end, or nothing."""
+    if cuts_streams(one, seen, now):
+        assert drained(one, seen, now) is None
+        return "cut"
+    following = drained(one, seen, now)
+    return following[1] if following else ""
+
+
+PASSED = "drain deadline of 30 s passed, requests in flight"
+
+
 @pytest.mark.parametrize(
-    ("in_flight", "streams", "told"),
+    ("cut_at", "now", "seen", "does"),
     [
-        (1, 0, "requests in flight: 1"),
-        (3, 2, "requests in flight: 1, streams cut: 2"),
-        (2, 2, "requests in flight: 0, streams cut: 2"),
-        (1, 2, "requests in flight: 0, streams cut: 2"),
-        (None, 2, "requests in flight: unknown, streams cut: 2"),
+        (None, 39.9, {"in_flight": 2, "streams": 2}, ""),
+        (None, 40.0, {"in_flight": 2, "streams": 2}, "cut"),
+        (None, 40.0, {"in_flight": None, "streams": 2}, "cut"),
+        (None, 40.0, {"in_flight": 0, "streams": 2}, "nothing in flight"),
+        (None, 40.0, {"in_flight": 2}, f"{PASSED}: 2"),
+        (None, 40.0, {"in_flight": 2, "streams": 2, "settle_seconds": 31.0}, ""),
+        (40.0, 40.1, {"in_flight": 3, "streams": 2, "acknowledged": False}, ""),
+        (40.0, 40.1, {"in_flight": 3, "streams": 2, "cut": 2}, ""),
+        (40.0, 40.1, {"in_flight": 0, "acknowledged": False}, ""),
+        (40.0, 40.1, {"in_flight": 1, "cut": 2}, f"{PASSED}: 1, streams cut: 2"),
+        (40.0, 40.1, {"in_flight": 0, "cut": 2}, f"{PASSED}: 0, streams cut: 2"),
+        (
+            40.0,
+            45.0,
+            {"in_flight": 2, "streams": 1, "cut": 2},
+            f"{PASSED}: 1, streams cut: 2, streams left to its end: 1",
+        ),
+        (40.0, 45.0, {"in_flight": None, "acknowledged": False}, f"{PASSED}: unknown"),
     ],
 )
-def test_the_drain_deadline_tells_which_streams_it_cuts(in_flight: int | None, streams: int, told: str) -> None:
-    leaving = Drain(acknowledged=True, in_flight=in_flight, streams=streams, settle_seconds=0.0, deadline_seconds=30.0)
-    one = instance("closing")
-    assert drained(one, leaving, 39.9) is None
-    assert drained(one, leaving, 40.0) == ("stopping", f"drain deadline of 30 s passed, {told}")
+def test_at_the_drain_deadline_streams_are_ended_before_the_instance_is(
+    cut_at: float | None, now: float, seen: dict[str, Any], does: str
+) -> None:
+    given: dict[str, Any] = {"acknowledged": True, "settle_seconds": 0.0, "deadline_seconds": 30.0}
+    assert (
+        looked(msgspec.structs.replace(instance("closing"), streams_cut_at=cut_at), Drain(**given | seen), now) == does
+    )
+
+
+looks = st.lists(
+    st.tuples(st.floats(0.0, 8.0), st.booleans(), st.none() | st.integers(0, 3), st.integers(0, 3)), max_size=40
+)
+
+
+@given(looks)
+def test_streams_have_the_whole_drain_and_are_ended_once(looks: list[tuple[float, bool, int | None, int]]) -> None:
+    """Whatever gateways say, and when: nothing is ended too early, and nothing is waited for too long."""
+    one, now = instance("closing"), 10.0
+    for seconds, acknowledged, others, streams in looks:
+        now += seconds
+        in_flight = None if others is None else others + streams
+        seen = Drain(
+            acknowledged=acknowledged, in_flight=in_flight, streams=streams, settle_seconds=3.0, deadline_seconds=30.0
+        )
+        does = looked(one, seen, now)
+        if does == "cut":
+            assert now >= 40.0
+            assert one.streams_cut_at is None
+            one = msgspec.structs.replace(one, streams_cut_at=now)
+        elif does:
+            late = one.streams_cut_at is not None and now >= one.streams_cut_at + CUT_SECONDS_MAX
+            assert not streams or late, "streams end before the instance does, but for those that gateways do not end"
+            assert in_flight == 0 or now >= 40.0
+            return
+        else:
+            assert now < 13.0 or in_flight != 0 or one.streams_cut_at is not None
+            assert now < 40.0 or (one.streams_cut_at is not None and now < one.streams_cut_at + CUT_SECONDS_MAX)
 
 
 @pytest.mark.parametrize(

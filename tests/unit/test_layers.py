@@ -5,14 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from coldchain.testing.layers import NOTHING_CHOSEN, run_beside, stages, worst
+from coldchain.testing.layers import MOVED, NOTHING_CHOSEN, run_beside, stages, worst
 
 
 def test_layers_that_wait_run_beside_each_other_after_those_that_compute() -> None:
+    moved = MOVED["e2e"]
     assert stages([], ["-x"]) == [
         [["-n", "2", "tests/unit", "tests/sim", "-x"]],
-        [["tests/contract", "tests/compat", "-x"], ["tests/e2e", "-x"]],
+        [
+            ["tests/contract", "tests/compat", *moved, "-x"],
+            ["tests/e2e", *(f"--ignore={path}" for path in moved), "-x"],
+        ],
     ]
+    assert stages(["compat", "e2e"], [])[0][0] == ["tests/compat", *moved]
+    assert all(Path(path).is_file() for path in moved)
 
 
 def test_only_what_was_chosen_runs() -> None:

@@ -1,7 +1,7 @@
 """What operators are answered who want an agent back."""
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.clients.mesos.events import InverseOffer
@@ -52,7 +52,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_each_is_answered_once_and_yes_only_for_what_is_empty(
     steps: list[tuple[float, frozenset[str], list[tuple[str, float]]]],

@@ -221,7 +221,7 @@ class Mesos(RuleBasedStateMachine):
             assert WHOLE.minus(EXECUTOR).covers(counted), f"{counted} of {WHOLE}"
 
 
-Mesos.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+Mesos.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
 TestMesos = Mesos.TestCase
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.decisions import instance as lives
@@ -105,7 +105,6 @@ class Shop:
         return sum(one.in_rotation and self.standing.get(one.id) != "unhealthy" for one in self.instances.values())
 
 
-@settings(deadline=None)
 @given(st.integers(1, 4), st.sets(st.integers(0, 3)), st.sampled_from(["executor", "agent"]))
 def test_an_orphan_that_serves_stays_until_another_serves_in_its_place(
     instances: int, orphaned: set[int], who: Who

@@ -58,10 +58,26 @@ def test_attributes_that_no_constraint_could_name_are_refused(given: tuple[str, 
 
 
 def test_what_is_wrong_with_the_gateway_is_said_of_the_options() -> None:
-    settings = PlatformSettings(data=Path("/" + "x" * 100), gateway=("here",), gateway_tls=("443",), gateway_status="a")
+    settings = PlatformSettings(
+        data=Path("/" + "x" * 100),
+        gateway=("here",),
+        gateway_tls=("443",),
+        gateway_status="a",
+        gateway_trusted_proxies=("everybody",),
+        gateway_mark_trusted=("10.0.0.0/99",),
+        gateway_mark_header="Host",
+    )
     with pytest.raises(InvalidDocument) as caught:
         settings.gateway_settings()
-    assert [one.path for one in caught.value.problems] == ["--data", "--gateway", "--gateway-tls", "--gateway-status"]
+    assert [one.path for one in caught.value.problems] == [
+        "--data",
+        "--gateway",
+        "--gateway-tls",
+        "--gateway-status",
+        "--gateway-mark-header",
+        "--gateway-trusted-proxy",
+        "--gateway-mark-trusted",
+    ]
 
 
 @pytest.mark.parametrize(

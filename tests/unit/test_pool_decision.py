@@ -3,7 +3,7 @@
 import ipaddress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.decisions.pool import block_at, block_count, block_of, contains, default_block_length, problems
@@ -48,7 +48,6 @@ def test_all_that_is_wrong_with_a_pool_is_said(cidr: str, length: int, said: lis
     assert all(words in one for words, one in zip(said, found, strict=True)), found
 
 
-@settings(deadline=None)
 @given(st.sampled_from([*POOLS, Pool(name="p", cidr="10.0.0.0/24", block_length=28)]), st.integers(0, 2**64))
 def test_every_address_is_in_the_block_that_it_is_said_to_be_in(pool: Pool, number: int) -> None:
     network = ipaddress.ip_network(pool.cidr)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.decisions import instance as lives
@@ -77,7 +77,6 @@ def happened(found: Preview, *kinds: str) -> list[str]:
     return [step.instance_id for step in found.steps if step.happening in kinds]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(PHASES), st.sampled_from([V1, V2])), max_size=6),
     st.integers(0, 5),

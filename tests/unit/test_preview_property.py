@@ -208,7 +208,7 @@ COUNT = st.integers(0, 4)
 
 
 @given(scenes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_preview_raises(scene: tuple[View, list[Offer], list[tuple[Instance, App]]]) -> None:
     view, offers, others = scene
     found = preview(view, offers, others, NOW)

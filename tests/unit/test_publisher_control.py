@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.control.rotation import (
@@ -110,7 +110,6 @@ deeds = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(deeds, max_size=25), st.booleans())
 def test_any_sequence_of_exchanges_ends_in_the_whole(sequence: list[tuple[str, str, str]], crowded: bool) -> None:
     async def program(bench: Bench) -> None:

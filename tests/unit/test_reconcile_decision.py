@@ -5,7 +5,7 @@ from collections import Counter
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.decisions import instance as lives
@@ -222,7 +222,6 @@ phase = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5), st.integers(0, 5), shares, shares, st.integers(0, 10**6))
 def test_however_often_it_is_interrupted_it_ends_the_same(
     before: int, after: int, minimum: float, over: float, seed: int
@@ -241,7 +240,6 @@ def test_however_often_it_is_interrupted_it_ends_the_same(
     assert ends[0][0] == before + after
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(phase, st.sampled_from([V1, V2])), max_size=8), st.integers(0, 4), st.booleans())
 def test_from_whatever_stands_there_it_comes_to_rest(
     found: list[tuple[str, str]], instances: int, deploying: bool
@@ -264,7 +262,6 @@ def test_from_whatever_stands_there_it_comes_to_rest(
         assert {one.version_id for one in world.instances.values()} <= {V2}
 
 
-@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(0, 10**6))
 def test_a_version_that_never_gets_healthy_is_rolled_back_exactly_once(instances: int, seed: int) -> None:
     world = started(instances=instances)
@@ -328,7 +325,6 @@ def test_a_member_that_waits_ends_by_nothing_and_makes_good_only_what_is_lost(be
     assert len(new) == min(before, after) - 1
 
 
-@settings(deadline=None)
 @given(st.integers(0, 4), st.integers(0, 10**6))
 def test_a_deleted_app_leaves_nothing(instances: int, seed: int) -> None:
     world = started(instances=instances)

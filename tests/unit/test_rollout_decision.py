@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coldchain.decisions.deployment import capacity, step
@@ -61,7 +61,6 @@ def test_a_share_is_rounded_up_and_at_least_one(given: RolloutStep, instances: i
     assert size(given, instances) == expected
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 9),
     st.integers(0, 9),

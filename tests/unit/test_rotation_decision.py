@@ -8,6 +8,7 @@ from coldchain.decisions.rotation import (
     GatewaySession,
     acknowledged,
     apply,
+    cut,
     endpoints,
     in_flight,
     live,
@@ -69,6 +70,19 @@ def test_probes_never_take_more_than_half_and_never_the_last(seen: list[tuple[Ph
     assert bool(given_traffic) == bool(able)
     assert set(given_traffic) <= set(able)
     assert set(found) == set(able) | {one.id for one in instances if one.phase in ("draining", "closing", "stopping")}
+
+
+def test_where_streams_are_to_end_is_another_revision_and_told_nowhere_else() -> None:
+    leaving, now = [instance(1, "closing"), instance(2)], Rotation(revision=7)
+    update = renew(now, endpoints(SHOP, [(one, SHOP) for one in leaving], ()), {})
+    assert update is not None
+    assert b"cutStreams" not in msgspec.json.encode(update)
+    leaving[0] = msgspec.structs.replace(leaving[0], streams_cut_at=40.0)
+    update = renew(apply(now, update), endpoints(SHOP, [(one, SHOP) for one in leaving], ()), {})
+    assert update is not None
+    shop = update.services["shop"]
+    assert shop is not None
+    assert [(one.cut_streams, one.since) for one in shop.endpoints] == [(True, 9), (msgspec.UNSET, 8)]
 
 
 def test_each_instance_is_reached_by_the_ports_of_its_own_definition() -> None:
@@ -159,6 +173,7 @@ def test_streams_are_added_up_and_none_where_nobody_told_of_any() -> None:
     other = msgspec.structs.replace(one, gateway="h", streams={})
     assert streams("001", [one, one, other]) == 4
     assert streams("002", [one]) == 0
+    assert cut("001", [msgspec.structs.replace(one, cut={"001": 3}), one]) == 3
 
 
 def test_numbering_anew_makes_all_of_it_unacknowledged() -> None:

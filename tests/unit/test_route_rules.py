@@ -84,6 +84,12 @@ WRONG: list[tuple[dict[str, Any], str, str, str | None]] = [
     (filtered(limits=[{}]), "/routes/0/filters/limits/0", "either `rate` or `concurrency`", None),
     (filtered(limits=[{"rate": 1, "concurrency": 1}]), "/routes/0/filters/limits/0", "either `rate`", None),
     (filtered(limits=[{"concurrency": 1, "burst": 2}]), "/routes/0/filters/limits/0", "are of a `rate`", None),
+    (
+        filtered(limits=[{"concurrency": 1, "showRemaining": True}]),
+        "/routes/0/filters/limits/0/showRemaining",
+        "only of a `rate`",
+        None,
+    ),
     (filtered(limits=[{"rate": 0}]), "/routes/0/filters/limits/0/rate", "above 0", None),
     (
         filtered(limits=[{"rate": 1, "queue": {"length": 1, "seconds": 1}}]),

@@ -147,7 +147,7 @@ NODES = st.lists(st.tuples(ADDRESSES, st.booleans()), unique_by=lambda pair: pai
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(nodes=NODES, most=st.integers(2, 12), encapsulated=st.booleans())
 def test_both_ends_of_each_session_agree_and_routes_of_each_reach_all(
     nodes: list[Node], most: int, encapsulated: bool

@@ -114,11 +114,17 @@ async def test_what_an_engine_says_of_a_failure_is_shown_without_the_value(
     async with ClientSession(platform.url) as session:
         async with session.put("/v1/secrets/shop-database", data=VALUE.encode()) as answer:
             assert answer.status == 201
-        quick = APP | {"deadlineSeconds": 0.2, "backoffSeconds": 0.05}
-        await platform.deployed(session, quick)
+        failed, wrote, state = asyncio.Event(), asyncio.Event(), platform.controller.state
+
+        def look(pairs: object) -> None:
+            if failure := state.failures.get("/app"):
+                (wrote if failure.log_tail else failed).set()
+
+        state.on_commit(look)
+        async with session.post("/v2/apps", json=APP | {"backoffSeconds": 0.05}) as answer:
+            assert answer.status == 201
+        await failed.wait()
         platform.engine.life = lambda spec: Life(start_seconds=0.0, ends_after_seconds=0.01, output=output)
-        wrote, state = asyncio.Event(), platform.controller.state
-        state.on_commit(lambda pairs: wrote.set() if state.failures["/app"].log_tail else None)
         async with session.put("/v2/apps/app?force=true", json={"cmd": "again"}) as answer:
             assert answer.status == 200
         await wrote.wait()

@@ -106,7 +106,7 @@ lists = st.lists(
 
 
 @given(lists, registrations, st.randoms(use_true_random=False))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_registration_counts_for_two_and_the_given_id_wins(
     listed: list[Instance], found: list[ServiceEndpoint], random: object
 ) -> None:

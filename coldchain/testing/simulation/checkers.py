@@ -242,8 +242,9 @@ class Checkers:
             self.violated("superseded", f"{instance.id} was {what} of {instance.version_id}, not {wanted.config_id}")
 
     def _place_allowed(self, instance: Instance) -> None:
-        """No constraint is broken beside the others of its version, but those that it replaces. Of who failed just now
-        nobody can tell here whether he was taken for one of these: some of them must make it right."""
+        """No constraint is broken beside the others of its version, but those that it replaces. Of who failed just now,
+        or ever was an orphan, nobody can tell here whether he was taken for one of these: some of them must make it
+        right."""
         version = self._version(instance.app_id, instance.version_id)
         wanted = self.ledger.wanted(instance.app_id)
         if version is None or wanted is None or wanted.config_id != instance.version_id:
@@ -252,10 +253,11 @@ class Checkers:
             one
             for one in self.ledger.instances_of(instance.app_id)
             if one.id != instance.id and one.live and one.agent is not None and one.version_id == instance.version_id
-            if not one.asked_to_leave and one.agent not in self.ledger.drains and one.id not in self.orphans
+            if not one.asked_to_leave and one.agent not in self.ledger.drains
         ]
         failed = self._now - PROBES_SECONDS
-        doubtful = [one for one in others if one.id in self._sick or self.failed_at.get(one.id, -1000.0) >= failed]
+        doubted = self._sick | self.orphans
+        doubtful = [one for one in others if one.id in doubted or self.failed_at.get(one.id, -1000.0) >= failed]
         sure = [one for one in others if one not in doubtful]
         words = ""
         for some in chain.from_iterable(combinations(doubtful, count) for count in range(len(doubtful) + 1)):

@@ -48,8 +48,7 @@ def with_registrations(
     """The apps, perhaps some that register themselves among them; then also what befalls their hearts and the
     registry, beside the operations."""
     draw = random.Random(f"registrations {seed}")
-    # Whether one who is silent counts as placed depends on what the controller has heard: not beside constraints.
-    if draw.random() >= REGISTERED or not operations or any(app.constraints for app in apps):
+    if draw.random() >= REGISTERED or not operations:
         return apps, list(operations)
     changed = tuple(_registering(draw, app) for app in apps)
     if changed == apps:
@@ -129,6 +128,7 @@ class Hearts:
         self.registry.others.clear()
         self.registry.silent = False
         self.registry.lose()
+        self.believed()
 
     def calm(self) -> None:
         """Nothing befalls them any more."""
@@ -228,9 +228,16 @@ class Hearts:
             self._tell(heart, "critical")
             failed_at[name] = now
             self._look_at(heart)
+        self._believe(heart)
+
+    def believed(self) -> None:
+        """A controller that begins while they come back to a registry that lost all believes it, at once."""
+        for heart in self._hearts.values() if not self.registry.silent else ():
+            self._believe(heart)
+
+    def _believe(self, heart: Heart) -> None:
         if self._known(heart) is None and self._controllers != self._world.controllers:
-            # A controller that begins while they come back to a registry that lost all believes it.
-            failed_at[name] = now
+            self._world.checkers.failed_at[heart.task.spec.instance_id] = self._world.clock.monotonic()
 
     # What must hold
 

@@ -221,6 +221,8 @@ class World:
         while True:
             existence = self.existence = Existence()
             self.controllers += 1
+            if self.hearts is not None:
+                self.hearts.believed()
             living = asyncio.create_task(self._live(existence))
             death = asyncio.create_task(existence.dead.wait())
             await asyncio.wait({living, death}, return_when=asyncio.FIRST_COMPLETED)

@@ -19,9 +19,6 @@ local WAYS = {{"apiKey", api_key}, {"signature", signature}, {"jwt", jwt}}  -- i
 
 -- Whether a consumer is one of those that the route lets in.
 local function admits(names, groups, name, consumer)
-    if next(names) == nil and next(groups) == nil then
-        return true
-    end
     if names[name] then
         return true
     end
@@ -44,6 +41,13 @@ local function ways_of(wanted)
     return ways, table.concat(challenges, ", ")
 end
 
+-- What the consumer himself wrote there is gone.
+local function tell(claims, said)
+    for name in pairs(claims) do
+        ngx.req.set_header(name, said and said[name])
+    end
+end
+
 -- A way is a function that returns whether anything was shown, and whose it is: a consumer, or a table with a name that
 -- is none on record; nil, a status and the reason where it is not only wrong; and what the app is to know, by header.
 function M.make(filters)
@@ -53,7 +57,8 @@ function M.make(filters)
     end
     local ways, challenge = ways_of(wanted)
     local names, groups = set_of(wanted.consumers), set_of(wanted.groups)
-    local claims = given(wanted.jwt) and given(wanted.jwt.headers) or {}
+    local everyone = next(names) == nil and next(groups) == nil
+    local claims = given(wanted.jwt) and given(wanted.jwt.headers) or nil
     local headers = {["WWW-Authenticate"] = challenge}
     return function(_, key)
         for index = 1, #ways do
@@ -62,12 +67,12 @@ function M.make(filters)
                 if not consumer then
                     return status or 401, reason or WRONG, not status and headers or nil
                 end
-                if not admits(names, groups, consumer.name, consumer) then
+                if not everyone and not admits(names, groups, consumer.name, consumer) then
                     return 403, NOT_HIS
                 end
                 identity.set(key, consumer.name, consumer.groups_text)
-                for name in pairs(claims) do
-                    ngx.req.set_header(name, said and said[name])  -- what the consumer himself wrote there is gone
+                if claims then
+                    tell(claims, said)
                 end
                 return nil
             end

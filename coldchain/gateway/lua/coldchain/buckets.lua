@@ -31,24 +31,26 @@ local function lift(key, before, time)
     delete(values, guard)
 end
 
--- Takes a token. nil when there was one, else in how many seconds there will be. `interval`: seconds of one token;
+-- Takes a token. nil when there was one, and in how many seconds the bucket is full again; else in how many seconds there
+-- will be one. `interval`: seconds of one token;
 -- `full`: seconds of a whole bucket, never less.
 function M.take(key, interval, full, now)
     local time = now - base
     local due = incr(values, key, interval, time)
     if not due then
-        return nil  -- not even room for one number: nobody is refused for that
+        return nil, interval  -- not even room for one number: nobody is refused for that
     end
     local before = due - interval
     if before < time then
         lift(key, before, time)
-        return nil
+        return nil, interval
     end
     local wait = due - time - full
     if wait > 1e-6 then
         incr(values, key, -interval)
         return wait
     end
+    return nil, due - time
 end
 
 function M.give_back(key, interval)

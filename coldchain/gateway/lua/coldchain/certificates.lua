@@ -36,12 +36,24 @@ function M.load(name, document)
             key, problem = ssl.parse_pem_priv_key(document.key)
         end
         if key then
-            known[name] = {domains = document.domains, chain = chain, key = key, default = document.default == true}
+            known[name] = {
+                domains = document.domains, chain = chain, key = key, default = document.default == true,
+                text = document.chain,
+            }
         else
             ngx.log(ngx.ERR, "certificate ", name, " cannot be used: ", problem)
         end
     end
     index()
+end
+
+-- Those that can be shown, as PEM without their keys: {{name, chain}}.
+function M.shown()
+    local shown = {}
+    for name, one in pairs(known) do
+        shown[#shown + 1] = {name = name, chain = one.text}
+    end
+    return shown
 end
 
 local function find_certificate(asked)

@@ -7,10 +7,14 @@
 --   GET  /limits    → {limits}: what each limit was asked for, as limits.use says
 --   POST /shares   ← {limit: share}: which part of each limit is this gateway's, of the others all
 --   GET  /metrics   → Prometheus's text form
+--   GET  /resources → {memory: [{name, bytes, free}], certificates: [{name, chain}]}: its shared memory, and what it shows
 --   POST /lease     ← {"until": CLOCK_MONOTONIC seconds}; ready until then
 --   POST /drain     tells every client connection to close, and is not ready any more; POST /resume takes that back
+--   POST /goodbye   closes idle connections, and tells who speaks HTTP/2 to go; POST /resume ends that
+--   POST /cut       ends every stream, whatever its instance; POST /resume takes that back too
 -- and, on a listener of its own, GET /.coldchain/ready → 200 or 503 for the balancer before this gateway, and /metrics.
 
+local certificates = require "coldchain.certificates"
 local cjson = require "cjson.safe"
 local limits = require "coldchain.limits"
 local metrics = require "coldchain.metrics"
@@ -45,17 +49,24 @@ local function body()
     return type(document) == "table" and document or nil
 end
 
--- Every entry as key and JSON text; nil and the reason when one is not what this worker could work by.
+-- Every entry by key, as JSON text and as what that says; nil and the reason when one is not what this worker could work
+-- by.
 local function entries(update)
-    local texts = {}
+    local texts, documents = {}, {}
+    local function add(key, document)
+        texts[key], documents[key] = cjson.encode(document), document
+    end
     for name, service in pairs(update.services or {}) do
         for _, endpoint in ipairs(service ~= cjson.null and service.endpoints or {}) do
             if type(endpoint.instanceId) ~= "string" or type(endpoint.address) ~= "string"
                 or type(endpoint.port) ~= "number" or type(endpoint.weight) ~= "number" or endpoint.weight < 0 then
                 return nil, "service " .. name .. " has an endpoint without instanceId, address, port or weight"
             end
+            -- what workers do not need, each of them would have to read
+            endpoint.since = nil
+            endpoint.version = endpoint.version ~= "" and endpoint.version or nil
         end
-        texts["service:" .. name] = cjson.encode(service)
+        add("service:" .. name, service)
     end
     for domain, rules in pairs(update.routes or {}) do
         for _, rule in ipairs(rules ~= cjson.null and rules or {}) do
@@ -69,12 +80,12 @@ local function entries(update)
                 return nil, "domain " .. domain .. " has a route whose filters are none"
             end
         end
-        texts["domain:" .. string.lower(domain)] = cjson.encode(rules)
+        add("domain:" .. string.lower(domain), rules)
     end
     for key, resource in pairs(update.resources or {}) do
-        texts["resource:" .. key] = cjson.encode(resource)
+        add("resource:" .. key, resource)
     end
-    return texts
+    return texts, documents
 end
 
 -- The lowest revision that a live worker works by: what the gateway as a whole has.
@@ -109,7 +120,7 @@ local function commit(update, texts)
     end
     local sequence, problem = store.commit(texts, update.revision, update.base == 0)
     if not sequence then
-        return nil, 507, "the rotation does not fit into the shared memory: " .. problem
+        return nil, 507, problem
     end
     return sequence
 end
@@ -131,6 +142,7 @@ local function forget_counts(before)
         for instance in pairs(counters) do
             if not (service and service.counters[instance]) then
                 traffic.forget(name, instance)
+                control:delete("cut:" .. instance)
             end
         end
     end
@@ -141,12 +153,14 @@ local function put_rotation()
     if not update or type(update.base) ~= "number" or type(update.revision) ~= "number" then
         return fail(400, "not a rotation update")
     end
-    local texts, problem = entries(update)
+    local texts, documents = entries(update)
     if not texts then
-        return fail(400, problem)
+        return fail(400, documents)
     end
-    if not store.lock() then
-        return fail(504, "another update holds the lock")
+    local locked
+    locked, problem = store.lock()
+    if not locked then
+        return fail(problem == store.NO_ROOM and 507 or 504, problem)
     end
     rotation.sync()
     local before = listed_before(update)
@@ -158,10 +172,13 @@ local function put_rotation()
     if not sequence then
         return fail(status, message)
     end
+    rotation.expect(texts, documents)
     local behind = workers.await(sequence, M.acknowledge_seconds)
+    rotation.expect()
     forget_counts(before)
     if #behind > 0 then
-        return fail(504, "worker " .. table.concat(behind, ", ") .. " did not take over the rotation")
+        local reason = workers.cramped() and ", as " .. store.NO_ROOM or ""
+        return fail(504, "worker " .. table.concat(behind, ", ") .. " did not take over the rotation" .. reason)
     end
     return answer(204)
 end
@@ -195,6 +212,18 @@ local function open_streams(all)
     return counts
 end
 
+-- How many streams were ended here, by instance, for as long as it is listed.
+local function cut_streams()
+    local counts = {}
+    for _, key in ipairs(control:get_keys(0)) do
+        local instance = string.match(key, "^cut:(.*)$")
+        if instance then
+            counts[instance] = control:get(key)
+        end
+    end
+    return counts
+end
+
 local function lease_seconds()
     return math.max(0, (control:get("lease") or 0) - workers.monotonic())
 end
@@ -210,9 +239,10 @@ local function get_state()
     end
     return answer(200, format(
         '{"configuration": "%s", "master": %d, "applied": %.0f, "head": %.0f, "workersWanted": %d, "workers": [%s], '
-            .. '"inFlight": %s, "streams": %s, "ejected": %s, "leaseSeconds": %.3f, "draining": %s, "connections": %d}',
+            .. '"inFlight": %s, "streams": %s, "cut": %s, "ejected": %s, "leaseSeconds": %.3f, "draining": %s, "connections": %d}',
         M.configuration, workers.master(), applied(all), revision, ngx.worker.count(),
-        table.concat(lines, ", "), cjson.encode(in_flight(all)), cjson.encode(open_streams(all)), cjson.encode(workers.sum("ejected", all)),
+        table.concat(lines, ", "), cjson.encode(in_flight(all)), cjson.encode(open_streams(all)), cjson.encode(cut_streams()),
+        cjson.encode(workers.sum("ejected", all)),
         lease_seconds(), tostring(control:get("draining") or false),
         tonumber(ngx.var.connections_active)))
 end
@@ -256,8 +286,10 @@ local function post_shares()
     if not given then
         return fail(400, "not the shares of limits")
     end
-    if not shares.tell(given) then
-        return fail(507, "the shares do not fit into the shared memory")
+    local ok, problem = shares.tell(given)
+    if not ok then
+        workers.make_room()
+        return fail(507, "the shares do not fit, those of before count: " .. (problem == "no memory" and store.NO_ROOM or problem))
     end
     return answer(204)
 end
@@ -267,29 +299,51 @@ local function post_lease()
     if not lease or type(lease["until"]) ~= "number" then
         return fail(400, "not a lease")
     end
-    control:set("lease", lease["until"])
-    return answer(204)
+    return answer(control:safe_set("lease", lease["until"]) and 204 or 507)
 end
 
 local function post_drain()
-    control:set("draining", true)
-    return answer(204)
+    return answer(control:safe_set("draining", true) and 204 or 507)
+end
+
+local function post_goodbye()
+    return answer(control:safe_set("goodbye", true) and 204 or 507)
+end
+
+local function post_cut()
+    return answer(control:safe_set("cutting", true) and 204 or 507)
 end
 
 local function post_resume()
-    control:delete("draining")
+    control:safe_set("draining", false)
+    control:safe_set("goodbye", false)
+    control:safe_set("cutting", false)
     return answer(204)
+end
+
+-- Of the memory only pages that are free as a whole count: there is a little more room than that.
+local function get_resources()
+    local memory = {}
+    for name, one in pairs(ngx.shared) do
+        memory[#memory + 1] = {name = name, bytes = one:capacity(), free = one:free_space()}
+    end
+    local shown = certificates.shown()
+    return answer(200, format('{"memory": %s, "certificates": %s}', cjson.encode(memory),
+        #shown > 0 and cjson.encode(shown) or "[]"))
 end
 
 local HANDLERS = {
     ["GET /state"] = get_state,
     ["GET /traffic"] = get_traffic,
     ["GET /metrics"] = M.metrics,
+    ["GET /resources"] = get_resources,
     ["PUT /rotation"] = put_rotation,
     ["GET /limits"] = get_limits,
     ["POST /shares"] = post_shares,
     ["POST /lease"] = post_lease,
     ["POST /drain"] = post_drain,
+    ["POST /goodbye"] = post_goodbye,
+    ["POST /cut"] = post_cut,
     ["POST /resume"] = post_resume,
 }
 

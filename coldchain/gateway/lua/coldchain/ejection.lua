@@ -2,7 +2,7 @@
 -- decides by what it sees itself; what it knows hangs on the peer, so never on an address that another instance has now.
 
 local documents = require "coldchain.documents"
-local tallies = require "coldchain.tallies"
+local traffic = require "coldchain.traffic"
 
 local floor, max, min = math.floor, math.max, math.min
 
@@ -33,7 +33,7 @@ local function eject(peer, wanted, time)
     peer.skipped_until = peer.ejected_until
     peer.failures, peer.window = 0, nil
     out[peer] = true
-    tallies.add(peer.counter.ejections)
+    traffic.ejected(peer.counter)
 end
 
 local function back(peer, time)

@@ -10,7 +10,9 @@ local consumer_of = {}  -- request → name
 function M.set(key, name, groups)
     consumer_of[key] = name
     var.coldchain_consumer = name
-    var.coldchain_consumer_groups = groups or ""
+    if groups and groups ~= "" then
+        var.coldchain_consumer_groups = groups
+    end
 end
 
 -- The name of the consumer whose request this is; nil where the route does not ask for it.

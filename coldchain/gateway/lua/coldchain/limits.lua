@@ -29,7 +29,7 @@ local function limit_of(one, rule)
     local kind = rate and format("rate/%gs", one.perSeconds) or "concurrency"
     local limit = {
         key = format("%s %s by %s", owner, kind, one.by), by = one.by, queue = queue,
-        most = rate and rate / one.perSeconds or one.concurrency, rate = rate,
+        shows = one.showRemaining == true, most = rate and rate / one.perSeconds or one.concurrency, rate = rate,
     }
     if rate then
         limit.interval = one.perSeconds / rate
@@ -55,13 +55,24 @@ local function subject_of(limit, key)
     return limit.key .. "\naddress " .. sub(address, 1, #address == 16 and NETWORK_BYTES or #address)
 end
 
+local function rate_of(limit, share)
+    return tostring(max(1, floor(limit.rate * share)))
+end
+
 local function refuse_rate(limit, share, wait)
-    local rate = tostring(max(1, floor(limit.rate * share)))
     local seconds = tostring(max(1, ceil(wait)))
     return 429, "too many requests", {
         ["Retry-After"] = seconds, ["RateLimit-Reset"] = seconds,
-        ["RateLimit-Limit"] = rate, ["RateLimit-Remaining"] = "0",
+        ["RateLimit-Limit"] = rate_of(limit, share), ["RateLimit-Remaining"] = "0",
     }
+end
+
+-- On an answer that is none of a limit; where several say what is left, that of which the least is.
+local function show(limit, remaining, seconds)
+    local headers = ngx.header
+    headers["RateLimit-Limit"] = rate_of(limit, shares.of(limit.key))
+    headers["RateLimit-Remaining"] = tostring(remaining)
+    headers["RateLimit-Reset"] = tostring(ceil(seconds))
 end
 
 local function refuse_concurrency(limit)
@@ -86,24 +97,38 @@ local function hold(limit, subject, key)
     return taken
 end
 
+-- nil when the request may pass, else status, reason and headers; of a limit that says so what is left of it, and in how
+-- many seconds all of it will be there again.
+local function ask_one(limit, key)
+    local subject = subject_of(limit, key)
+    local left, seconds
+    if limit.interval then
+        local share = shares.of(limit.key)
+        local interval = limit.interval / share
+        local full = max(limit.full, interval)
+        local wait, until_full = buckets.take(subject, interval, full, now())
+        if wait then
+            tallies.add(limit.refused)
+            return refuse_rate(limit, share, wait)
+        elseif limit.shows then
+            left, seconds = max(0, floor((full - until_full) / interval + 1e-6)), until_full
+        end
+    elseif not hold(limit, subject, key) then
+        tallies.add(limit.refused)
+        return refuse_concurrency(limit)
+    end
+    tallies.add(limit.passed)
+    return nil, nil, nil, left, seconds
+end
+
 -- The rates first, so that nobody waits for a place who may not come at all. What a request that is refused took of
 -- other rates is given back; what it holds ends with it.
-local function ask(limits, key)
+local function ask_all(limits, key)
+    local shown, least, until_full
     for index = 1, #limits do
         local limit = limits[index]
-        local subject, status, reason, headers = subject_of(limit, key), nil, nil, nil
-        if limit.interval then
-            local share = shares.of(limit.key)
-            local interval = limit.interval / share
-            local wait = buckets.take(subject, interval, max(limit.full, interval), now())
-            if wait then
-                status, reason, headers = refuse_rate(limit, share, wait)
-            end
-        elseif not hold(limit, subject, key) then
-            status, reason, headers = refuse_concurrency(limit)
-        end
+        local status, reason, headers, left, seconds = ask_one(limit, key)
         if status then
-            tallies.add(limit.refused)
             for before = 1, index - 1 do
                 local other = limits[before]
                 if other.interval then
@@ -111,8 +136,12 @@ local function ask(limits, key)
                 end
             end
             return status, reason, headers
+        elseif left and (not shown or left < least) then
+            shown, least, until_full = limit, left, seconds
         end
-        tallies.add(limit.passed)
+    end
+    if shown then
+        show(shown, least, until_full)
     end
 end
 
@@ -130,7 +159,15 @@ function M.make(filters, rule)
         rates[#rates + 1] = limit
     end
     local function policy(_, key)
-        return ask(rates, key)
+        if rates[2] then
+            return ask_all(rates, key)
+        end
+        -- nearly always: without a loop it is compiled with the rest of the request
+        local status, reason, headers, left, seconds = ask_one(rates[1], key)
+        if left then
+            show(rates[1], left, seconds)
+        end
+        return status, reason, headers
     end
     limits_of[policy] = rates
     return policy

@@ -87,9 +87,6 @@ end
 local function has_path(route, path)
     local length = route.length
     if length then
-        if length == 0 then
-            return true
-        end
         local following = byte(path, length + 1)
         return (following == SLASH or following == nil) and sub(path, 1, length) == route.prefix
     end
@@ -109,10 +106,15 @@ local function has_headers(headers)
     return true
 end
 
-function M.find(routes, path)
+function M.find(routes)
+    local path
     for index = 1, #routes do
         local route = routes[index]
-        if has_path(route, path)
+        local every = route.length == 0  -- takes every path, so that nobody has to ask nginx for it
+        if not every then
+            path = path or var.uri
+        end
+        if (every or has_path(route, path))
             and (route.plain or (not route.methods or route.methods[var.request_method])
                 and (not route.headers or has_headers(route.headers))) then
             return route

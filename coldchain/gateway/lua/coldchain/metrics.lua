@@ -73,6 +73,11 @@ local function of_a_service(line)
     return service == "" or rotation.services[service] ~= nil
 end
 
+local function of_an_instance(line)
+    local service, instance = match(line, '{service="([^"]*)",instance="([^"]*)"}$')
+    return service and rotation.services[service] ~= nil and rotation.services[service].counters[instance] ~= nil
+end
+
 local function limit_lines(name, help, field)
     head(name, "gauge", help)
     for key, one in pairs(limits.use(rotation.domains)) do
@@ -84,10 +89,8 @@ end
 
 local function policies()
     local keys = tallies.keys()
-    tallied(keys, "ejections_total", "Times that a worker left the instance alone for a while.", function(line)
-        local service, instance = match(line, '^ejections_total{service="([^"]*)",instance="([^"]*)"}$')
-        return service and rotation.services[service] ~= nil and rotation.services[service].counters[instance] ~= nil
-    end)
+    tallied(keys, "ejections_total", "Times that a worker left the instance alone for a while.", of_an_instance)
+    tallied(keys, "streams_cut_total", "Streams that were ended because the instance or the gateway leaves.", of_a_service)
     tallied(keys, "route_requests_total", "Requests of the route, by status class of what the consumer got.", of_a_service)
     tallied(keys, "refusals_total", "Requests that the gateway answered itself, by the reason.", of_a_service)
     tallied(keys, "firewall_findings_total", "Requests that a firewall refused, or would have.", of_a_service)

@@ -2,7 +2,7 @@
 --
 -- A policy is a module with `make(filters, rule)`, called when a route is taken over, which returns nil where the route
 -- does not ask for it, else a function of (route, key). That returns nil when the request goes on, or the status of the
--- refusal, the reason in words, and headers of the answer. A module may have `ended(key)`, called when the request is over.
+-- refusal, the reason in words, and headers of the answer. What a module keeps of a request it forgets in `ended(key)`.
 
 local addresses = require "coldchain.addresses"
 local authentication = require "coldchain.authentication"
@@ -27,24 +27,27 @@ function M.make(filters, rule)
     return #made > 0 and made or nil
 end
 
--- nil when the request goes on.
+-- nil when the request goes on. One by one and not in a loop: LuaJIT would compile that by itself, or not at all and
+-- then nothing of what a request does.
 function M.ask(route, key)
     local policies = route.policies
-    for index = 1, #policies do
-        local status, reason, headers = policies[index](route, key)
-        if status then
-            return status, reason, headers
+    local status, reason, headers = policies[1](route, key)
+    if not status and policies[2] then
+        status, reason, headers = policies[2](route, key)
+        if not status and policies[3] then
+            status, reason, headers = policies[3](route, key)
+            if not status and policies[4] then
+                status, reason, headers = policies[4](route, key)
+            end
         end
     end
+    return status, reason, headers
 end
 
 -- After the last phase of a request whose route has policies.
 function M.ended(key)
-    for _, module in ipairs(MODULES) do
-        if module.ended then
-            module.ended(key)
-        end
-    end
+    authentication.ended(key)
+    limits.ended(key)
 end
 
 return M

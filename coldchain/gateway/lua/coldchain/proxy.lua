@@ -11,6 +11,7 @@ local choice = require "coldchain.choice"
 local ejection = require "coldchain.ejection"
 local filters = require "coldchain.filters"
 local gray = require "coldchain.gray"
+local grpc = require "coldchain.grpc"
 local matching = require "coldchain.matching"
 local policies = require "coldchain.policies"
 local rotation = require "coldchain.rotation"
@@ -25,7 +26,7 @@ local set_current_peer, set_more_tries = balancer.set_current_peer, balancer.set
 local set_timeouts = balancer.set_timeouts
 local get_request, cast, tonumber = base.get_request, ffi.cast, tonumber
 local pick, find_routes, find_route = choice.pick, rotation.routes, matching.find
-local find, match = string.find, string.match
+local find, match, sub = string.find, string.match, string.sub
 local floor, min = math.floor, math.min
 local now = ngx.now
 local var = ngx.var
@@ -35,6 +36,7 @@ local M = {log_accesses = false}
 local NO_ENDPOINT = -3  -- nginx's own answer of a balancer without a choice (NGX_BUSY): it ends the request, no retry
 local CONSUMER_LEFT = 499  -- nginx's own
 local SWITCHED = 101
+local EVENTS = "text/event-stream"
 local QUICK_SECONDS = 0.005
 local TRIES_MAX = 5
 local SKIP_SECONDS = 1
@@ -43,9 +45,10 @@ local FIRST_ROTATION_SECONDS = 2
 local route_of = {}  -- request → route
 local peer_of = {}   -- request → peer that it is open at
 local sent_of = {}   -- request → when it went to that peer
-local story_of = {}  -- request → {tried, instances, status, reason, faulted}, only of those that went wrong somewhere
+local story_of = {}  -- request → {tried, instances, status, meant, reason, faulted}, only of those that went wrong somewhere
 
 local REDIRECTED = "redirected"
+local NOT_READY = "the gateway is not ready"
 local TOO_MUCH, BUSY = "the gateway has too much to do", {["Retry-After"] = "1"}
 streams.init(peer_of, sent_of)
 
@@ -57,9 +60,11 @@ local REASONS = {
     [414] = "the request line is too long",
     [494] = "the request headers are too large",
     [500] = "the gateway failed",
+    [501] = "the request is sent in a way that is not known",
     [502] = "the instance broke off the connection",
     [503] = "no instance is in rotation",
     [504] = "the instance did not answer in time",
+    [505] = "the version of HTTP is not known",
 }
 
 local function request_key()
@@ -75,7 +80,11 @@ local function story(key)
     return one
 end
 
-local function answer(status, reason)
+local function answer(key, status, reason)
+    if grpc.asked() then
+        story(key).meant = status
+        return grpc.answer(status, reason)
+    end
     local body = '{"message": "' .. reason .. '"}\n'
     ngx.status = status
     ngx.header["Content-Type"] = "application/json"
@@ -89,7 +98,7 @@ local function refuse(key, status, reason, headers)
     for name, value in pairs(headers or {}) do
         ngx.header[name] = value
     end
-    return answer(status, reason)
+    return answer(key, status, reason)
 end
 
 local function redirect(key, location, status)
@@ -119,10 +128,13 @@ end
 function M.access()
     if rotation.revision == 0 then
         await_first_rotation()
+        if rotation.revision == 0 and rotation.behind() then
+            return refuse(request_key(), 503, NOT_READY, BUSY)  -- others know the routes
+        end
     end
-    local key = request_key()
-    local routes = find_routes(var.http_host)
-    local route = routes and find_route(routes, var.uri)
+    local key, host = request_key(), var.http_host
+    local routes = find_routes(host)
+    local route = routes and find_route(routes)
     if not route then
         return refuse(key, 404, "no route for this host and path")
     end
@@ -154,6 +166,9 @@ function M.access()
     local answer_changes = filtered and filtered.response
     if service.gray and gray.choose(service, key) then
         answer_changes = true
+    end
+    if not host or host == "" then
+        var.coldchain_hostless = var.server_addr
     end
     if filtered and filtered.grpc then
         ngx.req.set_uri(var.uri)
@@ -281,7 +296,7 @@ function M.fault(reason)
         one.reason = UNREACHABLE
     end
     one.reason = reason or one.reason or REASONS[status] or "the gateway refused the request"
-    return answer(status, one.reason)
+    return answer(key, status, one.reason)
 end
 
 -- What the gateway answered itself, and why. The reasons are few: none has anything of the request in it.
@@ -314,7 +329,7 @@ local function answer_seconds(status, seconds)
     if seconds <= QUICK_SECONDS then
         return seconds
     end
-    if status == SWITCHED or find(var.sent_http_content_type or "", "^text/event%-stream") then
+    if status == SWITCHED or sub(var.sent_http_content_type or "", 1, #EVENTS) == EVENTS then
         return tonumber(match(var.upstream_header_time or "", "([%d.]+)[ :,-]*$"))
     end
     return var.request_completion == "OK" and seconds or nil
@@ -323,10 +338,16 @@ end
 -- Whether the instance broke off in the middle of an answer whose length it had given: the consumer was still there.
 -- Of a chunked one nginx does not tell.
 local function broken_off(status)
-    local given, told = var.upstream_http_content_length, var.upstream_response_length
-    if not given or given == told then
+    local sent = var.sent_http_content_length  -- the same one unless a filter changed it, and easier to find for nginx
+    local told = sent and var.upstream_response_length
+    if sent and sent == told then
         return false  -- nearly always, and what follows is slow
     end
+    local given = var.upstream_http_content_length
+    if not given then
+        return false
+    end
+    told = told or var.upstream_response_length
     local length, came = tonumber(given), match(told or "", "(%d+)$")
     return length and came and tonumber(came) < length and var.request_method ~= "HEAD" and status ~= 304
         and var.request_completion == "OK"
@@ -334,8 +355,10 @@ end
 
 -- What became of the last try. Those before it were counted when they failed. Returns whether the instance failed, nil
 -- where nobody knows.
-local function count(counter, seconds, one)
-    local status = ngx.status
+local function count(counter, status, seconds, one, filtered)
+    if filtered and filtered.grpc then
+        status = grpc.status(status)
+    end
     if one and one.faulted then
         traffic.unanswered(counter)
         return true
@@ -353,9 +376,10 @@ end
 function M.log()
     local key = request_key()
     local route, peer, one = route_of[key], peer_of[key], story_of[key]
+    local status = ngx.status
     if peer then
         peer.open = peer.open - 1
-        judge(route, peer, count(peer.counter, now() - sent_of[key], one))
+        judge(route, peer, count(peer.counter, status, now() - sent_of[key], one, route.filters))
         peer_of[key], sent_of[key] = nil, nil
     end
     if M.log_accesses then
@@ -363,7 +387,7 @@ function M.log()
     end
     if route then
         shedding.open = shedding.open - 1
-        tallies.add(route.statuses[min(floor(ngx.status / 100), 5)])
+        tallies.add(route.statuses[min(floor((one and one.meant or status) / 100), 5)])
         if route.policies then
             policies.ended(key)
         end

@@ -12,24 +12,12 @@ local KINDS = {  -- kind → module
     gray = require "coldchain.gray",
 }
 
-local known = {}  -- `kind/name` → true
-
 -- A kind that this gateway does not know is left alone: the controller may be newer.
 function M.load(key, document)
     local kind, name = match(key, "^([%a-]+)/(.*)$")
     local keeper = KINDS[kind]
     if keeper then
-        known[key] = document and true or nil
         keeper.load(name, document)
-    end
-end
-
--- Forgets all but those in `kept`, a set of keys.
-function M.forget_all_but(kept)
-    for key in pairs(known) do
-        if not kept[key] then
-            M.load(key, nil)
-        end
     end
 end
 

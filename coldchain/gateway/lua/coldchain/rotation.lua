@@ -9,6 +9,7 @@ local cjson = require "cjson.safe"
 local ejection = require "coldchain.ejection"
 local gray = require "coldchain.gray"
 local matching = require "coldchain.matching"
+local new_table = require "table.new"
 local resources = require "coldchain.resources"
 local store = require "coldchain.store"
 local traffic = require "coldchain.traffic"
@@ -17,11 +18,14 @@ local M = {
     services = {},  -- name → service {name, peers, counters, ready, count, equal, turn, gray, orders}
     domains = {},   -- lower-case domain, `*.shop.test` or `*` → routes in the order in which they are asked
     leaving = {},   -- peer → true
+    cuts = false,   -- whether there are endpoints whose streams are to end and which nobody has looked for yet
     revision = 0,
     sequence = 0,
 }
 
 local head = ""
+local loaded = {}  -- key → the text that this worker works by
+local expected, known = {}, {}  -- key → text, and what that says, of a commit that this worker itself made
 local drained = {}  -- names of the services with an endpoint of weight 0
 local routes_of_host = {}
 local hosts_known = 0
@@ -31,16 +35,27 @@ local function peer_key(endpoint)
     return endpoint.instanceId .. "|" .. endpoint.address .. "|" .. endpoint.port
 end
 
-local function make_peer(endpoint)
+local function make_peer(key, endpoint)
     local address = endpoint.address
     if string.find(address, ":", 1, true) then
         address = "[" .. address .. "]"
     end
     return {
-        key = peer_key(endpoint), instance_id = endpoint.instanceId, address = address, port = endpoint.port,
+        key = key, instance_id = endpoint.instanceId, address = address, port = endpoint.port, told = endpoint.address,
         weight = 0, current = 0, open = 0, skipped_until = 0,
         came = 0,
     }
+end
+
+-- The peer of an endpoint among the old ones. Most are found by what was last counted of the instance, since to make a
+-- key takes longer.
+local function peer_of(endpoint, counter, old_peers)
+    local last = counter and counter.peer
+    if last and last.told == endpoint.address and last.port == endpoint.port and old_peers[last.key] == last then
+        return last, last.key
+    end
+    local key = peer_key(endpoint)
+    return old_peers[key], key
 end
 
 local function leave(name, peers, kept)
@@ -81,21 +96,29 @@ local function load_service(name, document)
         M.services[name], drained[name] = nil, nil
         return
     end
-    local peers, counters, ready, equal = {}, {}, {}, true
+    local endpoints = document.endpoints
+    local length = #endpoints
+    local peers, counters, ready, equal = new_table(0, length), new_table(0, length), new_table(length, 0), true
     drained[name] = nil
-    for _, endpoint in ipairs(document.endpoints) do
-        local key = peer_key(endpoint)
-        local peer = old_peers[key] or returning(name, key) or make_peer(endpoint)
+    for index = 1, length do
+        local endpoint = endpoints[index]
         local instance = endpoint.instanceId
-        counters[instance] = counters[instance] or old_counters[instance] or traffic.counter(name, instance)
-        peers[key] = peer
-        peer.counter = counters[instance]
+        local counter = counters[instance] or old_counters[instance]
+        local peer, key = peer_of(endpoint, counter, old_peers)
+        peer = peer or returning(name, key) or make_peer(key, endpoint)
+        counter = counter or traffic.counter(name, instance)
+        peers[key], counters[instance] = peer, counter
+        peer.counter, counter.peer = counter, peer
         peer.version = endpoint.version or ""
-        peer.counter.version = peer.version
+        counter.version = peer.version
         if peer.weight == 0 and endpoint.weight > 0 and old and old.count > 0 then
             peer.came = ngx.now()  -- of the first ones of a service nobody can take a part
         end
         peer.weight = endpoint.weight
+        if endpoint.cutStreams then
+            M.cuts = M.cuts or not peer.cut
+        end
+        peer.cut = endpoint.cutStreams
         if peer.weight > 0 then
             ready[#ready + 1] = peer
             equal = equal and peer.weight == ready[1].weight
@@ -122,9 +145,13 @@ local function load_domain(name, rules)
     M.domains[name] = matching.list(rules)
 end
 
+-- What came again as it was is left as it is: most of a whole rotation that a gateway is sent anew.
 local function load(key, text)
+    if loaded[key] == text then
+        return
+    end
     local kind, name = string.match(key, "^(%a+):(.*)$")
-    local document = cjson.decode(text)
+    local document = expected[key] == text and known[key] or cjson.decode(text)
     if document == cjson.null then
         document = nil
     end
@@ -135,6 +162,7 @@ local function load(key, text)
     else
         load_domain(name, document)
     end
+    loaded[key] = document and text
 end
 
 local function load_changes(sequence)
@@ -169,19 +197,21 @@ local function load_all(first, sequence)
             return false
         end
     end
-    for name in pairs(M.services) do
-        if not texts["service:" .. name] then
-            load_service(name, nil)
+    for key in pairs(loaded) do
+        if not texts[key] then
+            load(key, "null")
         end
     end
-    M.domains = {}
-    local kept = {}
     for key, text in pairs(texts) do
-        kept[string.match(key, "^resource:(.*)$") or ""] = true
         load(key, text)
     end
-    resources.forget_all_but(kept)
     return true
+end
+
+-- What a commit brings, for the worker that made it and has read it already: by key the texts, and what each says.
+-- Without any once it is over.
+function M.expect(texts, documents)
+    expected, known = texts or {}, documents or {}
 end
 
 -- Brings this worker's tables up to the last commit. Never yields: a request sees them before or after, not between.

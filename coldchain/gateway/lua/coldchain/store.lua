@@ -14,6 +14,8 @@ local format, match = string.format, string.match
 
 local M = {}
 
+M.NO_ROOM = "the shared memory of the gateway's own state is full (control_bytes)"
+
 local LOCK_SECONDS = 5
 local LOCK_TRIES = 1000
 local CHANGES_KEPT = 32
@@ -45,10 +47,10 @@ function M.changes(sequence)
     return text and cjson.decode(text)
 end
 
--- The newest version of every key as of a commit, as a table from key to version.
-function M.versions(first, sequence)
+-- The newest version of every key as of a commit, as a table from key to version, among these names or all there are.
+function M.versions(first, sequence, names)
     local versions = {}
-    for _, name in ipairs(values:get_keys(0)) do
+    for _, name in ipairs(names or values:get_keys(0)) do
         local version, key = match(name, "^(%d+):(.*)$")
         version = tonumber(version)
         if version and version >= first and version <= sequence and version > (versions[key] or 0) then
@@ -61,8 +63,9 @@ end
 -- Removes what no reader of the head needs: superseded, removed and never committed versions, and old change lists.
 local function sweep()
     local _, sequence, _, first = M.head()
-    local versions = M.versions(first, sequence)
-    for _, name in ipairs(values:get_keys(0)) do
+    local names = values:get_keys(0)
+    local versions = M.versions(first, sequence, names)
+    for _, name in ipairs(names) do
         local version, key = match(name, "^(%d+):(.*)$")
         if version then
             version = tonumber(version)
@@ -99,8 +102,11 @@ function M.commit(entries, revision, whole)
     if control:get("writing") then
         sweep()  -- a writer was killed half way: what it left must not become part of this commit
     end
-    control:set("writing", true)
-    local ok, problem = write(sequence, entries, whole)
+    local ok, problem = control:safe_set("writing", true)
+    if not ok then
+        return nil, M.NO_ROOM
+    end
+    ok, problem = write(sequence, entries, whole)
     if not ok then
         sweep()
         ok, problem = write(sequence, entries, whole)
@@ -112,20 +118,25 @@ function M.commit(entries, revision, whole)
     if not ok or whole or sequence % SWEEP_EVERY == 0 then
         sweep()
     end
-    control:delete("writing")
-    return ok and sequence, problem
+    control:safe_set("writing", false)
+    return ok and sequence, not ok and "the rotation does not fit into the shared memory: " .. problem
 end
 
 -- One writer at a time over all workers. A writer never yields between lock and unlock, so waiting is short;
--- the lock of a killed one ends by itself.
+-- the lock of a killed one ends by itself. Returns nil and why not.
 function M.lock()
+    local problem
     for _ = 1, LOCK_TRIES do
-        if control:safe_add("lock", true, LOCK_SECONDS) then
+        local ok
+        ok, problem = control:safe_add("lock", true, LOCK_SECONDS)
+        if ok then
             return true
+        elseif problem ~= "exists" then
+            return nil, M.NO_ROOM
         end
         ngx.sleep(0.01)
     end
-    return false
+    return nil, "another update holds the lock"
 end
 
 function M.unlock()

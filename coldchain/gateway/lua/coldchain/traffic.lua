@@ -6,6 +6,7 @@
 -- memory is full nginx drops the record that was not used for longest, as a whole.
 
 local ffi = require "ffi"
+local new_table = require "table.new"
 local tallies = require "coldchain.tallies"
 
 local values = ngx.shared.coldchain_traffic
@@ -22,6 +23,7 @@ local UNANSWERED, CONSUMER_LEFT, ERRORS, SECONDS, LATENCIES = 6, 7, 8, 9, 9
 M.UNANSWERED, M.CONSUMER_LEFT, M.ERRORS, M.SECONDS, M.LATENCIES = UNANSWERED, CONSUMER_LEFT, ERRORS, SECONDS, LATENCIES
 
 local classes, places, record, record_bytes
+local class_of_millisecond, slowest  -- nginx measures in milliseconds, so each has its class; what is above has the last
 local changed = {}  -- counters that hold something which no record has yet
 local flush_due = 0
 
@@ -31,15 +33,22 @@ function M.init(latency_bounds)
     places = LATENCIES + classes
     record = ffi.new("double[?]", places + 1)
     record_bytes = ffi.sizeof(record)
+    slowest = floor(latency_bounds[#latency_bounds] * 1000 + 0.5)
+    class_of_millisecond = ffi.new("uint8_t[?]", slowest + 1)
+    local class = 1
+    for millisecond = 0, slowest do
+        if millisecond > latency_bounds[class] * 1000 + 0.5 then
+            class = class + 1
+        end
+        class_of_millisecond[millisecond] = class
+    end
 end
 
 -- What this worker counts of an instance in a service. `listed` is taken away with the endpoint.
 function M.counter(service, instance)
-    local counter = {
-        key = service .. "\n" .. instance, service = service, instance = instance, listed = true, changed = false,
-        ejections = tallies.key("ejections_total",
-            "service=" .. tallies.quoted(service) .. ",instance=" .. tallies.quoted(instance)),
-    }
+    local counter = new_table(places, 8)
+    counter.key, counter.service, counter.instance = service .. "\n" .. instance, service, instance
+    counter.listed, counter.changed, counter.version = true, false, ""
     for place = 1, places do
         counter[place] = 0
     end
@@ -62,10 +71,8 @@ function M.answered(counter, status, seconds)
         counter[ERRORS] = counter[ERRORS] + 1
     end
     if seconds then
-        local bounds, latency = M.bounds, 1
-        while latency < classes and seconds > bounds[latency] do
-            latency = latency + 1
-        end
+        local millisecond = max(floor(seconds * 1000 + 0.5), 0)
+        local latency = millisecond <= slowest and class_of_millisecond[millisecond] or classes
         counter[LATENCIES + latency] = counter[LATENCIES + latency] + 1
         counter[SECONDS] = counter[SECONDS] + seconds
     end
@@ -88,6 +95,12 @@ end
 -- The consumer went before there was an answer: nobody's error.
 function M.consumer_left(counter)
     add(counter, CONSUMER_LEFT, 1)
+end
+
+-- A worker leaves the instance alone for a while.
+function M.ejected(counter)
+    tallies.add(tallies.key("ejections_total",
+        "service=" .. tallies.quoted(counter.service) .. ",instance=" .. tallies.quoted(counter.instance)))
 end
 
 -- The record of an endpoint in `record`; all 0 when there is none.
@@ -130,7 +143,7 @@ function M.flush(time, at_once)
         counter.changed = false
     end
     changed = {}
-    control:set("traffic", now)
+    control:safe_set("traffic", now)
     control:delete("flush")
 end
 

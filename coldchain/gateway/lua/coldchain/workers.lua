@@ -4,6 +4,7 @@
 
 local ffi = require "ffi"
 local buckets = require "coldchain.buckets"
+local connections = require "coldchain.connections"
 local cjson = require "cjson.safe"
 local ejection = require "coldchain.ejection"
 local held = require "coldchain.counts"
@@ -31,9 +32,18 @@ local WATCH_SECONDS = 0.003
 local POLL_SECONDS = 0.001
 local OPEN_SECONDS = 0.25
 local OTHERS_SECONDS = 1
+local CRAMPED_SECONDS = 2
+local GOODBYE_SECONDS = 1
 local CLOCK_MONOTONIC = 1
 local time = ffi.new("coldchain_time")
-local own = {open_due = 0, others_due = 0}  -- pid, started, name, published, open, ejected, births
+-- pid, started, name, alive, known, published, problem, open, ejected, births
+local own = {open_due = 0, others_due = 0, goodbye_due = 0}
+-- What always has a place in the memory: a value of the same length is written over the one before it.
+local FIXED = {
+    lease = 0, draining = false, goodbye = false, cutting = false, writing = false, shares_told = 0, traffic = 0, births = 0,
+    cramped = 0,
+}
+local TOLD = {"open", "ejected", "streams"}  -- what is only told, and makes room where the memory is full
 
 -- Seconds that never jump, the same ones for every process of this machine.
 function M.monotonic()
@@ -66,7 +76,38 @@ local function started(pid)
     end
 end
 
--- One text holds both, so that nobody sees a new commit beside old counts.
+-- In the master, before anything else can fill the memory.
+function M.init()
+    for key, value in pairs(FIXED) do
+        control:safe_add(key, value)
+    end
+end
+
+-- Whether the memory was full a moment ago.
+function M.cramped()
+    return M.monotonic() < (control:get("cramped") or 0)
+end
+
+-- For a while no worker tells what nothing depends on.
+function M.make_room()
+    control:safe_set("cramped", M.monotonic() + CRAMPED_SECONDS)
+end
+
+-- Under `alive:` a worker is known by a text that never grows, should there be no room for what it works by.
+local function announce()
+    local text = format("%s %.0f 0 0 {}", own.started or "-", store.memory())
+    own.known = control:safe_set(own.alive, text) and control:safe_set(own.name, text)
+    if own.known then
+        own.published = text
+        control:incr("births", 1, 0)
+    else
+        M.make_room()
+    end
+    return own.known
+end
+
+-- One text holds both, so that nobody sees a new commit beside old counts. Where it does not fit, nginx has taken away the
+-- one before it as well; that is put back, so that the worker counts as one that has not followed, until there is room.
 local function publish()
     local text = format("%s %.0f %.0f %.0f %s", own.started or "-", store.memory(), rotation.sequence, rotation.revision,
         cjson.encode(rotation.draining()))
@@ -75,9 +116,14 @@ local function publish()
     end
     local ok, problem = control:safe_set(own.name, text)
     if ok then
-        own.published = text
-    else
-        ngx.log(ngx.ERR, "cannot tell the other workers what this one works by: ", problem)
+        own.published, own.problem = text, nil
+        return
+    end
+    control:safe_set(own.name, own.published)
+    M.make_room()
+    if own.problem ~= problem then
+        own.problem = problem
+        ngx.log(ngx.ERR, "cannot tell the other workers what this one works by, as ", store.NO_ROOM)
     end
 end
 
@@ -86,6 +132,13 @@ local function publish_open(now)
         return
     end
     own.open_due = now + OPEN_SECONDS
+    if M.cramped() then
+        for _, kind in ipairs(TOLD) do
+            control:delete(kind .. ":" .. own.pid)
+            own[kind] = nil
+        end
+        return
+    end
     for kind, counts in pairs({open = rotation.open(), ejected = ejection.now(), streams = streams.draining()}) do
         local text = cjson.encode(counts)
         if text ~= own[kind] and control:safe_set(kind .. ":" .. own.pid, text) then
@@ -114,12 +167,25 @@ local function follow_others(now)
     held.follow(name_of(own.pid, own.started or "-"), names)
 end
 
+-- What is to end has been ended before anybody hears that this worker works by a rotation which says so.
+local function cut_streams()
+    local all = control:get("cutting")
+    if rotation.cuts or all ~= streams.all then
+        rotation.cuts, streams.all = false, all
+        streams.draining()
+    end
+end
+
 -- Takes over what is new and says so, and only then adds up its counts: who reads that this worker works by a commit
 -- knows that it counts nothing more of what the commit took away.
 function M.tick()
+    if not own.known and not announce() then
+        return  -- who reads unknown would not be waited for
+    end
     M.draining = control:get("draining") or false
     shares.follow()  -- before the rotation that came with them
     if rotation.sync() then
+        cut_streams()
         publish()
     end
     local now = M.monotonic()
@@ -129,6 +195,14 @@ function M.tick()
     publish_open(now)
 end
 
+-- In the timer of `follow`, not wherever a tick is asked for: nginx must not be in the middle of a request.
+local function say_goodbye(now)
+    if control:get("goodbye") and now >= own.goodbye_due then
+        own.goodbye_due = now + GOODBYE_SECONDS  -- to those that came since, too
+        connections.say_goodbye()
+    end
+end
+
 -- `busy` tells whether the worker has requests: one that is told to exit follows the rotation until the last one ends.
 local function follow(_, busy)
     while true do
@@ -136,6 +210,7 @@ local function follow(_, busy)
         if not ok then
             ngx.log(ngx.ERR, "cannot follow the rotation: ", problem)
         end
+        say_goodbye(M.monotonic())
         if ngx.worker.exiting() and not busy() then
             traffic.flush(M.monotonic(), true)
             tallies.flush(M.monotonic(), true)
@@ -164,10 +239,8 @@ end
 function M.start(busy)
     local pid = ngx.worker.pid()
     own.pid, own.started = pid, started(pid)
-    own.name = "worker:" .. pid
+    own.name, own.alive = "worker:" .. pid, "alive:" .. pid
     math.randomseed(pid + ngx.now() * 1000)
-    assert(control:safe_set(own.name, format("%s %.0f 0 0 {}", own.started or "-", store.memory())))
-    control:incr("births", 1, 0)
     buckets.start()
     M.tick()
     assert(ngx.timer.at(0, follow, busy))
@@ -177,17 +250,24 @@ end
 -- Every live worker on this memory: {pid, name, sequence, revision, in_flight}. Those that are gone, however they went, are forgotten.
 function M.all()
     local all = {}
+    local pids = {}
     for _, name in ipairs(control:get_keys(0)) do
-        local pid = match(name, "^worker:(%d+)$")
-        local text = pid and control:get(name)
+        local pid = match(name, "^worker:(%d+)$") or match(name, "^alive:(%d+)$")
+        if pid then
+            pids[pid] = true
+        end
+    end
+    for pid in pairs(pids) do
+        local text = control:get("worker:" .. pid) or control:get("alive:" .. pid)
         if text then
             local since, memory, sequence, revision, counts = match(text, "^(%S+) (%d+) (%d+) (%d+) (.*)$")
             -- Where this worker cannot even see itself, /proc says nothing of the others: all count as alive.
             if own.started and started(pid) ~= since then
-                control:delete(name)
-                control:delete("open:" .. pid)
-                control:delete("ejected:" .. pid)
-                control:delete("streams:" .. pid)
+                control:delete("worker:" .. pid)
+                control:delete("alive:" .. pid)
+                for _, kind in ipairs(TOLD) do
+                    control:delete(kind .. ":" .. pid)
+                end
                 held.forget(name_of(pid, since))
             elseif tonumber(memory) == store.memory() then
                 all[#all + 1] = {
