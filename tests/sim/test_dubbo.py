@@ -275,9 +275,9 @@ async def settled(platform: Platform) -> dict[str, object]:
 
     def at_rest() -> bool:
         quiet = not state.running and not state.in_doubt and not registry.switched_off
-        return quiet and all(one.in_rotation for one in state.instances.values())
+        return quiet and all(one.in_rotation or not one.live for one in state.instances.values())
 
-    await platform.until(at_rest, within=600.0)
+    await platform.until(at_rest, within=600.0, every=0.1)
     return {"created": platform.engine.created["/shop"], "serving": len(platform.serving())}
 
 
