@@ -68,13 +68,14 @@ class RotationUpdate(Noun, frozen=True, kw_only=True):
     resources: dict[str, Resource | None] = {}
 
 
-class GatewayReport(Noun, frozen=True, kw_only=True):
-    """What a gateway says of itself. `place` tells it from another one that has the same name. `in_flight` has the open
-    requests of each endpoint of weight 0, by instance, `streams` how many of them are streams; `cut`: so many streams
-    it has ended, as long as their endpoints are listed; `traffic` what it counted of the instances whose counts changed
-    since it last said so, at most about once a second; with it `limits`, what each of its limits was asked for by name.
-    `ejected`: the instances that some of its workers leave alone because they fail. `leaving`: it has ended, and is
-    not to be waited for.
+class GatewayReport(Noun, frozen=True, kw_only=True, omit_defaults=True):
+    """What a gateway says of itself; only what there is to tell, so that a controller older than a field reads it.
+
+    `place` tells it from another one that has the same name. `in_flight` has the open requests of each endpoint of
+    weight 0, by instance, `streams` how many of them are streams; `cut`: so many streams it has ended, as long as their
+    endpoints are listed; `traffic` what it counted of the instances whose counts changed since it last said so, at most
+    about once a second; with it `limits`, what each of its limits was asked for by name. `ejected`: the instances that
+    some of its workers leave alone because they fail. `leaving`: it has ended, and is not to be waited for.
     """
 
     gateway: str

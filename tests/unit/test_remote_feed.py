@@ -212,3 +212,10 @@ async def test_nobody_waits_for_a_gateway_that_said_farewell(two: ServedCandidat
             assert "gateway-9" not in controller.state.gateways
         await feed.exchange(here, 0.0)
         assert "gateway-9" in controller.state.gateways
+
+
+def test_a_report_without_news_is_read_by_a_controller_older_than_what_there_may_be_to_tell() -> None:
+    report = GatewayReport(gateway="edge", applied=7)
+    assert msgspec.json.decode(msgspec.json.encode(report)) == {"gateway": "edge", "applied": 7}
+    told = msgspec.structs.replace(report, cut={"i": 2})
+    assert msgspec.json.decode(msgspec.json.encode(told), type=GatewayReport) == told
