@@ -7,6 +7,7 @@ import structlog
 
 from coldchain.control.state import State
 from coldchain.decisions import health as decide
+from coldchain.decisions import instance as lives
 from coldchain.decisions.health import Verdict
 from coldchain.documents.keys import Record
 from coldchain.model.app import App, HealthCheck
@@ -64,7 +65,10 @@ class HealthWatcher:
     def _committed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
         for before, after in pairs:
             if isinstance(after, Instance):
-                self._follow(after, after.since)
+                moved = isinstance(before, Instance) and lives.moved(before, after)
+                if moved:
+                    self._leave(after.id)  # what was answered where it is not says nothing of it
+                self._follow(after, self._clock.now() if moved else after.since)
             elif isinstance(before, Instance) and after is None:
                 self._leave(before.id)
 

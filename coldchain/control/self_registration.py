@@ -11,6 +11,7 @@ from coldchain.control.belief import Believer
 from coldchain.control.reconciler import Reconciler
 from coldchain.control.registry import CALL_SECONDS, Registrar
 from coldchain.control.state import State
+from coldchain.decisions import instance as lives
 from coldchain.decisions import self_registration as decide
 from coldchain.decisions.health import Verdict
 from coldchain.decisions.registration import DRAINING, Belief
@@ -94,6 +95,10 @@ class SelfRegistrations:
         return f"its mark is not in the registry yet: {self.trouble}".removesuffix(": ") if waiting else ""
 
     def _committed(self, pairs: Sequence[tuple[Record | None, Record | None]]) -> None:
+        for before, after in pairs:
+            if isinstance(before, Instance) and isinstance(after, Instance) and lives.moved(before, after):
+                for matches in self._matches.values():
+                    matches.pop(after.id, None)  # who is registered where it was may be somebody else
         if any(self._concerns(one) for pair in pairs for one in pair):
             self._wake.set()
 

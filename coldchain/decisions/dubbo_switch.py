@@ -41,9 +41,12 @@ def steps(instances: Iterable[Instance], announced: Announced, in_hand: Collecti
 
     What is switched off without an instance that leaves was left over by somebody who died, or its provider has stopped
     and its session has not ended: then it must not get calls again before it is gone. Told by its start, for another
-    one may come to its place. What a process announces as a whole no configurator switches off: it is withdrawn.
+    one may come to its place. What a process announces as a whole no configurator switches off: it is withdrawn. So is
+    what has stopped at an address of its own, where nobody has come to its place: it may have connected anew in its
+    last moment, and comes back no more. At a port of its machine there may be somebody whom nobody here knows.
     """
     leaving: set[Place] = set()
+    stopped: set[Place] = set()
     by_themselves: set[Place] = set()
     staying: set[Place] = set()
     for one in instances:
@@ -52,13 +55,15 @@ def steps(instances: Iterable[Instance], announced: Announced, in_hand: Collecti
             by_themselves |= places(one) if one.id in in_hand else set()
         elif one.wanted:
             staying |= places(one)
+        elif not any(one.host_ports):
+            stopped |= places(one)
     off, there = set(announced.switched_off), set(announced.providers)
-    told = leaving - by_themselves
+    told, dead = leaving - by_themselves, stopped - staying - leaving
     return Steps(
         switch_off=_ordered(one for one in there - off if one.place in told and not one.process),
-        withdraw=_ordered(one for one in there if one.place in told),
+        withdraw=_ordered(one for one in there if one.place in told | dead),
         switch_on=_ordered(
-            one for one in off if one.place not in leaving and (one.place in staying or one not in there)
+            one for one in off if one.place not in leaving and (one.place in staying | dead or one not in there)
         ),
     )
 

@@ -70,11 +70,14 @@ def other_place(instance: Instance, task: TaskStatus, app: App) -> RecordPlace |
 
     A task is launched once, however often that is asked for. After the store was put back to older data it has what was
     chosen for it at first, and not what is chosen anew; where only that was on record, what it has would be given away
-    as soon as it ends. Addresses count until it runs: the one on record is then the one that it ran with.
+    as soon as it ends. Addresses count until it runs: the one on record is then the one that it ran with. Where its
+    network chose it, until it has traffic: its agent may have begun it anew meanwhile, at another one.
     """
     agent, address, host_ports = task.agent or instance.agent, instance.address, task.host_ports or instance.host_ports
     chosen = instance.phase == "scheduled" or (instance.phase == "launching" and address is not None)
-    if chosen and task.address is not None and not app.network.by_name:
+    if app.network.by_name:
+        chosen = instance.phase == "starting" and task.state == "running"
+    if chosen and task.address is not None:
         address = task.address
     if agent is None or (agent, address, host_ports) == (instance.agent, instance.address, instance.host_ports):
         return None
@@ -83,8 +86,13 @@ def other_place(instance: Instance, task: TaskStatus, app: App) -> RecordPlace |
         agent=agent,
         address=address,
         host_ports=host_ports,
-        cause=f"its task tells that it is on {agent}",
+        cause=f"its task tells that it is on {agent}" + (f", at {address}" if address != instance.address else ""),
     )
+
+
+def moved(before: Instance, after: Instance) -> bool:
+    """Whether it is reached somewhere else now: what was learnt where it was may be of another."""
+    return before.address not in (None, after.address)
 
 
 def leave(instance: Instance) -> Phase:

@@ -17,6 +17,7 @@ from coldchain.decisions import gray as grays
 from coldchain.decisions import health as healths
 from coldchain.decisions import instance as lives
 from coldchain.decisions import rollout as rollouts
+from coldchain.decisions import rotation as rotations
 from coldchain.decisions.actions import (
     Action,
     CreateInstances,
@@ -79,7 +80,8 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
     """What the instance's own life asks for, whatever the rollout wants."""
     seen = view.seen.get(one.id, Seen())
     app = view.versions[one.version_id].app
-    if seen.task is not None and (place := lives.other_place(one, seen.task, app)) is not None:
+    place = lives.other_place(one, seen.task, app) if seen.task is not None else None
+    if place is not None:
         yield place
     if one.phase == "stopped":
         yield from _clear_away(view, one, seen, now)
@@ -98,6 +100,8 @@ def _advance(view: View, one: Instance, now: float) -> Iterator[Action]:
         # Nobody here asked for it: for as long as its grace lasts it can be taken out of rotation, and be replaced.
         yield Move(instance_id=one.id, phase=lives.leave(one), cause="its engine ends the task")
     elif one.phase == "starting":
+        if place is not None and place.address != one.address:
+            return  # what is known of it was asked where it is not
         if seen.verdict.standing == "healthy" and seen.verdict.ready:
             yield Move(instance_id=one.id, phase="entering", cause="running" if not app.health_checks else "healthy")
     elif one.phase == "entering":
@@ -140,7 +144,8 @@ def _is_gone(one: Instance, app: App, seen: Seen) -> bool:
 def _elsewhere(one: Instance, app: App, task: TaskStatus | None) -> str:
     """Why its task is not where it was given traffic; empty if it is. Somebody has started its container anew, or taken
     it out of its network and put it back, and where it was another app may be by now."""
-    if not app.network.by_name or one.phase == "stopping" or task is None or task.state != "running":
+    given = one.phase in (*rotations.IN_ROTATION, "draining", "closing")
+    if not app.network.by_name or not given or task is None or task.state != "running":
         return ""
     if one.address is None or task.address in (None, one.address):
         return ""

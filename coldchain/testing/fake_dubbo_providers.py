@@ -1,6 +1,5 @@
 """Providers and consumers of Dubbo beside a platform in virtual time: who is announced, and who may be called."""
 
-import asyncio
 from collections.abc import Iterator
 
 from coldchain.engines.fake import FakeTask
@@ -33,8 +32,8 @@ class FakeDubboProviders:
         self.as_whole: tuple[bool, ...] = (False,)
         """Whether what they provide is announced interface by interface, or by processes as a whole, or both."""
         self.reannounces = False
-        """What was withdrawn comes back, as when a provider's connection to ZooKeeper breaks; consumers then follow
-        configurators."""
+        """What was withdrawn comes back while it runs, as when a provider's connection to ZooKeeper breaks; consumers
+        then follow configurators."""
         self._began: dict[str, float] = {}
         self._ended: dict[Announcement, float] = {}
         self._called: dict[Place, float] = {}
@@ -45,7 +44,7 @@ class FakeDubboProviders:
         """For ever."""
         while True:
             self._look()
-            await asyncio.sleep(TICK_SECONDS)
+            await self._platform.clock.sleep(TICK_SECONDS)
 
     def _look(self) -> None:
         now = self._platform.clock.monotonic()
@@ -62,7 +61,7 @@ class FakeDubboProviders:
         self._ended = {one: at for one, at in self._ended.items() if now - at < self.lingers_seconds}
         found = announced | self._ended.keys()
         if self.reannounces:
-            self.registry.withdrawn.clear()
+            self.registry.withdrawn -= announced
         if found - self.registry.withdrawn != self.registry.providers:
             self.registry.announce(found)
         serving = {self._place(task) for task in self._running()}

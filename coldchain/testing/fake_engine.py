@@ -82,6 +82,12 @@ class FakeEngine(FakeAgents):
         task.status = msgspec.structs.replace(task.status, orphaned=who, message=words)
         self._tell(task.status)
 
+    def move(self, task_id: str, address: str) -> None:
+        """Its network has it at another address, as when its container was started anew."""
+        task = self.held[task_id]
+        task.status = msgspec.structs.replace(task.status, address=address)
+        self._tell(task.status)
+
     def lose_agent(self, agent: str) -> None:
         """The agent is gone with all its tasks, which are reported lost."""
         del self._agents[agent]

@@ -120,8 +120,9 @@ class Platform:
         await self.until(lambda: not self.controller.state.deployments[deployment.id].running, within)
         return self.controller.state.deployments[deployment.id]
 
-    async def until(self, found: Callable[[], T], within: float = 60.0) -> T:
-        """Wait until `found` gives something true, and return it."""
+    async def until(self, found: Callable[[], T], within: float = 60.0, *, every: float = 0.01) -> T:
+        """Wait until `found` gives something true, and return it. `every`: seconds between two looks, which take most
+        of the time of long lives."""
         limit = self.clock.monotonic() + within
         while True:
             value = found()
@@ -129,7 +130,7 @@ class Platform:
                 return value
             if self.clock.monotonic() > limit:
                 raise TimeoutError(self.picture())
-            await asyncio.sleep(0.01)
+            await self.clock.sleep(every)
 
     def instances(self, app_id: str = "/shop") -> list[Instance]:
         """The live instances of an app."""

@@ -47,7 +47,7 @@ async def settled(platform: Platform) -> dict[str, object]:
     def at_rest() -> bool:
         return not state.running and not state.in_doubt and all(one.in_rotation for one in state.instances.values())
 
-    await platform.until(at_rest, within=600.0)
+    await platform.until(at_rest, within=600.0, every=0.1)
     version = state.wanted("/shop")
     return {
         "created": platform.engine.created["/shop"],

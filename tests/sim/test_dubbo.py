@@ -256,7 +256,7 @@ def test_killed_at_any_word_to_zookeeper_it_ends_as_if_nothing_had_happened(numb
 
         providers.registry.around = strike
         started = await platform.controller.operations.change("/shop", to(container=image("v2")), "test", force=False)
-        await struck.wait()
+        await platform.until(struck.is_set)
         await platform.clock.sleep(0.05)
         await platform.kill()
         await platform.clock.sleep(1.0)
@@ -275,9 +275,9 @@ async def settled(platform: Platform) -> dict[str, object]:
 
     def at_rest() -> bool:
         quiet = not state.running and not state.in_doubt and not registry.switched_off
-        return quiet and all(one.in_rotation for one in state.instances.values())
+        return quiet and all(one.in_rotation or not one.live for one in state.instances.values())
 
-    await platform.until(at_rest, within=600.0)
+    await platform.until(at_rest, within=600.0, every=0.1)
     return {"created": platform.engine.created["/shop"], "serving": len(platform.serving())}
 
 
@@ -385,7 +385,7 @@ def test_killed_at_any_word_to_qos_it_ends_as_if_nothing_had_happened(number: in
         started = await platform.controller.operations.change(
             "/shop", to(container=with_qos("v2")), "test", force=False
         )
-        await struck.wait()
+        await platform.until(struck.is_set)
         await platform.clock.sleep(0.05)
         await platform.kill()
         await platform.clock.sleep(1.0)
@@ -423,7 +423,7 @@ def test_who_stays_and_was_switched_off_is_put_online_again(trouble: str) -> Non
             providers.qos.around = strike
         await platform.start()
         if trouble == "killed":
-            await struck.wait()
+            await platform.until(struck.is_set)
             await platform.kill()
             providers.qos.around = lambda when: asyncio.sleep(0)
             await platform.start()

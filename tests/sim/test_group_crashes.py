@@ -59,7 +59,7 @@ async def settled(platform: Platform) -> dict[str, object]:
         busy = state.running or state.moved_by or state.in_doubt
         return not busy and all(one.in_rotation for one in state.instances.values())
 
-    await platform.until(at_rest, within=600.0)
+    await platform.until(at_rest, within=600.0, every=0.1)
     return {
         "created": dict(platform.engine.created),
         "deployments": sorted((one.app_id, one.kind, one.state) for one in state.deployments.values()),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coldchain.model.app import HealthCheck, UpgradeStrategy
+from coldchain.model.app import HealthCheck, Network, UpgradeStrategy
 from coldchain.model.health import Probe
 from coldchain.testing.fake_engine import Life
 from coldchain.testing.platform import Platform, example_app, image, run, to
@@ -164,3 +164,25 @@ def test_a_probe_that_breaks_ends_no_questions_and_says_nothing_of_the_instance(
         await platform.until(lambda: all(check.failed_in_a_row for one in health.values() for check in one.checks))
 
     run(program, 0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_starts_at_another_address_than_was_told_first_is_asked_there_alone(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        platform.prober.failing = lambda probe: True
+        app = example_app(instances=1, health_checks=(CHECK,), networks=(Network(name="online_net"),))
+        deployment = await platform.controller.operations.create(app, "test")
+        [one] = await platform.until(lambda: [one for one in platform.instances() if one.phase == "starting"])
+        await platform.clock.sleep(4.5)
+        platform.engine.move(one.task_id, "10.210.9.9")
+        platform.prober.failing = lambda probe: probe.address == "10.210.9.9"
+        await platform.clock.sleep(4.5)
+        [there] = platform.instances()
+        assert (there.id, there.phase, there.address) == (one.id, "starting", "10.210.9.9")
+        [check] = platform.controller.health.health[one.id].checks
+        assert (check.passed_in_a_row, check.failed_in_a_row) == (0, 0), "its grace began anew"
+        platform.prober.failing = lambda probe: False
+        assert (await platform.ended(deployment)).state == "succeeded"
+        assert [e.address for e in platform.gateways[0].rotation.services["shop"].endpoints] == ["10.210.9.9"]
+
+    run(program, seed)

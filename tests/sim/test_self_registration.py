@@ -9,6 +9,7 @@ from coldchain.control.belief import DOUBT_SECONDS
 from coldchain.decisions.registration import registration_id
 from coldchain.decisions.self_registration import CANNOT
 from coldchain.engines.fake import Life
+from coldchain.model.app import Network
 from coldchain.model.instance import Instance
 from coldchain.model.registration import EndpointStatus, ServiceEndpoint
 from coldchain.testing.platform import Platform, example_app, image, run, to
@@ -232,5 +233,25 @@ def test_who_says_that_he_cannot_register_himself_is_registered_by_the_platform(
         assert (await platform.ended(again)).state == "succeeded"
         await platform.until(lambda: not platform.registry.held)
         assert ("out", registration_id("shop", min(before))) in platform.registry.told
+
+    run(program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_is_registered_where_it_was_thought_to_start_lets_it_in_no_more(seed: int) -> None:
+    async def program(platform: Platform) -> None:
+        app = to(instances=1, networks=(Network(name="online_net"),))(APP)
+        started = await platform.controller.operations.create(app, "test")
+        [one] = await up(platform, 1)
+        await platform.clock.sleep(1)
+        register(platform, own(one, name="of-another"))
+        platform.engine.move(one.task_id, "10.210.9.9")
+        await platform.until(lambda: platform.instances()[0].address == "10.210.9.9")
+        platform.prober.passed.add(one.id)
+        await platform.clock.sleep(10)
+        [there] = platform.instances()
+        assert (there.id, there.phase) == (one.id, "starting")
+        register(platform, own(there, name="by-its-place"))
+        assert (await platform.ended(started)).state == "succeeded"
 
     run(program, seed)

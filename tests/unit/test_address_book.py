@@ -261,3 +261,20 @@ def test_idle_blocks_go_back_and_others_find_room() -> None:
         assert standing.reserve <= 64
 
     simulated(program)
+
+
+def test_what_a_disk_wrote_and_did_not_say_is_written_as_it_is() -> None:
+    """Else the journal goes on saying that an address was given which nobody got."""
+
+    async def program(bench: Bench) -> None:
+        book, journal = await bench.started("a"), bench.journals["a"]
+        before = await journal.read()
+        journal.fault = lambda number: "lost reply"
+        await refused(book.give("online", ""), Unavailable, "the disk does not answer")
+        assert await journal.read() != before
+        assert await book.known() == {}
+        journal.fault = lambda number: None
+        await bench.clock.sleep(SETTLE_SECONDS)
+        assert await journal.read() == before
+
+    simulated(program)

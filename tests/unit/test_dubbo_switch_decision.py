@@ -72,21 +72,35 @@ def test_what_is_told_is_enough_and_no_more_wherever_it_was_cut_off(
     assert steps(instances, after) == Steps()
     assert set(apply(cut, steps(instances, cut)).switched_off) == set(after.switched_off)
     leaving = {place for one in instances if one.phase in LEAVING for place in places(one)}
+    stopped = {place for one in instances if one.phase == "stopped" for place in places(one)}
     staying = {place for one in instances if one.wanted for place in places(one)}
     assert all(one in after.switched_off for one in providers if one.place in leaving and not one.process)
     assert not any(one.process for one in after.switched_off)
-    assert set(after.providers) == {one for one in providers if one.place not in leaving}
+    assert set(after.providers) == {one for one in providers if one.place not in leaving | stopped}
     assert set(apply(cut, steps(instances, cut)).providers) == set(after.providers)
-    assert all(one in cut.switched_off or one.process for one in providers - set(cut.providers))
+    withdrawn = providers - set(cut.providers)
+    assert all(one in cut.switched_off or one.process or one.place in stopped for one in withdrawn)
     assert not any(one.place in leaving for one in told.switch_on)
-    assert all(one.place in staying or one not in providers for one in told.switch_on)
+    assert all(one.place in staying | stopped or one not in providers for one in told.switch_on)
     assert not any(one.place in staying for one in after.switched_off)
     for one in after.switched_off:
         assert one.place in leaving or one in providers
-    assert all(one.place in leaving for one in (*told.switch_off, *told.withdraw))
+    assert all(one.place in leaving for one in told.switch_off)
+    assert all(one.place in leaving | stopped for one in told.withdraw)
     for one in instances:
         if one.phase in LEAVING:
             assert waits_for(one, (), after) == ""
+
+
+def test_who_has_connected_anew_and_stopped_is_withdrawn_until_somebody_comes_to_his_place() -> None:
+    dead = Announcement(export=EXPORTS[0], host="10.0.0.1", port=20880, started="1")
+    known = Announced(providers=(dead,), switched_off=())
+    gone = instance(1, "stopped")
+    assert steps([gone], known) == Steps(withdraw=(dead,))
+    assert steps([msgspec.structs.replace(gone, host_ports=(20880,))], known) == Steps()
+    known = msgspec.structs.replace(known, switched_off=(dead,))
+    assert steps([gone], known) == Steps(withdraw=(dead,), switch_on=(dead,))
+    assert steps([gone, instance(2, "starting", address="10.0.0.1")], known) == Steps(switch_on=(dead,))
 
 
 def test_what_a_process_announces_is_in_its_metadata_or_else_its_application() -> None:

@@ -113,15 +113,39 @@ def test_one_that_is_where_its_record_says_is_not_recorded_again() -> None:
         ("launching", BRIDGE, None, None),  # none was chosen: it is recorded with its start
         ("scheduled", NAMED, None, None),
         ("launching", NAMED, None, None),
+        ("starting", BRIDGE, "10.201.0.6", "10.201.0.6"),
+        ("starting", NAMED, "10.201.0.6", "10.201.0.5"),
+        ("starting", NAMED, None, "10.201.0.5"),
+        ("entering", NAMED, "10.201.0.6", "10.201.0.6"),  # others know of that one by now
     ],
 )
-def test_an_address_that_is_chosen_here_is_the_one_of_the_task_until_it_runs(
+def test_the_address_is_the_one_that_the_task_tells_until_it_runs_or_has_traffic_where_its_network_chose_it(
     phase: Phase, network: Network, recorded: str | None, address: str | None
 ) -> None:
     app = App(id="/shop", cmd="serve", instances=1, networks=(network,))
     place = lives.other_place(instance(phase, agent="agent-1", address=recorded), task(address="10.201.0.5"), app)
     assert place is not None
     assert (place.agent, place.address) == ("agent-2", address)
+
+
+@pytest.mark.parametrize("state", ["staging", "killing", "failed"])
+def test_where_a_task_that_does_not_run_says_it_is_nothing_starts(state: TaskState) -> None:
+    app = App(id="/shop", cmd="serve", instances=1, networks=(NAMED,))
+    one = instance("starting", agent="agent-2", address="10.201.0.6")
+    assert lives.other_place(one, task(state, address="10.201.0.5"), app) is None
+
+
+def test_what_starts_at_another_address_is_asked_there_before_it_enters() -> None:
+    """Its network gave it another one when its agent began it anew, or the first task's start was heard of late."""
+    app = App(id="/shop", cmd="serve", instances=1, networks=(NAMED,))
+    one = instance("starting", agent="agent-2", address="10.201.0.6")
+    told = task(address="10.201.0.5")
+    [place] = reconcile(view(one, told, app), NOW).actions
+    assert isinstance(place, RecordPlace), "who answered at the old address says nothing of it"
+    assert (place.address, place.cause) == ("10.201.0.5", "its task tells that it is on agent-2, at 10.201.0.5")
+    there = after(one, told, app)
+    assert (there.phase, there.address) == ("starting", "10.201.0.5")
+    assert after(there, told, app).phase == "entering"
 
 
 def test_one_with_a_launch_from_lost_records_waits_for_where_that_leads() -> None:

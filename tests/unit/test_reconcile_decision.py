@@ -359,7 +359,7 @@ def test_what_its_engine_ends_leaves_at_once_and_is_replaced(phase: str, followi
     assert [(one.id, one.phase) for one in world.instances.values()] == [("001", "serving")]
 
 
-@pytest.mark.parametrize("phase", ["starting", "serving", "draining", "closing"])
+@pytest.mark.parametrize("phase", ["entering", "serving", "draining", "closing"])
 def test_a_container_that_came_back_at_another_address_is_another_task(phase: Phase) -> None:
     """Where it was, another app may be by now."""
     named = app(instances=1, networks=(Network(name="online_net"),))

@@ -35,6 +35,7 @@ class Kept:
         self._addresses: dict[str, KeptAddress] = {}
         self._rests_until: dict[str, float] = {}
         self._forgotten: set[str] = set()
+        self._doubted: set[str] = set()
         self._started = False
         self._lock = asyncio.Lock()
         self._unbroken: set[asyncio.Task[Any]] = set()
@@ -135,9 +136,11 @@ class Kept:
 
     async def end_rests(self) -> None:
         """Write down which rests are over, so that they do not begin anew with the next start; and what a failing disk
-        has not taken yet."""
+        has not taken yet, or may have taken and not said so."""
         async with self._lock:
+            self._forgotten |= self._doubted - self._addresses.keys()
             await self._drop(())
+            await self._keep([self._addresses[one] for one in sorted(self._doubted)])
             now = self._clock.monotonic()
             over = [one for one in self if one.resting and not self._rests(one, now)]
             await self._keep(msgspec.structs.replace(one, resting=False) for one in over)
@@ -204,8 +207,11 @@ class Kept:
         """To the journal, then to memory."""
         new = list(changed)
         if new:
+            names = {one.address for one in new}
+            self._doubted |= names
             await self._journal.write({ADDRESS + one.address: stored.encode(one) for one in new})
-            self._forgotten.difference_update(one.address for one in new)
+            self._doubted -= names
+            self._forgotten -= names
             self._remember(new)
 
     async def _drop(self, addresses: Iterable[str]) -> None:
@@ -217,6 +223,7 @@ class Kept:
         self._forgotten.update(gone)
         if self._forgotten:
             await self._journal.write(dict.fromkeys((ADDRESS + one for one in self._forgotten), None))
+            self._doubted -= self._forgotten
             self._forgotten.clear()
 
     def _remember(self, changed: Iterable[KeptAddress]) -> None:
