@@ -33,7 +33,7 @@ class NginxProcess:
     async def start_or_adopt(self) -> Outcome:
         """Afterwards nginx runs by these settings. One that runs already is kept; only if its configuration (or our
         Lua code) differs it is reloaded, once, after its answers have closed their connections for a moment. After a
-        reload that changed `dictionary_bytes` it has no rotation, and requests that are open at that moment end
+        reload that changed `memory.rotation` it has no rotation, and requests that are open at that moment end
         uncounted.
 
         Raises `Rejected` (not installed, address in use, directory not writable, disk full, configuration refused)

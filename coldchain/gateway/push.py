@@ -18,7 +18,10 @@ from coldchain.model.rotation import GatewayReport, RotationUpdate
 from coldchain.model.traffic import TrafficNews
 from coldchain.ports.gateway import OutOfStep
 
-_MORE_ROOM = "Raise dictionary_bytes, or control_bytes where it is named, in the gateway's settings and start it again"
+_MORE_ROOM = (
+    "Start the gateway again with more memory: `coldchain gateway --memory rotation=MIB`, or `coldchain up "
+    "--gateway-memory rotation=MIB`; `control=MIB` where that is named"
+)
 
 log = structlog.get_logger(__name__)
 

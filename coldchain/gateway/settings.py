@@ -5,7 +5,7 @@ import ipaddress
 import os
 import pwd
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from coldchain.documents.route_rules import HEADERS_OF_CONNECTION, HEADERS_OF_THE_GATEWAY
@@ -19,6 +19,7 @@ _TAKEN_HEADERS = (
 ) - {DEFAULT_MARK_HEADER.lower()}
 _LISTEN = re.compile(r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):(\d{1,5})$")
 _SOCKET_PATH_BYTES_MAX = 107
+_MEMORY_BYTES_MIN = 64 * 1024
 
 
 def default_worker_user() -> tuple[str, str] | None:
@@ -40,6 +41,24 @@ class FirewallFiles:
 
     library: Path
     rules: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayMemory:
+    """Shared memory of nginx that refuses what does not fit, in bytes. All is touched only as far as used; changing one
+    empties it."""
+
+    rotation: int = 64 * 1024 * 1024
+    """The rotation. 1,000 routes with 10 instances each take 0.5 MB, and an update that replaces the whole stands
+    beside the old one while it is written."""
+
+    nonces: int = 16 * 1024 * 1024
+    """What signed requests must not be sent twice: an eighth of a kB for each, for as long as its timestamp holds.
+    Where it is full signed requests are refused."""
+
+    control: int = 16 * 1024 * 1024
+    """What workers tell each other and what is told beside the rotation: what is open where, shares of limits. 0.1 kB
+    for each endpoint in use and worker, and for each limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +85,8 @@ class GatewaySettings:
     worker_user: tuple[str, str] | None = field(default_factory=default_worker_user)
     """User and group of the workers; they need no right but to answer. None: nginx stays who it is."""
 
-    dictionary_bytes: int = 64 * 1024 * 1024
-    """Shared memory for the rotation, touched only as far as used. 1,000 routes with 10 instances each take 0.5 MB,
-    and an update that replaces the whole stands beside the old one while it is written. Changing it empties it."""
-
-    nonce_bytes: int = 16 * 1024 * 1024
-    """Shared memory for what signed requests must not be sent twice: an eighth of a kB for each, for as long as its
-    timestamp holds. Where it is full signed requests are refused. Changing it empties it."""
-
-    control_bytes: int = 16 * 1024 * 1024
-    """Shared memory for what workers tell each other and what is told beside the rotation: what is open where, shares
-    of limits. 0.1 kB for each endpoint in use and worker, and for each limit. Changing it empties it."""
+    memory: GatewayMemory = field(default_factory=GatewayMemory)
+    """How much there is room for."""
 
     upstream_keepalive_seconds: float = 4.0
     """How long an idle connection to an app is kept: below the 5 s after which Node closes its own, because a request
@@ -201,9 +211,7 @@ class GatewaySettings:
     def _number_problems(self) -> list[Problem]:
         lowest: dict[str, tuple[float | None, float]] = {
             "/workerProcesses": (self.worker_processes, 1),
-            "/dictionaryBytes": (self.dictionary_bytes, 64 * 1024),
-            "/nonceBytes": (self.nonce_bytes, 64 * 1024),
-            "/controlBytes": (self.control_bytes, 64 * 1024),
+            **{f"/memory/{name}": (size, _MEMORY_BYTES_MIN) for name, size in asdict(self.memory).items()},
             "/upstreamKeepaliveSeconds": (self.upstream_keepalive_seconds, 0.001),
             "/upstreamConnectTimeoutSeconds": (self.upstream_connect_timeout_seconds, 0.001),
             "/upstreamReadTimeoutSeconds": (self.upstream_read_timeout_seconds, 0.001),

@@ -27,6 +27,7 @@ from coldchain.main.gateway_options import (
     GatewayTls,
     MarkHeader,
     MarkTrusted,
+    Memory,
     Status,
     TrustedProxies,
     believed,
@@ -49,7 +50,7 @@ from coldchain.main.node_command import node as node
 from coldchain.main.registry_options import Dns, DnsOpen, Registry, registered
 from coldchain.main.runner_options import DefaultNetwork, running
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
-from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, Store, etcd_access
+from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, Store, stored
 from coldchain.model.caller import Role
 from coldchain.model.errors import ColdchainError
 
@@ -206,6 +207,7 @@ def up(
     gateway_name: GatewayName = None,
     gateway_status: Status = "127.0.0.1:8081",
     gateway_status_open: GatewayStatusOpen = False,
+    gateway_memory: Memory = None,
     docker_socket: Socket = DEFAULT_DOCKER,
     agent: Agent = None,
     cpu_factor: Factor = 1.0,
@@ -240,10 +242,9 @@ def up(
     """Run the platform on this machine. Ctrl-C leaves apps and gateway serving."""
     settings = PlatformSettings(
         data=data,
-        store=store,
-        **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
+        **stored(store, etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         **_api(api, reached_at, http_credentials_file, api_certificate, api_key, api_client_authority, api_client_role),
-        **entered(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open),
+        **entered(gateway, gateway_tls, gateway_name, gateway_status, gateway_status_open, gateway_memory),
         **believed(gateway_trusted_proxy, gateway_mark_trusted, gateway_mark_header),
         **running(docker_socket, publish_address, docker_credentials, cgroup_parent, default_network),
         **_offered(agent, cpu_factor, attribute, region, zone),
@@ -291,8 +292,7 @@ def down(
         _fail(error)
     settings = PlatformSettings(
         data=data,
-        store=store,
-        **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
+        **stored(store, etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         **address,
         gateway=tuple(gateway or ("0.0.0.0:80",)),
         gateway_status=gateway_status,
@@ -335,8 +335,7 @@ def doctor(
         gateway_status=gateway_status,
         docker_socket=docker_socket,
         **registered(registry),
-        store=store,
-        **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
+        **stored(store, etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
     )
     run_to_end(examine(settings, as_json=as_json))
 
@@ -376,7 +375,7 @@ def store(
     from coldchain.cli.output import run
     from coldchain.main.migrate_store import migrate_store
 
-    access = etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file)["etcd"]
+    access = stored(None, etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file)["etcd"]
     run(migrate_store(source, target, access, as_json=as_json))
 
 

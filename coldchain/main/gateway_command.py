@@ -11,7 +11,7 @@ import typer
 from coldchain.cli.application import application
 from coldchain.gateway.settings import DEFAULT_MARK_HEADER
 from coldchain.main.credentials import read_credentials
-from coldchain.main.gateway_options import HEADER_HELP, MARKS_HELP, PROXIES_HELP
+from coldchain.main.gateway_options import HEADER_HELP, MARKS_HELP, MEMORY_HELP, PROXIES_HELP, chosen_memory
 from coldchain.main.gateway_settings import DEFAULT_GATEWAY_DATA, GatewayProcessSettings
 from coldchain.main.gateway_unit import gateway_unit
 
@@ -38,6 +38,7 @@ StatusOpen = Annotated[
 TrustedProxies = Annotated[list[str] | None, typer.Option("--trusted-proxy", help=PROXIES_HELP)]
 MarkTrusted = Annotated[list[str] | None, typer.Option("--mark-trusted", metavar="NETWORK", help=MARKS_HELP)]
 MarkHeader = Annotated[str, typer.Option(help=HEADER_HELP)]
+Memory = Annotated[list[str] | None, typer.Option(metavar="NAME=MIB", help=MEMORY_HELP)]
 LeaveSeconds = Annotated[
     float, typer.Option(min=0.0, help="How long it serves on after SIGTERM, until the balancer has noticed.")
 ]
@@ -61,6 +62,7 @@ def gateway(
     trusted_proxy: TrustedProxies = None,
     mark_trusted: MarkTrusted = None,
     mark_header: MarkHeader = DEFAULT_MARK_HEADER,
+    memory: Memory = None,
     leave_seconds: LeaveSeconds = 10.0,
     drain_seconds: DrainSeconds = 30.0,
     print_unit: PrintUnit = False,
@@ -87,6 +89,7 @@ def gateway(
         trusted_proxies=tuple(trusted_proxy or ()),
         mark_trusted=tuple(mark_trusted or ()),
         mark_header=mark_header,
+        memory=chosen_memory(memory, "--memory"),
         leave_seconds=leave_seconds,
         drain_seconds=drain_seconds,
     )

@@ -20,12 +20,8 @@ MEMORY_SHARE = 0.8
 EVICTING = ("coldchain_limits", "coldchain_traffic", "coldchain_tallies")
 """Where what was used least recently makes room, so that being full costs no more than that."""
 MAY_FEED = ("operator", "admin")
-SETTINGS = {
-    "coldchain_rotation": "dictionary_bytes",
-    "coldchain_control": "control_bytes",
-    "coldchain_nonces": "nonce_bytes",
-}
-"""Which setting of a gateway says how large a shared memory is."""
+CHOSEN = ("coldchain_rotation", "coldchain_control", "coldchain_nonces")
+"""How large these are is an option of the gateway."""
 
 
 def findings(machine: GatewayMachine) -> list[Finding]:
@@ -85,16 +81,17 @@ def _running(machine: GatewayMachine) -> Iterator[Finding]:
 def _memory(machine: GatewayMachine) -> Iterator[Finding]:
     for one in sorted(machine.memory, key=lambda one: one.name):
         used = one.bytes - one.free
-        name = f"memory {one.name.removeprefix('coldchain_')}"
+        short = one.name.removeprefix("coldchain_")
+        name = f"memory {short}"
         said = _("{used} of {total} KiB used", used=used // 1024, total=one.bytes // 1024)
         if used < MEMORY_SHARE * one.bytes or one.name in EVICTING:
             yield Finding(name, "ok", said)
         else:
-            setting = SETTINGS.get(one.name)
             todo = _("Limits of open requests count less exactly once it is full: have fewer of them.")
-            if setting is not None:
+            if one.name in CHOSEN:
                 todo = _(
-                    "What does not fit is refused: have less in it, or raise the setting {setting}.", setting=setting
+                    "What does not fit is refused: have less in it, or start the gateway again with more: {option}.",
+                    option=f"--memory {short}=MIB (coldchain up: --gateway-memory)",
                 )
             yield Finding(name, "warning", said, todo)
 

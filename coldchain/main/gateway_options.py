@@ -1,18 +1,23 @@
 """gateway options: those of `up`, `down` and `doctor` about where consumers come in, and what `coldchain gateway` says
 in the same words."""
 
+from dataclasses import fields
 from typing import Annotated, TypedDict
 
 import typer
 
+from coldchain.gateway.settings import GatewayMemory
+
 PROXIES_HELP = "Network of the balancer before it, whose X-Forwarded-For is believed."
 MARKS_HELP = "Network of apps whose gray marks are believed; repeatable."
+MEMORY_HELP = "Room for `rotation` (64), `control` (16) or `nonces` (16); repeatable."
 HEADER_HELP = "Header in which a gray request has its mark; the same at each gateway."
 
 Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
 TrustedProxies = Annotated[list[str] | None, typer.Option("--gateway-trusted-proxy", help=PROXIES_HELP)]
 MarkTrusted = Annotated[list[str] | None, typer.Option("--gateway-mark-trusted", metavar="NETWORK", help=MARKS_HELP)]
 MarkHeader = Annotated[str, typer.Option("--gateway-mark-header", help=HEADER_HELP)]
+Memory = Annotated[list[str] | None, typer.Option("--gateway-memory", metavar="NAME=MIB", help=MEMORY_HELP)]
 GatewayTls = Annotated[
     list[str] | None,
     typer.Option(help="IP:PORT where they reach it over TLS; may be repeated."),
@@ -24,6 +29,9 @@ GatewayStatusOpen = Annotated[
 ]
 
 
+MEMORY_MIB_MAX = 65_536
+
+
 class Entry(TypedDict):
     """Where consumers come in, as PlatformSettings takes it."""
 
@@ -32,6 +40,7 @@ class Entry(TypedDict):
     gateway_name: str | None
     gateway_status: str
     gateway_status_open: bool
+    gateway_memory: GatewayMemory
 
 
 class Belief(TypedDict):
@@ -42,14 +51,34 @@ class Belief(TypedDict):
     gateway_mark_header: str
 
 
-def entered(listen: Gateway, encrypted: GatewayTls, name: str | None, status: str, status_open: bool) -> Entry:
+def entered(
+    listen: Gateway, encrypted: GatewayTls, name: str | None, status: str, status_open: bool, room: Memory
+) -> Entry:
     return Entry(
         gateway=tuple(listen or ("0.0.0.0:80",)),
         gateway_tls=tuple(encrypted or ()),
         gateway_name=name,
         gateway_status=status,
         gateway_status_open=status_open,
+        gateway_memory=chosen_memory(room, "--gateway-memory"),
     )
+
+
+def chosen_memory(given: list[str] | None, option: str) -> GatewayMemory:
+    """`given`: NAME=MIB of some of them; the others have their defaults. Raises BadParameter, which names `option`."""
+    names = [one.name for one in fields(GatewayMemory)]
+    sizes: dict[str, int] = {}
+    for one in given or ():
+        name, _, size = one.partition("=")
+        if name not in names:
+            raise typer.BadParameter(f"{one!r} is not NAME=MIB with NAME one of {', '.join(names)}", param_hint=option)
+        if name in sizes:
+            raise typer.BadParameter(f"{name} is given twice", param_hint=option)
+        if not size.isdecimal() or not size.isascii() or not 0 < int(size) <= MEMORY_MIB_MAX:
+            reason = f"{one!r}: give a whole number of MiB from 1 to {MEMORY_MIB_MAX}"
+            raise typer.BadParameter(reason, param_hint=option)
+        sizes[name] = int(size) * 1024 * 1024
+    return GatewayMemory(**sizes)
 
 
 def believed(proxies: TrustedProxies, marked: MarkTrusted, header: str) -> Belief:

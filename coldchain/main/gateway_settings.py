@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from coldchain.decisions.address import is_loopback
-from coldchain.gateway.settings import DEFAULT_MARK_HEADER, GatewaySettings
+from coldchain.gateway.settings import DEFAULT_MARK_HEADER, GatewayMemory, GatewaySettings
 from coldchain.model.errors import InvalidDocument, Problem
 
 DEFAULT_GATEWAY_DATA = Path("/var/lib/coldchain-gateway")
@@ -22,6 +22,7 @@ OPTIONS = {
     "trustedProxies": "--trusted-proxy",
     "markTrusted": "--mark-trusted",
     "markHeader": "--mark-header",
+    "memory": "--memory",
 }
 """By which option a part of GatewaySettings is given."""
 NAME_CHARACTERS_MAX = 255
@@ -67,6 +68,9 @@ class GatewayProcessSettings:
     mark_header: str = DEFAULT_MARK_HEADER
     """The header of these marks."""
 
+    memory: GatewayMemory = field(default_factory=GatewayMemory)
+    """How much nginx has room for."""
+
     leave_seconds: float = 10.0
     """How long it serves on after SIGTERM, not ready any more: longer than the balancer before it takes to notice."""
 
@@ -95,6 +99,7 @@ class GatewayProcessSettings:
                 trusted_proxies=self.trusted_proxies,
                 mark_trusted=self.mark_trusted,
                 mark_header=self.mark_header,
+                memory=self.memory,
             )
         except InvalidDocument as error:
             named = [

@@ -12,7 +12,7 @@ from coldchain.cli.application import application
 from coldchain.main.netd_settings import DEFAULT_SOCKET, DEFAULT_STATE, NetdSettings
 from coldchain.main.netd_unit import unit
 from coldchain.main.settings import DEFAULT_DOCKER
-from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, etcd_access
+from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, stored
 
 Store = Annotated[str, typer.Option(help="etcd://HOST:PORT[,HOST:PORT…] of the platform, perhaps with /NAME.")]
 NodeName = Annotated[str | None, typer.Option("--node", help="Name of this machine; its host name if not given.")]
@@ -64,8 +64,7 @@ def netd(
     from coldchain.main.netd import netd as program
 
     settings = NetdSettings(
-        store=store,
-        **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
+        **stored(store, etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         node=node or socket.gethostname(),
         address=address,
         address6=address6,

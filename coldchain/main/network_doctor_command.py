@@ -9,7 +9,7 @@ from coldchain.cli.application import application
 from coldchain.cli.options import Json
 from coldchain.main.netd_settings import DEFAULT_SOCKET, DEFAULT_STATE
 from coldchain.main.settings import DEFAULT_DOCKER
-from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, etcd_access
+from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, stored
 
 State = Annotated[Path, typer.Option("--state-directory", help="netd's folder, as it was told.")]
 Driver = Annotated[Path, typer.Option("--socket", help="Unix socket of the network driver, as netd was told.")]
@@ -51,8 +51,7 @@ def network_doctor(
                 state=state_directory,
                 driver_socket=driver,
                 docker_socket=docker,
-                store=store,
-                **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
+                **stored(store, etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
             )
             found = findings(await look(places))
         except ColdchainError as error:

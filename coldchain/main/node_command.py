@@ -11,7 +11,7 @@ from coldchain.cli.language import _
 from coldchain.cli.node import MAY_RETURN, NodeAction, ask_of_nodes
 from coldchain.cli.options import DEFAULT_URL, Json, Url
 from coldchain.main.netd_settings import DEFAULT_STATE
-from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, etcd_access
+from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, stored
 
 Name = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="Name of the node; this machine's host name for join and leave.")
@@ -87,8 +87,7 @@ def node(
     from coldchain.main.netd_settings import NetdSettings
 
     settings = NetdSettings(
-        store=store,
-        **etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
+        **stored(store, etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file),
         node=name or socket.gethostname(),
         address=address or "",
         address6=address6 or "",

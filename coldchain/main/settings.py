@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from coldchain.decisions.admission import Policy
 from coldchain.decisions.constraint import HOSTNAME, scalar_text
 from coldchain.engines.local import LocalEngineSettings
-from coldchain.gateway.settings import DEFAULT_MARK_HEADER, GatewaySettings
+from coldchain.gateway.settings import DEFAULT_MARK_HEADER, GatewayMemory, GatewaySettings
 from coldchain.main.mesos_access import MesosAccess
 from coldchain.main.registry_access import EMBEDDED, RegistryAccess, listening, registry_access
 from coldchain.main.stores import EtcdAccess, check_address
@@ -90,6 +90,9 @@ class PlatformSettings:
 
     gateway_status_open: bool = False
     """Whether others than this machine may reach the gateway's readiness and numbers."""
+
+    gateway_memory: GatewayMemory = field(default_factory=GatewayMemory)
+    """How much the gateway's nginx has room for."""
 
     docker_socket: str = DEFAULT_DOCKER
     """Unix socket of the Docker Engine."""
@@ -231,11 +234,13 @@ class PlatformSettings:
                 trusted_proxies=self.gateway_trusted_proxies,
                 mark_trusted=self.gateway_mark_trusted,
                 mark_header=self.gateway_mark_header,
+                memory=self.gateway_memory,
             )
         except InvalidDocument as error:
             options = {"prefix": "--data", "listen": "--gateway", "tlsListen": "--gateway-tls"}
             options |= {"statusListen": "--gateway-status", "markTrusted": "--gateway-mark-trusted"}
             options |= {"trustedProxies": "--gateway-trusted-proxy", "markHeader": "--gateway-mark-header"}
+            options |= {"memory": "--gateway-memory"}
             named = [
                 Problem(path=options.get(one.path.split("/")[1], one.path), reason=one.reason) for one in error.problems
             ]

@@ -1,7 +1,7 @@
 """store_options: the options by which commands name a store that several controllers share."""
 
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated, Generic, TypedDict, TypeVar
 
 import typer
 
@@ -25,12 +25,19 @@ EtcdCredentials = Annotated[
 ]
 
 
-class Etcd(TypedDict):
-    """How etcd is talked to, as PlatformSettings takes it."""
+Where = TypeVar("Where", bound=str | None)
 
+
+class Stored(TypedDict, Generic[Where]):
+    """Which store it is, and how etcd is talked to, as PlatformSettings takes it."""
+
+    store: Where
     etcd: EtcdAccess
 
 
-def etcd_access(authority: Path | None, certificate: Path | None, key: Path | None, credentials: Path | None) -> Etcd:
+def stored(
+    store: Where, authority: Path | None, certificate: Path | None, key: Path | None, credentials: Path | None
+) -> Stored[Where]:
     given = read_credentials(credentials, ETCD_CREDENTIALS, "--etcd-credentials-file")
-    return Etcd(etcd=EtcdAccess(authority=authority, certificate=certificate, key=key, credentials=given))
+    access = EtcdAccess(authority=authority, certificate=certificate, key=key, credentials=given)
+    return Stored(store=store, etcd=access)

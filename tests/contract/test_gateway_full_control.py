@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from coldchain.gateway.settings import GatewayMemory
 from coldchain.model.app import RouteFilters
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.limit import Limit
@@ -29,7 +30,7 @@ LONG = "x" * 1000
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def lab() -> AsyncIterator[GatewayLab]:
-    async with running_gateway(control_bytes=BYTES, acknowledge_timeout_seconds=1.0) as lab:
+    async with running_gateway(memory=GatewayMemory(control=BYTES), acknowledge_timeout_seconds=1.0) as lab:
         yield lab
 
 
@@ -65,7 +66,7 @@ async def test_shares_that_do_not_fit_are_refused_whole_and_those_of_before_coun
     await limited(lab, app)
     await lab.gateway.share({"*": 0.25})
     for _ in range(3):
-        with pytest.raises(Rejected, match=r"shares do not fit.*control_bytes"):
+        with pytest.raises(Rejected, match=r"shares do not fit.*memory control"):
             await lab.gateway.share(MUCH)
         assert await share(lab) == 0.25
     await kill_workers(lab)
@@ -78,7 +79,7 @@ async def test_shares_that_do_not_fit_are_refused_whole_and_those_of_before_coun
     await lab.process.stop(0.2)
     await lab.process.start_or_adopt()
     await limited(lab, app)
-    with pytest.raises(Rejected, match="control_bytes"):
+    with pytest.raises(Rejected, match="memory control"):
         await lab.gateway.share(MUCH)
     await lab.gateway.share({"*": 0.5})
     assert (await share(lab), (await lab.ask()).status) == (0.5, 200)
@@ -120,7 +121,7 @@ async def test_what_cannot_be_told_is_not_acknowledged_until_there_is_room(
     """What is open at instances that leave does not fit: the controller must not think that nothing is."""
     async with held(lab, 160) as (_, instances):
         before = lab.revision
-        with pytest.raises(Unavailable, match=r"did not take over the rotation.*control_bytes"):
+        with pytest.raises(Unavailable, match=r"did not take over the rotation.*memory control"):
             await lab.change(*drained(instances, endpoint("b", app.port)))
         for _ in range(8):
             report = await lab.gateway.report()
@@ -136,7 +137,7 @@ async def test_what_cannot_be_told_is_not_acknowledged_until_there_is_room(
 
 async def test_a_worker_that_starts_in_a_full_memory_leads_nobody_wrong(lab: GatewayLab, app: RawApplication) -> None:
     async with held(lab, 160) as (holding, instances):
-        with pytest.raises(Unavailable, match="control_bytes"):
+        with pytest.raises(Unavailable, match="memory control"):
             await lab.change(*drained(instances, endpoint("b", app.port)))
         os.kill((await lab.state()).workers[0].pid, signal.SIGKILL)
         count = len(holding.requests)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from coldchain.gateway.settings import GatewayMemory
 from coldchain.model.app import RouteFilters
 from coldchain.model.gateway_resource import ApiKeyDigest, Consumer, KeySet, PublicKey, Resource, SharedSecret
 from coldchain.model.rotation import RouteRule, ServiceRotation
@@ -320,7 +321,10 @@ async def test_what_was_changed_on_the_way_or_is_too_old_reaches_nobody(lab: Gat
 
 
 async def test_gateways_that_cannot_remember_what_was_sent_refuse_it() -> None:
-    async with running_gateway(worker_processes=1, nonce_bytes=64 * 1024) as lab, raw_application(answers) as app:
+    async with (
+        running_gateway(worker_processes=1, memory=GatewayMemory(nonces=64 * 1024)) as lab,
+        raw_application(answers) as app,
+    ):
         await push(lab, app, ANNA, s=SIGNED)
         statuses, first = [], signed(lab, "GET", "/s")
         statuses.append((await lab.ask(path="/s", headers=first)).status)

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from coldchain.gateway.settings import GatewayMemory
 from coldchain.model.errors import Rejected, Unavailable
 from coldchain.model.rotation import RotationUpdate, ServiceRotation
 from coldchain.ports.gateway import OutOfStep
@@ -157,7 +158,7 @@ async def test_a_worker_that_missed_more_than_is_kept_reads_everything_anew() ->
 
 
 async def test_an_update_that_does_not_fit_changes_nothing() -> None:
-    async with running_gateway(dictionary_bytes=256 * 1024) as lab, raw_application(answers) as app:
+    async with running_gateway(memory=GatewayMemory(rotation=256 * 1024)) as lab, raw_application(answers) as app:
         await lab.route(endpoint("a", app.port))
         services: dict[str, ServiceRotation | None] = {"shop": ServiceRotation()}
         services |= {
@@ -165,7 +166,7 @@ async def test_an_update_that_does_not_fit_changes_nothing() -> None:
             for number in range(200)
         }
         for base in (1, 0):
-            with pytest.raises(Rejected, match=r"does not fit.*dictionary_bytes"):
+            with pytest.raises(Rejected, match=r"does not fit.*rotation=MIB"):
                 await lab.gateway.apply(RotationUpdate(base=base, revision=2, services=services))
             assert (await lab.gateway.report()).applied == 1
             assert (await lab.ask()).status == 200

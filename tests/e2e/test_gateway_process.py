@@ -14,7 +14,7 @@ import pytest
 
 from coldchain.gateway import installation
 from coldchain.gateway.process import NginxProcess, is_master
-from coldchain.gateway.settings import GatewaySettings
+from coldchain.gateway.settings import GatewayMemory, GatewaySettings
 from coldchain.model.errors import ColdchainError, Rejected, Unavailable
 from coldchain.testing.gateway_lab import (
     GatewayLab,
@@ -110,7 +110,7 @@ async def test_another_size_of_memory_empties_it_and_requests_wait_for_the_rotat
         await lab.route(endpoint("slow", slow.port))
         old = asyncio.create_task(lab.ask())
         await slow.arrived.wait()
-        process = NginxProcess(replace(lab.settings, dictionary_bytes=2 * 1024 * 1024))
+        process = NginxProcess(replace(lab.settings, memory=GatewayMemory(rotation=2 * 1024 * 1024)))
         assert await process.start_or_adopt() == "reloaded"
         assert (await lab.gateway.report()).applied == 0
         pending = asyncio.create_task(lab.ask())

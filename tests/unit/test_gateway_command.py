@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from coldchain.gateway.settings import GatewayMemory
 from coldchain.gateway.several_feeds import WAIT_SECONDS_MAX, SeveralFeeds
 from coldchain.main.command import application
 from coldchain.main.gateway_settings import GatewayProcessSettings
@@ -29,6 +30,7 @@ def test_every_bad_option_is_named_at_once(tmp_path: Path) -> None:
         trusted_proxies=("everybody",),
         mark_trusted=("10.0.0.0/99",),
         mark_header="Host",
+        memory=GatewayMemory(rotation=1, nonces=1),
         drain_seconds=-1.0,
     )
     with pytest.raises(InvalidDocument) as caught:
@@ -45,6 +47,8 @@ def test_every_bad_option_is_named_at_once(tmp_path: Path) -> None:
         "--mark-header",
         "--trusted-proxy",
         "--mark-trusted",
+        "--memory",
+        "--memory",
         "--authority",
     ]
     GOOD.check()
@@ -83,6 +87,42 @@ def test_the_platform_believes_a_balancer_before_its_gateway(monkeypatch: pytest
         ((), (), "X-Gray"),
         (("10.0.0.0/8",), ("10.1.0.0/16",), "X-Env"),
     ]
+
+
+def test_room_is_given_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[PlatformSettings] = []
+    monkeypatch.setattr("coldchain.main.command._run_platform", given.append)
+    words = ["up", "--gateway-memory=rotation=128", "--gateway-memory", "nonces=1"]
+    result = CliRunner().invoke(application, words)
+    assert (result.exit_code, result.output) == (0, "")
+    assert [one.gateway_settings().memory for one in given] == [
+        GatewayMemory(rotation=128 * 1024 * 1024, nonces=1024 * 1024)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        (["rotations=5"], "rotation, nonces, control"),
+        (["64"], "NAME=MIB"),
+        (["rotation"], "whole number of MiB"),
+        (["rotation=0"], "from 1 to"),
+        (["rotation=64m"], "whole number of MiB"),
+        (["rotation=٣"], "whole number of MiB"),
+        (["rotation=65537"], "65536"),
+        (["nonces=1", "nonces=2"], "given twice"),
+    ],
+)
+def test_room_that_cannot_be_is_refused_by_the_option(sizes: list[str], said: str) -> None:
+    for command, option in (
+        (["gateway", "--controller", "http://127.0.0.1:1"], "--memory"),
+        (["up"], "--gateway-memory"),
+    ):
+        words = [*command, *(f"{option}={one}" for one in sizes)]
+        result = CliRunner().invoke(application, words, env={"COLUMNS": "200", "TERM": "dumb"})
+        assert result.exit_code == 2
+        assert option in result.output
+        assert said in result.output
 
 
 class Controller:

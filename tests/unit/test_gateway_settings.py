@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from coldchain.gateway.settings import GatewaySettings
+from coldchain.gateway.settings import GatewayMemory, GatewaySettings
 from coldchain.model.errors import InvalidDocument
 
 PREFIX = Path("/var/lib/coldchain/gateway")
@@ -32,8 +32,8 @@ PREFIX = Path("/var/lib/coldchain/gateway")
         ("listen", ("80",), "/listen/0"),
         ("tls_listen", ("0.0.0.0:443", "443"), "/tlsListen/1"),
         ("tls_listen", ("0.0.0.0:80",), "/tlsListen/0"),
-        ("nonce_bytes", 1024, "/nonceBytes"),
-        ("control_bytes", 1024, "/controlBytes"),
+        ("memory", GatewayMemory(nonces=1024), "/memory/nonces"),
+        ("memory", GatewayMemory(control=1024), "/memory/control"),
         ("status_listen", "127.0.0.1", "/statusListen"),
         ("worker_user", ("www-data;", "www-data"), "/workerUser"),
         ("worker_user", ("www-data", ""), "/workerUser"),
@@ -42,7 +42,7 @@ PREFIX = Path("/var/lib/coldchain/gateway")
         ("mark_header", "X-Real-IP", "/markHeader"),
         ("mark_header", "Cookie", "/markHeader"),
         ("worker_processes", 0, "/workerProcesses"),
-        ("dictionary_bytes", 100, "/dictionaryBytes"),
+        ("memory", GatewayMemory(rotation=100), "/memory/rotation"),
         ("upstream_keepalive_seconds", 0, "/upstreamKeepaliveSeconds"),
         ("upstream_connect_timeout_seconds", -1, "/upstreamConnectTimeoutSeconds"),
         ("upstream_read_timeout_seconds", float("nan"), "/upstreamReadTimeoutSeconds"),

@@ -14,7 +14,7 @@ local format, match = string.format, string.match
 
 local M = {}
 
-M.NO_ROOM = "the shared memory of the gateway's own state is full (control_bytes)"
+M.NO_ROOM = "the shared memory of the gateway's own state is full (memory control)"
 
 local LOCK_SECONDS = 5
 local LOCK_TRIES = 1000
