@@ -1,7 +1,8 @@
 """layers: the order in which `bin/test` runs its layers, and what runs beside what.
 
-Unit tests and simulations compute, in as many processes as the machine has processors. The other layers mostly wait for
-servers, so that two of them at once take little longer than one: each in a sandbox of its own, since there may be one
+Unit tests and simulations compute, about as long as each other: in a process each, which is quicker than to share all
+out among two; one of them alone is shared out. The other layers mostly wait for
+servers, so that two of them at once take little longer than one. Each has a sandbox of its own, since there may be one
 Docker daemon in a network namespace.
 """
 
@@ -17,7 +18,7 @@ from typing import IO
 from coldchain.testing.sandbox import inside
 
 LAYERS = ("unit", "sim", "contract", "compat", "e2e")
-STAGES = ((("unit", "sim"),), (("contract", "compat"), ("e2e",)))
+STAGES = ((("unit",), ("sim",)), (("contract", "compat"), ("e2e",)))
 """One after the other; of each, what runs side by side."""
 MOVED = {
     "e2e": tuple(
@@ -41,7 +42,7 @@ def stages(chosen: Collection[str], arguments: Sequence[str]) -> list[list[list[
         found.append(
             [
                 [
-                    *(("-n", "2") if set(part) & set(COMPUTING) else ()),
+                    *(("-n", "2") if len(parts) == 1 and part[0] in COMPUTING else ()),
                     *(f"tests/{layer}" for layer in part),
                     *_moved(part, parts),
                     *arguments,

@@ -79,6 +79,7 @@ class Terminal:
             "TERM": "xterm-256color",
             "LC_ALL": "C.UTF-8",
             "HOME": str(folder),
+            "HISTFILE": "",  # which the shell would write as it ends, while its home is removed
         }
         shell = "bash --norc --noprofile"
         self._tmux(

@@ -189,6 +189,11 @@ def test_nothing_is_left_of_it(end: str) -> None:
         assert errors == ""
 
 
+def test_before_there_is_a_keeper_there_is_nothing_that_could_be_left() -> None:
+    with nothing_remains():
+        MachineLab(docker=False)
+
+
 @pytest.mark.parametrize("moment", range(8))
 def test_whose_user_is_killed_at_any_moment_leaves_nothing(moment: int) -> None:
     with nothing_remains(), subprocess.Popen(WITH_CONTAINER, stdin=-1, stdout=-1, stderr=-1, text=True) as user:

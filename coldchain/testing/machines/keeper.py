@@ -1,4 +1,4 @@
-"""keeper: has the switch and the disks of a lab, boots its machines, and takes all down when nobody gives orders more.
+"""keeper: has the folder, switch and disks of a lab, boots its machines, and takes all down when no orders come more.
 
 A child of the process that uses the lab, in a session of its own. Orders come as lines of JSON on standard input, each
 gets one line of answer. When the other end is closed, in whatever way that process ended, all machines are killed, and
@@ -53,6 +53,8 @@ class Keeper:
         self._folder = folder
         self._cgroup_parent = cgroup_parent
         self._disks = folder / "disks"
+        folder.mkdir()
+        folder.chmod(0o755)
         self._processes = os.open("/proc/self/ns/pid", os.O_RDONLY)
         kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_NETWORK)
         kernel.make_mounts_private()

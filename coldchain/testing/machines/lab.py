@@ -29,9 +29,8 @@ class MachineLab:
                 "A lab of machines may be in the sandbox only", todo="Run this through bin/test, bin/demo or bin/bench"
             )
         self.plan = plan
-        self.folder = Path(tempfile.mkdtemp(prefix="coldchain-machines-"))
-        self.folder.chmod(0o755)
-        (self.folder / "hosts").write_text(plan.hosts)
+        # The keeper makes it: who is killed before there is one leaves nothing.
+        self.folder = Path(tempfile.gettempdir(), f"coldchain-machines-{secrets.token_hex(4)}")
         self.console = plan.console.address.partition("/")[0]
         self.machines = {place.name: Machine(self, place) for place in plan.places}
         self._docker = docker
@@ -98,6 +97,7 @@ class MachineLab:
             text=True,
         )
         self._answer()
+        (self.folder / "hosts").write_text(self.plan.hosts)
         self.switch = Switch(self._keeper.pid, self.plan)
         self.switch.build()
         self.boot(list(self))
