@@ -1,9 +1,9 @@
 """layers: the order in which `bin/test` runs its layers, and what runs beside what.
 
-Unit tests and simulations compute, about as long as each other: in a process each, which is quicker than to share all
-out among two; one of them alone is shared out. The other layers mostly wait for
-servers, so that two of them at once take little longer than one. Each has a sandbox of its own, since there may be one
-Docker daemon in a network namespace.
+Unit tests and simulations compute, about as long as each other; unit tests also wait now and then. So those have two
+processes, and simulations one beside them: quicker than to share all out among two. Alone, either has two. The other
+layers mostly wait for servers, so that two of them at once take little longer than one. Each has a sandbox of its own,
+since there may be one Docker daemon in a network namespace.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def stages(chosen: Collection[str], arguments: Sequence[str]) -> list[list[list[
         found.append(
             [
                 [
-                    *(("-n", "2") if len(parts) == 1 and part[0] in COMPUTING else ()),
+                    *(("-n", "2") if part is parts[0] and part[0] in COMPUTING else ()),
                     *(f"tests/{layer}" for layer in part),
                     *_moved(part, parts),
                     *arguments,

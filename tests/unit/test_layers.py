@@ -11,7 +11,7 @@ from coldchain.testing.layers import MOVED, NOTHING_CHOSEN, run_beside, stages, 
 def test_two_layers_run_beside_each_other_and_those_that_wait_for_servers_last() -> None:
     moved = MOVED["e2e"]
     assert stages([], ["-x"]) == [
-        [["tests/unit", "-x"], ["tests/sim", "-x"]],
+        [["-n", "2", "tests/unit", "-x"], ["tests/sim", "-x"]],
         [
             ["tests/contract", "tests/compat", *moved, "-x"],
             ["tests/e2e", *(f"--ignore={path}" for path in moved), "-x"],
