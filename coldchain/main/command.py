@@ -50,7 +50,15 @@ from coldchain.main.node_command import node as node
 from coldchain.main.registry_options import Dns, DnsOpen, Registry, registered
 from coldchain.main.runner_options import DefaultNetwork, running
 from coldchain.main.settings import DEFAULT_DATA, DEFAULT_DOCKER, PlatformSettings
-from coldchain.main.store_options import EtcdAuthority, EtcdCertificate, EtcdCredentials, EtcdKey, Store, stored
+from coldchain.main.store_options import (
+    EtcdAuthority,
+    EtcdCertificate,
+    EtcdCredentials,
+    EtcdKey,
+    Store,
+    etcd_access,
+    stored,
+)
 from coldchain.model.caller import Role
 from coldchain.model.errors import ColdchainError
 
@@ -375,7 +383,7 @@ def store(
     from coldchain.cli.output import run
     from coldchain.main.migrate_store import migrate_store
 
-    access = stored(None, etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file)["etcd"]
+    access = etcd_access(etcd_authority, etcd_certificate, etcd_key, etcd_credentials_file)
     run(migrate_store(source, target, access, as_json=as_json))
 
 

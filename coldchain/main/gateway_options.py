@@ -1,17 +1,20 @@
 """gateway options: those of `up`, `down` and `doctor` about where consumers come in, and what `coldchain gateway` says
 in the same words."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, TypedDict
 
 import typer
 
 from coldchain.gateway.settings import GatewayMemory
+from coldchain.model.errors import InvalidDocument, Problem
 
 PROXIES_HELP = "Network of the balancer before it, whose X-Forwarded-For is believed."
 MARKS_HELP = "Network of apps whose gray marks are believed; repeatable."
 MEMORY_HELP = "Room for `rotation` (64), `control` (16) or `nonces` (16); repeatable."
 HEADER_HELP = "Header in which a gray request has its mark; the same at each gateway."
+MEMORY_MIB_MAX = 65_536
 
 Gateway = Annotated[list[str] | None, typer.Option(help="IP:PORT where consumers reach the gateway; may be repeated.")]
 TrustedProxies = Annotated[list[str] | None, typer.Option("--gateway-trusted-proxy", help=PROXIES_HELP)]
@@ -27,9 +30,6 @@ Status = Annotated[str, typer.Option(help="IP:PORT where the gateway tells wheth
 GatewayStatusOpen = Annotated[
     bool, typer.Option("--gateway-status-open", help="Let others than this machine see the gateway's status.")
 ]
-
-
-MEMORY_MIB_MAX = 65_536
 
 
 class Entry(TypedDict):
@@ -79,6 +79,13 @@ def chosen_memory(given: list[str] | None, option: str) -> GatewayMemory:
             raise typer.BadParameter(reason, param_hint=option)
         sizes[name] = int(size) * 1024 * 1024
     return GatewayMemory(**sizes)
+
+
+def by_option(error: InvalidDocument, options: Mapping[str, str]) -> InvalidDocument:
+    """What GatewaySettings says of its parts, said of `options`: the option by which each part is given."""
+    return InvalidDocument(
+        [Problem(path=options.get(one.path.split("/")[1], one.path), reason=one.reason) for one in error.problems]
+    )
 
 
 def believed(proxies: TrustedProxies, marked: MarkTrusted, header: str) -> Belief:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from coldchain.decisions.address import is_loopback
 from coldchain.gateway.settings import DEFAULT_MARK_HEADER, GatewayMemory, GatewaySettings
+from coldchain.main.gateway_options import by_option
 from coldchain.model.errors import InvalidDocument, Problem
 
 DEFAULT_GATEWAY_DATA = Path("/var/lib/coldchain-gateway")
@@ -102,10 +103,7 @@ class GatewayProcessSettings:
                 memory=self.memory,
             )
         except InvalidDocument as error:
-            named = [
-                Problem(path=OPTIONS.get(one.path.split("/")[1], one.path), reason=one.reason) for one in error.problems
-            ]
-            raise InvalidDocument(named) from error
+            raise by_option(error, OPTIONS) from error
 
     def trust(self) -> ssl.SSLContext | None:
         """Raises InvalidDocument. Blocking."""

@@ -13,6 +13,7 @@ from coldchain.decisions.admission import Policy
 from coldchain.decisions.constraint import HOSTNAME, scalar_text
 from coldchain.engines.local import LocalEngineSettings
 from coldchain.gateway.settings import DEFAULT_MARK_HEADER, GatewayMemory, GatewaySettings
+from coldchain.main.gateway_options import by_option
 from coldchain.main.mesos_access import MesosAccess
 from coldchain.main.registry_access import EMBEDDED, RegistryAccess, listening, registry_access
 from coldchain.main.stores import EtcdAccess, check_address
@@ -26,6 +27,17 @@ DEFAULT_DATA = Path("/var/lib/coldchain")
 DEFAULT_DOCKER = "/var/run/docker.sock"
 ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 ATTRIBUTE_CHARACTERS_MAX = 255
+GATEWAY_OPTIONS = {
+    "prefix": "--data",
+    "listen": "--gateway",
+    "tlsListen": "--gateway-tls",
+    "statusListen": "--gateway-status",
+    "trustedProxies": "--gateway-trusted-proxy",
+    "markTrusted": "--gateway-mark-trusted",
+    "markHeader": "--gateway-mark-header",
+    "memory": "--gateway-memory",
+}
+"""By which option a part of GatewaySettings is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,14 +249,7 @@ class PlatformSettings:
                 memory=self.gateway_memory,
             )
         except InvalidDocument as error:
-            options = {"prefix": "--data", "listen": "--gateway", "tlsListen": "--gateway-tls"}
-            options |= {"statusListen": "--gateway-status", "markTrusted": "--gateway-mark-trusted"}
-            options |= {"trustedProxies": "--gateway-trusted-proxy", "markHeader": "--gateway-mark-header"}
-            options |= {"memory": "--gateway-memory"}
-            named = [
-                Problem(path=options.get(one.path.split("/")[1], one.path), reason=one.reason) for one in error.problems
-            ]
-            raise InvalidDocument(named) from error
+            raise by_option(error, GATEWAY_OPTIONS) from error
 
     def docker_settings(self) -> DockerSettings:
         """Raises InvalidDocument for an address that means every interface: ports are published on a named one."""

@@ -38,6 +38,11 @@ class Stored(TypedDict, Generic[Where]):
 def stored(
     store: Where, authority: Path | None, certificate: Path | None, key: Path | None, credentials: Path | None
 ) -> Stored[Where]:
+    return Stored(store=store, etcd=etcd_access(authority, certificate, key, credentials))
+
+
+def etcd_access(
+    authority: Path | None, certificate: Path | None, key: Path | None, credentials: Path | None
+) -> EtcdAccess:
     given = read_credentials(credentials, ETCD_CREDENTIALS, "--etcd-credentials-file")
-    access = EtcdAccess(authority=authority, certificate=certificate, key=key, credentials=given)
-    return Stored(store=store, etcd=access)
+    return EtcdAccess(authority=authority, certificate=certificate, key=key, credentials=given)

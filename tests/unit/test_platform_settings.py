@@ -9,7 +9,7 @@ from coldchain.decisions.admission import judge
 from coldchain.documents.application import decode_app
 from coldchain.gateway.settings import GatewayMemory
 from coldchain.main.settings import PlatformSettings
-from coldchain.main.store_options import ETCD_CREDENTIALS, stored
+from coldchain.main.store_options import ETCD_CREDENTIALS, etcd_access
 from coldchain.main.stores import EtcdAccess, open_etcd, open_source
 from coldchain.model.errors import InvalidDocument, Rejected
 from coldchain.testing.inadmissible import container, mount
@@ -123,11 +123,11 @@ def test_the_password_of_etcd_comes_from_a_file_or_a_variable_that_no_child_inhe
 ) -> None:
     (tmp_path / "credentials").write_text("file:password\n")
     monkeypatch.setenv(ETCD_CREDENTIALS, "variable:password")
-    assert stored(None, None, None, None, None)["etcd"].credentials == "variable:password"
-    assert stored(None, None, None, None, None)["etcd"].credentials is None
-    assert stored(None, None, None, None, tmp_path / "credentials")["etcd"].credentials == "file:password"
+    assert etcd_access(None, None, None, None).credentials == "variable:password"
+    assert etcd_access(None, None, None, None).credentials is None
+    assert etcd_access(None, None, None, tmp_path / "credentials").credentials == "file:password"
     with pytest.raises(typer.BadParameter) as caught:
-        stored(None, None, None, None, tmp_path / "absent")
+        etcd_access(None, None, None, tmp_path / "absent")
     assert caught.value.param_hint == "--etcd-credentials-file"
 
 
