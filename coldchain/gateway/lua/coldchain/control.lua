@@ -231,6 +231,9 @@ end
 local function get_state()
     workers.tick()
     local all = workers.all()
+    table.sort(all, function(one, other)  -- the memory knows no order
+        return one.pid < other.pid
+    end)
     local _, _, revision = store.head()
     local lines = {}
     for index, worker in ipairs(all) do
